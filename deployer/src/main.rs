@@ -1,0 +1,3 @@
+//! The `otlp-gate` command.
+
+fn main() {}

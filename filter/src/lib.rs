@@ -1,0 +1,1 @@
+//! The proxy-wasm adapter: it moves bytes between Envoy and core and decides nothing.

@@ -1,0 +1,3 @@
+//! `cargo xtask NAME`: the project's recipes.
+
+fn main() {}
