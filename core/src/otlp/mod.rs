@@ -1,0 +1,9 @@
+//! OTLP messages on the wire: which signal, how many items, and the [`splice`] that stamps a client's attributes.
+
+mod signal;
+mod splice;
+pub(crate) mod wire;
+
+pub use signal::Signal;
+pub use splice::{MAX_EDITS, Splice, SpliceError, Stamp, splice};
+pub use wire::Malformed;

@@ -1,0 +1,316 @@
+//! The splice: one pass over an export request that removes the attributes the gate owns from every Resource, adds the
+//! client's, and counts items. Everything else is copied, not decoded: unknown fields survive byte for byte.
+//!
+//! All four export requests share one shape: field 1 repeats a container (ResourceSpans and its like) whose field 1 is
+//! the Resource and whose field 2 repeats the scopes. Source: opentelemetry-proto 1.10.
+
+use super::signal::Signal;
+use super::wire::{Malformed, Reader, Span, put_bytes, put_varint, varint_len};
+
+/// What a client is stamped with, and what no client may say itself.
+#[derive(Debug, Clone, Default)]
+pub struct Stamp {
+    /// Owned keys, sorted.
+    owned: Vec<Vec<u8>>,
+    /// The client's attributes as fields of a Resource, ready to append.
+    fields: Vec<u8>,
+}
+
+impl Stamp {
+    /// A stamp that removes the attributes `owned` and adds `attributes` as string values.
+    pub fn new<'a>(
+        owned: impl IntoIterator<Item = &'a str>,
+        attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut owned: Vec<Vec<u8>> = owned.into_iter().map(|key| key.as_bytes().to_vec()).collect();
+        owned.sort();
+        let mut fields = Vec::new();
+        for (key, value) in attributes {
+            let mut any_value = Vec::new();
+            put_bytes(&mut any_value, 1, value.as_bytes());
+            let mut key_value = Vec::new();
+            put_bytes(&mut key_value, 1, key.as_bytes());
+            put_bytes(&mut key_value, 2, &any_value);
+            put_bytes(&mut fields, 1, &key_value);
+        }
+        Stamp { owned, fields }
+    }
+
+    fn owns(&self, key: &[u8]) -> bool {
+        self.owned.iter().any(|owned| owned == key)
+    }
+}
+
+/// Why a message is not forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpliceError {
+    /// Not a valid message.
+    Malformed(Malformed),
+    /// More places to change than [`MAX_EDITS`].
+    TooManyEdits,
+    /// Stamped, it would be larger than the limit.
+    TooLarge,
+}
+
+impl From<Malformed> for SpliceError {
+    fn from(malformed: Malformed) -> Self {
+        SpliceError::Malformed(malformed)
+    }
+}
+
+/// The most places in which one message is changed. A container of two bytes grows by a whole stamp, so without a bound
+/// a small message could fill the worker's memory. Real exporters stay far below: a batch has at most a Resource per item.
+pub const MAX_EDITS: usize = 1 << 17;
+
+/// The outcome: a list of edits to the message, so that what does not change need not be copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Splice {
+    edits: Vec<Edit>,
+    patch: Vec<u8>,
+    /// The length of the stamped message in bytes.
+    pub len: usize,
+    /// Spans, data points, log records or samples.
+    pub items: u64,
+    /// Attributes that the client wrote and the gate owns.
+    pub removed: u64,
+}
+
+/// Replace `message[at..at + remove]` by a range of the patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Edit {
+    at: usize,
+    remove: usize,
+    insert: Span,
+}
+
+impl Splice {
+    /// The stamped message in pieces, in order: parts of `message`, which must be the one that was spliced, and new bytes.
+    pub fn pieces<'a>(&'a self, message: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut from = 0;
+        let edits = self.edits.iter().flat_map(move |edit| {
+            let kept = message.get(from..edit.at).unwrap_or_default();
+            from = edit.at + edit.remove;
+            [kept, self.patch.get(edit.insert.start..edit.insert.end).unwrap_or_default()]
+        });
+        let tail = self.edits.last().map_or(0, |edit| edit.at + edit.remove);
+        edits.chain([message.get(tail..).unwrap_or_default()]).filter(|piece| !piece.is_empty())
+    }
+}
+
+/// Stamps the export request `message`. `max_len` bounds the stamped message, in bytes.
+pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> Result<Splice, SpliceError> {
+    let mut splicer = Splicer {
+        message,
+        stamp,
+        item_fields: signal.item_fields(),
+        owned_indexes: None,
+        edits: Vec::new(),
+        patch: stamp.fields.clone(),
+        items: 0,
+        removed: 0,
+    };
+    if signal == Signal::Profiles {
+        splicer.owned_indexes = Some(OwnedIndexes::read(message, stamp)?);
+    }
+    let mut grown = 0;
+    let mut fields = Reader::whole(message);
+    while let Some(field) = fields.next()? {
+        if field.number == 1 {
+            grown += splicer.container(field.start, field.message()?)?;
+            if message.len() as i64 + grown > max_len as i64 {
+                return Err(SpliceError::TooLarge);
+            }
+        }
+    }
+    let Splicer { edits, patch, items, removed, .. } = splicer;
+    let len = (message.len() as i64 + grown) as usize;
+    Ok(Splice { edits, patch, len, items, removed })
+}
+
+struct Splicer<'a> {
+    message: &'a [u8],
+    stamp: &'a Stamp,
+    item_fields: &'static [&'static [u32]],
+    owned_indexes: Option<OwnedIndexes>,
+    edits: Vec<Edit>,
+    /// Starts with the stamp's fields; then what else is inserted.
+    patch: Vec<u8>,
+    items: u64,
+    removed: u64,
+}
+
+impl Splicer<'_> {
+    /// ResourceSpans and its like, whose tag is at `start`. Returns by how many bytes it grows.
+    fn container(&mut self, start: usize, body: Span) -> Result<i64, SpliceError> {
+        let header = self.reserve_header(start, body)?;
+        let mut grown = 0;
+        let mut stamped = false;
+        let mut fields = Reader::new(self.message, body);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => {
+                    // Several Resources in one container are merged, so the first one carries the stamp for all.
+                    grown += self.resource(field.start, field.message()?, !stamped)?;
+                    stamped = true;
+                }
+                2 => self.items += self.count(field.message()?, self.item_fields)?,
+                _ => {}
+            }
+        }
+        if !stamped && !self.stamp.fields.is_empty() {
+            let insert = self.put(|patch, stamp| put_bytes(patch, 1, stamp));
+            self.edit(Edit { at: body.end, remove: 0, insert })?;
+            grown += (insert.end - insert.start) as i64;
+        }
+        Ok(self.fill_header(header, body, grown))
+    }
+
+    /// A Resource whose tag is at `start`. Returns by how many bytes it grows.
+    fn resource(&mut self, start: usize, body: Span, stamp: bool) -> Result<i64, SpliceError> {
+        let header = self.reserve_header(start, body)?;
+        let mut grown = 0;
+        let mut fields = Reader::new(self.message, body);
+        while let Some(field) = fields.next()? {
+            if field.number == 1 {
+                let attribute = field.message()?;
+                if self.is_owned(attribute)? {
+                    let insert = Span { start: 0, end: 0 };
+                    self.edit(Edit { at: field.start, remove: attribute.end - field.start, insert })?;
+                    grown -= (attribute.end - field.start) as i64;
+                    self.removed += 1;
+                }
+            }
+        }
+        if stamp && !self.stamp.fields.is_empty() {
+            let insert = Span { start: 0, end: self.stamp.fields.len() };
+            self.edit(Edit { at: body.end, remove: 0, insert })?;
+            grown += insert.end as i64;
+        }
+        Ok(self.fill_header(header, body, grown))
+    }
+
+    /// Whether a KeyValue's key is owned. A field that repeats counts with its last value, as in every decoder.
+    fn is_owned(&self, attribute: Span) -> Result<bool, Malformed> {
+        let mut key = Span { start: 0, end: 0 };
+        let mut index = 0;
+        let mut fields = Reader::new(self.message, attribute);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => key = field.message()?,
+                2 => drop(field.message()?),
+                3 if self.owned_indexes.is_some() => index = field.varint()? as i32,
+                _ => {}
+            }
+        }
+        let bytes = self.message.get(key.start..key.end).unwrap_or_default();
+        if core::str::from_utf8(bytes).is_err() {
+            return Err(Malformed { what: "an attribute key that is not UTF-8", at: key.start });
+        }
+        match &self.owned_indexes {
+            Some(indexes) if index != 0 => {
+                // common.proto: "key MUST NOT be set if key_strindex is used"; which one counts is anybody's guess.
+                if !bytes.is_empty() {
+                    return Err(Malformed {
+                        what: "an attribute with both key and key_strindex",
+                        at: attribute.start,
+                    });
+                }
+                indexes.owns(index).ok_or(Malformed {
+                    what: "a key_strindex outside of the string table",
+                    at: attribute.start,
+                })
+            }
+            _ => Ok(self.stamp.owns(bytes)),
+        }
+    }
+
+    /// The items below `body`, down the remaining levels of fields.
+    fn count(&self, body: Span, levels: &[&[u32]]) -> Result<u64, Malformed> {
+        let Some((wanted, below)) = levels.split_first() else { return Ok(1) };
+        let mut items = 0;
+        let mut fields = Reader::new(self.message, body);
+        while let Some(field) = fields.next()? {
+            if wanted.contains(&field.number) {
+                let span = field.message()?;
+                items += if below.is_empty() { 1 } else { self.count(span, below)? };
+            }
+        }
+        Ok(items)
+    }
+
+    /// Keeps a place among the edits for a message's new header, which is known only after its content.
+    fn reserve_header(&mut self, start: usize, body: Span) -> Result<usize, SpliceError> {
+        self.edit(Edit { at: start, remove: body.start - start, insert: Span { start: 0, end: 0 } })?;
+        Ok(self.edits.len() - 1)
+    }
+
+    /// Writes the reserved header of a message of field 1 that grew by `grown` bytes; drops it if nothing changed in it.
+    fn fill_header(&mut self, header: usize, body: Span, grown: i64) -> i64 {
+        if self.edits.len() == header + 1 {
+            self.edits.truncate(header);
+            return 0;
+        }
+        let len = ((body.end - body.start) as i64 + grown) as u64;
+        let insert = self.put(|patch, _| {
+            patch.push(1 << 3 | 2);
+            put_varint(patch, len);
+        });
+        let Some(edit) = self.edits.get_mut(header) else { return grown };
+        edit.insert = insert;
+        grown + 1 + varint_len(len) as i64 - edit.remove as i64
+    }
+
+    /// Appends to the patch; the closure sees the stamp's fields.
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>, &[u8])) -> Span {
+        let start = self.patch.len();
+        write(&mut self.patch, &self.stamp.fields);
+        Span { start, end: self.patch.len() }
+    }
+
+    fn edit(&mut self, edit: Edit) -> Result<(), SpliceError> {
+        if self.edits.len() >= MAX_EDITS {
+            return Err(SpliceError::TooManyEdits);
+        }
+        self.edits.push(edit);
+        Ok(())
+    }
+}
+
+/// Profiles may spell a key as an index into the dictionary's string table: the indexes that spell an owned key.
+struct OwnedIndexes {
+    indexes: Vec<usize>,
+    strings: usize,
+}
+
+impl OwnedIndexes {
+    /// Reads ExportProfilesServiceRequest.dictionary (2) and ProfilesDictionary.string_table (5), wherever they stand.
+    fn read(message: &[u8], stamp: &Stamp) -> Result<Self, Malformed> {
+        let mut found = OwnedIndexes { indexes: Vec::new(), strings: 0 };
+        let mut fields = Reader::whole(message);
+        while let Some(field) = fields.next()? {
+            if field.number != 2 {
+                continue;
+            }
+            let mut dictionary = Reader::new(message, field.message()?);
+            while let Some(field) = dictionary.next()? {
+                if field.number == 5 {
+                    let span = field.message()?;
+                    if stamp.owns(message.get(span.start..span.end).unwrap_or_default()) {
+                        found.indexes.push(found.strings);
+                    }
+                    found.strings += 1;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the string at `index` is an owned key; `None` outside of the table.
+    fn owns(&self, index: i32) -> Option<bool> {
+        let index = usize::try_from(index).ok().filter(|&index| index < self.strings)?;
+        Some(self.indexes.binary_search(&index).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests;

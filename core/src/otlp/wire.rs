@@ -1,0 +1,323 @@
+//! Protobuf's wire format, read without a schema: fields with their places in the buffer.
+//!
+//! Stricter than most decoders on purpose. Where two decoders could disagree about what a byte string means, a forger
+//! could show one thing to the gate and another to the backend; such input is [`Malformed`]. Source: protobuf's
+//! "Encoding" document.
+
+use core::fmt;
+
+/// Input that is not well-formed, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong.
+    pub what: &'static str,
+    /// The offset in the message, in bytes.
+    pub at: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.at)
+    }
+}
+
+/// One field: its number, its value, and where its tag starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) number: u32,
+    pub(super) value: Value,
+    pub(super) start: usize,
+}
+
+/// A field's value. `Span` is a range of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    Varint(u64),
+    Len(Span),
+    /// A fixed-size value or a group: skipped, since nothing that the gate reads is one.
+    Skipped,
+}
+
+/// A range of the buffer that was checked to lie inside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Field {
+    /// The value of a field that must be length-delimited. Go's decoders refuse another wire type here and C++'s take
+    /// it for an unknown field, so it is refused.
+    pub(super) fn message(&self) -> Result<Span, Malformed> {
+        match self.value {
+            Value::Len(span) => Ok(span),
+            _ => Err(Malformed { what: "a message or string with the wrong wire type", at: self.start }),
+        }
+    }
+
+    /// The value of a field that must be a varint.
+    pub(super) fn varint(&self) -> Result<u64, Malformed> {
+        match self.value {
+            Value::Varint(value) => Ok(value),
+            _ => Err(Malformed { what: "an integer with the wrong wire type", at: self.start }),
+        }
+    }
+}
+
+/// Groups inside groups that are followed; protobuf's decoders stop at 100 levels of nesting.
+const MAX_GROUPS: usize = 64;
+
+/// Reads the fields of one message inside a larger buffer; offsets are those of the buffer.
+pub(super) struct Reader<'a> {
+    buffer: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// The fields of `buffer[span]`.
+    pub(super) fn new(buffer: &'a [u8], span: Span) -> Self {
+        // A span never reaches outside of its buffer; an empty reader is the safe answer if it did.
+        let buffer = buffer.get(..span.end).unwrap_or_default();
+        Reader { buffer, position: span.start }
+    }
+
+    /// The fields of the whole buffer.
+    pub(super) fn whole(buffer: &'a [u8]) -> Self {
+        Reader { buffer, position: 0 }
+    }
+
+    /// The next field, or `None` at the end.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<Field>, Malformed> {
+        if self.position >= self.buffer.len() {
+            return Ok(None);
+        }
+        let start = self.position;
+        let (number, wire) = self.tag()?;
+        let value = match wire {
+            2 => Value::Len(self.len()?),
+            0 => Value::Varint(self.varint()?),
+            _ => self.rare(number, wire, start)?,
+        };
+        Ok(Some(Field { number, value, start }))
+    }
+
+    #[cold]
+    fn rare(&mut self, number: u32, wire: u8, start: usize) -> Result<Value, Malformed> {
+        match wire {
+            1 => self.skip(8)?,
+            5 => self.skip(4)?,
+            3 => self.group(number)?,
+            4 => return Err(Malformed { what: "a group that ends without a start", at: start }),
+            _ => return Err(Malformed { what: "an unknown wire type", at: start }),
+        }
+        Ok(Value::Skipped)
+    }
+
+    /// A tag. Above 2^29 - 1 Go's decoder cuts the field number to 32 bits, so that it could name any field.
+    #[inline]
+    fn tag(&mut self) -> Result<(u32, u8), Malformed> {
+        let at = self.position;
+        let tag = u32::try_from(self.varint()?)
+            .map_err(|_| Malformed { what: "a field number above 2^29 - 1", at })?;
+        let number = tag >> 3;
+        if number == 0 {
+            return Err(Malformed { what: "field number 0", at });
+        }
+        Ok((number, (tag & 7) as u8))
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.buffer.get(self.position) {
+            Some(&byte) if byte < 0x80 => {
+                self.position += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
+        let at = self.position;
+        let mut value = 0u64;
+        for (index, &byte) in self.buffer.get(at..).unwrap_or_default().iter().take(10).enumerate() {
+            // The tenth byte has room for one bit; what decoders do with more differs.
+            if index == 9 && byte > 1 {
+                return Err(Malformed { what: "a varint above 64 bits", at });
+            }
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.position = at + index + 1;
+                return Ok(value);
+            }
+        }
+        let what =
+            if self.buffer.len() - at < 10 { "a varint that is cut off" } else { "a varint above 64 bits" };
+        Err(Malformed { what, at })
+    }
+
+    #[inline]
+    fn len(&mut self) -> Result<Span, Malformed> {
+        let at = self.position;
+        let len = self.varint()?;
+        let left = self.buffer.len() - self.position;
+        match usize::try_from(len) {
+            Ok(len) if len <= left => {
+                let start = self.position;
+                self.position += len;
+                Ok(Span { start, end: self.position })
+            }
+            _ => Err(Malformed { what: "a length beyond the end of its message", at }),
+        }
+    }
+
+    fn skip(&mut self, len: usize) -> Result<(), Malformed> {
+        if self.buffer.len() - self.position < len {
+            return Err(Malformed { what: "a value that is cut off", at: self.position });
+        }
+        self.position += len;
+        Ok(())
+    }
+
+    /// Skips to the end of the group `number`, through the groups in it.
+    fn group(&mut self, number: u32) -> Result<(), Malformed> {
+        let mut open = [0; MAX_GROUPS];
+        let mut depth = 0;
+        let mut current = number;
+        loop {
+            let at = self.position;
+            if at >= self.buffer.len() {
+                return Err(Malformed { what: "a group that is cut off", at });
+            }
+            let (number, wire) = self.tag()?;
+            match wire {
+                0 => drop(self.varint()?),
+                1 => self.skip(8)?,
+                2 => drop(self.len()?),
+                5 => self.skip(4)?,
+                3 => {
+                    let Some(slot) = open.get_mut(depth) else {
+                        return Err(Malformed { what: "groups nested too deeply", at });
+                    };
+                    *slot = current;
+                    depth += 1;
+                    current = number;
+                }
+                4 if number == current => match depth.checked_sub(1).and_then(|top| open.get(top)) {
+                    Some(&outer) => {
+                        depth -= 1;
+                        current = outer;
+                    }
+                    None => return Ok(()),
+                },
+                4 => return Err(Malformed { what: "a group that ends with another's number", at }),
+                _ => return Err(Malformed { what: "an unknown wire type", at }),
+            }
+        }
+    }
+}
+
+/// The bytes of a varint.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value as u8) | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// How many bytes [`put_varint`] writes.
+pub(super) fn varint_len(value: u64) -> usize {
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
+/// A length-delimited field.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+    put_varint(out, u64::from(field) << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// A varint field; as proto3 has it, zero is left out.
+pub(crate) fn put_uint(out: &mut Vec<u8>, field: u32, value: u64) {
+    if value != 0 {
+        put_varint(out, u64::from(field) << 3);
+        put_varint(out, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(bytes: &[u8]) -> Result<Vec<Field>, Malformed> {
+        let mut reader = Reader::whole(bytes);
+        let mut fields = Vec::new();
+        while let Some(field) = reader.next()? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+
+    #[test]
+    fn reads_every_wire_type() {
+        let bytes =
+            [0x08, 0x96, 0x01, 0x12, 1, b'x', 0x1d, 1, 2, 3, 4, 0x21, 1, 2, 3, 4, 5, 6, 7, 8, 0x2b, 0x2c];
+        let values: Vec<_> =
+            fields(&bytes).unwrap().iter().map(|field| (field.number, field.value)).collect();
+        let skipped = Value::Skipped;
+        assert_eq!(
+            values,
+            [
+                (1, Value::Varint(150)),
+                (2, Value::Len(Span { start: 5, end: 6 })),
+                (3, skipped),
+                (4, skipped),
+                (5, skipped)
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_what_decoders_disagree_about() {
+        for (bytes, what) in [
+            (&b"\x00"[..], "field number 0"),
+            (b"\x0c", "a group that ends without a start"),
+            (b"\x0e", "an unknown wire type"),
+            (b"\x0f", "an unknown wire type"),
+            (b"\x0b\x14", "a group that ends with another's number"),
+            (b"\x0b", "a group that is cut off"),
+            (b"\x0a\x02\x00", "a length beyond the end of its message"),
+            (b"\x0a\xff\xff\xff\xff\x0f", "a length beyond the end of its message"),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a length beyond the end of its message"),
+            (b"\x08", "a varint that is cut off"),
+            (b"\x08\x80", "a varint that is cut off"),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "a varint above 64 bits"),
+            (b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", "a varint above 64 bits"),
+            (b"\x8a\x80\x80\x80\x80\x02\x00", "a field number above 2^29 - 1"),
+            (b"\x0d\x00", "a value that is cut off"),
+        ] {
+            assert_eq!(fields(bytes).unwrap_err().what, what, "{bytes:x?}");
+        }
+        assert_eq!(fields(&[0x0b; 100]).unwrap_err().what, "groups nested too deeply");
+    }
+
+    #[test]
+    fn takes_varints_that_are_longer_than_needed() {
+        assert_eq!(fields(b"\x8a\x80\x00\x81\x00x").unwrap()[0].value, Value::Len(Span { start: 5, end: 6 }));
+    }
+
+    #[test]
+    fn varint_lengths_are_those_of_the_bytes() {
+        for shift in 0..64 {
+            for value in [1u64 << shift, (1u64 << shift) - 1, u64::MAX >> shift] {
+                let mut bytes = Vec::new();
+                put_varint(&mut bytes, value);
+                assert_eq!(bytes.len(), varint_len(value), "{value}");
+                bytes.insert(0, 8);
+                assert_eq!(fields(&bytes).unwrap()[0].value, Value::Varint(value));
+            }
+        }
+    }
+}
