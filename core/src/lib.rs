@@ -4,5 +4,6 @@
 //! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows a proxy or Kubernetes. Time, stored
 //! bytes and headers come in as arguments, so all of it is tested on the host and runs unchanged in the module.
 
+pub mod encoding;
 pub mod otlp;
 pub mod quota;

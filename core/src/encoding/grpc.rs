@@ -1,0 +1,93 @@
+//! gRPC's length-prefixed messages. Source: gRPC over HTTP2, "Length-Prefixed-Message".
+
+/// Bytes in front of a message: a flag and a length of 32 bits.
+pub const HEADER_LEN: usize = 5;
+
+/// The message of a unary call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Whether the message is compressed as `grpc-encoding` says.
+    pub compressed: bool,
+    /// The message.
+    pub message: &'a [u8],
+}
+
+/// Why a body is not the one message of a unary call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// No message at all.
+    Empty,
+    /// The body ends before the message does.
+    Truncated,
+    /// More follows behind the first message.
+    Trailing,
+    /// A flag other than 0 and 1.
+    Flag,
+}
+
+impl FrameError {
+    /// What is wrong, for the client to read.
+    pub fn what(self) -> &'static str {
+        match self {
+            FrameError::Empty => "the call has no message",
+            FrameError::Truncated => "the body ends before its gRPC message does",
+            FrameError::Trailing => "more than one gRPC message in a unary call",
+            FrameError::Flag => "a gRPC message with an unknown flag",
+        }
+    }
+}
+
+/// The one message in the whole body of a unary call.
+pub fn frame(body: &[u8]) -> Result<Frame<'_>, FrameError> {
+    if body.is_empty() {
+        return Err(FrameError::Empty);
+    }
+    let Some((&[flag, a, b, c, d], message)) = body.split_first_chunk() else {
+        return Err(FrameError::Truncated);
+    };
+    if flag > 1 {
+        return Err(FrameError::Flag);
+    }
+    let len = u64::from(u32::from_be_bytes([a, b, c, d]));
+    match (message.len() as u64).cmp(&len) {
+        core::cmp::Ordering::Less => Err(FrameError::Truncated),
+        core::cmp::Ordering::Greater => Err(FrameError::Trailing),
+        core::cmp::Ordering::Equal => Ok(Frame { compressed: flag == 1, message }),
+    }
+}
+
+/// The header of an uncompressed message of `len` bytes; `None` where 32 bits do not hold it.
+pub fn header(len: usize) -> Option<[u8; HEADER_LEN]> {
+    let [a, b, c, d] = u32::try_from(len).ok()?.to_be_bytes();
+    Some([0, a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_exactly_one_message() {
+        let plain = Frame { compressed: false, message: b"ab" };
+        for (body, want) in [
+            (&b"\0\0\0\0\x02ab"[..], Ok(plain)),
+            (b"\x01\0\0\0\x02ab", Ok(Frame { compressed: true, ..plain })),
+            (b"\0\0\0\0\0", Ok(Frame { message: b"", ..plain })),
+            (b"", Err(FrameError::Empty)),
+            (b"\0\0\0\0", Err(FrameError::Truncated)),
+            (b"\0\0\0\0\x03ab", Err(FrameError::Truncated)),
+            (b"\0\xff\xff\xff\xffab", Err(FrameError::Truncated)),
+            (b"\0\0\0\0\x01ab", Err(FrameError::Trailing)),
+            (b"\0\0\0\0\0\0\0\0\0\0", Err(FrameError::Trailing)),
+            (b"\x02\0\0\0\x02ab", Err(FrameError::Flag)),
+        ] {
+            assert_eq!(frame(body), want, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_back() {
+        let body = [&header(3).unwrap()[..], b"abc"].concat();
+        assert_eq!(frame(&body), Ok(Frame { compressed: false, message: b"abc" }));
+    }
+}

@@ -1,0 +1,145 @@
+//! gzip, as Go's reader takes it: one member after another until the input ends. Source: RFC 1952.
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+/// The most members of one body. Each costs a decoder's set-up, so that twenty bytes could cost as much as a page.
+pub const MAX_MEMBERS: usize = 256;
+
+/// zlib's window bits for gzip with its header and the largest window.
+const GZIP: u8 = 16 + 15;
+
+/// Why a body cannot be inflated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GunzipError {
+    /// Not gzip, damaged, or cut off.
+    Invalid,
+    /// More than the limit comes out of it.
+    TooLarge,
+    /// More than [`MAX_MEMBERS`] members.
+    TooManyMembers,
+}
+
+/// Inflates all members of `wire`, to at most `limit` bytes. Memory in use stays below twice the limit.
+pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, GunzipError> {
+    let mut out = Vec::with_capacity(first_capacity(wire, limit));
+    let mut rest = wire;
+    for _ in 0..MAX_MEMBERS {
+        rest = member(rest, &mut out, limit)?;
+        if rest.is_empty() {
+            return Ok(out);
+        }
+    }
+    Err(GunzipError::TooManyMembers)
+}
+
+/// Inflates the member that `wire` starts with; returns what follows it.
+fn member<'a>(mut wire: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8], GunzipError> {
+    let mut inflate = Inflate::new(true, GZIP);
+    loop {
+        if out.len() == out.capacity() {
+            // One byte above the limit, to tell a stream that ends there from one that goes on.
+            let more = out.len().max(4096).min((limit + 1).saturating_sub(out.len()));
+            out.reserve_exact(more);
+        }
+        let (read, written) = (inflate.total_in(), inflate.total_out());
+        let status = inflate
+            .decompress_uninit(wire, out.spare_capacity_mut(), InflateFlush::NoFlush)
+            .map_err(|_| GunzipError::Invalid)?;
+        let (read, written) =
+            ((inflate.total_in() - read) as usize, (inflate.total_out() - written) as usize);
+        // SAFETY: the decoder has just written `written` bytes at the start of the spare capacity.
+        unsafe { out.set_len(out.len() + written) };
+        wire = wire.get(read..).unwrap_or_default();
+        if out.len() > limit {
+            return Err(GunzipError::TooLarge);
+        }
+        match status {
+            Status::StreamEnd => return Ok(wire),
+            // Room was left, yet the member does not end: the input is cut off.
+            _ if read == 0 && written == 0 => return Err(GunzipError::Invalid),
+            _ if wire.is_empty() && out.len() < out.capacity() => return Err(GunzipError::Invalid),
+            _ => {}
+        }
+    }
+}
+
+/// The length that the last member's trailer gives, as far as deflate could reach it: a hint, since trailers can lie.
+fn first_capacity(wire: &[u8], limit: usize) -> usize {
+    const MAX_RATIO: usize = 1032;
+    let hint = wire.last_chunk().map_or(0, |tail| u32::from_le_bytes(*tail) as usize);
+    hint.min(wire.len().saturating_mul(MAX_RATIO)).min(limit).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use zlib_rs::{Deflate, DeflateFlush};
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; data.len() + 1000];
+        let mut deflate = Deflate::new(6, true, GZIP);
+        assert_eq!(deflate.compress(data, &mut out, DeflateFlush::Finish), Ok(Status::StreamEnd));
+        out.truncate(deflate.total_out() as usize);
+        out
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let bomb = gzip(&vec![0; 10 << 20]);
+        assert_eq!(gunzip(&bomb, 1 << 20), Err(GunzipError::TooLarge));
+        assert_eq!(gunzip(&bomb, (10 << 20) - 1), Err(GunzipError::TooLarge));
+        assert_eq!(gunzip(&bomb, 10 << 20).unwrap().len(), 10 << 20);
+    }
+
+    #[test]
+    fn a_trailer_that_lies_is_no_more_than_a_hint() {
+        let mut lying = gzip(&[7; 100]);
+        let end = lying.len();
+        lying[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(gunzip(&lying, 64 << 20), Err(GunzipError::Invalid));
+        assert!(first_capacity(&lying, 64 << 20) < 100_000);
+    }
+
+    #[test]
+    fn members_are_bounded() {
+        let one = gzip(b"");
+        assert_eq!(gunzip(&one.repeat(MAX_MEMBERS), 10), Ok(vec![]));
+        assert_eq!(gunzip(&one.repeat(MAX_MEMBERS + 1), 10), Err(GunzipError::TooManyMembers));
+    }
+
+    #[test]
+    fn what_is_not_gzip_is_refused() {
+        let good = gzip(b"hello");
+        assert_eq!(gunzip(b"", 100), Err(GunzipError::Invalid));
+        assert_eq!(gunzip(b"hello", 100), Err(GunzipError::Invalid));
+        assert_eq!(gunzip(&[&good[..], b"x"].concat(), 100), Err(GunzipError::Invalid));
+        assert_eq!(gunzip(&[&good[..], &[0; 8]].concat(), 100), Err(GunzipError::Invalid));
+        for cut in 0..good.len() {
+            assert_eq!(gunzip(&good[..cut], 100), Err(GunzipError::Invalid), "{cut}");
+        }
+        let mut damaged = good.clone();
+        let crc = good.len() - 8;
+        damaged[crc] ^= 1;
+        assert_eq!(gunzip(&damaged, 100), Err(GunzipError::Invalid));
+    }
+
+    proptest! {
+        #[test]
+        fn members_come_out_in_order(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 1..4)) {
+            let wire: Vec<u8> = parts.iter().flat_map(|part| gzip(part)).collect();
+            prop_assert_eq!(gunzip(&wire, 1 << 20), Ok(parts.concat()));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..300usize, flip in any::<u8>()) {
+            let _ = gunzip(&bytes, 1000);
+            let mut wire = gzip(&bytes);
+            let at = at % wire.len();
+            wire[at] ^= flip;
+            if let Ok(out) = gunzip(&wire, 1000) {
+                prop_assert!(out.len() <= 1000);
+            }
+        }
+    }
+}
