@@ -1,0 +1,277 @@
+//! A bucket: what one client has spent and not yet earned back.
+//!
+//! It holds debts, not levels: a charge adds to the debt, time takes from it, and a charge fits while the debt stays
+//! within the capacity. So a client without debt needs no bucket at all, and a change of rates keeps what is spent.
+
+use core::time::Duration;
+
+use super::tier::{Dimension, Limit, Tier};
+
+/// One amount per [`Dimension`], in the order of [`Dimension::ALL`].
+pub type Amounts = [u64; Dimension::ALL.len()];
+
+/// Debts are counted in 2^-24 units, so that a rate of 1/s still moves within a microsecond. With
+/// [`super::MAX_CAPACITY`] they fit in 63 bits.
+const FRACTION_BITS: u32 = 24;
+
+/// A clock that is further behind than this was set back; less is another worker's reading a moment ago.
+const CLOCK_SET_BACK: u64 = 10_000_000_000;
+
+/// Why a charge did not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It will fit after `wait`, if nothing else is charged until then.
+    Over {
+        /// The limit that is the last to allow it.
+        dimension: Dimension,
+        /// That limit.
+        limit: Limit,
+        /// How much of it was asked for.
+        asked: u64,
+        /// How long until all limits allow it.
+        wait: Duration,
+    },
+    /// It is more than the bucket ever holds.
+    Never {
+        /// The limit that does not allow it.
+        dimension: Dimension,
+        /// That limit.
+        limit: Limit,
+        /// How much of it was asked for.
+        asked: u64,
+    },
+}
+
+/// What a client owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Bucket {
+    /// When the debts were last brought up to date, in nanoseconds of the host's clock.
+    pub(super) last: u64,
+    /// In 2^-24 units.
+    pub(super) debt: Amounts,
+}
+
+impl Bucket {
+    /// Takes off the debts what has been earned back by `now`. Time never runs backwards: an older `now` changes
+    /// nothing, unless the clock was set back.
+    pub(super) fn advance(&mut self, tier: &Tier, now: u64) {
+        let elapsed = now.saturating_sub(self.last);
+        for (debt, limit) in self.debt.iter_mut().zip(tier.limits) {
+            *debt = match limit {
+                Some(limit) => debt.saturating_sub(earned(limit.rate, elapsed)),
+                None => 0,
+            };
+        }
+        if now > self.last || self.last - now > CLOCK_SET_BACK {
+            self.last = now;
+        }
+    }
+
+    /// Charges all amounts or none. Call after [`Bucket::advance`].
+    pub(super) fn charge(&mut self, tier: &Tier, amounts: &Amounts) -> Result<(), Refusal> {
+        let mut refusal = None;
+        let mut longest = 0;
+        for (((debt, &asked), limit), dimension) in
+            self.debt.iter().zip(amounts).zip(tier.limits).zip(Dimension::ALL)
+        {
+            let Some(limit) = limit else { continue };
+            if asked > limit.capacity {
+                return Err(Refusal::Never { dimension, limit, asked });
+            }
+            let excess =
+                debt.saturating_add(asked << FRACTION_BITS).saturating_sub(limit.capacity << FRACTION_BITS);
+            // Who asks for nothing is not held up by an old debt (the capacity may have been lowered).
+            if asked > 0 && excess > 0 {
+                let wait = time_to_earn(limit.rate, excess);
+                if wait >= longest {
+                    longest = wait;
+                    let wait = Duration::from_nanos(wait);
+                    refusal = Some(Refusal::Over { dimension, limit, asked, wait });
+                }
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        for ((debt, asked), limit) in self.debt.iter_mut().zip(amounts).zip(tier.limits) {
+            if limit.is_some() {
+                *debt += asked << FRACTION_BITS;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back a charge made at `charged`, less what its debt may have been earned back since: so a refund never
+    /// leaves less debt than if the charge had not been made. Call after [`Bucket::advance`].
+    pub(super) fn refund(&mut self, tier: &Tier, amounts: &Amounts, charged: u64, now: u64) {
+        let elapsed = now.saturating_sub(charged);
+        for ((debt, amount), limit) in self.debt.iter_mut().zip(amounts).zip(tier.limits) {
+            let Some(limit) = limit else { continue };
+            let back = (amount << FRACTION_BITS).saturating_sub(earned(limit.rate, elapsed));
+            *debt = debt.saturating_sub(back);
+        }
+    }
+
+    /// When nothing is owed any more, in nanoseconds of the host's clock.
+    pub(super) fn settled_at(&self, tier: &Tier) -> u64 {
+        let waits = self.debt.iter().zip(tier.limits).filter_map(|(&debt, limit)| {
+            let limit = limit?;
+            Some(if debt == 0 { 0 } else { time_to_earn(limit.rate, debt) })
+        });
+        self.last.saturating_add(waits.max().unwrap_or(0))
+    }
+}
+
+/// What `rate` earns in `nanos`, in 2^-24 units, rounded down: never more than was allowed.
+fn earned(rate: u64, nanos: u64) -> u64 {
+    let earned = (u128::from(rate) * u128::from(nanos) << FRACTION_BITS) / 1_000_000_000;
+    u64::try_from(earned).unwrap_or(u64::MAX)
+}
+
+/// How many nanoseconds `rate` takes to earn `amount` (in 2^-24 units), rounded up.
+fn time_to_earn(rate: u64, amount: u64) -> u64 {
+    let per_nano = u128::from(rate.max(1)) << FRACTION_BITS;
+    let nanos = (u128::from(amount) * 1_000_000_000).div_ceil(per_nano);
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn items(rate: u64, burst: Duration) -> Tier {
+        Tier::new("t", burst, [None, None, Some(rate), None, None, None, None])
+    }
+
+    fn amount(items: u64) -> Amounts {
+        [0, 0, items, 0, 0, 0, 0]
+    }
+
+    #[test]
+    fn a_burst_is_available_at_once_and_not_one_item_more() {
+        let tier = items(10, Duration::from_secs(2));
+        let mut bucket = Bucket::default();
+        bucket.advance(&tier, 1_000_000_000_000);
+        assert_eq!(bucket.charge(&tier, &amount(19)), Ok(()));
+        assert_eq!(bucket.charge(&tier, &amount(1)), Ok(()));
+        let Err(Refusal::Over { wait, asked: 1, .. }) = bucket.charge(&tier, &amount(1)) else { panic!() };
+        assert_eq!(wait, Duration::from_millis(100));
+        for (now, fits) in [(1_000_099_999_999, false), (1_000_100_000_000, true)] {
+            let mut later = bucket;
+            later.advance(&tier, now);
+            assert_eq!(later.charge(&tier, &amount(1)).is_ok(), fits, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_charge_that_never_fits_is_told_apart() {
+        let tier = items(10, Duration::from_secs(2));
+        let mut bucket = Bucket::default();
+        let limit = Limit { rate: 10, capacity: 20 };
+        assert_eq!(
+            bucket.charge(&tier, &amount(21)),
+            Err(Refusal::Never { dimension: Dimension::Items, limit, asked: 21 })
+        );
+        assert_eq!(bucket.charge(&tier, &amount(20)), Ok(()));
+    }
+
+    #[test]
+    fn all_dimensions_are_charged_or_none() {
+        let tier =
+            Tier::new("t", Duration::from_secs(1), [Some(1), Some(1000), Some(10), None, None, None, None]);
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.charge(&tier, &[0, 1000, 1, 0, 0, 0, 0]), Ok(()));
+        let before = bucket;
+        let Err(Refusal::Over { dimension: Dimension::Bytes, .. }) =
+            bucket.charge(&tier, &[1, 1, 5, 0, 0, 0, 0])
+        else {
+            panic!()
+        };
+        assert_eq!(bucket, before);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_neither_starves_nor_pays() {
+        let tier = items(10, Duration::from_secs(1));
+        let mut bucket = Bucket::default();
+        bucket.advance(&tier, 3_600_000_000_000);
+        bucket.charge(&tier, &amount(10)).unwrap();
+        bucket.advance(&tier, 1_000_000_000);
+        assert!(bucket.charge(&tier, &amount(1)).is_err());
+        bucket.advance(&tier, 2_000_000_000);
+        assert_eq!(bucket.charge(&tier, &amount(10)), Ok(()));
+    }
+
+    #[test]
+    fn the_largest_bucket_does_not_overflow() {
+        let tier = items(u64::MAX, Duration::from_secs(60));
+        let mut bucket = Bucket::default();
+        bucket.charge(&tier, &amount(super::super::MAX_CAPACITY)).unwrap();
+        assert!(bucket.charge(&tier, &amount(super::super::MAX_CAPACITY)).is_err());
+        bucket.advance(&tier, u64::MAX);
+        assert_eq!(bucket.settled_at(&tier), u64::MAX);
+    }
+
+    proptest! {
+        /// Against exact arithmetic: over any stretch of time no more is admitted than capacity + rate x time, and
+        /// nothing is refused that leaves room for one whole unit more.
+        #[test]
+        fn admits_what_the_quota_allows_and_no_more(
+            rate in 1..100_000u64, burst in 1..5_000u64,
+            steps in prop::collection::vec((0..2_000_000_000u64, 0..50_000u64), 1..60),
+        ) {
+            let tier = items(rate, Duration::from_millis(burst));
+            let capacity = u128::from(tier.limit(Dimension::Items).unwrap().capacity);
+            let mut bucket = Bucket::default();
+            let (mut now, mut debt) = (0u64, 0u128); // the exact debt in 10^-9 units
+            for (elapsed, asked) in steps {
+                now += elapsed;
+                debt = debt.saturating_sub(u128::from(rate) * u128::from(elapsed));
+                bucket.advance(&tier, now);
+                let exact = debt + u128::from(asked) * 1_000_000_000;
+                match bucket.charge(&tier, &amount(asked)) {
+                    Ok(()) => {
+                        prop_assert!(exact <= capacity * 1_000_000_000);
+                        debt = exact;
+                    }
+                    Err(Refusal::Never { .. }) => prop_assert!(u128::from(asked) > capacity),
+                    Err(Refusal::Over { wait, .. }) => {
+                        prop_assert!(exact + 1_000_000_000 > capacity * 1_000_000_000);
+                        let mut later = bucket;
+                        later.advance(&tier, now + wait.as_nanos() as u64);
+                        prop_assert_eq!(later.charge(&tier, &amount(asked)), Ok(()));
+                    }
+                }
+            }
+            let settled = bucket.settled_at(&tier);
+            bucket.advance(&tier, settled);
+            prop_assert_eq!(bucket.debt, [0; 7]);
+        }
+
+        #[test]
+        fn a_refund_never_leaves_less_debt_than_no_charge_at_all(
+            first in 0..100u64, second in 0..100u64, third in 0..100u64, gaps in prop::array::uniform3(0..3_000_000_000u64),
+        ) {
+            let tier = items(50, Duration::from_secs(10));
+            let (mut with, mut without) = (Bucket::default(), Bucket::default());
+            let mut now = 0;
+            for (amount_charged, only_with) in [(first, false), (second, true), (third, false)] {
+                for bucket in [&mut with, &mut without] {
+                    bucket.advance(&tier, now);
+                }
+                with.charge(&tier, &amount(amount_charged)).unwrap();
+                if !only_with {
+                    without.charge(&tier, &amount(amount_charged)).unwrap();
+                }
+                now += gaps[usize::from(only_with)];
+            }
+            let charged = gaps[0];
+            for bucket in [&mut with, &mut without] {
+                bucket.advance(&tier, now);
+            }
+            with.refund(&tier, &amount(second), charged, now);
+            prop_assert!(with.debt[2] + 4 >= without.debt[2]);
+        }
+    }
+}
