@@ -7,3 +7,4 @@
 pub mod encoding;
 pub mod otlp;
 pub mod quota;
+pub mod reply;

@@ -1,0 +1,342 @@
+//! How a request is refused: status, message, and when to try again, in the client's own protocol.
+//!
+//! Sources: OTLP specification ("Failures", "OTLP/HTTP Throttling"), google/rpc/status.proto, google/rpc/error_details.proto.
+
+use core::fmt;
+use core::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use crate::otlp::wire::{put_bytes, put_uint};
+use crate::quota;
+
+/// Longest time that a client is asked to wait. Python's exporters give up where the hint is beyond their deadline (10 s),
+/// so a long wait is told in short turns.
+const LONGEST_HINT: Duration = Duration::from_secs(5);
+
+/// How long a client waits when it is not its own doing: no policy yet, or the worker's memory is full.
+const BUSY_HINT: Duration = Duration::from_secs(1);
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The connection has no client certificate.
+    NoCertificate,
+    /// The certificate is no client's.
+    UnknownClient,
+    /// The certificate is on the deny list.
+    Denied,
+    /// A quota does not allow it, now or ever.
+    Quota {
+        /// The client's name.
+        client: String,
+        /// Which limit, and for how long.
+        refusal: quota::Refusal,
+    },
+    /// Larger than a limit of the gate: which one, in words.
+    TooLarge(String),
+    /// Not a valid message: what is wrong.
+    Invalid(String),
+    /// A content type or an encoding that the gate does not read: which one.
+    Unsupported(String),
+    /// Not an OTLP export.
+    UnknownPath,
+    /// An OTLP path with a method other than POST.
+    Method,
+    /// There is no valid policy yet.
+    NoPolicy,
+    /// The worker holds as many bytes as it may.
+    Busy,
+}
+
+/// What a refused client speaks, so that it can read why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// OTLP/gRPC.
+    Grpc,
+    /// OTLP/HTTP with protobuf.
+    HttpProtobuf,
+    /// OTLP/HTTP with JSON.
+    HttpJson,
+}
+
+/// An answer that the gate gives itself. It is never a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status; 200 for gRPC, whose status is below.
+    pub http_status: u32,
+    /// The gRPC status, for gRPC only.
+    pub grpc_status: Option<u32>,
+    /// Headers besides the status.
+    pub headers: Vec<(&'static str, String)>,
+    /// The HTTP body, or gRPC's message.
+    pub body: Vec<u8>,
+}
+
+impl Reason {
+    /// The value of the `result` tag in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Reason::NoCertificate => "no_certificate",
+            Reason::UnknownClient => "unknown_client",
+            Reason::Denied => "denied",
+            Reason::Quota { .. } => "over_quota",
+            Reason::TooLarge(_) => "too_large",
+            Reason::Invalid(_) => "invalid",
+            Reason::Unsupported(_) => "unsupported",
+            Reason::UnknownPath | Reason::Method => "not_otlp",
+            Reason::NoPolicy => "no_policy",
+            Reason::Busy => "busy",
+        }
+    }
+
+    /// The answer. `jitter` (any number) spreads clients that are refused at the same moment.
+    pub fn reply(&self, protocol: Protocol, jitter: u64) -> Reply {
+        let message = self.to_string();
+        let retry = self.retry().map(|wait| spread(wait, jitter));
+        match protocol {
+            Protocol::Grpc => self.grpc(message, retry),
+            Protocol::HttpProtobuf | Protocol::HttpJson => self.http(message, retry, protocol),
+        }
+    }
+
+    /// The gRPC and the HTTP status.
+    fn statuses(&self) -> (u32, u32) {
+        match self {
+            Reason::NoCertificate => (16, 401),
+            Reason::UnknownClient | Reason::Denied => (7, 403),
+            Reason::Quota { refusal: quota::Refusal::Over { .. }, .. } => (8, 429),
+            Reason::Quota { refusal: quota::Refusal::Never { .. }, .. } | Reason::TooLarge(_) => (8, 413),
+            Reason::Invalid(_) => (3, 400),
+            Reason::Unsupported(_) => (12, 415),
+            Reason::UnknownPath => (12, 404),
+            Reason::Method => (12, 405),
+            Reason::NoPolicy | Reason::Busy => (14, 503),
+        }
+    }
+
+    /// How long until it makes sense to try again, if ever.
+    fn retry(&self) -> Option<Duration> {
+        match self {
+            Reason::Quota { refusal: quota::Refusal::Over { wait, .. }, .. } => Some(*wait),
+            Reason::NoPolicy | Reason::Busy => Some(BUSY_HINT),
+            _ => None,
+        }
+    }
+
+    /// The hint goes out twice: the Collector reads it from the details, Python's exporter from a trailer of its own.
+    fn grpc(&self, message: String, retry: Option<Duration>) -> Reply {
+        let (grpc_status, _) = self.statuses();
+        let mut headers = Vec::new();
+        if let Some(wait) = retry {
+            let info = retry_info(wait);
+            let details = status(grpc_status, &message, Some(&info));
+            headers.push(("grpc-status-details-bin", STANDARD_NO_PAD.encode(details)));
+            headers.push(("google.rpc.retryinfo-bin", STANDARD_NO_PAD.encode(info)));
+        }
+        if matches!(self, Reason::Unsupported(_)) {
+            headers.push(("grpc-accept-encoding", "identity,gzip".into()));
+        }
+        Reply { http_status: 200, grpc_status: Some(grpc_status), headers, body: message.into_bytes() }
+    }
+
+    fn http(&self, message: String, retry: Option<Duration>, protocol: Protocol) -> Reply {
+        let (grpc_status, http_status) = self.statuses();
+        let mut headers = Vec::new();
+        if let Some(wait) = retry {
+            headers.push(("retry-after", wait.as_millis().div_ceil(1000).max(1).to_string()));
+        }
+        match self {
+            Reason::Unsupported(_) => headers.push(("accept-encoding", "identity,gzip".into())),
+            Reason::Method => headers.push(("allow", "POST".into())),
+            _ => {}
+        }
+        let body = if protocol == Protocol::HttpJson {
+            headers.push(("content-type", "application/json".into()));
+            serde_json::json!({"code": grpc_status, "message": message}).to_string().into_bytes()
+        } else {
+            headers.push(("content-type", "application/x-protobuf".into()));
+            let info = retry.map(retry_info);
+            status(grpc_status, &message, info.as_deref())
+        };
+        Reply { http_status, grpc_status: None, headers, body }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::NoCertificate => f.write_str("a client certificate is required"),
+            Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
+            Reason::Denied => f.write_str("this certificate is denied by the gateway"),
+            Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
+                write!(
+                    f,
+                    "client {client} is over its quota of {} {}/s (burst {}): {asked} more fit in {:.1} s",
+                    limit.rate,
+                    dimension.key(),
+                    limit.capacity,
+                    wait.as_secs_f64()
+                )
+            }
+            Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked } } => write!(
+                f,
+                "{asked} {} in one request never fit into the quota of client {client}: {} {}/s (burst {})",
+                dimension.key(),
+                limit.rate,
+                dimension.key(),
+                limit.capacity
+            ),
+            Reason::TooLarge(what) => write!(f, "the request is too large: {what}"),
+            Reason::Invalid(what) => write!(f, "not a valid OTLP request: {what}"),
+            Reason::Unsupported(what) => write!(f, "not supported: {what}"),
+            Reason::UnknownPath => f.write_str("not an OTLP export"),
+            Reason::Method => f.write_str("OTLP exports are sent by POST"),
+            Reason::NoPolicy => f.write_str("the gateway has no policy yet"),
+            Reason::Busy => f.write_str("the gateway holds as many requests as it can"),
+        }
+    }
+}
+
+/// The wait, cut to [`LONGEST_HINT`], and up to a quarter more.
+fn spread(wait: Duration, jitter: u64) -> Duration {
+    let wait = wait.clamp(Duration::from_millis(20), LONGEST_HINT);
+    wait + wait.mul_f64((jitter % 1024) as f64 / 4096.0)
+}
+
+/// google.rpc.Status: code (1), message (2), details (3).
+fn status(code: u32, message: &str, retry_info: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_uint(&mut out, 1, u64::from(code));
+    put_bytes(&mut out, 2, message.as_bytes());
+    if let Some(info) = retry_info {
+        // google.protobuf.Any: type_url (1), value (2)
+        let mut any = Vec::new();
+        put_bytes(&mut any, 1, b"type.googleapis.com/google.rpc.RetryInfo");
+        put_bytes(&mut any, 2, info);
+        put_bytes(&mut out, 3, &any);
+    }
+    out
+}
+
+/// google.rpc.RetryInfo: retry_delay (1), a google.protobuf.Duration of seconds (1) and nanos (2).
+fn retry_info(wait: Duration) -> Vec<u8> {
+    let mut duration = Vec::new();
+    put_uint(&mut duration, 1, wait.as_secs());
+    put_uint(&mut duration, 2, u64::from(wait.subsec_nanos()));
+    let mut out = Vec::new();
+    put_bytes(&mut out, 1, &duration);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quota::{Dimension, Limit};
+
+    fn over(wait: Duration) -> Reason {
+        let limit = Limit { rate: 1000, capacity: 4000 };
+        let refusal = quota::Refusal::Over { dimension: Dimension::Items, limit, asked: 512, wait };
+        Reason::Quota { client: "acme".into(), refusal }
+    }
+
+    fn never() -> Reason {
+        let limit = Limit { rate: 1000, capacity: 4000 };
+        let refusal = quota::Refusal::Never { dimension: Dimension::Bytes, limit, asked: 5000 };
+        Reason::Quota { client: "acme".into(), refusal }
+    }
+
+    #[test]
+    fn every_case_has_the_status_that_its_protocol_gives_it() {
+        for (reason, grpc, http, retried) in [
+            (Reason::NoCertificate, 16, 401, false),
+            (Reason::UnknownClient, 7, 403, false),
+            (Reason::Denied, 7, 403, false),
+            (over(Duration::from_secs(1)), 8, 429, true),
+            (never(), 8, 413, false),
+            (Reason::TooLarge(String::new()), 8, 413, false),
+            (Reason::Invalid(String::new()), 3, 400, false),
+            (Reason::Unsupported(String::new()), 12, 415, false),
+            (Reason::UnknownPath, 12, 404, false),
+            (Reason::Method, 12, 405, false),
+            (Reason::NoPolicy, 14, 503, true),
+            (Reason::Busy, 14, 503, true),
+        ] {
+            let has = |reply: &Reply, name| reply.headers.iter().any(|(header, _)| *header == name);
+            let reply = reason.reply(Protocol::Grpc, 7);
+            assert_eq!((reply.http_status, reply.grpc_status), (200, Some(grpc)), "{reason:?}");
+            assert_eq!(has(&reply, "grpc-status-details-bin"), retried, "{reason:?}");
+            assert_eq!(has(&reply, "google.rpc.retryinfo-bin"), retried, "{reason:?}");
+            for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
+                let reply = reason.reply(protocol, 7);
+                assert_eq!((reply.http_status, reply.grpc_status), (http, None), "{reason:?}");
+                assert_eq!(has(&reply, "retry-after"), retried, "{reason:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_message_says_which_client_which_limit_which_number() {
+        assert_eq!(
+            over(Duration::from_millis(1500)).to_string(),
+            "client acme is over its quota of 1000 items/s (burst 4000): 512 more fit in 1.5 s"
+        );
+        assert_eq!(
+            never().to_string(),
+            "5000 bytes in one request never fit into the quota of client acme: 1000 bytes/s (burst 4000)"
+        );
+    }
+
+    #[test]
+    fn hints_are_short_and_spread() {
+        for jitter in 0..5000 {
+            let hour = spread(Duration::from_secs(3600), jitter);
+            assert!(hour >= LONGEST_HINT && hour < LONGEST_HINT * 5 / 4, "{hour:?}");
+            assert!(spread(Duration::ZERO, jitter) >= Duration::from_millis(20));
+        }
+        assert_ne!(spread(Duration::from_secs(1), 1), spread(Duration::from_secs(1), 2));
+    }
+
+    #[test]
+    fn a_status_is_read_back_by_another_implementation() {
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Status {
+            #[prost(int32, tag = "1")]
+            code: i32,
+            #[prost(string, tag = "2")]
+            message: String,
+            #[prost(message, repeated, tag = "3")]
+            details: Vec<Any>,
+        }
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Any {
+            #[prost(string, tag = "1")]
+            type_url: String,
+            #[prost(bytes, tag = "2")]
+            value: Vec<u8>,
+        }
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct RetryInfo {
+            #[prost(message, optional, tag = "1")]
+            delay: Option<Delay>,
+        }
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct Delay {
+            #[prost(int64, tag = "1")]
+            seconds: i64,
+            #[prost(int32, tag = "2")]
+            nanos: i32,
+        }
+        use prost::Message;
+
+        let reply = over(Duration::from_millis(2500)).reply(Protocol::HttpProtobuf, 0);
+        let read = Status::decode(&reply.body[..]).unwrap();
+        assert_eq!((read.code, read.details.len()), (8, 1));
+        assert!(read.message.contains("acme"));
+        assert_eq!(read.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+        let info = RetryInfo::decode(&read.details[0].value[..]).unwrap();
+        assert_eq!(info.delay, Some(Delay { seconds: 2, nanos: 500_000_000 }));
+        assert!(reply.headers.contains(&("retry-after", "3".into())));
+    }
+}
