@@ -1,3 +1,35 @@
-//! `cargo xtask NAME`: the project's recipes.
+//! `cargo xtask NAME`: the project's recipes, the same for a person and for CI.
+//!
+//! Data goes to stdout, talk to stderr; what child processes print goes to stderr as well.
 
-fn main() {}
+#![allow(clippy::disallowed_methods, reason = "recipes run on the host, where there is a clock")]
+
+mod debian;
+mod process;
+mod project;
+mod wasm;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The project's recipes.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Recipe {
+    /// Build the filter into target/otlp-gate.wasm, check what it imports and print its size
+    BuildWasm,
+}
+
+fn main() -> ExitCode {
+    let done = match Recipe::parse() {
+        Recipe::BuildWasm => wasm::recipe(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

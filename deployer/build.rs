@@ -1,0 +1,33 @@
+//! Finds the filter's module, which the command carries: `$OTLP_GATE_WASM`, else `<target>/otlp-gate.wasm`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    println!("cargo::rerun-if-env-changed=OTLP_GATE_WASM");
+    let module = match env::var_os("OTLP_GATE_WASM") {
+        Some(path) => PathBuf::from(path),
+        None => in_target_dir(),
+    };
+    if !module.is_file() {
+        println!(
+            "cargo::error=the command carries the filter, and {} is missing: run `cargo xtask build-wasm` first",
+            module.display()
+        );
+        return ExitCode::FAILURE;
+    }
+    println!("cargo::rerun-if-changed={}", module.display());
+    println!("cargo::rustc-env=OTLP_GATE_WASM_PATH={}", module.display());
+    ExitCode::SUCCESS
+}
+
+/// The module beside the profiles' folders. Cargo names only `OUT_DIR`, which is `<target>/PROFILE/build/NAME/out`,
+/// or one level deeper with `--target`.
+fn in_target_dir() -> PathBuf {
+    let out = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
+    let candidates: Vec<PathBuf> =
+        out.ancestors().skip(4).take(2).map(|dir| dir.join("otlp-gate.wasm")).collect();
+    let found = candidates.iter().find(|path| path.is_file()).or(candidates.first());
+    found.cloned().unwrap_or_else(|| Path::new("otlp-gate.wasm").to_path_buf())
+}
