@@ -24,6 +24,9 @@ mod tests {
     fn its_digest_is_64_hex_digits() {
         let digest = super::sha256();
         assert_eq!(digest.len(), 64);
-        assert!(digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)), "{digest}");
+        assert!(
+            digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)),
+            "{digest}"
+        );
     }
 }

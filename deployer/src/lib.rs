@@ -1,0 +1,3 @@
+//! The library behind the `otlp-gate` command.
+
+pub mod module;
