@@ -24,9 +24,13 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         process::run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
     };
     // The lists may be missing or old: then the first try fails, and a look at the mirror mends it.
-    let install = [&["install", "--yes", "--quiet", "--no-install-recommends"], missing.as_slice()].concat();
+    let install = [
+        &["install", "--yes", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"],
+        missing.as_slice(),
+    ]
+    .concat();
     apt_get(&install)
-        .or_else(|_| apt_get(&["update", "--quiet"]).and_then(|()| apt_get(&install)))
+        .or_else(|_| apt_get(&["update", "-qq"]).and_then(|()| apt_get(&install)))
         .with_context(|| format!("installing {list}"))
 }
 

@@ -7,6 +7,7 @@
 mod debian;
 mod process;
 mod project;
+mod setup;
 mod wasm;
 
 use std::process::ExitCode;
@@ -19,11 +20,14 @@ use clap::Parser;
 enum Recipe {
     /// Build the filter into target/otlp-gate.wasm, check what it imports and print its size
     BuildWasm,
+    /// Install what the other recipes need beside Rust, once, into the cache
+    Setup,
 }
 
 fn main() -> ExitCode {
     let done = match Recipe::parse() {
         Recipe::BuildWasm => wasm::recipe(),
+        Recipe::Setup => setup::recipe(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
