@@ -1,3 +1,15 @@
 //! The `otlp-gate` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use otlp_gate::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.global.choose_color();
+    match otlp_gate::commands::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}

@@ -1,0 +1,25 @@
+//! `completions`: a script for the user's shell.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::error::Error;
+use crate::output;
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate completions bash > ~/.local/share/bash-completion/completions/otlp-gate
+  otlp-gate completions zsh > \"${fpath[1]}/_otlp-gate\"")]
+pub struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints the script.
+pub(super) fn run(args: &Args) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "otlp-gate", &mut script);
+    output::print_text(&String::from_utf8_lossy(&script))
+}

@@ -1,0 +1,92 @@
+//! The one error of the command line: what failed, where it can be seen, and the cure.
+
+use std::fmt;
+use std::io;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Failed,
+    Usage,
+    /// All that is to be said has been said.
+    Reported,
+    /// Nobody reads what we write.
+    Unread,
+}
+
+impl Error {
+    /// It failed or was refused: exit code 1. `message` says what was done, to what, and what went wrong: lower case,
+    /// no full stop.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Error { kind: Kind::Failed, message: message.to_string(), hint: None }
+    }
+
+    /// The command was called wrongly: exit code 2.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Error { kind: Kind::Usage, ..Error::failed(message) }
+    }
+
+    /// The command has already printed why: exit code 1 and nothing more.
+    pub fn reported() -> Self {
+        Error { kind: Kind::Reported, ..Error::failed("") }
+    }
+
+    /// Standard output did not take what was written. That its reader went away, as `head` does, is no failure.
+    pub fn stdout(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Error { kind: Kind::Unread, ..Error::failed("") }
+        } else {
+            Error::failed(format_args!("cannot write to standard output: {error}"))
+        }
+    }
+
+    /// Adds the cure.
+    #[must_use]
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Tells standard error, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        if matches!(self.kind, Kind::Failed | Kind::Usage) {
+            // where standard error is closed there is nobody to tell
+            let _ = self.write(&mut anstream::stderr().lock());
+        }
+        match self.kind {
+            Kind::Failed | Kind::Reported => ExitCode::from(1),
+            Kind::Usage => ExitCode::from(2),
+            Kind::Unread => ExitCode::SUCCESS,
+        }
+    }
+
+    fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        writeln!(to, "{ERROR}error{ERROR:#}: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            writeln!(to, "\n{HINT}hint{HINT:#}: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,96 @@
+//! Where words go: results to standard output, everything else to standard error.
+
+use std::fmt;
+use std::io::Write;
+use std::iter;
+
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+use crate::error::Error;
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON object on one line
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// Writes a result: `value` as JSON or YAML, or `table()` for people.
+pub fn print<T: Serialize>(format: Format, value: &T, table: impl FnOnce() -> String) -> Result<(), Error> {
+    match format {
+        Format::Table => print_text(&table()),
+        Format::Json => {
+            let json = serde_json::to_string(value)
+                .map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))?;
+            print_text(&json)
+        }
+        Format::Yaml => {
+            let yaml = serde_saphyr::to_string(value)
+                .map_err(|e| Error::failed(format_args!("cannot write YAML: {e}")))?;
+            print_text(&yaml)
+        }
+    }
+}
+
+/// Writes text to standard output, with a newline at its end where it has none.
+pub fn print_text(text: &str) -> Result<(), Error> {
+    let mut out = anstream::stdout().lock();
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    write!(out, "{text}{end}").and_then(|()| out.flush()).map_err(Error::stdout)
+}
+
+/// Tells standard error one line. Nobody listening is no failure.
+pub fn say(words: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{words}");
+}
+
+/// Columns under a header, as kubectl prints them: upper-case names, no lines. Cells may hold colour.
+pub fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    const GAP: usize = 3;
+    let rows: Vec<[String; N]> = iter::once(header.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = shown_width(cell).max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let mut pending = 0;
+        for (cell, width) in row.iter().zip(widths).filter(|(_, width)| *width > 0) {
+            let shown = shown_width(cell);
+            if shown > 0 {
+                text.extend(iter::repeat_n(' ', pending));
+                text.push_str(cell);
+                pending = 0;
+            }
+            pending += width - shown + GAP;
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn shown_width(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell).map(UnicodeWidthStr::width).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a", "\x1b[1mlong\x1b[0m", "x"], ["\u{fc}n\u{ef}", "", "y"], ["b", "", ""]];
+        assert_eq!(
+            columns(["NAME", "X", "Y"], rows.map(|row| row.map(str::to_owned))),
+            "NAME   X      Y\na      \x1b[1mlong\x1b[0m   x\n\u{fc}n\u{ef}           y\nb\n"
+        );
+    }
+}
