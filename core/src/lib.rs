@@ -4,7 +4,10 @@
 //! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows a proxy or Kubernetes. Time, stored
 //! bytes and headers come in as arguments, so all of it is tested on the host and runs unchanged in the module.
 
+pub mod config;
 pub mod encoding;
+pub mod identity;
 pub mod otlp;
+pub mod policy;
 pub mod quota;
 pub mod reply;

@@ -1,0 +1,61 @@
+//! Bounds on messages and on the memory that holds them.
+
+use serde::{Deserialize, Serialize};
+
+use super::Size;
+use super::quantity::Unit;
+
+/// How large a message may be, and how much of them the gate holds at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Limits {
+    /// The largest request body as it is sent, compressed or not.
+    #[serde(skip_serializing_if = "is_default_wire")]
+    pub wire: Size,
+    /// The largest message after it is inflated.
+    #[serde(skip_serializing_if = "is_default_inflated")]
+    pub inflated: Size,
+    /// How many times its compressed size a message may inflate to.
+    #[serde(skip_serializing_if = "is_default_ratio")]
+    pub ratio: u32,
+    /// How much one worker thread holds of messages that have not arrived whole. Above it, new ones are asked to come
+    /// again.
+    #[serde(skip_serializing_if = "is_default_held")]
+    pub held: Size,
+}
+
+impl Limits {
+    /// Whether every limit is the default.
+    pub fn is_default(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            wire: Size::new(16, Unit::MiB),
+            inflated: Size::new(64, Unit::MiB),
+            ratio: 200,
+            held: Size::new(64, Unit::MiB),
+        }
+    }
+}
+
+fn is_default_wire(size: &Size) -> bool {
+    *size == Limits::default().wire
+}
+
+fn is_default_inflated(size: &Size) -> bool {
+    *size == Limits::default().inflated
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_default_ratio(ratio: &u32) -> bool {
+    *ratio == Limits::default().ratio
+}
+
+fn is_default_held(size: &Size) -> bool {
+    *size == Limits::default().held
+}

@@ -1,0 +1,106 @@
+//! Who a client is: what its validated certificate says, as the proxy shows it.
+//!
+//! Whoever holds a certificate under a trusted CA chose most of these bytes, so nothing here trusts them: what is
+//! not UTF-8, malformed, too long or holds control characters is as if the certificate did not have it.
+
+mod fingerprint;
+mod subject;
+
+pub use fingerprint::{Fingerprint, FingerprintError};
+pub use subject::Subject;
+
+/// The longest URI, DNS name or subject that is looked at, in bytes. A longer one is as if it were absent.
+pub const MAX_FIELD_BYTES: usize = 8 * 1024;
+
+/// What a validated certificate says about its holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The first URI SAN, whatever its scheme, byte for byte.
+    pub spiffe: Option<String>,
+    /// The first DNS SAN, in lower case.
+    pub dns: Option<String>,
+    /// The subject.
+    pub subject: Option<Subject>,
+    /// SHA-256 of the certificate's DER.
+    pub sha256: Option<[u8; 32]>,
+}
+
+impl Identity {
+    /// The identity from Envoy's connection properties `uri_san_peer_certificate`, `dns_san_peer_certificate`,
+    /// `subject_peer_certificate` and `sha256_peer_certificate_digest` (hex), as their bytes are.
+    pub fn from_parts(
+        uri: Option<&[u8]>,
+        dns: Option<&[u8]>,
+        subject: Option<&[u8]>,
+        sha256_hex: Option<&[u8]>,
+    ) -> Self {
+        Identity {
+            spiffe: uri.and_then(text).map(str::to_owned),
+            dns: dns.and_then(text).map(str::to_ascii_lowercase),
+            subject: subject.and_then(text).and_then(Subject::parse),
+            sha256: sha256_hex.and_then(text).and_then(|hex| Fingerprint::parse(hex).ok()).map(|it| it.0),
+        }
+    }
+
+    /// Whether the proxy showed nothing of a certificate.
+    pub fn is_empty(&self) -> bool {
+        *self == Identity::default()
+    }
+
+    /// The fingerprint as 64 lower-case hex digits.
+    pub fn sha256_hex(&self) -> Option<String> {
+        self.sha256.map(|digest| Fingerprint(digest).hex())
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_empty() || bytes.len() > MAX_FIELD_BYTES {
+        return None;
+    }
+    core::str::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEX: &[u8] = b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    #[test]
+    fn what_is_not_readable_is_absent() {
+        let long = vec![b'a'; MAX_FIELD_BYTES + 1];
+        for bytes in [&b""[..], b"\xff\xfe", b"acme\0.example", b"a\nb", &long] {
+            let identity = Identity::from_parts(Some(bytes), Some(bytes), Some(bytes), Some(bytes));
+            assert_eq!(identity, Identity::default(), "{bytes:?}");
+            assert!(identity.is_empty());
+        }
+    }
+
+    #[test]
+    fn each_part_stands_alone() {
+        let identity = Identity::from_parts(Some(b"spiffe://Acme/x"), Some(b"\xff"), None, Some(HEX));
+        assert_eq!(identity.spiffe.as_deref(), Some("spiffe://Acme/x"));
+        assert_eq!(identity.dns, None);
+        assert_eq!(identity.sha256_hex().unwrap().as_bytes(), HEX);
+    }
+
+    #[test]
+    fn dns_names_are_lower_cased() {
+        let identity = Identity::from_parts(None, Some(b"Edge.ACME.example"), None, None);
+        assert_eq!(identity.dns.as_deref(), Some("edge.acme.example"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            uri in proptest::option::of(any::<Vec<u8>>()),
+            dns in proptest::option::of(any::<Vec<u8>>()),
+            subject in proptest::option::of(any::<Vec<u8>>()),
+            sha256 in proptest::option::of(any::<Vec<u8>>()),
+        ) {
+            Identity::from_parts(uri.as_deref(), dns.as_deref(), subject.as_deref(), sha256.as_deref());
+        }
+    }
+}

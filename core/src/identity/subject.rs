@@ -1,0 +1,275 @@
+//! A certificate's subject, from the text that Envoy makes of it.
+//!
+//! Envoy's `connection.subject_peer_certificate` is RFC 2253 text as BoringSSL writes it (`XN_FLAG_RFC2253`): the RDNs
+//! in reverse order, no spaces between them, every byte above 0x7f and every control character as `\XX`, unknown
+//! attribute types as dotted OIDs with a `#hex` dump of the DER value. Text that this form does not allow is refused
+//! as a whole rather than guessed at.
+
+use core::iter::Peekable;
+use core::slice::Iter;
+
+use super::MAX_FIELD_BYTES;
+
+/// A parsed subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    text: String,
+    attributes: Vec<(String, Option<String>)>,
+}
+
+impl Subject {
+    /// Parses RFC 2253 text. `None` where it is malformed, empty, or longer than [`MAX_FIELD_BYTES`].
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() || text.len() > MAX_FIELD_BYTES {
+            return None;
+        }
+        let mut attributes = Vec::new();
+        let mut rest = text.as_bytes().iter().peekable();
+        loop {
+            let key = key(&mut rest)?;
+            let value = match rest.peek() {
+                Some(b'#') => dumped_value(&mut rest)?,
+                _ => escaped_value(&mut rest)?,
+            };
+            // A control character is never part of a name, and would only confuse whoever reads the attribute.
+            attributes.push((key, value.filter(|value| !value.contains(char::is_control))));
+            // Attributes of one RDN (`+`) and RDNs (`,`) make no difference to what a key's value is.
+            match rest.next() {
+                None => return Some(Subject { text: text.to_owned(), attributes }),
+                Some(b',' | b'+') => {}
+                Some(_) => return None,
+            }
+        }
+    }
+
+    /// The whole subject, as Envoy writes it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value of a key (`CN`, `O`, `2.5.4.97`; letters of either case). `None` where the subject has the key not at
+    /// all or more than once, or where the value is no text.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let mut with_key = self.attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
+        let (_, value) = with_key.next()?;
+        if with_key.next().is_some() { None } else { value.as_deref() }
+    }
+}
+
+type Bytes<'a> = Peekable<Iter<'a, u8>>;
+
+/// `CN=` or `2.5.4.3=`.
+fn key(rest: &mut Bytes<'_>) -> Option<String> {
+    let mut key = String::new();
+    loop {
+        match rest.next()? {
+            b'=' if !key.is_empty() => return Some(key),
+            byte if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') => {
+                key.push(char::from(*byte))
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// A string with escapes, up to the separator (RFC 2253 section 2.4, RFC 4514 section 2.4).
+fn escaped_value(rest: &mut Bytes<'_>) -> Option<Option<String>> {
+    let mut value = Vec::new();
+    let mut ends_with_bare_space = false;
+    while let Some(byte) = rest.next_if(|byte| !matches!(byte, b',' | b'+')) {
+        ends_with_bare_space = *byte == b' ';
+        match byte {
+            b'\\' => value.push(escape(rest)?),
+            b'"' | b'<' | b'>' | b';' | 0 => return None,
+            b' ' if value.is_empty() => return None,
+            _ => value.push(*byte),
+        }
+    }
+    if ends_with_bare_space {
+        return None;
+    }
+    Some(String::from_utf8(value).ok())
+}
+
+fn escape(rest: &mut Bytes<'_>) -> Option<u8> {
+    match *rest.next()? {
+        special @ (b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' | b'#' | b' ' | b'=') => Some(special),
+        high => Some(hex(high)? << 4 | hex(*rest.next()?)?),
+    }
+}
+
+/// `#` and the hex of a DER value. What is not a string comes back as `Some(None)`: there, but not comparable.
+fn dumped_value(rest: &mut Bytes<'_>) -> Option<Option<String>> {
+    rest.next();
+    let mut der = Vec::new();
+    while let Some(high) = rest.next_if(|byte| !matches!(byte, b',' | b'+')) {
+        der.push(hex(*high)? << 4 | hex(*rest.next()?)?);
+    }
+    if der.is_empty() { None } else { Some(der_string(&der)) }
+}
+
+/// The text of a UTF8String, PrintableString or IA5String that fills `der` exactly.
+fn der_string(der: &[u8]) -> Option<String> {
+    let (tag, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, content) = match first {
+        0..=0x7f => (usize::from(*first), rest),
+        0x81 => rest.split_first().map(|(length, content)| (usize::from(*length), content))?,
+        0x82 => {
+            let (length, content) = rest.split_first_chunk::<2>()?;
+            (usize::from(u16::from_be_bytes(*length)), content)
+        }
+        _ => return None,
+    };
+    let ascii_only = match tag {
+        0x0c => false,
+        0x13 | 0x16 => true,
+        _ => return None,
+    };
+    if content.len() != length || (ascii_only && !content.is_ascii()) {
+        return None;
+    }
+    core::str::from_utf8(content).ok().map(str::to_owned)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value(text: &str, key: &str) -> Option<String> {
+        Subject::parse(text)?.get(key).map(str::to_owned)
+    }
+
+    #[test]
+    fn values_are_read_as_the_certificate_has_them() {
+        for (text, key, expected) in [
+            ("CN=edge,O=Acme", "CN", "edge"),
+            ("CN=edge,O=Acme", "o", "Acme"),
+            (r"O=Acme\, Inc.,CN=x", "O", "Acme, Inc."),
+            (r"CN=a\+b+OU=c", "CN", "a+b"),
+            (r"CN=a\+b+OU=c", "OU", "c"),
+            (r#"CN=\"quoted\" \\ \<x\>\; \#"#, "CN", r#""quoted" \ <x>; #"#),
+            (r"CN=\ both ends\ ", "CN", " both ends "),
+            (r"CN=\#1", "CN", "#1"),
+            (r"CN=J\C3\BCrgen", "CN", "Jürgen"),
+            (r"CN=J\c3\bcrgen", "CN", "Jürgen"),
+            ("CN=Jürgen", "CN", "Jürgen"),
+            ("CN=a=b", "CN", "a=b"),
+            ("CN=a#b", "CN", "a#b"),
+            ("emailAddress=a@b.example,CN=x", "emailAddress", "a@b.example"),
+            ("2.5.4.97=#0C0441636D65,CN=x", "2.5.4.97", "Acme"),
+            ("1.2.3=#130441636D65", "1.2.3", "Acme"),
+            ("1.2.3=#160441636D65", "1.2.3", "Acme"),
+            ("1.2.3=#0C810441636D65", "1.2.3", "Acme"),
+            ("1.2.3=#0C82000441636D65", "1.2.3", "Acme"),
+            ("CN=,O=x", "CN", ""),
+        ] {
+            assert_eq!(value(text, key).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_has_no_value() {
+        for text in ["CN=a,CN=b", "CN=a+CN=b", "CN=a,O=x,cn=a", "CN=a,CN=#0500"] {
+            assert_eq!(value(text, "CN"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_there_but_not_comparable() {
+        for text in [
+            "CN=#0500,O=x",
+            "CN=#0C0541636D65,O=x",
+            "CN=#0C0341636D65,O=x",
+            "CN=#1302C3BC,O=x",
+            "CN=#0C02C328,O=x",
+            "CN=#1E0200E4,O=x",
+            "CN=#0C830000014 1,O=x".replace(' ', "").as_str(),
+            r"CN=\C3\28,O=x",
+            r"CN=a\00b,O=x",
+            r"CN=a\0Ab,O=x",
+        ] {
+            assert_eq!(value(text, "CN"), None, "{text}");
+            assert_eq!(value(text, "O").as_deref(), Some("x"), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_text_is_no_subject() {
+        for text in [
+            "",
+            "CN",
+            "=x",
+            "CN=x,",
+            "CN=x,,O=y",
+            "CN=x+",
+            ",CN=x",
+            r"CN=x\",
+            r"CN=x\C",
+            r"CN=x\zz",
+            "CN=a;O=b",
+            r#"CN="a, b""#,
+            "CN= x",
+            "CN=x ,O=y",
+            "CN=x, O=y",
+            "CN=#",
+            "CN=#0",
+            "CN=#0C0",
+            "CN=#0Cxx",
+            "C N=x",
+            "CN=<x>",
+        ] {
+            assert_eq!(Subject::parse(text), None, "{text}");
+        }
+        assert_eq!(Subject::parse(&format!("CN={}", "x".repeat(MAX_FIELD_BYTES))), None);
+    }
+
+    #[test]
+    fn the_text_is_kept() {
+        assert_eq!(Subject::parse(r"O=Acme\, Inc.").unwrap().text(), r"O=Acme\, Inc.");
+    }
+
+    /// RFC 2253 section 2.4, written from the other side: what BoringSSL does with each byte.
+    fn escape(value: &str) -> String {
+        let last = value.len().saturating_sub(1);
+        let escape_byte = |(at, byte): (usize, u8)| match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => format!("\\{}", char::from(byte)),
+            b'#' if at == 0 => "\\#".to_owned(),
+            b' ' if at == 0 || at == last => "\\ ".to_owned(),
+            0x20..=0x7e => char::from(byte).to_string(),
+            _ => format!("\\{byte:02X}"),
+        };
+        value.bytes().enumerate().map(escape_byte).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_what_an_escaper_writes(
+            values in proptest::collection::vec(r#"[ #,+"\\<>;=a-cü€]{0,12}"#, 1..6),
+            separators in proptest::collection::vec(any::<bool>(), 6),
+        ) {
+            let mut text = String::new();
+            for (at, (value, plus)) in values.iter().zip(separators).enumerate() {
+                let separator = match (at, plus) { (0, _) => "", (_, true) => "+", (_, false) => "," };
+                text.push_str(&format!("{separator}1.2.{at}={}", escape(value)));
+            }
+            let subject = Subject::parse(&text).unwrap();
+            for (at, value) in values.iter().enumerate() {
+                prop_assert_eq!(subject.get(&format!("1.2.{at}")), Some(value.as_str()));
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in "[CNO=#,+\\\\0-9a-f \"]{0,40}") {
+            if let Some(subject) = Subject::parse(&text) {
+                subject.get("CN");
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Checks of the bounds on messages.
+
+use super::super::problem::{Path, Problem};
+use crate::config::{Limits, Size};
+
+/// A module has 4 GiB of memory at most, and Envoy's workers share the machine's.
+const MAX_SIZE: u64 = 1 << 30;
+
+pub(super) fn check(limits: &Limits, problems: &mut Vec<Problem>) {
+    let path = Path::of("limits");
+    for (key, size) in [("wire", limits.wire), ("inflated", limits.inflated), ("held", limits.held)] {
+        if size.bytes() == 0 || size.bytes() > MAX_SIZE {
+            problems.push(Problem::new(path.key(key), format!("{size} is not between 1 byte and 1GiB")));
+        }
+    }
+    if limits.ratio == 0 {
+        problems.push(Problem::new(path.key("ratio"), "a ratio of 0 lets no compressed message through"));
+    }
+    let more_than_held = |size: Size| size.bytes() > limits.held.bytes();
+    for (key, size) in [("wire", limits.wire), ("inflated", limits.inflated)] {
+        if more_than_held(size) {
+            let message =
+                format!("a message of {size} never fits into the {} that a worker holds", limits.held);
+            problems.push(Problem::new(path.key(key), message).hint("raise limits.held or lower this"));
+        }
+    }
+}

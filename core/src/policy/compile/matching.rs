@@ -1,0 +1,163 @@
+//! Compiles one match of a rule.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use super::super::condition::Condition;
+use super::super::pattern::{Pattern, Separator};
+use super::super::problem::{Path, Problem};
+use super::super::template::Placeholder;
+use crate::config::Match;
+use crate::identity::{Fingerprint, FingerprintError};
+
+/// Captured words, and what they can hold.
+pub(super) type Words = BTreeMap<String, Class>;
+
+/// Which characters a captured word can hold, of `[A-Za-z0-9._-]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Class {
+    dot: bool,
+    upper: bool,
+}
+
+impl Class {
+    pub(super) const ANY: Class = Class { dot: true, upper: true };
+
+    pub(super) fn of(separator: Separator) -> Self {
+        match separator {
+            Separator::Dns => Class { dot: false, upper: false },
+            Separator::Uri => Class::ANY,
+            Separator::Subject => Class { dot: false, upper: true },
+        }
+    }
+
+    /// What either can hold.
+    pub(super) fn or(self, other: Class) -> Self {
+        Class { dot: self.dot || other.dot, upper: self.upper || other.upper }
+    }
+
+    /// Whether a word can hold this character of a name.
+    pub(super) fn holds(self, byte: u8) -> bool {
+        match byte {
+            b'.' => self.dot,
+            b'A'..=b'Z' => self.upper,
+            _ => true,
+        }
+    }
+}
+
+pub(super) fn compile(one: &Match, path: &Path, problems: &mut Vec<Problem>) -> (Condition, Words) {
+    if *one == Match::default() {
+        let hint = "give at least one of spiffe, dns, subject, sha256; `unknown` is for everybody else";
+        problems.push(Problem::new(path.clone(), "an empty match").hint(hint));
+    }
+    let mut compiler = Compiler { words: Words::new(), problems };
+    let spiffe = one.spiffe.as_ref().and_then(|text| compiler.spiffe(text, &path.key("spiffe")));
+    let dns = one.dns.as_ref().and_then(|text| compiler.dns(text, &path.key("dns")));
+    let subject = compiler.subject(&one.subject, &path.key("subject"));
+    let sha256 = one.sha256.as_ref().and_then(|text| match fingerprint(text) {
+        Ok(Fingerprint(digest)) => Some(digest),
+        Err(error) => {
+            compiler.problems.push(Problem::new(path.key("sha256"), error.to_string()));
+            None
+        }
+    });
+    (Condition { spiffe, dns, subject, sha256 }, compiler.words)
+}
+
+/// A fingerprint, with `sha256:` in front or without.
+pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, FingerprintError> {
+    Fingerprint::parse(text.strip_prefix("sha256:").unwrap_or(text))
+}
+
+struct Compiler<'a> {
+    words: Words,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Compiler<'_> {
+    fn spiffe(&mut self, text: &str, path: &Path) -> Option<Pattern> {
+        let pattern = self.pattern(text, Separator::Uri, path)?;
+        if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
+            self.problem(path, "a URI has no spaces", None);
+        }
+        if !pattern.prefix().is_empty() && !text.contains(':') {
+            let hint = format!("write spiffe://{}", text.trim_start_matches('/'));
+            self.problem(path, "a URI starts with its scheme, and this has none", Some(hint));
+        }
+        Some(pattern)
+    }
+
+    fn dns(&mut self, text: &str, path: &Path) -> Option<Pattern> {
+        let pattern = self.pattern(text, Separator::Dns, path)?;
+        let in_name = |character: char| character.is_ascii_alphanumeric() || "-_.*{}".contains(character);
+        if let Some(wrong) = text.chars().find(|character| !in_name(*character)) {
+            let hint = match wrong {
+                '/' | ':' => Some("a URI goes under `spiffe`".to_owned()),
+                _ if !wrong.is_ascii() => Some("certificates hold the `xn--` form".to_owned()),
+                _ => None,
+            };
+            self.problem(path, format_args!("a DNS name has no `{}`", wrong.escape_debug()), hint);
+        }
+        Some(pattern)
+    }
+
+    fn subject(&mut self, subject: &BTreeMap<String, String>, path: &Path) -> Vec<(String, Pattern)> {
+        let mut patterns: Vec<(String, Pattern)> = Vec::with_capacity(subject.len());
+        for (key, text) in subject {
+            let path = path.key(key);
+            if !is_subject_key(key) {
+                let hint = "write CN, O, OU or another short name, or a dotted OID".to_owned();
+                self.problem(&path, "this is no key of a subject", Some(hint));
+            }
+            if patterns.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
+                self.problem(&path, "the key is given twice, in different case", None);
+            }
+            if let Some(pattern) = self.pattern(text, Separator::Subject, &path) {
+                patterns.push((key.clone(), pattern));
+            }
+        }
+        patterns
+    }
+
+    fn pattern(&mut self, text: &str, separator: Separator, path: &Path) -> Option<Pattern> {
+        let pattern = match Pattern::parse(text, separator) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                self.problem(path, error, None);
+                return None;
+            }
+        };
+        for word in pattern.words() {
+            if !matches!(Placeholder::named(word), Placeholder::Other(_)) {
+                let hint = Some(format!("call it {{my_{word}}}"));
+                self.problem(
+                    path,
+                    format_args!("{{{word}}} already means something else in templates"),
+                    hint,
+                );
+            }
+            let class = Class::of(separator);
+            let class = self.words.get(word).map_or(class, |other| class.or(*other));
+            self.words.insert(word.to_owned(), class);
+        }
+        Some(pattern)
+    }
+
+    fn problem(&mut self, path: &Path, message: impl fmt::Display, hint: Option<String>) {
+        self.problems.push(Problem::new(path.clone(), message.to_string()).maybe_hint(hint));
+    }
+}
+
+/// `CN`, or `2.5.4.3` (RFC 4514 section 3).
+pub(super) fn is_subject_key(key: &str) -> bool {
+    let oid = || {
+        key.contains('.')
+            && key.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let name = || {
+        key.starts_with(|first: char| first.is_ascii_alphabetic())
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    oid() || name()
+}

@@ -1,0 +1,236 @@
+//! From a config to a policy, with every mistake on the way.
+
+mod limits;
+mod matching;
+mod names;
+mod stamps;
+mod tiers;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::matching::Words;
+use self::tiers::Tiers;
+use super::index::Index;
+use super::nearest::nearest;
+use super::problem::{Path, Problem};
+use super::rule::Rule;
+use super::template::{Placeholder, Template};
+use super::{Alternative, Policy};
+use crate::config::{ClientRule, Match, Mode, PolicyConfig, Unknown};
+use crate::identity::Fingerprint;
+
+/// So many clients have metrics of their own: the first ones whose names are literal.
+const LISTED_CLIENTS: usize = 200;
+
+pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
+    let mut later = Vec::new();
+    let tiers = Tiers::compile(&config.quotas, &mut later);
+    limits::check(&config.limits, &mut later);
+
+    let mut compiler = Compiler { tiers, ..Compiler::default() };
+    for (index, client) in config.clients.iter().enumerate() {
+        compiler.client(index, client, config);
+    }
+    compiler.duplicates(config);
+    let mut problems = core::mem::take(&mut compiler.problems);
+    names::check(&compiler.rules, &compiler.words, !config.unknown.is_reject(), &mut problems);
+    problems.sort_by_key(|problem| problem.path.first_index());
+
+    let unknown = match &config.unknown {
+        Unknown::Reject => None,
+        Unknown::Tier(name) => compiler.tiers.named(name, &Path::of("unknown"), &mut problems),
+    };
+    let stamping = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
+    let deny = denied(&config.deny, &mut problems);
+    problems.append(&mut later);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+
+    let own = compiler.rules.iter().flat_map(|rule| &rule.attributes);
+    let owned_attributes: BTreeSet<&String> = own.chain(&stamping.attributes).map(|(key, _)| key).collect();
+    Ok(Policy {
+        gate: config.gate.clone(),
+        shadow: config.quotas.mode == Mode::Shadow,
+        limits: config.limits.clone(),
+        deny,
+        index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),
+        unknown,
+        owned_attributes: owned_attributes.into_iter().cloned().collect(),
+        owned_headers: stamping.headers.iter().map(|(name, _)| name.clone()).collect(),
+        rules: compiler.rules,
+        alternatives: compiler.alternatives,
+        stamping,
+    })
+}
+
+#[derive(Default)]
+struct Compiler {
+    problems: Vec<Problem>,
+    tiers: Tiers,
+    rules: Vec<Rule>,
+    /// What each rule captures.
+    words: Vec<Words>,
+    alternatives: Vec<Alternative>,
+    listed: usize,
+}
+
+impl Compiler {
+    /// Adds one rule for every client of the config, be it right or wrong, so that indexes agree.
+    fn client(&mut self, index: usize, client: &ClientRule, config: &PolicyConfig) {
+        let path = Path::client(index);
+        let words = self.matches(index, client, config);
+        let name = names::compile(&client.name, &words, &path.key("name"), &mut self.problems);
+        let attributes = stamps::own(&client.attributes, &words, &path.key("attributes"), &mut self.problems);
+        let bucket_of = match &client.quota_per {
+            Some(text) => self.bucket_of(text, &words, &path.key("quotaPer")),
+            None => words.keys().map(|word| Placeholder::named(word)).collect(),
+        };
+        let tier = match &client.quota {
+            Some(tier) => self.tiers.named(tier, &path.key("quota"), &mut self.problems),
+            None => None,
+        };
+        let literal = name.literal().is_some();
+        let listed = literal && self.listed < LISTED_CLIENTS;
+        self.listed += usize::from(listed);
+        let tier = tier.unwrap_or_else(|| self.tiers.default_tier());
+        self.rules.push(Rule { name_text: client.name.clone(), name, attributes, bucket_of, tier, listed });
+        self.words.push(words);
+    }
+
+    /// Adds the alternatives of a rule; gives the words that it captures.
+    fn matches(&mut self, rule: usize, client: &ClientRule, config: &PolicyConfig) -> Words {
+        let matches = client.matches.as_slice();
+        let mut common: Option<Words> = None;
+        for (number, one) in matches.iter().enumerate() {
+            let path = Path::of_match(config, rule, number);
+            let (condition, words) = matching::compile(one, &path, &mut self.problems);
+            match &mut common {
+                None => common = Some(words),
+                Some(common) => {
+                    if let Some(word) = common.keys().find(|word| !words.contains_key(*word)) {
+                        let problem = format!("it does not capture {{{word}}}, which the first match does");
+                        let hint =
+                            "every match of one rule captures the same words; make it a rule of its own";
+                        self.problems.push(Problem::new(path.clone(), problem).hint(hint));
+                    }
+                    if let Some(word) = words.keys().find(|word| !common.contains_key(*word)) {
+                        let problem = format!("it captures {{{word}}}, which the first match does not");
+                        let hint =
+                            "every match of one rule captures the same words; write `*` for what is not used";
+                        self.problems.push(Problem::new(path.clone(), problem).hint(hint));
+                    }
+                    for (word, class) in common {
+                        *class = words.get(word).map_or(*class, |other| class.or(*other));
+                    }
+                }
+            }
+            self.alternatives.push(Alternative { rule, number, condition });
+        }
+        if matches.is_empty() {
+            let path = Path::client(rule).key("match");
+            self.problems.push(Problem::new(path, "the list of matches is empty, so that none ever holds"));
+        }
+        common.unwrap_or_default()
+    }
+
+    fn bucket_of(&mut self, text: &str, words: &Words, path: &Path) -> Vec<Placeholder> {
+        if words.contains_key(text) || (Placeholder::BUILT_IN.contains(&text) && text != "name") {
+            let problem = format!("`{text}` is plain text and makes one bucket for the whole rule");
+            self.problems.push(Problem::new(path.clone(), problem).hint(format!("write \"{{{text}}}\"")));
+        }
+        let known = |placeholder: &Placeholder| match placeholder {
+            Placeholder::Name => false,
+            Placeholder::Other(word) => words.contains_key(&**word),
+            _ => true,
+        };
+        let template = template(text, path, &mut self.problems);
+        for placeholder in template.placeholders().filter(|placeholder| !known(placeholder)) {
+            let built_in = Placeholder::BUILT_IN.into_iter().filter(|word| *word != "name");
+            self.problems.push(unknown_placeholder(
+                placeholder,
+                path,
+                words.keys().map(String::as_str).chain(built_in),
+            ));
+        }
+        let sorted: BTreeSet<&Placeholder> = template.placeholders().collect();
+        sorted.into_iter().cloned().collect()
+    }
+
+    /// Refuses a match that says the same as one before it.
+    fn duplicates(&mut self, config: &PolicyConfig) {
+        let mut seen: BTreeMap<Match, (usize, usize)> = BTreeMap::new();
+        for (rule, client) in config.clients.iter().enumerate() {
+            for (number, one) in client.matches.as_slice().iter().enumerate() {
+                if *one == Match::default() {
+                    continue;
+                }
+                match seen.entry(canonical(one)) {
+                    Entry::Vacant(vacant) => {
+                        vacant.insert((rule, number));
+                    }
+                    Entry::Occupied(first) => {
+                        let (first_rule, first_number) = *first.get();
+                        let first = Path::of_match(config, first_rule, first_number);
+                        let message = format!("it is the same as {first}, and never reached");
+                        self.problems.push(Problem::new(Path::of_match(config, rule, number), message));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same text for all spellings that mean the same.
+fn canonical(one: &Match) -> Match {
+    let mut canonical = one.clone();
+    canonical.dns = canonical.dns.map(|dns| dns.to_lowercase());
+    canonical.sha256 = canonical.sha256.map(|text| match matching::fingerprint(&text) {
+        Ok(digest) => digest.hex(),
+        Err(_) => text,
+    });
+    canonical.subject =
+        canonical.subject.into_iter().map(|(key, value)| (key.to_uppercase(), value)).collect();
+    canonical
+}
+
+fn denied(deny: &[String], problems: &mut Vec<Problem>) -> BTreeSet<[u8; 32]> {
+    let mut denied = BTreeSet::new();
+    for (index, text) in deny.iter().enumerate() {
+        let path = || Path::of("deny").index(index);
+        match text.strip_prefix("sha256:").map(Fingerprint::parse) {
+            Some(Ok(Fingerprint(digest))) => {
+                denied.insert(digest);
+            }
+            Some(Err(error)) => problems.push(Problem::new(path(), error.to_string())),
+            None => problems.push(
+                Problem::new(path(), format!("`{}` does not start with `sha256:`", text.escape_debug()))
+                    .hint("write sha256: and the certificate's fingerprint, as `openssl x509 -fingerprint -sha256` gives it"),
+            ),
+        }
+    }
+    denied
+}
+
+/// A template; an empty one in place of a wrong one.
+fn template(text: &str, path: &Path, problems: &mut Vec<Problem>) -> Template {
+    Template::parse(text).unwrap_or_else(|error| {
+        problems.push(Problem::new(path.clone(), error.to_string()));
+        Template::default()
+    })
+}
+
+fn unknown_placeholder<'a>(
+    placeholder: &Placeholder,
+    path: &Path,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Problem {
+    let known: Vec<&str> = known.into_iter().collect();
+    let hint = match nearest(&placeholder.word(), known.iter().copied()) {
+        Some(nearest) => Some(format!("did you mean {{{nearest}}}?")),
+        None if known.is_empty() => None,
+        None => Some(format!("there are {{{}}}", known.join("} {"))),
+    };
+    Problem::new(path.clone(), format!("nothing is called {placeholder} here")).maybe_hint(hint)
+}

@@ -1,0 +1,94 @@
+//! Compiles tiers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::nearest::nearest;
+use super::super::pattern::is_capture_byte;
+use super::super::problem::{Path, Problem};
+use crate::config::{Quotas, TierConfig};
+use crate::quota::{Dimension, MAX_CAPACITY, Tier};
+
+/// The tier of clients that name none.
+const DEFAULT: &str = "default";
+
+/// Tiers by name.
+#[derive(Default)]
+pub(super) struct Tiers {
+    tiers: BTreeMap<String, Arc<Tier>>,
+    unlimited: Option<Arc<Tier>>,
+}
+
+impl Tiers {
+    pub(super) fn compile(quotas: &Quotas, problems: &mut Vec<Problem>) -> Self {
+        let mut tiers = BTreeMap::new();
+        for (name, config) in &quotas.tiers {
+            let path = Path::of("quotas").key("tiers").key(name);
+            check(name, config, &path, problems);
+            let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
+            tiers.insert(name.clone(), Arc::new(Tier::new(name, config.burst.duration(), rates)));
+        }
+        Tiers { tiers, unlimited: None }
+    }
+
+    /// The tier of this name, or a problem at `path`.
+    pub(super) fn named(&self, name: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Arc<Tier>> {
+        let tier = self.tiers.get(name).cloned();
+        if tier.is_none() {
+            let hint = match nearest(name, self.tiers.keys().map(String::as_str)) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "name one of quotas.tiers".to_owned(),
+            };
+            problems.push(Problem::new(path.clone(), format!("there is no tier `{name}`")).hint(hint));
+        }
+        tier
+    }
+
+    /// `default`, or no limit where there is no such tier.
+    pub(super) fn default_tier(&mut self) -> Arc<Tier> {
+        match self.tiers.get(DEFAULT) {
+            Some(tier) => Arc::clone(tier),
+            None => Arc::clone(self.unlimited.get_or_insert_with(|| Arc::new(Tier::unlimited(DEFAULT)))),
+        }
+    }
+}
+
+fn check(name: &str, config: &TierConfig, path: &Path, problems: &mut Vec<Problem>) {
+    if name.is_empty() || !name.bytes().all(is_capture_byte) {
+        problems.push(Problem::new(path.clone(), "a tier's name is made of A-Z a-z 0-9 . _ -"));
+    }
+    if name == "reject" {
+        let hint = "`unknown: reject` refuses unknown certificates";
+        problems.push(Problem::new(path.clone(), "a tier cannot be called `reject`").hint(hint));
+    }
+    let burst = config.burst.duration();
+    let mut limited = false;
+    for dimension in Dimension::ALL {
+        let Some(rate) = config.rate(dimension) else { continue };
+        limited = true;
+        let path = path.key(dimension.key());
+        let capacity = u128::from(rate.per_second()) * burst.as_millis() / 1000;
+        if dimension != Dimension::Bytes && rate.is_binary() {
+            let message = format!("`{rate}` is a rate of bytes, and {} are counted", dimension.key());
+            problems.push(Problem::new(path.clone(), message).hint("use k, M or G, or limit `bytes`"));
+        }
+        if rate.per_second() == 0 {
+            let hint =
+                "leave it out for no limit; to refuse a client, take its rule away or deny its certificate";
+            problems.push(Problem::new(path, "a rate of 0 never lets anything through").hint(hint));
+        } else if capacity == 0 {
+            let message = format!("{rate} with a burst of {} never lets anything through", config.burst);
+            problems.push(Problem::new(path, message).hint("raise the rate or the burst"));
+        } else if capacity > u128::from(MAX_CAPACITY) {
+            let message = format!("{rate} with a burst of {} is more than 512 Gi at once", config.burst);
+            problems.push(
+                Problem::new(path, message).hint("lower the rate or the burst, or leave it out for no limit"),
+            );
+        }
+    }
+    if !limited {
+        let keys = Dimension::ALL.map(Dimension::key).join(", ");
+        let message = "the tier limits nothing";
+        problems.push(Problem::new(path.clone(), message).hint(format!("give it at least one of {keys}")));
+    }
+}

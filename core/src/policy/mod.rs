@@ -1,0 +1,125 @@
+//! The policy, compiled: which client a certificate is, and what follows from it.
+
+mod compile;
+mod condition;
+mod explain;
+mod header;
+mod index;
+mod nearest;
+mod pattern;
+mod problem;
+mod rule;
+mod template;
+mod verdict;
+mod warning;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use explain::{Explanation, Matched, PassedOver};
+pub use problem::{Path, Problem, Segment};
+pub use verdict::{Client, Verdict};
+pub use warning::warnings;
+
+use self::condition::Condition;
+use self::index::Index;
+use self::pattern::Reading;
+use self::rule::{Rule, Stamping};
+use crate::config::{Limits, PolicyConfig};
+use crate::identity::Identity;
+use crate::quota::Tier;
+
+/// A policy without mistakes, ready to say who is who.
+#[derive(Debug)]
+pub struct Policy {
+    gate: String,
+    shadow: bool,
+    limits: Limits,
+    deny: BTreeSet<[u8; 32]>,
+    rules: Vec<Rule>,
+    /// Every match of every rule, in the order in which they are tried.
+    alternatives: Vec<Alternative>,
+    index: Index,
+    unknown: Option<Arc<Tier>>,
+    stamping: Stamping,
+    owned_attributes: Vec<String>,
+    owned_headers: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Alternative {
+    rule: usize,
+    /// Its place in the rule's list of matches.
+    number: usize,
+    condition: Condition,
+}
+
+impl Policy {
+    /// Checks everything that a config says, and makes a policy of it.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the config.
+    pub fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
+        compile::compile(config)
+    }
+
+    /// Which client this is. The first rule that matches decides; the deny list comes before all rules.
+    pub fn identify(&self, identity: &Identity) -> Verdict {
+        if self.denies(identity) {
+            return Verdict::Denied;
+        }
+        for position in self.index.candidates(identity) {
+            let Some((alternative, rule)) = self.alternative(position) else { continue };
+            let Some(captures) = alternative.condition.holds(identity, Reading::Strict) else { continue };
+            if let Ok(client) = rule.admit(alternative.rule, identity, &captures, &self.stamping) {
+                return Verdict::Client(client);
+            }
+        }
+        self.identify_unknown(identity)
+    }
+
+    /// Which client this is, and why.
+    pub fn explain(&self, identity: &Identity) -> Explanation {
+        explain::explain(self, identity)
+    }
+
+    /// The keys of the resource attributes that the gate owns, sorted. They are removed from every client's Resources.
+    pub fn owned_attributes(&self) -> &[String] {
+        &self.owned_attributes
+    }
+
+    /// The names of the headers that the gate owns, in lower case, sorted. They are removed from every request.
+    pub fn owned_headers(&self) -> &[String] {
+        &self.owned_headers
+    }
+
+    /// How large messages may be.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether quotas only count and report.
+    pub fn shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// The gate's name, `namespace/name`.
+    pub fn gate(&self) -> &str {
+        &self.gate
+    }
+
+    fn denies(&self, identity: &Identity) -> bool {
+        identity.sha256.is_some_and(|digest| self.deny.contains(&digest))
+    }
+
+    fn alternative(&self, position: u32) -> Option<(&Alternative, &Rule)> {
+        let alternative = self.alternatives.get(usize::try_from(position).ok()?)?;
+        Some((alternative, self.rules.get(alternative.rule)?))
+    }
+
+    fn identify_unknown(&self, identity: &Identity) -> Verdict {
+        let admitted =
+            self.unknown.as_ref().and_then(|tier| self.stamping.admit_unknown(identity, tier).ok());
+        admitted.map_or(Verdict::Unknown, Verdict::Client)
+    }
+}

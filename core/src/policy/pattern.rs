@@ -1,0 +1,529 @@
+//! Patterns: `*`, `{word}` and `**`, matched in bounded time whatever the text.
+//!
+//! `*` is one or more bytes of one segment; `{word}` is one to 63 characters of `[A-Za-z0-9._-]` in one segment, and
+//! remembered; `**` is one or more bytes of anything. Two of them never stand side by side. Where a text can be read in more than one way,
+//! each takes as little as it can, from the left. Work and memory are O(wildcards x text).
+
+use core::fmt;
+
+/// Names longer than a DNS label (RFC 1035 section 2.3.4) are not captured.
+pub(super) const MAX_CAPTURE: usize = 63;
+const MAX_PATTERN: usize = 2048;
+const MAX_WILDCARDS: usize = 16;
+
+/// What ends a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Separator {
+    /// `.`, in DNS names, which are in lower case.
+    Dns,
+    /// `/`, in URIs.
+    Uri,
+    /// Both, in values of a subject: they may hold host names and paths, and `*` should not run across those either.
+    Subject,
+}
+
+impl Separator {
+    fn ends(self, byte: u8) -> bool {
+        match self {
+            Separator::Dns => byte == b'.',
+            Separator::Uri => byte == b'/',
+            Separator::Subject => matches!(byte, b'.' | b'/'),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Token {
+    Literal(Box<str>),
+    /// `*`
+    Star,
+    /// `{word}`
+    Word(Box<str>),
+    /// `**`
+    Deep,
+}
+
+/// How strictly words are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As the policy means it.
+    Strict,
+    /// A word may hold what a `*` may: to explain why a rule did not match.
+    Loose,
+    /// Of another pattern's [`Pattern::sample`].
+    Sample,
+}
+
+/// A compiled pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    tokens: Vec<Token>,
+    separator: Separator,
+}
+
+impl Pattern {
+    pub(super) fn parse(text: &str, separator: Separator) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if text.len() > MAX_PATTERN {
+            return Err(PatternError::TooLong);
+        }
+        let mut tokens: Vec<Token> = Vec::new();
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let (token, after) = match first {
+                '*' => star(rest)?,
+                '{' => word(rest)?,
+                '}' => return Err(PatternError::Brace),
+                _ => literal(rest, separator),
+            };
+            let wild = !matches!(token, Token::Literal(_));
+            if wild && tokens.last().is_some_and(|last| !matches!(last, Token::Literal(_))) {
+                return Err(PatternError::SideBySide);
+            }
+            if let Token::Word(word) = &token
+                && tokens.iter().any(|other| matches!(other, Token::Word(other) if other == word))
+            {
+                return Err(PatternError::Twice(word.to_string()));
+            }
+            tokens.push(token);
+            rest = after;
+        }
+        if tokens.iter().filter(|token| !matches!(token, Token::Literal(_))).count() > MAX_WILDCARDS {
+            return Err(PatternError::TooManyWildcards);
+        }
+        Ok(Pattern { tokens, separator })
+    }
+
+    /// The text that alone matches, where there is no wildcard.
+    pub(super) fn exact(&self) -> Option<&str> {
+        match self.tokens.as_slice() {
+            [Token::Literal(literal)] => Some(literal),
+            _ => None,
+        }
+    }
+
+    /// What every match starts with.
+    pub(super) fn prefix(&self) -> &str {
+        match self.tokens.first() {
+            Some(Token::Literal(literal)) => literal,
+            _ => "",
+        }
+    }
+
+    /// What every match ends with.
+    pub(super) fn suffix(&self) -> &str {
+        match self.tokens.last() {
+            Some(Token::Literal(literal)) => literal,
+            _ => "",
+        }
+    }
+
+    /// The words that it captures, in order.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().filter_map(|token| match token {
+            Token::Word(word) => Some(&**word),
+            _ => None,
+        })
+    }
+
+    /// Whether it has two wildcards in one segment, one of them a word: then a text may be read in several ways.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        let mut wild_in_segment = false;
+        let mut word_in_segment = false;
+        for token in &self.tokens {
+            match token {
+                Token::Literal(literal) => {
+                    if literal.bytes().any(|byte| self.separator.ends(byte)) {
+                        (wild_in_segment, word_in_segment) = (false, false);
+                    }
+                }
+                token => {
+                    let word = matches!(token, Token::Word(_));
+                    if wild_in_segment && (word || word_in_segment) {
+                        return true;
+                    }
+                    (wild_in_segment, word_in_segment) = (true, word_in_segment || word);
+                }
+            }
+        }
+        false
+    }
+
+    /// A text that stands for all that match: another pattern that matches it ([`Reading::Sample`]) matches them too.
+    pub(super) fn sample(&self) -> String {
+        self.tokens
+            .iter()
+            .map(|token| match token {
+                Token::Literal(literal) => literal,
+                Token::Star => SAMPLE_STAR,
+                Token::Word(_) => SAMPLE_WORD,
+                Token::Deep => SAMPLE_DEEP,
+            })
+            .collect()
+    }
+
+    /// Matches a whole text; the captures are appended to `captures` in order.
+    pub(super) fn matches<'a>(
+        &'a self,
+        text: &'a str,
+        reading: Reading,
+        captures: &mut Vec<(&'a str, &'a str)>,
+    ) -> bool {
+        if let Some(exact) = self.exact() {
+            return exact == text;
+        }
+        let (prefix, suffix) = (self.prefix(), self.suffix());
+        let Some(middle) = text.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)) else {
+            return false;
+        };
+        let skipped = usize::from(!prefix.is_empty());
+        let kept = self.tokens.len() - skipped - usize::from(!suffix.is_empty());
+        let tokens = self.tokens.iter().skip(skipped).take(kept);
+        Matcher { tokens: tokens.collect(), separator: self.separator, reading }.run(middle, captures)
+    }
+}
+
+// No identity holds control characters, so in a sample they stand for what a wildcard of another pattern matched.
+const SAMPLE_STAR: &str = "\u{1}";
+const SAMPLE_WORD: &str = "\u{2}";
+const SAMPLE_DEEP: &str = "\u{3}";
+
+struct Matcher<'a> {
+    tokens: Vec<&'a Token>,
+    separator: Separator,
+    reading: Reading,
+}
+
+impl<'a> Matcher<'a> {
+    /// From the last token back, at which places of the text can the tokens from here on match the rest? Then forward,
+    /// each wildcard to the nearest such place.
+    fn run(&self, text: &'a str, captures: &mut Vec<(&'a str, &'a str)>) -> bool {
+        let bytes = text.as_bytes();
+        let mut rows = Vec::with_capacity(self.tokens.len() + 1);
+        let mut row = vec![false; bytes.len() + 1];
+        if let Some(end) = row.last_mut() {
+            *end = true;
+        }
+        for token in self.tokens.iter().rev() {
+            let before = self.row_before(token, bytes, &row);
+            rows.push(row);
+            row = before;
+        }
+        if row.first() != Some(&true) {
+            return false;
+        }
+        let mut start = 0;
+        for (token, after) in self.tokens.iter().zip(rows.iter().rev()) {
+            let end = match token {
+                Token::Literal(literal) => start + literal.len(),
+                _ => {
+                    let nearest = after.iter().skip(start + 1).position(|reachable| *reachable);
+                    start + 1 + nearest.unwrap_or(bytes.len())
+                }
+            };
+            if let (Token::Word(word), Some(value)) = (token, text.get(start..end)) {
+                captures.push((word, value));
+            }
+            start = end;
+        }
+        true
+    }
+
+    fn row_before(&self, token: &Token, bytes: &[u8], after: &[bool]) -> Vec<bool> {
+        if let Token::Literal(literal) = token {
+            let fits = |start: usize| {
+                let rest = bytes.get(start..).unwrap_or_default();
+                rest.starts_with(literal.as_bytes()) && after.get(start + literal.len()) == Some(&true)
+            };
+            return (0..after.len()).map(fits).collect();
+        }
+        let longest = match (token, self.reading) {
+            (Token::Word(_), Reading::Strict | Reading::Sample) => MAX_CAPTURE,
+            _ => usize::MAX,
+        };
+        // How far behind `start` the nearest reachable end is, over bytes that the wildcard takes.
+        let mut nearest: Option<usize> = None;
+        let mut row = vec![false; after.len()];
+        for ((reachable, byte), ends_here) in row.iter_mut().zip(bytes).rev().zip(after.iter().skip(1).rev())
+        {
+            nearest = match (ends_here, nearest) {
+                _ if !self.takes(token, *byte) => None,
+                (true, _) => Some(1),
+                (false, nearest) => nearest.map(|length| length + 1),
+            };
+            *reachable = nearest.is_some_and(|length| length <= longest);
+        }
+        row
+    }
+
+    fn takes(&self, token: &Token, byte: u8) -> bool {
+        let in_segment = !self.separator.ends(byte);
+        match (token, self.reading) {
+            (Token::Deep, _) => true,
+            (Token::Word(_), Reading::Strict) => in_segment && is_capture_byte(byte),
+            (Token::Word(_), Reading::Sample) => {
+                in_segment && (is_capture_byte(byte) || SAMPLE_WORD.as_bytes() == [byte])
+            }
+            (_, Reading::Sample) => in_segment && SAMPLE_DEEP.as_bytes() != [byte],
+            _ => in_segment,
+        }
+    }
+}
+
+/// `[A-Za-z0-9._-]`: what a captured word or a client's name is made of.
+pub(super) fn is_capture_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+fn star(rest: &str) -> Result<(Token, &str), PatternError> {
+    let after = rest.trim_start_matches('*');
+    match rest.len() - after.len() {
+        1 => Ok((Token::Star, after)),
+        2 => Ok((Token::Deep, after)),
+        _ => Err(PatternError::SideBySide),
+    }
+}
+
+fn word(rest: &str) -> Result<(Token, &str), PatternError> {
+    let Some((word, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+        return Err(PatternError::Brace);
+    };
+    let starts_well = word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if !starts_well || !word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(PatternError::Word(word.to_owned()));
+    }
+    Ok((Token::Word(word.into()), after))
+}
+
+fn literal(rest: &str, separator: Separator) -> (Token, &str) {
+    let end = rest.find(['*', '{', '}']).unwrap_or(rest.len());
+    let (literal, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let literal = if separator == Separator::Dns { literal.to_ascii_lowercase() } else { literal.to_owned() };
+    (Token::Literal(literal.into()), after)
+}
+
+/// Why a text is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PatternError {
+    Empty,
+    TooLong,
+    TooManyWildcards,
+    Brace,
+    SideBySide,
+    Word(String),
+    Twice(String),
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PatternError::Empty => f.write_str("the pattern is empty and would match nothing"),
+            PatternError::TooLong => write!(f, "the pattern is longer than {MAX_PATTERN} bytes"),
+            PatternError::TooManyWildcards => write!(f, "the pattern has more than {MAX_WILDCARDS} wildcards"),
+            PatternError::Brace => f.write_str("a brace has no partner: a captured word is written `{word}`"),
+            PatternError::SideBySide => f.write_str(
+                "two wildcards stand side by side, so that where the one ends is anyone's guess: use one, or put \
+                 text between them",
+            ),
+            PatternError::Word(word) => {
+                write!(f, "`{{{word}}}` is no word: use letters, digits and `_`, and start with a letter")
+            }
+            PatternError::Twice(word) => write!(f, "`{{{word}}}` is captured twice"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run<'a>(pattern: &'a Pattern, text: &'a str, reading: Reading) -> Option<Vec<(&'a str, &'a str)>> {
+        let mut captures = Vec::new();
+        pattern.matches(text, reading, &mut captures).then_some(captures)
+    }
+
+    fn captures(pattern: &str, separator: Separator, text: &str) -> Option<String> {
+        let pattern = Pattern::parse(pattern, separator).unwrap();
+        let captures = run(&pattern, text, Reading::Strict)?;
+        Some(
+            captures
+                .iter()
+                .map(|(word, value)| format!("{word}={value} "))
+                .collect::<String>()
+                .trim_end()
+                .to_owned(),
+        )
+    }
+
+    #[test]
+    fn wildcards_mean_what_the_docs_say() {
+        use Separator::{Dns, Subject, Uri};
+        let long = "x".repeat(64);
+        for (pattern, separator, text, expected) in [
+            ("spiffe://acme/edge/*", Uri, "spiffe://acme/edge/7", Some("")),
+            ("spiffe://acme/edge/*", Uri, "spiffe://acme/edge/7.a", Some("")),
+            ("spiffe://acme/edge/*", Uri, "spiffe://acme/edge/ü", Some("")),
+            ("spiffe://acme/edge/*", Uri, "spiffe://acme/edge/", None),
+            ("spiffe://acme/edge/*", Uri, "spiffe://acme/edge/7/8", None),
+            ("spiffe://acme/edge/*", Uri, "spiffe://Acme/edge/7", None),
+            ("spiffe://acme/edge/*", Uri, "xspiffe://acme/edge/7", None),
+            ("spiffe://acme/**", Uri, "spiffe://acme/edge/7", Some("")),
+            ("spiffe://acme/**", Uri, "spiffe://acme/", None),
+            ("spiffe://acme/**/sa/{sa}", Uri, "spiffe://acme/a/sa/b/sa/c", Some("sa=c")),
+            ("spiffe://{td}/ns/{ns}/sa/*", Uri, "spiffe://a.example/ns/x/sa/y", Some("td=a.example ns=x")),
+            ("{site}.{org}.example", Dns, "a.b.example", Some("site=a org=b")),
+            ("{site}.{org}.EXAMPLE", Dns, "a.b.example", Some("site=a org=b")),
+            ("{site}.{org}.example", Dns, "x.a.b.example", None),
+            ("**.{org}.example", Dns, "x.a.b.example", Some("org=b")),
+            ("*.example", Dns, "*.example", Some("")),
+            ("{org}.example", Dns, "*.example", None),
+            ("{org}.example", Dns, &format!("{long}.example"), None),
+            ("{org}.example", Dns, &format!("{}.example", &long[1..]), Some(&format!("org={}", &long[1..]))),
+            ("{org}", Subject, "Acme Inc", None),
+            ("*", Subject, "Acme Inc", Some("")),
+            ("*", Subject, "a.b", None),
+            ("*", Subject, "a/b", None),
+            ("**", Subject, "Acme, Inc. a/b", Some("")),
+            ("{a}-{b}", Subject, "x-y-z", Some("a=x b=y-z")),
+            ("aa*aa", Uri, "aaa", None),
+            ("aa*aa", Uri, "aaaaa", Some("")),
+            ("{a}b", Uri, "bb", Some("a=b")),
+        ] {
+            assert_eq!(captures(pattern, separator, text).as_deref(), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for (pattern, error) in [
+            ("", PatternError::Empty),
+            ("a***", PatternError::SideBySide),
+            ("{a}{b}", PatternError::SideBySide),
+            ("*{b}", PatternError::SideBySide),
+            ("{b}**", PatternError::SideBySide),
+            ("{a}.{a}", PatternError::Twice("a".into())),
+            ("{a", PatternError::Brace),
+            ("a}", PatternError::Brace),
+            ("{}", PatternError::Word(String::new())),
+            ("{1a}", PatternError::Word("1a".into())),
+            ("{a.b}", PatternError::Word("a.b".into())),
+        ] {
+            assert_eq!(Pattern::parse(pattern, Separator::Uri), Err(error), "{pattern}");
+        }
+        assert_eq!(Pattern::parse(&"a".repeat(2049), Separator::Uri), Err(PatternError::TooLong));
+        assert_eq!(Pattern::parse(&"*a".repeat(17), Separator::Uri), Err(PatternError::TooManyWildcards));
+    }
+
+    #[test]
+    fn a_text_that_could_be_read_in_two_ways_is_noticed() {
+        for (pattern, ambiguous) in [
+            ("{a}-{b}.c", true),
+            ("*-{b}", true),
+            ("**x{b}", true),
+            ("*-*", false),
+            ("{a}.{b}", false),
+            ("{a}", false),
+        ] {
+            assert_eq!(
+                Pattern::parse(pattern, Separator::Dns).unwrap().is_ambiguous(),
+                ambiguous,
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_another_when_it_matches_its_sample() {
+        for (wide, narrow, covers) in [
+            ("a/*", "a/b", true),
+            ("a/*", "a/b*", true),
+            ("a/*", "a/{x}", true),
+            ("a/{x}", "a/{y}", true),
+            ("a/{x}", "a/*", false),
+            ("a/*", "a/**", false),
+            ("a/**", "a/*/b", true),
+            ("*/*", "**", false),
+            ("**", "*/*", true),
+            ("a*", "b*", false),
+        ] {
+            let wide = Pattern::parse(wide, Separator::Uri).unwrap();
+            let sample = Pattern::parse(narrow, Separator::Uri).unwrap().sample();
+            assert_eq!(run(&wide, &sample, Reading::Sample).is_some(), covers, "{wide:?} {narrow}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_takes_bounded_work() {
+        let pattern = Pattern::parse(&format!("{}b", "**a".repeat(16)), Separator::Uri).unwrap();
+        let text = "a".repeat(8 * 1024);
+        assert_eq!(run(&pattern, &text, Reading::Strict), None);
+    }
+
+    /// The definition, by trying everything.
+    fn naive<'a>(
+        tokens: &'a [Token],
+        separator: Separator,
+        text: &'a str,
+        captures: &mut Vec<(&'a str, &'a str)>,
+    ) -> bool {
+        let Some((token, rest)) = tokens.split_first() else { return text.is_empty() };
+        if let Token::Literal(literal) = token {
+            return text.strip_prefix(&**literal).is_some_and(|text| naive(rest, separator, text, captures));
+        }
+        for (end, _) in text.char_indices().skip(1).chain([(text.len(), ' ')]) {
+            let (taken, left) = text.split_at(end);
+            let one_segment = !taken.bytes().any(|byte| separator.ends(byte));
+            let fits = match token {
+                Token::Deep => true,
+                Token::Word(_) => one_segment && taken.len() <= 63 && taken.bytes().all(is_capture_byte),
+                _ => one_segment,
+            };
+            let before = captures.len();
+            if let Token::Word(word) = token {
+                captures.push((word, taken));
+            }
+            if !taken.is_empty() && fits && naive(rest, separator, left, captures) {
+                return true;
+            }
+            captures.truncate(before);
+        }
+        false
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_reference(
+            pattern in r"([ab./ü]{0,2}(\*|\*\*|\{x\}|\{y\}|)){0,5}",
+            text in "[ab./ü*]{0,12}",
+            separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+        ) {
+            let Ok(pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
+            let mut expected = Vec::new();
+            let matches = naive(&pattern.tokens, separator, &text, &mut expected);
+            prop_assert_eq!(run(&pattern, &text, Reading::Strict), matches.then_some(expected));
+        }
+
+        #[test]
+        fn no_text_panics_the_parser(text in r"[a*{}.\PC]{0,24}") {
+            let _ = Pattern::parse(&text, Separator::Dns);
+        }
+
+        #[test]
+        fn what_covers_a_pattern_matches_all_that_it_matches(
+            wide in r"([ab./]{0,2}(\*|\*\*|\{x\}|)){0,3}",
+            narrow in r"([ab./]{0,2}(\*|\*\*|\{x\}|)){0,3}",
+            text in "[ab./*]{0,6}",
+        ) {
+            let (Ok(wide), Ok(narrow)) = (Pattern::parse(&wide, Separator::Uri), Pattern::parse(&narrow, Separator::Uri))
+            else { return Ok(()) };
+            let sample = narrow.sample();
+            if run(&wide, &sample, Reading::Sample).is_some() && run(&narrow, &text, Reading::Strict).is_some() {
+                prop_assert!(run(&wide, &text, Reading::Strict).is_some());
+            }
+        }
+    }
+}

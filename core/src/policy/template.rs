@@ -1,0 +1,231 @@
+//! Templates: text with placeholders, such as `{org}-{site}` or `{subject.CN}`.
+
+use core::fmt;
+
+const MAX_TEMPLATE: usize = 4096;
+
+/// A parsed template. `{{` and `}}` are braces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Text(Box<str>),
+    Placeholder(Placeholder),
+}
+
+/// What a placeholder stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Placeholder {
+    /// The client's name.
+    Name,
+    /// The first URI SAN.
+    Spiffe,
+    /// The first DNS SAN.
+    Dns,
+    /// The whole subject.
+    Subject,
+    /// The value of one key of the subject.
+    SubjectKey(Box<str>),
+    /// The fingerprint, in 64 hex digits.
+    Sha256,
+    /// Any other word: what the rule captured, or in a header the value of a resource attribute.
+    Other(Box<str>),
+}
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.len() > MAX_TEMPLATE {
+            return Err(TemplateError::TooLong);
+        }
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from_brace) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            literal.push_str(before);
+            if let Some(after) = from_brace.strip_prefix("{{") {
+                literal.push('{');
+                rest = after;
+            } else if let Some(after) = from_brace.strip_prefix("}}") {
+                literal.push('}');
+                rest = after;
+            } else {
+                let inside = from_brace.strip_prefix('{').and_then(|inside| inside.split_once('}'));
+                let Some((word, after)) = inside else { return Err(TemplateError::Brace) };
+                if word.is_empty() || word.contains('{') {
+                    return Err(TemplateError::Brace);
+                }
+                if !literal.is_empty() {
+                    parts.push(Part::Text(core::mem::take(&mut literal).into()));
+                }
+                parts.push(Part::Placeholder(Placeholder::named(word)));
+                rest = after;
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal.into()));
+        }
+        Ok(Template { parts })
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub(super) fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Placeholder(placeholder) => Some(placeholder),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// The text, where there is no placeholder.
+    pub(super) fn literal(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is this placeholder and nothing else.
+    pub(super) fn is_just(&self, placeholder: &Placeholder) -> bool {
+        matches!(self.parts.as_slice(), [Part::Placeholder(only)] if only == placeholder)
+    }
+
+    /// The text with every placeholder filled in, or the first one that has no value.
+    pub(super) fn render<'a>(
+        &'a self,
+        value_of: impl Fn(&'a Placeholder) -> Option<&'a str>,
+    ) -> Result<String, &'a Placeholder> {
+        let mut text = String::new();
+        for part in &self.parts {
+            text.push_str(match part {
+                Part::Text(text) => text,
+                Part::Placeholder(placeholder) => value_of(placeholder).ok_or(placeholder)?,
+            });
+        }
+        Ok(text)
+    }
+}
+
+impl Placeholder {
+    /// The placeholders that every certificate may have; `subject.CN` stands for all keys of the subject.
+    pub(super) const BUILT_IN: [&str; 6] = ["name", "spiffe", "dns", "subject", "subject.CN", "sha256"];
+
+    pub(super) fn named(word: &str) -> Self {
+        match word {
+            "name" => Placeholder::Name,
+            "spiffe" => Placeholder::Spiffe,
+            "dns" => Placeholder::Dns,
+            "subject" => Placeholder::Subject,
+            "sha256" => Placeholder::Sha256,
+            _ => match word.strip_prefix("subject.") {
+                Some(key) => Placeholder::SubjectKey(key.into()),
+                None => Placeholder::Other(word.into()),
+            },
+        }
+    }
+
+    /// The word between the braces.
+    pub(super) fn word(&self) -> String {
+        match self {
+            Placeholder::Name => "name".to_owned(),
+            Placeholder::Spiffe => "spiffe".to_owned(),
+            Placeholder::Dns => "dns".to_owned(),
+            Placeholder::Subject => "subject".to_owned(),
+            Placeholder::Sha256 => "sha256".to_owned(),
+            Placeholder::SubjectKey(key) => format!("subject.{key}"),
+            Placeholder::Other(word) => word.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}}", self.word())
+    }
+}
+
+/// Why a text is no template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TemplateError {
+    TooLong,
+    Brace,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TemplateError::TooLong => write!(f, "it is longer than {MAX_TEMPLATE} bytes"),
+            TemplateError::Brace => f.write_str(
+                "a brace has no partner or nothing inside: write `{word}`, or `{{` and `}}` for braces",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn render(template: &str) -> Result<String, String> {
+        let template = Template::parse(template).map_err(|error| format!("{error:?}"))?;
+        let value_of = |placeholder: &Placeholder| match placeholder {
+            Placeholder::Name => Some("acme"),
+            Placeholder::SubjectKey(key) if &**key == "CN" => Some("edge"),
+            Placeholder::Other(word) if &**word == "tenant.id" => Some("t"),
+            _ => None,
+        };
+        template.render(value_of).map_err(ToString::to_string)
+    }
+
+    #[test]
+    fn placeholders_are_filled_in() {
+        for (template, expected) in [
+            ("", Ok("")),
+            ("plain", Ok("plain")),
+            ("{name}", Ok("acme")),
+            ("a-{name}-{subject.CN}-{tenant.id}", Ok("a-acme-edge-t")),
+            ("{{name}}", Ok("{name}")),
+            ("{{{name}}}", Ok("{acme}")),
+            ("{site}", Err("{site}")),
+            ("{subject.O}", Err("{subject.O}")),
+            ("{spiffe}", Err("{spiffe}")),
+            ("{", Err("Brace")),
+            ("}", Err("Brace")),
+            ("{}", Err("Brace")),
+            ("{a{b}", Err("Brace")),
+            ("{name", Err("Brace")),
+        ] {
+            assert_eq!(render(template).as_deref().map_err(String::as_str), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn built_in_names_are_built_in() {
+        for word in Placeholder::BUILT_IN {
+            assert!(!matches!(Placeholder::named(word), Placeholder::Other(_)), "{word}");
+            assert_eq!(Placeholder::named(word).word(), word);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn doubled_braces_give_back_any_text(text in r"[{}a\PC]{0,16}") {
+            let template = Template::parse(&text.replace('{', "{{").replace('}', "}}")).unwrap();
+            prop_assert_eq!(template.literal(), Some(text.as_str()));
+        }
+
+        #[test]
+        fn no_text_panics(text in r"[{}a.\PC]{0,16}") {
+            let _ = Template::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a policy may say but hardly means.
+
+mod left_out;
+mod never_reached;
+
+use std::collections::BTreeSet;
+
+use super::Policy;
+use super::condition::Key;
+use super::problem::{Path, Problem};
+use crate::config::{PolicyConfig, TierConfig, Unknown};
+use crate::quota::{Dimension, Tier};
+
+/// A burst of `bytes` that is smaller does not hold the largest message that a Collector's gRPC receiver takes by
+/// default (4 MiB).
+const SMALL_BYTES: u64 = 4 << 20;
+/// A burst of items that is smaller does not hold the batch that the Collector's batch processor sends by default (8192).
+const SMALL_ITEMS: u64 = 8192;
+
+/// Everything that is allowed and yet looks like a mistake: bursts that normal batches do not fit in, rules that are
+/// never reached, patterns that can be read in two ways, headers that some clients go without, tiers that nobody
+/// uses. Of a config with mistakes (see [`Policy::compile`]), only what concerns tiers.
+pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    if let Ok(policy) = Policy::compile(config) {
+        warnings.extend(patterns(&policy, config));
+        warnings.extend(never_reached::warnings(&policy, config));
+        warnings.sort_by_key(|warning| warning.path.first_index());
+        warnings.extend(left_out::warnings(&policy, config));
+    }
+    warnings.extend(tiers(config));
+    warnings
+}
+
+fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for alternative in &policy.alternatives {
+        let match_path = Path::of_match(config, alternative.rule, alternative.number);
+        for (key, pattern) in alternative.condition.patterns() {
+            let path = match key {
+                Key::Spiffe => match_path.key("spiffe"),
+                Key::Dns => match_path.key("dns"),
+                Key::Subject(key) => match_path.key("subject").key(key),
+            };
+            if pattern.is_ambiguous() {
+                let message = "a text may be read in more than one way here; then each wildcard takes as little as \
+                               it can, from the left";
+                let hint = "have at most one wildcard in a segment if it captures";
+                warnings.push(Problem::new(path.clone(), message).hint(hint));
+            }
+            if let Key::Subject(key) = key
+                && !key.contains('.')
+                && !SUBJECT_KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
+            {
+                let message = format!("`{key}` is not one of the usual keys of a subject");
+                let nearest = super::nearest::nearest(key, SUBJECT_KEYS);
+                warnings.push(
+                    Problem::new(path, message).maybe_hint(nearest.map(|key| format!("did you mean {key}?"))),
+                );
+            }
+        }
+    }
+    warnings
+}
+
+/// BoringSSL's short names for what subjects are made of (RFC 4519, RFC 5280 appendix A, CA/Browser Forum).
+const SUBJECT_KEYS: [&str; 22] = [
+    "CN",
+    "C",
+    "ST",
+    "L",
+    "O",
+    "OU",
+    "street",
+    "DC",
+    "UID",
+    "SN",
+    "GN",
+    "initials",
+    "title",
+    "name",
+    "description",
+    "emailAddress",
+    "serialNumber",
+    "dnQualifier",
+    "generationQualifier",
+    "businessCategory",
+    "postalCode",
+    "x500UniqueIdentifier",
+];
+
+fn tiers(config: &PolicyConfig) -> Vec<Problem> {
+    let mut used: BTreeSet<&str> =
+        config.clients.iter().filter_map(|client| client.quota.as_deref()).collect();
+    used.insert("default");
+    if let Unknown::Tier(tier) = &config.unknown {
+        used.insert(tier);
+    }
+    let mut warnings = Vec::new();
+    for (name, tier) in &config.quotas.tiers {
+        let path = Path::of("quotas").key("tiers").key(name);
+        if !used.contains(name.as_str()) {
+            warnings.push(Problem::new(path.clone(), "no client uses this tier"));
+        }
+        warnings.extend(small_bursts(name, tier, &path));
+    }
+    warnings
+}
+
+fn small_bursts(name: &str, config: &TierConfig, path: &Path) -> Vec<Problem> {
+    let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
+    let tier = Tier::new(name, config.burst.duration(), rates);
+    let mut warnings = Vec::new();
+    for dimension in Dimension::ALL {
+        let (smallest, what) = match dimension {
+            Dimension::Requests => continue,
+            Dimension::Bytes => (SMALL_BYTES, "messages of up to 4 MiB are"),
+            _ => (SMALL_ITEMS, "batches of up to 8192 are"),
+        };
+        let (Some(limit), Some(rate)) = (tier.limit(dimension), config.rate(dimension)) else { continue };
+        if limit.capacity < smallest && limit.capacity > 0 {
+            let seconds = smallest.div_ceil(limit.rate.max(1));
+            let message = format!(
+                "{rate} with a burst of {} takes {} at once, and {what} normal: larger ones never fit",
+                config.burst, limit.capacity
+            );
+            let hint = format!("raise the rate, or the burst to {seconds}s");
+            warnings.push(Problem::new(path.key(dimension.key()), message).hint(hint));
+        }
+    }
+    warnings
+}
