@@ -14,7 +14,7 @@ mod verdict;
 mod warning;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::rc::Rc;
 
 pub use explain::{Explanation, Matched, PassedOver};
 pub use problem::{Path, Problem, Segment};
@@ -40,7 +40,7 @@ pub struct Policy {
     /// Every match of every rule, in the order in which they are tried.
     alternatives: Vec<Alternative>,
     index: Index,
-    unknown: Option<Arc<Tier>>,
+    unknown: Option<Rc<Tier>>,
     stamping: Stamping,
     owned_attributes: Vec<String>,
     owned_headers: Vec<String>,

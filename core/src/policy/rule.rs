@@ -1,6 +1,6 @@
 //! From a match to a client: names, attributes and headers filled in from the certificate.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::condition::Captures;
 use super::header;
@@ -21,7 +21,7 @@ pub(super) struct Rule {
     pub(super) attributes: Stamps,
     /// What makes one bucket, sorted, each once.
     pub(super) bucket_of: Vec<Placeholder>,
-    pub(super) tier: Arc<Tier>,
+    pub(super) tier: Rc<Tier>,
     pub(super) listed: bool,
 }
 
@@ -72,14 +72,14 @@ impl Rule {
         }
         values.add_general(&stamping.attributes, &mut attributes);
         let headers = values.headers(&stamping.headers, &attributes)?;
-        let (tier, listed) = (Arc::clone(&self.tier), self.listed);
+        let (tier, listed) = (Rc::clone(&self.tier), self.listed);
         Ok(Client { name, rule: Some(index), attributes, headers, bucket, tier, listed })
     }
 }
 
 impl Stamping {
     /// The client that a certificate is which no rule matches: one per fingerprint.
-    pub(super) fn admit_unknown(&self, identity: &Identity, tier: &Arc<Tier>) -> Result<Client, Misfit> {
+    pub(super) fn admit_unknown(&self, identity: &Identity, tier: &Rc<Tier>) -> Result<Client, Misfit> {
         let mut values = Values::new(identity, &[]);
         let (Some(digest), Some(hex)) = (identity.sha256, identity.sha256_hex()) else {
             return Err(Misfit::Missing(Placeholder::Sha256));
@@ -90,7 +90,7 @@ impl Stamping {
         values.add_general(&self.attributes, &mut attributes);
         let headers = values.headers(&self.headers, &attributes)?;
         let bucket = BucketId::of(&[b"unknown", &digest]);
-        Ok(Client { name, rule: None, attributes, headers, bucket, tier: Arc::clone(tier), listed: false })
+        Ok(Client { name, rule: None, attributes, headers, bucket, tier: Rc::clone(tier), listed: false })
     }
 }
 

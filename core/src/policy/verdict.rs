@@ -1,6 +1,6 @@
 //! What the policy says about a certificate.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::quota::{BucketId, Tier};
 
@@ -30,7 +30,7 @@ pub struct Client {
     /// Where what it spends is counted.
     pub bucket: BucketId,
     /// What it may spend.
-    pub tier: Arc<Tier>,
+    pub tier: Rc<Tier>,
     /// Whether metrics carry its name: it is one of the first 200 configured clients whose names are literal. Others
     /// are counted together as `other`.
     pub listed: bool,

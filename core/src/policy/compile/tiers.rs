@@ -1,7 +1,7 @@
 //! Compiles tiers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::super::nearest::nearest;
 use super::super::pattern::is_capture_byte;
@@ -15,8 +15,8 @@ const DEFAULT: &str = "default";
 /// Tiers by name.
 #[derive(Default)]
 pub(super) struct Tiers {
-    tiers: BTreeMap<String, Arc<Tier>>,
-    unlimited: Option<Arc<Tier>>,
+    tiers: BTreeMap<String, Rc<Tier>>,
+    unlimited: Option<Rc<Tier>>,
 }
 
 impl Tiers {
@@ -26,13 +26,13 @@ impl Tiers {
             let path = Path::of("quotas").key("tiers").key(name);
             check(name, config, &path, problems);
             let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
-            tiers.insert(name.clone(), Arc::new(Tier::new(name, config.burst.duration(), rates)));
+            tiers.insert(name.clone(), Rc::new(Tier::new(name, config.burst.duration(), rates)));
         }
         Tiers { tiers, unlimited: None }
     }
 
     /// The tier of this name, or a problem at `path`.
-    pub(super) fn named(&self, name: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Arc<Tier>> {
+    pub(super) fn named(&self, name: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Rc<Tier>> {
         let tier = self.tiers.get(name).cloned();
         if tier.is_none() {
             let hint = match nearest(name, self.tiers.keys().map(String::as_str)) {
@@ -45,10 +45,10 @@ impl Tiers {
     }
 
     /// `default`, or no limit where there is no such tier.
-    pub(super) fn default_tier(&mut self) -> Arc<Tier> {
+    pub(super) fn default_tier(&mut self) -> Rc<Tier> {
         match self.tiers.get(DEFAULT) {
-            Some(tier) => Arc::clone(tier),
-            None => Arc::clone(self.unlimited.get_or_insert_with(|| Arc::new(Tier::unlimited(DEFAULT)))),
+            Some(tier) => Rc::clone(tier),
+            None => Rc::clone(self.unlimited.get_or_insert_with(|| Rc::new(Tier::unlimited(DEFAULT)))),
         }
     }
 }
