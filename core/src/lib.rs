@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod encoding;
+pub mod gate;
 pub mod identity;
 pub mod otlp;
 pub mod policy;

@@ -1,1 +1,260 @@
-//! The proxy-wasm adapter: it moves bytes between Envoy and core and decides nothing.
+//! The proxy-wasm adapter: it moves bytes between Envoy and `otlp-gate-core` and decides nothing.
+//!
+//! **Architecture Invariant:** no logic lives here. What depends on a request's content is asked of core; what is left is
+//! the order of the proxy's callbacks.
+
+mod host;
+mod landing;
+mod worker;
+
+use std::rc::Rc;
+
+use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Outgoing, Request};
+use otlp_gate_core::otlp::Signal;
+use otlp_gate_core::reply::{Protocol, Reason};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
+
+use host::{HeaderMap, Map, SharedData};
+use worker::{Loaded, count};
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Warn);
+    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+}}
+
+/// A plugin as it is configured in the proxy.
+#[derive(Default)]
+struct Root {
+    plugin: Vec<u8>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        self.plugin = host::property(b"plugin_root_id").unwrap_or_default();
+        worker::configure(&self.plugin, &host::configuration());
+        // Without a policy every request is answered "try again"; a refused configuration would take the proxy's own
+        // way to fail, which drops telemetry.
+        true
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream { id, loaded: worker::loaded(&self.plugin), state: State::New }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// One request and its answer.
+struct Stream {
+    id: u32,
+    loaded: Option<Rc<Loaded>>,
+    state: State,
+}
+
+enum State {
+    New,
+    Open(Request),
+    Forwarded { request: Request, items: u64, bytes: u64 },
+    Done,
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let headers = HeaderMap::read(Map::RequestHeaders);
+        let headers = headers.pairs();
+        let head = match Head::read(&headers) {
+            Ok(head) => head,
+            Err((protocol, reason)) => return self.refuse(protocol, &reason, None, None),
+        };
+        let Some(loaded) = self.loaded.take() else {
+            return self.refuse(head.protocol, &Reason::NoPolicy, None, Some(head.signal));
+        };
+        let client = match loaded.client() {
+            Ok(client) => client,
+            Err(reason) => return self.refuse(head.protocol, &reason, None, Some(head.signal)),
+        };
+        host::set_property(b"otlp_gate.client", client.name.as_bytes());
+        match Request::open(&loaded.gate, &client, head, &worker::memory(), &SharedData, host::now()) {
+            Ok(request) => {
+                apply(&request.header_edits(&headers), Map::RequestHeaders);
+                self.state = State::Open(request);
+                if end_of_stream { self.finish() } else { Action::Continue }
+            }
+            Err(reason) => self.refuse(head.protocol, &reason, Some(&client), Some(head.signal)),
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let State::Open(request) = &mut self.state else { return Action::Pause };
+        match request.room(size) {
+            Ok(body) => host::read_request_body(size, body),
+            Err(reason) => return self.refuse_open(&reason),
+        }
+        if end_of_stream {
+            return self.finish();
+        }
+        host::replace_request_body(b"");
+        Action::Pause
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        let State::Open(request) = &self.state else { return Action::Pause };
+        let trailers = HeaderMap::read(Map::RequestTrailers);
+        apply(&request.trailer_edits(&trailers.pairs()), Map::RequestTrailers);
+        self.finish()
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let State::Forwarded { request, .. } = &self.state {
+            let answer = match request.head.protocol {
+                Protocol::Grpc => {
+                    host::header(Map::ResponseHeaders, "grpc-status").map(|status| status == b"0")
+                }
+                _ => host::header(Map::ResponseHeaders, ":status").map(|status| status.starts_with(b"2")),
+            };
+            self.answered(answer);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if let State::Forwarded { .. } = &self.state {
+            self.answered(host::header(Map::ResponseTrailers, "grpc-status").map(|status| status == b"0"));
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        match &self.state {
+            State::Open(request) | State::Forwarded { request, .. } => result(request, "unanswered"),
+            State::New | State::Done => {}
+        }
+    }
+}
+
+impl Stream {
+    /// Forwards the request, whose body is complete, or refuses it.
+    fn finish(&mut self) -> Action {
+        let State::Open(request) = &mut self.state else { return Action::Pause };
+        let outgoing = match request.finish(&SharedData, host::now()) {
+            Ok(outgoing) => outgoing,
+            Err(reason) => return self.refuse_open(&reason),
+        };
+        if !write(&outgoing) {
+            return self.refuse_open(&Reason::Busy);
+        }
+        let State::Open(request) = core::mem::replace(&mut self.state, State::Done) else {
+            return Action::Pause;
+        };
+        let (client, signal) = (Some(&*request.client), Some(request.head.signal));
+        count(Metric::Forged, client, None, None, outgoing.removed());
+        count(Metric::Shadowed, client, signal, None, u64::from(request.shadowed));
+        count(Metric::Uncounted, client, signal, None, u64::from(request.uncounted));
+        self.state = State::Forwarded { items: outgoing.items(), bytes: outgoing.bytes, request };
+        Action::Continue
+    }
+
+    fn refuse_open(&mut self, reason: &Reason) -> Action {
+        let State::Open(request) = core::mem::replace(&mut self.state, State::Done) else {
+            return Action::Pause;
+        };
+        self.refuse(request.head.protocol, reason, Some(&request.client), Some(request.head.signal))
+    }
+
+    fn refuse(
+        &mut self,
+        protocol: Protocol,
+        reason: &Reason,
+        client: Option<&Client>,
+        signal: Option<Signal>,
+    ) -> Action {
+        self.state = State::Done;
+        let jitter = host::now() ^ (u64::from(self.id) << 7);
+        let reply = reason.reply(protocol, jitter);
+        let headers: Vec<(&str, &str)> =
+            reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        host::reply(reply.http_status, &headers, &reply.body, reply.grpc_status);
+        count(Metric::Requests, client, signal, Some(reason.label()), 1);
+        Action::Pause
+    }
+
+    /// Takes note of the backend's answer, if there is one yet: whether it took the request.
+    fn answered(&mut self, answer: Option<bool>) {
+        let Some(taken) = answer else { return };
+        let State::Forwarded { mut request, items, bytes } = core::mem::replace(&mut self.state, State::Done)
+        else {
+            return;
+        };
+        if taken {
+            let (client, signal) = (Some(&*request.client), Some(request.head.signal));
+            count(Metric::Items, client, signal, None, items);
+            count(Metric::Bytes, client, signal, None, bytes);
+            return result(&request, "accepted");
+        }
+        // The proxy answers itself where the backend is gone or too slow; then nobody knows what became of the items.
+        if host::property(b"response\0code_details").as_deref() == Some(b"via_upstream") {
+            request.refund(&SharedData, host::now());
+            result(&request, "backend_refused");
+        } else {
+            result(&request, "backend_failed");
+        }
+    }
+}
+
+fn result(request: &Request, result: &str) {
+    count(Metric::Requests, Some(&request.client), Some(request.head.signal), Some(result), 1);
+}
+
+fn apply(edits: &HeaderEdits, map: Map) {
+    for name in &edits.remove {
+        host::remove_header(map, name);
+    }
+    for (name, value) in &edits.add {
+        host::add_header(map, name, value);
+    }
+}
+
+/// Hands the body to the proxy. A call into the proxy costs about as much as copying some KiB, so small pieces are
+/// gathered and large ones go out from where they are. Whether the proxy took all of it.
+fn write(outgoing: &Outgoing) -> bool {
+    const SMALL: usize = 4096;
+    let mut gathered = Vec::new();
+    let mut put = {
+        let mut first = true;
+        move |bytes: &[u8]| {
+            if core::mem::take(&mut first) {
+                host::replace_request_body(bytes)
+            } else {
+                host::append_to_request_body(bytes)
+            }
+        }
+    };
+    for piece in outgoing.pieces() {
+        if piece.len() < SMALL {
+            gathered.extend_from_slice(piece);
+            continue;
+        }
+        if !gathered.is_empty() && !put(&gathered) {
+            return false;
+        }
+        gathered.clear();
+        if !put(piece) {
+            return false;
+        }
+    }
+    if !gathered.is_empty() {
+        return put(&gathered);
+    }
+    if outgoing.pieces().next().is_none() {
+        // An empty message may have come as a compressed one. Where there was no body, there is nothing to replace.
+        put(b"");
+    }
+    true
+}

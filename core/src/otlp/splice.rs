@@ -4,26 +4,23 @@
 //! All four export requests share one shape: field 1 repeats a container (ResourceSpans and its like) whose field 1 is
 //! the Resource and whose field 2 repeats the scopes. Source: opentelemetry-proto 1.10.
 
+use std::rc::Rc;
+
 use super::signal::Signal;
 use super::wire::{Malformed, Reader, Span, put_bytes, put_varint, varint_len};
 
 /// What a client is stamped with, and what no client may say itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Stamp {
-    /// Owned keys, sorted.
-    owned: Vec<Vec<u8>>,
+    /// Owned keys, shared by all clients of a policy.
+    owned: Rc<[Vec<u8>]>,
     /// The client's attributes as fields of a Resource, ready to append.
     fields: Vec<u8>,
 }
 
 impl Stamp {
     /// A stamp that removes the attributes `owned` and adds `attributes` as string values.
-    pub fn new<'a>(
-        owned: impl IntoIterator<Item = &'a str>,
-        attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
-        let mut owned: Vec<Vec<u8>> = owned.into_iter().map(|key| key.as_bytes().to_vec()).collect();
-        owned.sort();
+    pub fn new<'a>(owned: &Rc<[Vec<u8>]>, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut fields = Vec::new();
         for (key, value) in attributes {
             let mut any_value = Vec::new();
@@ -33,7 +30,7 @@ impl Stamp {
             put_bytes(&mut key_value, 2, &any_value);
             put_bytes(&mut fields, 1, &key_value);
         }
-        Stamp { owned, fields }
+        Stamp { owned: Rc::clone(owned), fields }
     }
 
     fn owns(&self, key: &[u8]) -> bool {

@@ -1,0 +1,155 @@
+//! What a request's headers say: is it an OTLP export, of which signal, how is it encoded.
+
+use crate::otlp::Signal;
+use crate::reply::{Protocol, Reason};
+
+/// Headers as the proxy has them: names in lower case, values of any bytes, in any number.
+pub type Headers<'a> = [(&'a [u8], &'a [u8])];
+
+/// An OTLP export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// What it sends.
+    pub signal: Signal,
+    /// How its message is compressed (for gRPC: if the message's flag says so).
+    pub encoding: Encoding,
+}
+
+/// A compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// None.
+    Identity,
+    /// gzip.
+    Gzip,
+}
+
+impl Head {
+    /// Reads the headers of a request; or says how to refuse it, and in which protocol.
+    pub fn read(headers: &Headers) -> Result<Head, (Protocol, Reason)> {
+        let content_type = media_type(value(headers, b"content-type").unwrap_or_default());
+        let protocol = if content_type.starts_with(b"application/grpc") {
+            Protocol::Grpc
+        } else if content_type == b"application/json" {
+            Protocol::HttpJson
+        } else {
+            Protocol::HttpProtobuf
+        };
+        let refuse = |reason| Err((protocol, reason));
+
+        let path = value(headers, b":path").unwrap_or_default();
+        let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+        let wanted = |signal: &Signal| match protocol {
+            Protocol::Grpc => signal.grpc_path().as_bytes() == path,
+            Protocol::HttpProtobuf | Protocol::HttpJson => signal.http_path().as_bytes() == path,
+        };
+        let Some(signal) = Signal::ALL.into_iter().find(wanted) else {
+            return refuse(Reason::UnknownPath);
+        };
+        if value(headers, b":method") != Some(b"POST") {
+            return refuse(Reason::Method);
+        }
+        match &content_type[..] {
+            b"application/grpc" | b"application/grpc+proto" | b"application/x-protobuf" => {}
+            other => return refuse(Reason::Unsupported(format!("content type {}", printable(other)))),
+        }
+        let name: &[u8] = if protocol == Protocol::Grpc { b"grpc-encoding" } else { b"content-encoding" };
+        let encoding = match value(headers, name).unwrap_or_default().to_ascii_lowercase().as_slice() {
+            b"" | b"identity" => Encoding::Identity,
+            b"gzip" => Encoding::Gzip,
+            other => return refuse(Reason::Unsupported(format!("encoding {}", printable(other)))),
+        };
+        // A second value could be the one that the backend reads.
+        for name in [&b"content-type"[..], name] {
+            if headers.iter().filter(|(header, _)| *header == name).count() > 1 {
+                return refuse(Reason::Unsupported(format!("more than one {}", printable(name))));
+            }
+        }
+        Ok(Head { protocol, signal, encoding })
+    }
+}
+
+/// The first value of a header.
+fn value<'a>(headers: &Headers<'a>, name: &[u8]) -> Option<&'a [u8]> {
+    headers.iter().find(|(header, _)| *header == name).map(|(_, value)| *value)
+}
+
+/// A media type without its parameters, in lower case.
+fn media_type(value: &[u8]) -> Vec<u8> {
+    value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase()
+}
+
+/// A client's own words, short and safe to send back.
+fn printable(bytes: &[u8]) -> String {
+    let shown = bytes.iter().take(64).map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '?' });
+    format!("\"{}\"", shown.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str, more: &[(&str, &str)]) -> Result<Head, (Protocol, Reason)> {
+        let mut headers: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST"), (b":path", path.as_bytes())];
+        headers.extend(more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        Head::read(&headers)
+    }
+
+    const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+
+    #[test]
+    fn knows_every_export() {
+        for signal in Signal::ALL {
+            let plain = Head { protocol: Protocol::Grpc, signal, encoding: Encoding::Identity };
+            assert_eq!(read(signal.grpc_path(), &[GRPC]), Ok(plain));
+            let gzip = Head { encoding: Encoding::Gzip, ..plain };
+            assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "gzip")]), Ok(gzip));
+            let http = Head { protocol: Protocol::HttpProtobuf, ..plain };
+            assert_eq!(read(signal.http_path(), &[PROTOBUF]), Ok(http));
+            let query = format!("{}?x=/v1/logs", signal.http_path());
+            assert_eq!(read(&query, &[("content-type", "Application/X-Protobuf; charset=x")]), Ok(http));
+        }
+    }
+
+    #[test]
+    fn refuses_all_else_in_the_clients_protocol() {
+        let traces = Signal::Traces;
+        for (path, headers, protocol, label) in [
+            (traces.http_path(), vec![GRPC], Protocol::Grpc, "not_otlp"),
+            (traces.grpc_path(), vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
+            ("/v1/traces/", vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
+            ("/V1/traces", vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
+            ("//v1/traces", vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
+            ("/v1/traces", vec![], Protocol::HttpProtobuf, "unsupported"),
+            ("/v1/traces", vec![("content-type", "text/plain")], Protocol::HttpProtobuf, "unsupported"),
+            (
+                traces.grpc_path(),
+                vec![("content-type", "application/grpc+json")],
+                Protocol::Grpc,
+                "unsupported",
+            ),
+            (traces.grpc_path(), vec![GRPC, ("grpc-encoding", "br")], Protocol::Grpc, "unsupported"),
+            (
+                "/v1/logs",
+                vec![PROTOBUF, ("content-encoding", "gzip, gzip")],
+                Protocol::HttpProtobuf,
+                "unsupported",
+            ),
+            (
+                "/v1/logs",
+                vec![PROTOBUF, ("content-encoding", "identity"), ("content-encoding", "gzip")],
+                Protocol::HttpProtobuf,
+                "unsupported",
+            ),
+        ] {
+            let (seen, reason) = read(path, &headers).unwrap_err();
+            assert_eq!((seen, reason.label()), (protocol, label), "{path} {headers:?}");
+        }
+        let get: [(&[u8], &[u8]); 3] =
+            [(b":method", b"GET"), (b":path", b"/v1/logs"), (b"content-type", b"application/x-protobuf")];
+        assert_eq!(Head::read(&get), Err((Protocol::HttpProtobuf, Reason::Method)));
+    }
+}

@@ -1,0 +1,75 @@
+//! The gate: a policy at work. The filter calls this and moves bytes; everything is decided here.
+
+mod head;
+mod load;
+mod memory;
+mod metrics;
+mod request;
+
+use std::rc::Rc;
+
+use crate::identity::Identity;
+use crate::otlp::Stamp;
+use crate::policy::{Policy, Verdict};
+use crate::quota::{BucketId, Tier};
+use crate::reply::Reason;
+
+pub use head::{Encoding, Head, Headers};
+pub use memory::Memory;
+pub use metrics::{Metric, metric_name};
+pub use request::{HeaderEdits, Outgoing, Request};
+
+/// A policy, ready for requests.
+pub struct Gate {
+    policy: Policy,
+    owned: Rc<[Vec<u8>]>,
+    /// What the keys of this gate's buckets start with.
+    prefix: String,
+}
+
+/// A client, ready to be stamped and charged.
+#[derive(Debug)]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// Whether metrics carry its name; else it is one of the `other`.
+    pub listed: bool,
+    stamp: Stamp,
+    headers: Vec<(String, String)>,
+    bucket: BucketId,
+    tier: Rc<Tier>,
+}
+
+impl Gate {
+    /// A gate for a valid policy.
+    pub fn new(policy: Policy) -> Self {
+        let owned = policy.owned_attributes().iter().map(|key| key.as_bytes().to_vec()).collect();
+        let prefix = format!("otlp-gate/{}", policy.gate());
+        Gate { policy, owned, prefix }
+    }
+
+    /// Who a certificate is.
+    pub fn client(&self, identity: &Identity) -> Result<Client, Reason> {
+        if identity.sha256.is_none() {
+            return Err(Reason::NoCertificate);
+        }
+        match self.policy.identify(identity) {
+            Verdict::Client(client) => Ok(Client {
+                stamp: Stamp::new(
+                    &self.owned,
+                    client.attributes.iter().map(|(key, value)| (&**key, &**value)),
+                ),
+                name: client.name,
+                listed: client.listed,
+                headers: client.headers,
+                bucket: client.bucket,
+                tier: client.tier,
+            }),
+            Verdict::Denied => Err(Reason::Denied),
+            Verdict::Unknown => Err(Reason::UnknownClient),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

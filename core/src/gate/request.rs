@@ -1,0 +1,226 @@
+//! One export request on its way through the gate: opened at its headers, filled chunk by chunk, finished at its end.
+
+use std::rc::Rc;
+
+use super::head::{Encoding, Head, Headers};
+use super::memory::{Memory, Share};
+use super::{Client, Gate};
+use crate::encoding::{self, GunzipError};
+use crate::otlp::{MAX_EDITS, Splice, SpliceError, splice};
+use crate::quota::{Amounts, Charge, Dimension, Ledger, Store};
+use crate::reply::{Protocol, Reason};
+
+/// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
+const HARMLESS: u64 = 1 << 20;
+
+/// A request of a known client.
+pub struct Request {
+    gate: Rc<Gate>,
+    /// Who sends it.
+    pub client: Rc<Client>,
+    /// What it is.
+    pub head: Head,
+    body: Vec<u8>,
+    share: Share,
+    spent: Option<Spent>,
+    /// A quota was exceeded, but the gate only watches (`mode: shadow`).
+    pub shadowed: bool,
+    /// The shared counters failed, so that this request was admitted without being counted.
+    pub uncounted: bool,
+}
+
+struct Spent {
+    amounts: Amounts,
+    at: u64,
+}
+
+/// What to do to the request's headers before they are forwarded, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderEdits<'a> {
+    /// Headers to remove, all values of them.
+    pub remove: Vec<&'a str>,
+    /// Headers to add.
+    pub add: Vec<(&'a str, &'a str)>,
+}
+
+/// The request as it goes on.
+#[derive(Debug)]
+pub struct Outgoing {
+    header: Option<[u8; encoding::HEADER_LEN]>,
+    /// The message inflated, or still in the body behind its frame.
+    message: Vec<u8>,
+    offset: usize,
+    splice: Splice,
+    /// The length of the message as received, inflated, in bytes.
+    pub bytes: u64,
+}
+
+impl Request {
+    /// Opens a request at its headers: charges it, and refuses it where its client has nothing left to spend.
+    pub fn open<S: Store>(
+        gate: &Rc<Gate>,
+        client: &Rc<Client>,
+        head: Head,
+        memory: &Memory,
+        store: &S,
+        now: u64,
+    ) -> Result<Request, Reason> {
+        let mut request = Request {
+            gate: Rc::clone(gate),
+            client: Rc::clone(client),
+            head,
+            body: Vec::new(),
+            share: memory.share(),
+            spent: None,
+            shadowed: false,
+            uncounted: false,
+        };
+        let needed = [Dimension::Bytes, Dimension::Items, head.signal.dimension()];
+        let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, &needed, now);
+        request.settle(charge)?;
+        Ok(request)
+    }
+
+    /// What to do to the headers (or trailers): what describes the body as the client encoded it goes, and so does what
+    /// only the gate may say.
+    pub fn header_edits(&self, headers: &Headers) -> HeaderEdits<'_> {
+        let mut edits = self.trailer_edits(headers);
+        let ours = ["content-length", "content-encoding", "grpc-encoding"];
+        edits.remove.extend(ours.into_iter().filter(|name| has(headers, name)));
+        edits.add.extend(self.client.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        edits
+    }
+
+    /// What to do to the trailers: a header that the gate owns cannot come late.
+    pub fn trailer_edits(&self, trailers: &Headers) -> HeaderEdits<'_> {
+        let owned = self.gate.policy.owned_headers().iter().map(|name| name.as_ref());
+        HeaderEdits { remove: owned.filter(|name| has(trailers, name)).collect(), add: Vec::new() }
+    }
+
+    /// The body so far, with room for `len` bytes more.
+    pub fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
+        let limits = self.gate.policy.limits();
+        let wanted = self.body.len().saturating_add(len);
+        if wanted as u64 > limits.wire.bytes() {
+            return Err(Reason::TooLarge(format!("more than {} bytes on the wire", limits.wire.bytes())));
+        }
+        if wanted > self.body.capacity() {
+            let capacity = wanted.max(self.body.capacity().saturating_mul(2));
+            if !self.share.resize(capacity as u64, limits.held.bytes()) {
+                return Err(Reason::Busy);
+            }
+            self.body.reserve_exact(capacity - self.body.len());
+        }
+        Ok(&mut self.body)
+    }
+
+    /// Judges the whole body, stamps it and charges it.
+    pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+        let mut outgoing = self.outgoing()?;
+        let mut amounts = [0; Dimension::ALL.len()];
+        for (amount, dimension) in amounts.iter_mut().zip(Dimension::ALL) {
+            *amount = match dimension {
+                Dimension::Bytes => outgoing.bytes,
+                Dimension::Items => outgoing.splice.items,
+                own if own == self.head.signal.dimension() => outgoing.splice.items,
+                _ => 0,
+            };
+        }
+        let ledger = Ledger::new(store, &self.gate.prefix);
+        let charge = ledger.charge(self.client.bucket, &self.client.tier, &amounts, now);
+        if charge == Charge::Granted {
+            self.spent = Some(Spent { amounts, at: now });
+        }
+        self.settle(charge)?;
+        if self.head.protocol == Protocol::Grpc {
+            outgoing.header = encoding::header(outgoing.splice.len);
+        }
+        Ok(outgoing)
+    }
+
+    /// Gives items and bytes back: the backend answered that it did not take them.
+    pub fn refund<S: Store>(&mut self, store: &S, now: u64) {
+        if let Some(Spent { amounts, at }) = self.spent.take() {
+            let ledger = Ledger::new(store, &self.gate.prefix);
+            ledger.refund(self.client.bucket, &self.client.tier, &amounts, at, now);
+        }
+    }
+
+    fn settle(&mut self, charge: Charge) -> Result<(), Reason> {
+        match charge {
+            Charge::Granted => {}
+            Charge::Uncounted => self.uncounted = true,
+            Charge::Refused(_) if self.gate.policy.shadow() => self.shadowed = true,
+            Charge::Refused(refusal) => {
+                return Err(Reason::Quota { client: self.client.name.clone(), refusal });
+            }
+        }
+        Ok(())
+    }
+
+    fn outgoing(&mut self) -> Result<Outgoing, Reason> {
+        let body = core::mem::take(&mut self.body);
+        let (compressed, offset) = match self.head.protocol {
+            Protocol::Grpc => {
+                let frame = encoding::frame(&body).map_err(|error| Reason::Invalid(error.what().into()))?;
+                if frame.compressed && self.head.encoding == Encoding::Identity {
+                    return Err(Reason::Invalid("a compressed message without grpc-encoding".into()));
+                }
+                (frame.compressed, encoding::HEADER_LEN)
+            }
+            _ => (self.head.encoding == Encoding::Gzip, 0),
+        };
+        let (message, offset) = if compressed {
+            (self.inflate(body.get(offset..).unwrap_or_default())?, 0)
+        } else {
+            (body, offset)
+        };
+        let limit = usize::try_from(self.gate.policy.limits().inflated.bytes()).unwrap_or(usize::MAX);
+        let otlp = message.get(offset..).unwrap_or_default();
+        let bytes = otlp.len() as u64;
+        let splice =
+            splice(self.head.signal, otlp, &self.client.stamp, limit).map_err(|error| match error {
+                SpliceError::Malformed(malformed) => Reason::Invalid(malformed.to_string()),
+                SpliceError::TooManyEdits => {
+                    Reason::TooLarge(format!("more than {MAX_EDITS} changes to Resources"))
+                }
+                SpliceError::TooLarge => Reason::TooLarge(format!("more than {limit} bytes when stamped")),
+            })?;
+        Ok(Outgoing { header: None, message, offset, splice, bytes })
+    }
+
+    fn inflate(&self, wire: &[u8]) -> Result<Vec<u8>, Reason> {
+        let limits = self.gate.policy.limits();
+        let by_ratio = (wire.len() as u64).saturating_mul(u64::from(limits.ratio)).max(HARMLESS);
+        let limit = limits.inflated.bytes().min(by_ratio);
+        encoding::gunzip(wire, usize::try_from(limit).unwrap_or(usize::MAX)).map_err(|error| match error {
+            GunzipError::Invalid => Reason::Invalid("gzip that cannot be inflated".into()),
+            GunzipError::TooManyMembers => {
+                Reason::Invalid(format!("more than {} gzip members", encoding::MAX_MEMBERS))
+            }
+            GunzipError::TooLarge => Reason::TooLarge(format!("more than {limit} bytes when inflated")),
+        })
+    }
+}
+
+impl Outgoing {
+    /// The body to forward, in pieces and in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let message = self.message.get(self.offset..).unwrap_or_default();
+        self.header.iter().map(|header| &header[..]).chain(self.splice.pieces(message))
+    }
+
+    /// Spans, data points, log records or samples.
+    pub fn items(&self) -> u64 {
+        self.splice.items
+    }
+
+    /// Attributes that the client wrote and the gate owns.
+    pub fn removed(&self) -> u64 {
+        self.splice.removed
+    }
+}
+
+fn has(headers: &Headers, name: &str) -> bool {
+    headers.iter().any(|(header, _)| *header == name.as_bytes())
+}

@@ -1,0 +1,333 @@
+//! Whole requests through a gate: every way to get in, and every way not to.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use proptest::prelude::*;
+
+use super::*;
+use crate::otlp::Signal;
+use crate::quota::{Refusal, Store, StoreFailed};
+
+const POLICY: &str = r#"{
+    "gate": "otel/gateway",
+    "clients": [
+        {"name": "acme", "match": {"spiffe": "spiffe://acme.example/edge/*"}, "attributes": {"tenant.id": "acme"}},
+        {"name": "{org}-{site}", "match": {"dns": "{site}.{org}.example"}, "attributes": {"tenant.id": "{org}"}, "quotaPer": "{org}"}
+    ],
+    "attributes": {"otlp_gate.client": "{name}"},
+    "headers": {"X-Scope-OrgID": "{tenant.id}"},
+    "deny": ["sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"],
+    "quotas": {"tiers": {"default": {"requests": "10/s", "items": "100/s", "bytes": "100KiB/s", "burst": "1s"}}},
+    "limits": {"wire": "1MiB", "inflated": "4MiB", "held": "2MiB"}
+}"#;
+
+const SECOND: u64 = 1_000_000_000;
+
+#[derive(Default)]
+struct Shelf(RefCell<BTreeMap<String, (Vec<u8>, u32)>>);
+
+impl Store for Shelf {
+    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+        Ok(self.0.borrow().get(key).cloned())
+    }
+
+    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
+        self.0.borrow_mut().insert(key.to_owned(), (value.to_vec(), version + 1));
+        Ok(true)
+    }
+}
+
+/// A gate, its worker, and a clock.
+struct Fixture {
+    gate: Rc<Gate>,
+    store: Shelf,
+    memory: Memory,
+    now: u64,
+}
+
+impl Fixture {
+    fn new(policy: &str) -> Self {
+        let gate = Rc::new(Gate::load(policy.as_bytes()).unwrap());
+        Fixture { gate, store: Shelf::default(), memory: Memory::default(), now: SECOND }
+    }
+
+    fn open(&self, client: &Rc<Client>, head: Head) -> Result<Request, Reason> {
+        Request::open(&self.gate, client, head, &self.memory, &self.store, self.now)
+    }
+
+    /// One request with `body`, as the filter would carry it; what the backend gets.
+    fn send(&self, client: &Rc<Client>, head: Head, body: &[u8]) -> Result<Vec<u8>, Reason> {
+        let mut request = self.open(client, head)?;
+        for chunk in body.chunks(1000) {
+            request.room(chunk.len())?.extend_from_slice(chunk);
+        }
+        let outgoing = request.finish(&self.store, self.now)?;
+        Ok(outgoing.pieces().flatten().copied().collect())
+    }
+}
+
+fn spiffe(id: &str) -> Identity {
+    Identity::from_parts(Some(id.as_bytes()), None, None, Some(&[b'a'; 64]))
+}
+
+fn acme(gate: &Gate) -> Rc<Client> {
+    Rc::new(gate.client(&spiffe("spiffe://acme.example/edge/7")).unwrap())
+}
+
+fn head(protocol: crate::reply::Protocol, encoding: Encoding) -> Head {
+    Head { protocol, signal: Signal::Traces, encoding }
+}
+
+const GRPC: Head =
+    Head { protocol: crate::reply::Protocol::Grpc, signal: Signal::Traces, encoding: Encoding::Identity };
+const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = AnyValue { value: Some(Value::StringValue(value.into())) };
+    KeyValue { key: key.into(), value: Some(value), ..Default::default() }
+}
+
+/// A request of `spans` spans from a client that claims to be somebody else.
+fn forged(spans: usize) -> Vec<u8> {
+    let resource = Resource {
+        attributes: vec![attribute("tenant.id", "evil"), attribute("service.name", "shop")],
+        ..Default::default()
+    };
+    let scope = ScopeSpans { spans: vec![Span::default(); spans], ..Default::default() };
+    let spans = ResourceSpans { resource: Some(resource), scope_spans: vec![scope], ..Default::default() };
+    ExportTraceServiceRequest { resource_spans: vec![spans] }.encode_to_vec()
+}
+
+fn framed(message: &[u8], compressed: u8) -> Vec<u8> {
+    [&[compressed][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; data.len() + 100];
+    let mut deflate = zlib_rs::Deflate::new(6, true, 31);
+    deflate.compress(data, &mut out, zlib_rs::DeflateFlush::Finish).unwrap();
+    out.truncate(deflate.total_out() as usize);
+    out
+}
+
+fn attributes(message: &[u8]) -> BTreeMap<String, String> {
+    let request = ExportTraceServiceRequest::decode(message).unwrap();
+    let resource = request.resource_spans[0].resource.clone().unwrap();
+    let pairs = resource.attributes.into_iter().map(|attribute| match attribute.value.unwrap().value.unwrap() {
+        Value::StringValue(value) => (attribute.key, value),
+        other => panic!("{other:?}"),
+    });
+    pairs.collect()
+}
+
+#[test]
+fn every_encoding_arrives_stamped_as_an_uncompressed_message() {
+    use crate::reply::Protocol::{Grpc, HttpProtobuf};
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    let message = forged(3);
+    for (head, body) in [
+        (head(Grpc, Encoding::Identity), framed(&message, 0)),
+        (head(Grpc, Encoding::Gzip), framed(&gzip(&message), 1)),
+        (head(Grpc, Encoding::Gzip), framed(&message, 0)),
+        (head(HttpProtobuf, Encoding::Identity), message.clone()),
+        (head(HttpProtobuf, Encoding::Gzip), gzip(&message)),
+    ] {
+        let out = fixture.send(&client, head, &body).unwrap();
+        let out = if head.protocol == Grpc { crate::encoding::frame(&out).unwrap().message } else { &out };
+        let want = [("otlp_gate.client", "acme"), ("service.name", "shop"), ("tenant.id", "acme")];
+        assert!(attributes(out).iter().map(|(key, value)| (&**key, &**value)).eq(want), "{head:?}");
+    }
+}
+
+#[test]
+fn a_certificate_decides_who_it_is() {
+    let gate = Gate::load(POLICY.as_bytes()).unwrap();
+    let dns = Identity::from_parts(None, Some(b"Berlin.Globex.example"), None, Some(&[b'a'; 64]));
+    assert_eq!(gate.client(&dns).unwrap().name.to_lowercase(), "globex-berlin");
+    let cases = [
+        (spiffe("spiffe://acme.example/other"), Reason::UnknownClient),
+        (Identity::from_parts(None, None, None, None), Reason::NoCertificate),
+        (Identity::from_parts(Some(b"spiffe://acme.example/edge/7"), None, None, Some(&[b'd'; 64])), Reason::Denied),
+    ];
+    for (identity, reason) in cases {
+        assert_eq!(gate.client(&identity).unwrap_err(), reason);
+    }
+}
+
+#[test]
+fn what_is_not_a_valid_message_is_refused() {
+    use crate::reply::Protocol::{Grpc, HttpProtobuf};
+    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
+    let client = acme(&fixture.gate);
+    let message = forged(1);
+    let truncated = &message[..message.len() - 1];
+    let (grpc, http) = (head(Grpc, Encoding::Gzip), head(HttpProtobuf, Encoding::Gzip));
+    for (head, body, label) in [
+        (GRPC, vec![], "invalid"),
+        (GRPC, framed(truncated, 0), "invalid"),
+        (GRPC, framed(&message, 1), "invalid"),
+        (GRPC, framed(&message, 2), "invalid"),
+        (GRPC, [framed(&message, 0), framed(&message, 0)].concat(), "invalid"),
+        (grpc, framed(&gzip(&message)[1..], 1), "invalid"),
+        (HTTP, truncated.to_vec(), "invalid"),
+        (http, vec![], "invalid"),
+        (http, message.clone(), "invalid"),
+        (http, gzip(&vec![0; 5 << 20]), "too_large"),
+        (HTTP, vec![0; (1 << 20) + 1], "too_large"),
+    ] {
+        let reason = fixture.send(&client, head, &body).unwrap_err();
+        assert_eq!(reason.label(), label, "{head:?} {reason}");
+    }
+    assert_eq!(fixture.memory.held(), 0);
+}
+
+#[test]
+fn a_ratio_beyond_the_limit_is_a_bomb_even_below_the_size_limit() {
+    let policy = POLICY.replace("\"inflated\": \"4MiB\"", "\"inflated\": \"64MiB\", \"ratio\": 50");
+    let fixture = Fixture::new(&policy);
+    let bomb = gzip(&vec![0; 3 << 20]);
+    let reason = fixture.send(&acme(&fixture.gate), head(HTTP.protocol, Encoding::Gzip), &bomb).unwrap_err();
+    assert_eq!(reason.label(), "too_large");
+}
+
+#[test]
+fn an_empty_request_is_forwarded_empty() {
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    assert_eq!(fixture.send(&client, HTTP, b""), Ok(vec![]));
+    assert_eq!(fixture.send(&client, GRPC, &[0; 5]), Ok(vec![0; 5]));
+    assert_eq!(fixture.send(&client, head(HTTP.protocol, Encoding::Gzip), &gzip(b"")), Ok(vec![]));
+}
+
+#[test]
+fn quotas_are_charged_by_what_is_inside() {
+    let mut fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    assert!(fixture.send(&client, HTTP, &forged(60)).is_ok());
+    let Err(Reason::Quota { client: name, refusal }) = fixture.send(&client, HTTP, &forged(41)) else { panic!() };
+    assert_eq!(name, "acme");
+    let Refusal::Over { asked: 41, wait, .. } = refusal else { panic!("{refusal:?}") };
+    assert_eq!(wait.as_millis(), 10);
+    assert!(fixture.send(&client, HTTP, &forged(40)).is_ok());
+    // Nothing is left: refused at the headers.
+    assert!(fixture.open(&client, GRPC).is_err());
+    fixture.now += SECOND / 2;
+    assert!(fixture.send(&client, HTTP, &forged(50)).is_ok());
+    let Err(Reason::Quota { refusal: Refusal::Never { .. }, .. }) = fixture.send(&client, HTTP, &forged(101)) else {
+        panic!()
+    };
+}
+
+#[test]
+fn clients_of_one_organisation_share_a_bucket_where_the_rule_says_so() {
+    let fixture = Fixture::new(POLICY);
+    let site = |name: &str| {
+        let dns = format!("{name}.globex.example");
+        Rc::new(fixture.gate.client(&Identity::from_parts(None, Some(dns.as_bytes()), None, Some(&[b'a'; 64]))).unwrap())
+    };
+    assert!(fixture.send(&site("a"), HTTP, &forged(60)).is_ok());
+    assert!(fixture.send(&site("b"), HTTP, &forged(60)).is_err());
+    assert!(fixture.send(&acme(&fixture.gate), HTTP, &forged(60)).is_ok());
+}
+
+#[test]
+fn a_refund_returns_items_but_not_the_request() {
+    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"2/s\""));
+    let client = acme(&fixture.gate);
+    let mut request = fixture.open(&client, HTTP).unwrap();
+    request.room(10_000).unwrap().extend_from_slice(&forged(100));
+    request.finish(&fixture.store, fixture.now).unwrap();
+    request.refund(&fixture.store, fixture.now);
+    request.refund(&fixture.store, fixture.now);
+    assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
+    let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = fixture.open(&client, HTTP) else {
+        panic!()
+    };
+    assert_eq!(dimension, crate::quota::Dimension::Requests);
+}
+
+#[test]
+fn shadow_mode_refuses_nothing_and_says_what_it_would() {
+    let fixture = Fixture::new(&POLICY.replace("\"quotas\": {", "\"quotas\": {\"mode\": \"shadow\", "));
+    let client = acme(&fixture.gate);
+    assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
+    let mut request = fixture.open(&client, HTTP).unwrap();
+    request.room(10_000).unwrap().extend_from_slice(&forged(50));
+    assert!(request.finish(&fixture.store, fixture.now).is_ok());
+    assert!(request.shadowed);
+}
+
+#[test]
+fn a_worker_that_holds_too_much_asks_to_try_again() {
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    let mut open: Vec<Request> = (0..2).map(|_| fixture.open(&client, HTTP).unwrap()).collect();
+    for request in &mut open {
+        request.room(1 << 20).unwrap();
+    }
+    let mut third = fixture.open(&client, HTTP).unwrap();
+    assert_eq!(third.room(1).unwrap_err(), Reason::Busy);
+    open.pop();
+    assert!(third.room(1).is_ok());
+}
+
+#[test]
+fn headers_that_the_gate_owns_are_replaced_and_those_of_the_old_body_removed() {
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    let request = fixture.open(&client, GRPC).unwrap();
+    let headers: [(&[u8], &[u8]); 4] =
+        [(b"x-scope-orgid", b"evil"), (b"grpc-encoding", b"gzip"), (b"content-length", b"7"), (b"te", b"trailers")];
+    let edits = request.header_edits(&headers);
+    assert_eq!(edits.remove, ["x-scope-orgid", "content-length", "grpc-encoding"]);
+    assert_eq!(edits.add, [("x-scope-orgid", "acme")]);
+    assert_eq!(request.trailer_edits(&headers).remove, ["x-scope-orgid"]);
+    assert_eq!(request.trailer_edits(&headers).add, []);
+}
+
+#[test]
+fn a_large_policy_comes_compressed() {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(gzip(POLICY.as_bytes()));
+    let gate = Gate::load(format!("{{\"gzip\":\"{text}\"}}").as_bytes()).unwrap();
+    assert_eq!(acme(&gate).name, "acme");
+    for (configuration, message) in [
+        ("{\"gzip\":\"!\"}", "not base64"),
+        ("{\"gzip\":\"AAAA\"}", "not gzip"),
+        ("{", "cannot be read"),
+        ("{\"clients\":[{\"name\":\"a\",\"match\":{\"dns\":\"a\"},\"quota\":\"gold\"}]}", "clients[0].quota"),
+    ] {
+        let Err(error) = Gate::load(configuration.as_bytes()) else { panic!("{configuration}") };
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_in_any_chunks_are_forwarded_or_refused(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..6), compressed in any::<bool>(), grpc in any::<bool>(),
+    ) {
+        let fixture = Fixture::new(POLICY);
+        let client = acme(&fixture.gate);
+        let encoding = if compressed { Encoding::Gzip } else { Encoding::Identity };
+        let protocol = if grpc { GRPC.protocol } else { HTTP.protocol };
+        for signal in Signal::ALL {
+            let mut request = fixture.open(&client, Head { protocol, signal, encoding }).unwrap();
+            for chunk in &chunks {
+                request.room(chunk.len()).unwrap().extend_from_slice(chunk);
+            }
+            if let Ok(outgoing) = request.finish(&fixture.store, fixture.now) {
+                let _ = outgoing.pieces().count();
+            }
+        }
+        prop_assert_eq!(fixture.memory.held(), 0);
+    }
+}

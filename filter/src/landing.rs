@@ -1,0 +1,65 @@
+//! Where the proxy puts bytes that it returns.
+//!
+//! To return bytes, the proxy asks this module for memory (`malloc`, which proxy-wasm exports) and writes there. For a
+//! body that means a block per chunk and another copy into the buffer that gathers them. So while a chunk is
+//! read, the allocator hands out the free end of that buffer instead: the bytes land where they belong.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr::null_mut;
+
+struct Allocator {
+    /// The free end of a buffer, set only while the proxy returns bytes for it.
+    place: Cell<*mut u8>,
+    len: Cell<usize>,
+}
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator { place: Cell::new(null_mut()), len: Cell::new(0) };
+
+// SAFETY: a proxy-wasm VM has one thread.
+unsafe impl Sync for Allocator {}
+
+// SAFETY: what is handed out is either System's, or the unused capacity of a Vec, which is valid for writes, large
+// enough, of alignment 1, and handed out once; `read_into` sees to it that nobody frees it.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let place = self.place.get();
+        if !place.is_null() && layout.align() == 1 && layout.size() <= self.len.get() {
+            self.place.set(null_mut());
+            return place;
+        }
+        // SAFETY: the caller keeps GlobalAlloc's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps GlobalAlloc's contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps GlobalAlloc's contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Appends to `buffer`, within its capacity, what `call` makes the proxy return. `call` yields where the proxy wrote and
+/// how many bytes, or `None` if it wrote none.
+pub(crate) fn read_into(buffer: &mut Vec<u8>, call: impl FnOnce() -> Option<(*mut u8, usize)>) {
+    let spare = buffer.spare_capacity_mut();
+    let place = spare.as_mut_ptr().cast::<u8>();
+    let room = spare.len();
+    ALLOCATOR.len.set(room);
+    ALLOCATOR.place.set(if room == 0 { null_mut() } else { place });
+    let returned = call();
+    ALLOCATOR.place.set(null_mut());
+    let Some((data, len)) = returned else { return };
+    if data == place && len <= room {
+        // SAFETY: the proxy wrote `len` bytes at the start of the spare capacity.
+        unsafe { buffer.set_len(buffer.len() + len) };
+    } else if !data.is_null() {
+        // SAFETY: the proxy allocated `len` bytes by `malloc`, which proxy-wasm backs by a boxed slice of that length.
+        buffer.extend_from_slice(&unsafe { Vec::from_raw_parts(data, len, len) });
+    }
+}

@@ -1,0 +1,115 @@
+//! What lives as long as a worker's VM: the gates with their policies, the memory in use, the counters.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use otlp_gate_core::gate::{Client, Gate, Memory, Metric, metric_name};
+use otlp_gate_core::identity::Identity;
+use otlp_gate_core::otlp::Signal;
+use otlp_gate_core::reply::Reason;
+
+use crate::host;
+
+/// How many connections' clients are remembered; beyond it they are all looked up anew.
+const MOST_CONNECTIONS: usize = 10_000;
+
+thread_local! {
+    static WORKER: Worker = Worker::default();
+}
+
+#[derive(Default)]
+struct Worker {
+    /// By the plugin's name: two gateways may share a VM.
+    gates: RefCell<BTreeMap<Vec<u8>, Rc<Loaded>>>,
+    memory: Memory,
+    counters: RefCell<BTreeMap<String, Option<u32>>>,
+}
+
+/// A gate, and the clients of the connections that it has seen.
+pub(crate) struct Loaded {
+    pub(crate) gate: Rc<Gate>,
+    clients: RefCell<BTreeMap<u64, Rc<Client>>>,
+}
+
+/// Takes over a new policy for a plugin. A bad one does not replace a good one.
+pub(crate) fn configure(plugin: &[u8], configuration: &[u8]) {
+    match Gate::load(configuration) {
+        Ok(gate) => WORKER.with(|worker| {
+            let loaded = Loaded { gate: Rc::new(gate), clients: RefCell::default() };
+            worker.gates.borrow_mut().insert(plugin.to_vec(), Rc::new(loaded));
+        }),
+        Err(mistakes) => {
+            count(Metric::PolicyRejected, None, None, None, 1);
+            let kept = if loaded(plugin).is_some() { "the last good one stays" } else { "nobody is let in" };
+            host::warn(&format!("otlp-gate: {mistakes}; {kept}"));
+        }
+    }
+}
+
+/// The gate of a plugin, if it ever had a good policy.
+pub(crate) fn loaded(plugin: &[u8]) -> Option<Rc<Loaded>> {
+    WORKER.with(|worker| worker.gates.borrow().get(plugin).cloned())
+}
+
+/// What this worker's requests hold.
+pub(crate) fn memory() -> Memory {
+    WORKER.with(|worker| worker.memory.clone())
+}
+
+/// Adds to a counter.
+pub(crate) fn count(
+    metric: Metric,
+    client: Option<&Client>,
+    signal: Option<Signal>,
+    result: Option<&str>,
+    by: u64,
+) {
+    if by == 0 {
+        return;
+    }
+    let name = metric_name(metric, client, signal, result);
+    let counter = WORKER.with(|worker| {
+        let mut counters = worker.counters.borrow_mut();
+        match counters.get(&name) {
+            Some(counter) => *counter,
+            None => {
+                let counter = host::define_counter(&name);
+                counters.insert(name, counter);
+                counter
+            }
+        }
+    });
+    if let Some(counter) = counter {
+        host::increment(counter, by);
+    }
+}
+
+impl Loaded {
+    /// The client of the current connection. A connection's certificate never changes, so it is looked up once.
+    pub(crate) fn client(&self) -> Result<Rc<Client>, Reason> {
+        let connection =
+            host::property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
+        if let Some(client) = connection.and_then(|id| self.clients.borrow().get(&id).cloned()) {
+            return Ok(client);
+        }
+        let client = Rc::new(self.gate.client(&identity())?);
+        if let Some(id) = connection {
+            let mut clients = self.clients.borrow_mut();
+            if clients.len() >= MOST_CONNECTIONS {
+                clients.clear();
+            }
+            clients.insert(id, Rc::clone(&client));
+        }
+        Ok(client)
+    }
+}
+
+/// What the proxy says of the client's certificate, which it has validated.
+fn identity() -> Identity {
+    let uri = host::property(b"connection\0uri_san_peer_certificate");
+    let dns = host::property(b"connection\0dns_san_peer_certificate");
+    let subject = host::property(b"connection\0subject_peer_certificate");
+    let sha256 = host::property(b"connection\0sha256_peer_certificate_digest");
+    Identity::from_parts(uri.as_deref(), dns.as_deref(), subject.as_deref(), sha256.as_deref())
+}
