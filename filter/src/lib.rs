@@ -13,15 +13,18 @@ use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Outgoing, Request}
 use otlp_gate_core::otlp::Signal;
 use otlp_gate_core::reply::{Protocol, Reason};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel};
+use proxy_wasm::types::{Action, ContextType};
 
 use host::{HeaderMap, Map, SharedData};
 use worker::{Loaded, count};
 
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(LogLevel::Warn);
-    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
-}}
+#[expect(missing_docs, reason = "the macro declares the function that the proxy calls first")]
+mod start {
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Warn);
+        proxy_wasm::set_root_context(|_| Box::new(super::Root::default()));
+    }}
+}
 
 /// A plugin as it is configured in the proxy.
 #[derive(Default)]

@@ -51,7 +51,6 @@ fn is_default_inflated(size: &Size) -> bool {
     *size == Limits::default().inflated
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 fn is_default_ratio(ratio: &u32) -> bool {
     *ratio == Limits::default().ratio
 }

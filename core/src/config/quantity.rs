@@ -55,7 +55,6 @@ impl Burst {
         Duration::from_millis(self.millis)
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
     pub(super) fn is_default(&self) -> bool {
         *self == Burst::default()
     }

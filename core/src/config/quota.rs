@@ -42,7 +42,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
     fn is_enforce(&self) -> bool {
         *self == Mode::Enforce
     }

@@ -124,8 +124,8 @@ impl Bucket {
 
 /// What `rate` earns in `nanos`, in 2^-24 units, rounded down: never more than was allowed.
 fn earned(rate: u64, nanos: u64) -> u64 {
-    let earned = (u128::from(rate) * u128::from(nanos) << FRACTION_BITS) / 1_000_000_000;
-    u64::try_from(earned).unwrap_or(u64::MAX)
+    let earned = (u128::from(rate) * u128::from(nanos)).checked_mul(1 << FRACTION_BITS);
+    earned.and_then(|earned| u64::try_from(earned / 1_000_000_000).ok()).unwrap_or(u64::MAX)
 }
 
 /// How many nanoseconds `rate` takes to earn `amount` (in 2^-24 units), rounded up.
