@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use super::*;
 use crate::otlp::Signal;
@@ -120,10 +120,11 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 fn attributes(message: &[u8]) -> BTreeMap<String, String> {
     let request = ExportTraceServiceRequest::decode(message).unwrap();
     let resource = request.resource_spans[0].resource.clone().unwrap();
-    let pairs = resource.attributes.into_iter().map(|attribute| match attribute.value.unwrap().value.unwrap() {
-        Value::StringValue(value) => (attribute.key, value),
-        other => panic!("{other:?}"),
-    });
+    let pairs =
+        resource.attributes.into_iter().map(|attribute| match attribute.value.unwrap().value.unwrap() {
+            Value::StringValue(value) => (attribute.key, value),
+            other => panic!("{other:?}"),
+        });
     pairs.collect()
 }
 
@@ -155,7 +156,10 @@ fn a_certificate_decides_who_it_is() {
     let cases = [
         (spiffe("spiffe://acme.example/other"), Reason::UnknownClient),
         (Identity::from_parts(None, None, None, None), Reason::NoCertificate),
-        (Identity::from_parts(Some(b"spiffe://acme.example/edge/7"), None, None, Some(&[b'd'; 64])), Reason::Denied),
+        (
+            Identity::from_parts(Some(b"spiffe://acme.example/edge/7"), None, None, Some(&[b'd'; 64])),
+            Reason::Denied,
+        ),
     ];
     for (identity, reason) in cases {
         assert_eq!(gate.client(&identity).unwrap_err(), reason);
@@ -212,7 +216,9 @@ fn quotas_are_charged_by_what_is_inside() {
     let mut fixture = Fixture::new(POLICY);
     let client = acme(&fixture.gate);
     assert!(fixture.send(&client, HTTP, &forged(60)).is_ok());
-    let Err(Reason::Quota { client: name, refusal }) = fixture.send(&client, HTTP, &forged(41)) else { panic!() };
+    let Err(Reason::Quota { client: name, refusal }) = fixture.send(&client, HTTP, &forged(41)) else {
+        panic!()
+    };
     assert_eq!(name, "acme");
     let Refusal::Over { asked: 41, wait, .. } = refusal else { panic!("{refusal:?}") };
     assert_eq!(wait.as_millis(), 10);
@@ -221,7 +227,8 @@ fn quotas_are_charged_by_what_is_inside() {
     assert!(fixture.open(&client, GRPC).is_err());
     fixture.now += SECOND / 2;
     assert!(fixture.send(&client, HTTP, &forged(50)).is_ok());
-    let Err(Reason::Quota { refusal: Refusal::Never { .. }, .. }) = fixture.send(&client, HTTP, &forged(101)) else {
+    let Err(Reason::Quota { refusal: Refusal::Never { .. }, .. }) = fixture.send(&client, HTTP, &forged(101))
+    else {
         panic!()
     };
 }
@@ -231,7 +238,12 @@ fn clients_of_one_organisation_share_a_bucket_where_the_rule_says_so() {
     let fixture = Fixture::new(POLICY);
     let site = |name: &str| {
         let dns = format!("{name}.globex.example");
-        Rc::new(fixture.gate.client(&Identity::from_parts(None, Some(dns.as_bytes()), None, Some(&[b'a'; 64]))).unwrap())
+        Rc::new(
+            fixture
+                .gate
+                .client(&Identity::from_parts(None, Some(dns.as_bytes()), None, Some(&[b'a'; 64])))
+                .unwrap(),
+        )
     };
     assert!(fixture.send(&site("a"), HTTP, &forged(60)).is_ok());
     assert!(fixture.send(&site("b"), HTTP, &forged(60)).is_err());
@@ -248,7 +260,8 @@ fn a_refund_returns_items_but_not_the_request() {
     request.refund(&fixture.store, fixture.now);
     request.refund(&fixture.store, fixture.now);
     assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
-    let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = fixture.open(&client, HTTP) else {
+    let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = fixture.open(&client, HTTP)
+    else {
         panic!()
     };
     assert_eq!(dimension, crate::quota::Dimension::Requests);
@@ -284,8 +297,12 @@ fn headers_that_the_gate_owns_are_replaced_and_those_of_the_old_body_removed() {
     let fixture = Fixture::new(POLICY);
     let client = acme(&fixture.gate);
     let request = fixture.open(&client, GRPC).unwrap();
-    let headers: [(&[u8], &[u8]); 4] =
-        [(b"x-scope-orgid", b"evil"), (b"grpc-encoding", b"gzip"), (b"content-length", b"7"), (b"te", b"trailers")];
+    let headers: [(&[u8], &[u8]); 4] = [
+        (b"x-scope-orgid", b"evil"),
+        (b"grpc-encoding", b"gzip"),
+        (b"content-length", b"7"),
+        (b"te", b"trailers"),
+    ];
     let edits = request.header_edits(&headers);
     assert_eq!(edits.remove, ["x-scope-orgid", "content-length", "grpc-encoding"]);
     assert_eq!(edits.add, [("x-scope-orgid", "acme")]);
