@@ -18,7 +18,6 @@ use proxy_wasm::types::{Action, ContextType};
 use host::{HeaderMap, Map, SharedData};
 use worker::{Loaded, count};
 
-#[expect(missing_docs, reason = "the macro declares the function that the proxy calls first")]
 mod start {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Warn);
