@@ -1,7 +1,7 @@
 //! Checks of the bounds on messages.
 
 use super::super::problem::{Path, Problem};
-use crate::config::{Limits, Size};
+use crate::config::Limits;
 
 /// A module has 4 GiB of memory at most, and Envoy's workers share the machine's.
 const MAX_SIZE: u64 = 1 << 30;
