@@ -22,6 +22,8 @@ pub struct Error {
 enum Kind {
     Failed,
     Usage,
+    /// The message is all that is to be said, as it is.
+    Shown,
     /// All that is to be said has been said.
     Reported,
     /// Nobody reads what we write.
@@ -38,6 +40,11 @@ impl Error {
     /// The command was called wrongly: exit code 2.
     pub fn usage(message: impl fmt::Display) -> Self {
         Error { kind: Kind::Usage, ..Error::failed(message) }
+    }
+
+    /// It failed, and `text`, which may have colour, says so on its own: exit code 1.
+    pub fn shown(text: String) -> Self {
+        Error { kind: Kind::Shown, ..Error::failed(text) }
     }
 
     /// The command has already printed why: exit code 1 and nothing more.
@@ -63,18 +70,21 @@ impl Error {
 
     /// Tells standard error, and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        if matches!(self.kind, Kind::Failed | Kind::Usage) {
+        if matches!(self.kind, Kind::Failed | Kind::Usage | Kind::Shown) {
             // where standard error is closed there is nobody to tell
             let _ = self.write(&mut anstream::stderr().lock());
         }
         match self.kind {
-            Kind::Failed | Kind::Reported => ExitCode::from(1),
+            Kind::Failed | Kind::Shown | Kind::Reported => ExitCode::from(1),
             Kind::Usage => ExitCode::from(2),
             Kind::Unread => ExitCode::SUCCESS,
         }
     }
 
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        if self.kind == Kind::Shown {
+            return writeln!(to, "{}", self.message);
+        }
         writeln!(to, "{ERROR}error{ERROR:#}: {}", self.message)?;
         if let Some(hint) = &self.hint {
             writeln!(to, "\n{HINT}hint{HINT:#}: {hint}")?;

@@ -1,6 +1,9 @@
 //! The commands, one per file: its arguments and what it does.
 
+mod check;
 mod completions;
+mod init;
+mod schema;
 
 use clap::Subcommand;
 
@@ -10,6 +13,12 @@ use crate::error::Error;
 /// What `otlp-gate` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a commented otlp-gate.yaml to start from
+    Init(init::Args),
+    /// Say what is wrong with the configuration, and where; or what it comes to
+    Check(check::Args),
+    /// Print the JSON Schema of the configuration
+    Schema(schema::Args),
     /// Print a script that completes otlp-gate's commands in a shell
     Completions(completions::Args),
 }
@@ -17,6 +26,9 @@ pub enum Command {
 /// Runs the command.
 pub fn run(cli: &Cli) -> Result<(), Error> {
     match &cli.command {
+        Command::Init(args) => init::run(args, &cli.global),
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Schema(args) => schema::run(args),
         Command::Completions(args) => completions::run(args),
     }
 }

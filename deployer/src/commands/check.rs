@@ -1,0 +1,148 @@
+//! `check`: what is wrong with the config, and what it comes to.
+
+use std::collections::BTreeMap;
+
+use otlp_gate_core::config::{TierConfig, Unknown};
+use otlp_gate_core::quota::Dimension;
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::config::{Config, Loaded, Report, Source};
+use crate::error::Error;
+use crate::output::{self, Format};
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate check                            check otlp-gate.yaml
+  otlp-gate -f gate.yaml check -o json       for editors and CI: one JSON object on one line
+  otlp-gate init --stdout | otlp-gate -f - check")]
+pub struct Args {}
+
+/// Checks the config.
+pub(super) fn run(_: &Args, global: &Global) -> Result<(), Error> {
+    let source = Source::read(global)?;
+    match source.load() {
+        Ok(loaded) => accept(&source, &loaded, global.output),
+        Err(report) => refuse(report, global.output),
+    }
+}
+
+/// What `-o json` gives.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    ok: bool,
+    problems: &'a Report,
+}
+
+fn accept(source: &Source, loaded: &Loaded, format: Format) -> Result<(), Error> {
+    if format == Format::Table && !loaded.warnings.findings.is_empty() {
+        output::say(&loaded.warnings);
+        output::say("");
+    }
+    output::print(format, &Outcome { ok: true, problems: &loaded.warnings }, || {
+        meaning(source, &loaded.config)
+    })
+}
+
+fn refuse(report: Report, format: Format) -> Result<(), Error> {
+    if format == Format::Table {
+        return Err(report.into());
+    }
+    output::print(format, &Outcome { ok: false, problems: &report }, String::new)?;
+    Err(Error::reported())
+}
+
+/// What a valid config comes to, in a few lines.
+fn meaning(source: &Source, config: &Config) -> String {
+    let rules = match config.clients.len() {
+        1 => "1 client rule".to_owned(),
+        number => format!("{number} client rules"),
+    };
+    let others = match &config.unknown {
+        Unknown::Reject => "are refused".to_owned(),
+        Unknown::Tier(tier) => format!("are clients of their own in tier `{tier}`"),
+    };
+    let mut text = format!("{} is valid: {rules}; other certificates {others}\n", source.name);
+    let rows = limits(config);
+    if rows.is_empty() {
+        text.push_str("no limits\n");
+        return text;
+    }
+    let replicas = config.gateway.replicas;
+    let all = match replicas.get() {
+        1 => "1 REPLICA".to_owned(),
+        number => format!("{number} REPLICAS"),
+    };
+    text.push('\n');
+    text.push_str(&output::columns(["TIER", "USED BY", "LIMIT", "PER REPLICA", &all, "AT ONCE"], rows));
+    text
+}
+
+/// One row for each limit of each tier.
+fn limits(config: &Config) -> Vec<[String; 6]> {
+    let mut users: BTreeMap<&str, usize> = BTreeMap::new();
+    for client in &config.clients {
+        *users.entry(client.quota.as_deref().unwrap_or("default")).or_default() += 1;
+    }
+    let mut rows = Vec::new();
+    for (name, tier) in &config.quotas.tiers {
+        let mut used_by = match users.get(name.as_str()) {
+            None => "-".to_owned(),
+            Some(1) => "1 rule".to_owned(),
+            Some(number) => format!("{number} rules"),
+        };
+        if config.unknown.as_str() == name {
+            used_by.push_str(", unknown");
+        }
+        let mut tier_name = name.clone();
+        for dimension in Dimension::ALL {
+            let Some(cells) = limit(tier, dimension, config.gateway.replicas.get()) else { continue };
+            let [per_replica, in_all, at_once] = cells;
+            let (first, second) = (std::mem::take(&mut tier_name), std::mem::take(&mut used_by));
+            rows.push([first, second, dimension.key().to_owned(), per_replica, in_all, at_once]);
+        }
+    }
+    rows
+}
+
+fn limit(tier: &TierConfig, dimension: Dimension, replicas: u32) -> Option<[String; 3]> {
+    let rate = tier.rate(dimension)?;
+    let per_second = u128::from(rate.per_second());
+    let units = if dimension == Dimension::Bytes { BINARY } else { DECIMAL };
+    let at_once = per_second * tier.burst.duration().as_millis() / 1000;
+    let in_all = in_units(per_second * u128::from(replicas), units);
+    Some([rate.to_string(), format!("up to {in_all}/s"), in_units(at_once, units)])
+}
+
+type Units = [(u128, &'static str); 3];
+const DECIMAL: Units = [(1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")];
+const BINARY: Units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+
+/// In the largest unit of which it is a whole number.
+fn in_units(amount: u128, units: Units) -> String {
+    match units.into_iter().find(|(unit, _)| amount > 0 && amount.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", amount / unit),
+        None => amount.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_in_the_largest_unit() {
+        for (amount, units, expected) in [
+            (0, DECIMAL, "0"),
+            (999, DECIMAL, "999"),
+            (400_000, DECIMAL, "400k"),
+            (1_500_000, DECIMAL, "1500k"),
+            (2_000_000, DECIMAL, "2M"),
+            (16 << 20, BINARY, "16MiB"),
+            (1000, BINARY, "1000"),
+        ] {
+            assert_eq!(in_units(amount, units), expected);
+        }
+    }
+}

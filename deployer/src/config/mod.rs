@@ -1,0 +1,92 @@
+//! `otlp-gate.yaml`: the only file a user edits. Manifests, certificates and the filter's policy follow from it.
+
+mod backend;
+mod gateway;
+mod parse;
+mod position;
+mod report;
+pub mod schema;
+mod source;
+mod validate;
+
+use std::collections::BTreeMap;
+
+use otlp_gate_core::config::{ClientRule, Limits, PolicyConfig, Quotas, Unknown, unique_keys};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use backend::{Backend, Collector, Service};
+pub use gateway::{Gateway, Listeners, NodeLocal, Provider};
+pub use report::{Finding, Report, Severity};
+pub use source::{Loaded, Source};
+
+/// The gate: where it stands, what is behind it, who may send, what their data is stamped with, and how much they
+/// may send.
+// The policy's fields are repeated here, since serde's `flatten` would let unknown keys pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "otlp-gate.yaml")]
+pub struct Config {
+    /// The version of this file's format.
+    pub api_version: ApiVersion,
+    /// The gateway that clients connect to.
+    #[serde(default)]
+    pub gateway: Gateway,
+    /// Where accepted telemetry goes: a Collector that otlp-gate deploys, or a service that is there.
+    #[serde(default)]
+    pub backend: Backend,
+    /// A gateway on every node, for plain-text OTLP from the node's own pods.
+    #[serde(default)]
+    pub node_local: NodeLocal,
+    /// Who may send. The first rule that matches a certificate decides; only the validated certificate counts.
+    pub clients: Vec<ClientRule>,
+    /// What happens to a certificate that no rule matches: `reject`, or the name of a tier. With a tier, each certificate is
+    /// a client of its own, named `unknown-` and the first 12 hex digits of its fingerprint.
+    #[serde(default, skip_serializing_if = "Unknown::is_reject")]
+    pub unknown: Unknown,
+    /// Resource attributes that the gate owns, for every client. What a client writes under these keys is removed, and
+    /// these values are set. Placeholders: `{name}` `{spiffe}` `{dns}` `{subject}` `{subject.CN}` `{sha256}` and the words
+    /// that the client's rule captures. An attribute whose placeholder a client lacks is not set for it. Write `{{` for
+    /// a brace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub attributes: BTreeMap<String, String>,
+    /// Request headers that the gate owns: never taken from the client, set for the backend. Placeholders are those of
+    /// `attributes` and the client's attributes, such as `{tenant.id}`. A header whose placeholder a client lacks
+    /// is not set for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub headers: BTreeMap<String, String>,
+    /// Certificates that are refused whatever the rules say: `sha256:` and the fingerprint in 64 hex digits, with or
+    /// without colons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
+    /// How much a client may send.
+    #[serde(default, skip_serializing_if = "Quotas::is_default")]
+    pub quotas: Quotas,
+    /// How large a message may be, and how much of them the gate holds at once.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
+}
+
+/// The versions of the file's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// The first.
+    #[serde(rename = "otlp-gate/v1")]
+    V1,
+}
+
+impl Config {
+    /// What the filter is sent: who may send, what is stamped, and how much.
+    pub fn policy(&self) -> PolicyConfig {
+        PolicyConfig {
+            gate: format!("{}/{}", self.gateway.namespace, self.gateway.name),
+            clients: self.clients.clone(),
+            unknown: self.unknown.clone(),
+            attributes: self.attributes.clone(),
+            headers: self.headers.clone(),
+            deny: self.deny.clone(),
+            quotas: self.quotas.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Where in the text a part of the config is.
+
+use std::fmt;
+use std::ops::Range;
+
+use otlp_gate_core::policy::{Path, Segment};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{Location, Spanned};
+
+/// Where every key and value of a YAML document is.
+#[derive(Debug)]
+pub(super) struct Positions<'a> {
+    text: &'a str,
+    root: Option<Spanned<Node>>,
+}
+
+/// The shape of a document.
+#[derive(Debug)]
+enum Node {
+    Scalar,
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+}
+
+impl<'a> Positions<'a> {
+    /// Of a text that has been parsed as a config. Of one that is no YAML, all positions are unknown.
+    pub(super) fn of(text: &'a str) -> Self {
+        Positions { text, root: serde_saphyr::from_str(text).ok() }
+    }
+
+    /// What to point at for this place in the config, in bytes of the text: a value on one line itself; of a larger
+    /// one its key, or its first line. Where the place is not in the file, the nearest above it.
+    pub(super) fn span(&self, path: &Path) -> Option<Range<usize>> {
+        let mut node = self.root.as_ref()?;
+        let mut key = None;
+        for segment in &path.0 {
+            let next = match (segment, &node.value) {
+                (Segment::Key(name), Node::Map(entries)) => {
+                    entries.iter().find(|(key, _)| key.value == *name).map(|(key, value)| (Some(key), value))
+                }
+                (Segment::Index(index), Node::List(items)) => items.get(*index).map(|item| (None, item)),
+                _ => None,
+            };
+            let Some((next_key, next_node)) = next else { break };
+            (key, node) = (next_key, next_node);
+        }
+        let location = match (&node.value, key) {
+            (Node::List(_) | Node::Map(_), Some(key)) => key.referenced,
+            _ => node.referenced,
+        };
+        let span = span(self.text, &location)?;
+        match (&node.value, key) {
+            (Node::List(_) | Node::Map(_), None) => Some(span.start..end_of_line(self.text, span.start)),
+            _ => Some(span),
+        }
+    }
+
+    /// The place whose key or value begins at this byte, else the last that begins before it.
+    pub(super) fn path_at(&self, byte: usize) -> Path {
+        let mut path = Path::default();
+        let mut node = self.root.as_ref();
+        while let Some(current) = node {
+            let begins = |location: &Location| span(self.text, location).is_some_and(|it| it.start <= byte);
+            let next = match &current.value {
+                Node::Scalar => None,
+                Node::List(items) => items
+                    .iter()
+                    .enumerate()
+                    .rfind(|(_, item)| begins(&item.referenced))
+                    .map(|(index, item)| (Segment::Index(index), item)),
+                Node::Map(entries) => entries
+                    .iter()
+                    .rfind(|(key, _)| begins(&key.referenced))
+                    .map(|(key, value)| (Segment::Key(key.value.clone()), value)),
+            };
+            node = next.map(|(segment, value)| {
+                path.0.push(segment);
+                value
+            });
+        }
+        path
+    }
+}
+
+/// The bytes of the text that a location is about, up to the end of its first line.
+pub(super) fn span(text: &str, location: &Location) -> Option<Range<usize>> {
+    if *location == Location::UNKNOWN {
+        return None;
+    }
+    let (start, length) = match (location.span().byte_offset(), location.span().byte_len()) {
+        (Some(start), Some(length)) => (usize::try_from(start).ok()?, usize::try_from(length).ok()?),
+        _ => (byte_of(text, location.line(), location.column())?, 1),
+    };
+    let start = start.min(text.len());
+    let end = start.saturating_add(length).min(end_of_line(text, start)).max(start);
+    text.get(start..end).map(|_| start..end)
+}
+
+/// Line and column, both from 1, the column in characters.
+pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+fn end_of_line(text: &str, start: usize) -> usize {
+    let rest = text.get(start..).unwrap_or_default();
+    start + rest.find(['\n', '\r']).unwrap_or(rest.len())
+}
+
+fn byte_of(text: &str, line: u64, column: u64) -> Option<usize> {
+    let (line, column) = (usize::try_from(line).ok()?, usize::try_from(column).ok()?);
+    let before: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+    let rest = text.get(before..)?;
+    Some(before + rest.char_indices().nth(column.checked_sub(1)?).map_or(rest.len(), |(at, _)| at))
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Node::Map(entries))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Node::Scalar)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node, E> {
+        Ok(Node::Scalar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+top: {a: 1, 'b.c': \"two words\"}
+list:
+  - name: é
+    match:
+      dns: x.y   # a comment
+  - [1, 2.5, null, true]
+folded: >
+  one
+  two
+";
+
+    fn path(keys: &[&str]) -> Path {
+        let segment = |key: &&str| match key.parse() {
+            Ok(index) => Segment::Index(index),
+            Err(_) => Segment::Key((*key).to_owned()),
+        };
+        Path(keys.iter().map(segment).collect())
+    }
+
+    #[test]
+    fn a_place_is_pointed_at_where_it_is() {
+        let positions = Positions::of(TEXT);
+        for (place, expected, line_column) in [
+            (path(&["top", "a"]), "1", (1, 10)),
+            (path(&["top", "b.c"]), "\"two words\"", (1, 20)),
+            (path(&["list"]), "list", (2, 1)),
+            (path(&["list", "0"]), "name: é", (3, 5)),
+            (path(&["list", "0", "name"]), "é", (3, 11)),
+            (path(&["list", "0", "match"]), "match", (4, 5)),
+            (path(&["list", "0", "match", "dns"]), "x.y", (5, 12)),
+            (path(&["list", "0", "match", "spiffe"]), "match", (4, 5)),
+            (path(&["list", "1", "3"]), "true", (6, 20)),
+            (path(&["list", "7"]), "list", (2, 1)),
+        ] {
+            let span = positions.span(&place).unwrap();
+            assert_eq!(&TEXT[span.clone()], expected, "{place}");
+            assert_eq!(line_and_column(TEXT, span.start), line_column, "{place}");
+        }
+    }
+
+    #[test]
+    fn a_byte_is_in_the_place_that_begins_before_it() {
+        let positions = Positions::of(TEXT);
+        for (text, place) in [
+            ("b.c", path(&["top", "b.c"])),
+            ("list", path(&["list"])),
+            ("dns", path(&["list", "0", "match", "dns"])),
+            ("x.y", path(&["list", "0", "match", "dns"])),
+            ("2.5", path(&["list", "1", "1"])),
+        ] {
+            assert_eq!(positions.path_at(TEXT.find(text).unwrap()), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_yaml_has_no_places() {
+        assert_eq!(Positions::of("a: [").span(&path(&["a"])), None);
+    }
+}

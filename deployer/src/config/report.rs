@@ -1,0 +1,134 @@
+//! What is wrong with a config, shown with its place.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use anstyle::{AnsiColor, Style};
+use serde::{Serialize, Serializer};
+
+use super::Source;
+use super::position::line_and_column;
+use crate::error::Error;
+
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Everything that was found in a config file.
+#[derive(Debug, Clone)]
+pub struct Report {
+    source: Source,
+    /// In the order of the file.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The place in the config, such as `clients[3].match`; empty where it is the file as a whole.
+    pub path: String,
+    /// The bytes of the text that it is about.
+    pub span: Option<Range<usize>>,
+    /// What was read and what was expected: lower case, no full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The config cannot be used.
+    Error,
+    /// It can, and yet it looks like a mistake.
+    Warning,
+}
+
+impl Report {
+    pub(super) fn new(source: &Source, mut findings: Vec<Finding>) -> Self {
+        findings.sort_by_key(|finding| finding.span.as_ref().map(|span| span.start));
+        Report { source: source.clone(), findings }
+    }
+
+    /// Whether there is more than warnings.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// `2 errors and 1 warning in otlp-gate.yaml`
+    pub fn summary(&self) -> String {
+        let count = |severity, what: &str| {
+            let number = self.findings.iter().filter(|finding| finding.severity == severity).count();
+            (number > 0).then(|| format!("{number} {what}{}", if number == 1 { "" } else { "s" }))
+        };
+        let counts: Vec<String> = [count(Severity::Error, "error"), count(Severity::Warning, "warning")]
+            .into_iter()
+            .flatten()
+            .collect();
+        format!("{} in {}", counts.join(" and "), self.source.name)
+    }
+
+    fn render(&self, finding: &Finding) -> String {
+        let level = match finding.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(&*finding.message));
+        if let Some(span) = &finding.span {
+            let label = (!finding.path.is_empty()).then_some(&*finding.path);
+            let annotation = AnnotationKind::Primary.span(span.clone()).label(label);
+            group = group
+                .element(Snippet::source(&*self.source.text).path(&*self.source.name).annotation(annotation));
+        }
+        let report = [group];
+        Renderer::styled().render(&report)
+    }
+}
+
+/// For people, in colour; whoever writes it to something else than a terminal strips that.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{}", self.render(finding))?;
+            if let Some(hint) = &finding.hint {
+                writeln!(f, "\n{HINT}hint{HINT:#}: {hint}")?;
+            }
+            writeln!(f)?;
+        }
+        f.write_str(&self.summary())
+    }
+}
+
+/// The findings as a list of maps; `line` and `column` are from 1.
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            severity: Severity,
+            path: &'a str,
+            line: Option<usize>,
+            column: Option<usize>,
+            message: &'a str,
+            hint: Option<&'a str>,
+        }
+        serializer.collect_seq(self.findings.iter().map(|finding| {
+            let position = finding.span.as_ref().map(|span| line_and_column(&self.source.text, span.start));
+            Row {
+                severity: finding.severity,
+                path: &finding.path,
+                line: position.map(|it| it.0),
+                column: position.map(|it| it.1),
+                message: &finding.message,
+                hint: finding.hint.as_deref(),
+            }
+        }))
+    }
+}
+
+impl From<Report> for Error {
+    fn from(report: Report) -> Self {
+        Error::shown(report.to_string())
+    }
+}

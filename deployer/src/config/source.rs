@@ -1,0 +1,95 @@
+//! The config file's text, and the way from it to a config.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::{fs, str};
+
+use otlp_gate_core::policy::Policy;
+
+use super::position::Positions;
+use super::{Config, Report, parse, validate};
+use crate::cli::Global;
+use crate::error::Error;
+
+/// A config file's text.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What to call it: the file's path, or `<stdin>`.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// A config without mistakes.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// Its policy, ready to say who is who.
+    pub policy: Policy,
+    /// What is allowed and yet looks like a mistake.
+    pub warnings: Report,
+}
+
+impl Source {
+    /// Reads the file that `--file` names, or standard input.
+    pub fn read(global: &Global) -> Result<Self, Error> {
+        if global.file_is_stdin() {
+            let mut bytes = Vec::new();
+            let read = io::stdin().lock().read_to_end(&mut bytes);
+            return Source::new("<stdin>".to_owned(), read.map(|_| bytes));
+        }
+        Source::read_file(&global.file)
+    }
+
+    /// Reads a file.
+    pub fn read_file(path: &Path) -> Result<Self, Error> {
+        Source::new(path.display().to_string(), fs::read(path))
+    }
+
+    fn new(name: String, bytes: io::Result<Vec<u8>>) -> Result<Self, Error> {
+        let bytes = bytes.map_err(|e| cannot_read(&name, &e))?;
+        let text = str::from_utf8(&bytes).map_err(|e| {
+            let line = bytes.iter().take(e.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+            Error::failed(format_args!("{name}:{line}: not UTF-8 text"))
+        })?;
+        // A byte order mark is no part of the text, and would shift what the parser says about places.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
+        Ok(Source { name, text })
+    }
+
+    /// The config that it is.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, mistakes and warnings. Of text that is no YAML or does not have the config's
+    /// shape, the first mistake only.
+    pub fn load(&self) -> Result<Loaded, Report> {
+        let config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
+        let positions = Positions::of(&self.text);
+        let checked = validate::validate(&config, &positions);
+        let warnings = Report::new(self, checked.findings);
+        match checked.policy {
+            Some(policy) if !warnings.has_errors() => Ok(Loaded { config, policy, warnings }),
+            _ => Err(warnings),
+        }
+    }
+}
+
+impl Loaded {
+    /// Reads and loads the file that `--file` names, and applies `--namespace`.
+    pub fn read(global: &Global) -> Result<Self, Error> {
+        let mut loaded = Source::read(global)?.load()?;
+        if let Some(namespace) = &global.namespace {
+            loaded.config.gateway.namespace.clone_from(namespace);
+        }
+        Ok(loaded)
+    }
+}
+
+fn cannot_read(name: &str, error: &io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::failed(format_args!("there is no file {name}"))
+            .hint("`otlp-gate init` writes one; `-f FILE` names another"),
+        _ => Error::failed(format_args!("cannot read {name}: {error}")),
+    }
+}

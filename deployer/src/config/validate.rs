@@ -1,0 +1,80 @@
+//! What a config means: the policy's checks, and those of what is the deployer's.
+
+use otlp_gate_core::policy::{self, Path, Policy, Problem, Segment};
+
+use super::position::Positions;
+use super::{Backend, Config, Finding, Severity};
+
+/// The outcome.
+pub(super) struct Checked {
+    /// All mistakes and warnings.
+    pub(super) findings: Vec<Finding>,
+    /// The policy, where it has no mistake.
+    pub(super) policy: Option<Policy>,
+}
+
+pub(super) fn validate(config: &Config, positions: &Positions<'_>) -> Checked {
+    let finding = |severity| {
+        move |problem: Problem| Finding {
+            severity,
+            path: problem.path.to_string(),
+            span: positions.span(&problem.path),
+            message: problem.message,
+            hint: problem.hint,
+        }
+    };
+    let policy_config = config.policy();
+    let mut problems = gateway(config);
+    let policy = match Policy::compile(&policy_config) {
+        Ok(policy) => Some(policy),
+        Err(mistakes) => {
+            problems.extend(mistakes);
+            None
+        }
+    };
+    let mut findings: Vec<Finding> = problems.into_iter().map(finding(Severity::Error)).collect();
+    findings.extend(policy::warnings(&policy_config).into_iter().map(finding(Severity::Warning)));
+    Checked { findings, policy }
+}
+
+fn gateway(config: &Config) -> Vec<Problem> {
+    let gateway = &config.gateway;
+    let mut problems = Vec::new();
+    let mut name = |keys: &[&str], name: &str| {
+        let message = format!("`{}` cannot be a name in Kubernetes", name.escape_debug());
+        let hint = "use a-z 0-9 -, with a letter or digit at both ends, at most 63 characters";
+        problems.extend((!is_label(name)).then(|| problem(keys, message, hint)));
+    };
+    name(&["gateway", "name"], &gateway.name);
+    name(&["gateway", "namespace"], &gateway.namespace);
+    if let Backend::Service(service) = &config.backend {
+        name(&["backend", "service", "name"], &service.name);
+        service.namespace.iter().for_each(|namespace| name(&["backend", "service", "namespace"], namespace));
+    }
+    let hostname = &gateway.hostname;
+    let labels = hostname.strip_prefix("*.").unwrap_or(hostname);
+    if hostname.len() > 253 || !labels.split('.').all(is_label) {
+        let message = format!("`{}` is not a DNS name", hostname.escape_debug());
+        let hint = "use lower-case labels with dots between them, such as otel.example.com, or *.example.com";
+        problems.push(problem(&["gateway", "hostname"], message, hint));
+    }
+    if gateway.listeners.grpc == gateway.listeners.http {
+        let message = format!("both listeners have the port {}", gateway.listeners.http);
+        problems.push(problem(&["gateway", "listeners", "http"], message, "give each its own"));
+    }
+    problems
+}
+
+fn problem(keys: &[&str], message: String, hint: &str) -> Problem {
+    let path = Path(keys.iter().map(|key| Segment::Key((*key).to_owned())).collect());
+    Problem { path, message, hint: Some(hint.to_owned()) }
+}
+
+/// RFC 1123's label, as Kubernetes wants it.
+fn is_label(text: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inside)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}

@@ -1,0 +1,165 @@
+//! What a certificate says.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use otlp_gate_core::identity::Identity;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::parse_x509_certificate;
+use x509_parser::pem::Pem;
+
+use super::rfc2253;
+
+/// A certificate: what it says, and the bytes that say it.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The subject as Envoy shows it; `None` where Envoy cannot.
+    pub subject: Option<String>,
+    /// The issuer's name, in the same form.
+    pub issuer: Option<String>,
+    /// The serial number, in lower-case hex.
+    pub serial: String,
+    /// When it begins to be valid.
+    pub not_before: OffsetDateTime,
+    /// When it ends to be valid.
+    pub not_after: OffsetDateTime,
+    /// Its URI SANs, in their order.
+    pub uris: Vec<String>,
+    /// Its DNS SANs, in their order.
+    pub dns: Vec<String>,
+    /// Its IP address SANs.
+    pub ips: Vec<IpAddr>,
+    /// The SHA-256 of its DER.
+    pub sha256: [u8; 32],
+    /// Whether it may sign certificates.
+    pub ca: bool,
+    /// Whether it may be shown by a client: extended key usage clientAuth or any, or no such extension.
+    pub client_auth: bool,
+    /// Whether it may be shown by a server.
+    pub server_auth: bool,
+    der: Vec<u8>,
+}
+
+/// Why bytes are not a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadError(String);
+
+impl Certificate {
+    /// The first certificate of PEM text, or the certificate whose DER these bytes are.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
+        let Some(first) = first_block(bytes)? else { return Self::from_der(bytes.to_vec()) };
+        if first.label != "CERTIFICATE" {
+            return Err(ReadError(format!("the PEM block is a {}, not a CERTIFICATE", first.label)));
+        }
+        Self::from_der(first.contents)
+    }
+
+    fn from_der(der: Vec<u8>) -> Result<Self, ReadError> {
+        let (rest, x509) = parse_x509_certificate(&der)
+            .map_err(|e| ReadError(format!("neither PEM text nor the DER of a certificate: {e}")))?;
+        if !rest.is_empty() {
+            return Err(ReadError(format!("{} more bytes follow the certificate", rest.len())));
+        }
+        let sans = x509.subject_alternative_name().map_err(|e| malformed("subject alternative names", &e))?;
+        let usage =
+            x509.extended_key_usage().map_err(|e| malformed("extended key usage", &e))?.map(|it| it.value);
+        let mut certificate = Certificate {
+            subject: rfc2253(x509.subject()),
+            issuer: rfc2253(x509.issuer()),
+            serial: x509.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            not_before: x509.validity().not_before.to_datetime(),
+            not_after: x509.validity().not_after.to_datetime(),
+            uris: Vec::new(),
+            dns: Vec::new(),
+            ips: Vec::new(),
+            sha256: Sha256::digest(&der).into(),
+            ca: x509.is_ca(),
+            client_auth: usage.is_none_or(|usage| usage.client_auth || usage.any),
+            server_auth: usage.is_none_or(|usage| usage.server_auth || usage.any),
+            der: Vec::new(),
+        };
+        for name in sans.iter().flat_map(|it| &it.value.general_names) {
+            match name {
+                GeneralName::URI(uri) => certificate.uris.push((*uri).to_owned()),
+                GeneralName::DNSName(dns) => certificate.dns.push((*dns).to_owned()),
+                GeneralName::IPAddress(bytes) => certificate.ips.extend(ip(bytes)),
+                _ => {}
+            }
+        }
+        certificate.der = der;
+        Ok(certificate)
+    }
+
+    /// What the filter learns of its holder.
+    pub fn identity(&self) -> Identity {
+        Identity::from_parts(
+            self.uris.first().map(String::as_bytes),
+            self.dns.first().map(String::as_bytes),
+            self.subject.as_deref().map(str::as_bytes),
+            Some(self.sha256_hex().as_bytes()),
+        )
+    }
+
+    /// Its fingerprint: 64 lower-case hex digits.
+    pub fn sha256_hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether the key of `ca` signed it. It does not matter here whether either is still valid.
+    pub fn is_signed_by(&self, ca: &Certificate) -> bool {
+        let (Some(this), Some(ca)) = (self.x509(), ca.x509()) else { return false };
+        this.issuer().as_raw() == ca.subject().as_raw()
+            && this.verify_signature(Some(ca.public_key())).is_ok()
+    }
+
+    /// Its public key: the bit string of its SubjectPublicKeyInfo, as rcgen's `public_key_raw` has it.
+    pub fn has_public_key(&self, raw: &[u8]) -> bool {
+        self.x509().is_some_and(|it| &*it.public_key().subject_public_key.data == raw)
+    }
+
+    fn x509(&self) -> Option<X509Certificate<'_>> {
+        parse_x509_certificate(&self.der).ok().map(|(_, certificate)| certificate)
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// The first certificate's PEM block, else the first block, such as a key that was given for it.
+fn first_block(bytes: &[u8]) -> Result<Option<Pem>, ReadError> {
+    let mut first = None;
+    for block in Pem::iter_from_buffer(bytes) {
+        let block = match block {
+            Ok(block) => block,
+            Err(_) if first.is_some() => break,
+            Err(e) if bytes.starts_with(b"-----BEGIN ") => {
+                return Err(ReadError(format!("not valid PEM: {e}")));
+            }
+            Err(_) => break,
+        };
+        if block.label == "CERTIFICATE" {
+            return Ok(Some(block));
+        }
+        first.get_or_insert(block);
+    }
+    Ok(first)
+}
+
+fn malformed(what: &str, error: &impl fmt::Display) -> ReadError {
+    ReadError(format!("its {what} are malformed: {error}"))
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(bytes)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
+}

@@ -1,0 +1,7 @@
+//! Certificates as the gate sees them.
+
+mod certificate;
+mod name;
+
+pub use certificate::{Certificate, ReadError};
+pub use name::rfc2253;

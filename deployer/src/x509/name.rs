@@ -1,0 +1,250 @@
+//! A distinguished name as Envoy's properties show it: BoringSSL's `X509_NAME_print_ex` with `XN_FLAG_RFC2253`.
+
+use std::fmt::Write;
+
+use x509_parser::der_parser::asn1_rs::{Any, ToDer};
+use x509_parser::x509::X509Name;
+
+/// What BoringSSL calls these attributes (`OBJ_nid2sn`). Any other is shown by its OID, its value as `#` and hex.
+const SHORT_NAMES: [(&str, &str); 33] = [
+    ("2.5.4.3", "CN"),
+    ("2.5.4.4", "SN"),
+    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.9", "street"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.15", "businessCategory"),
+    ("2.5.4.16", "postalAddress"),
+    ("2.5.4.17", "postalCode"),
+    ("2.5.4.18", "postOfficeBox"),
+    ("2.5.4.19", "physicalDeliveryOfficeName"),
+    ("2.5.4.20", "telephoneNumber"),
+    ("2.5.4.31", "member"),
+    ("2.5.4.32", "owner"),
+    ("2.5.4.41", "name"),
+    ("2.5.4.42", "GN"),
+    ("2.5.4.43", "initials"),
+    ("2.5.4.44", "generationQualifier"),
+    ("2.5.4.45", "x500UniqueIdentifier"),
+    ("2.5.4.46", "dnQualifier"),
+    ("2.5.4.51", "houseIdentifier"),
+    ("2.5.4.65", "pseudonym"),
+    ("2.5.4.72", "role"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+    ("1.2.840.113549.1.9.2", "unstructuredName"),
+    ("1.2.840.113549.1.9.8", "unstructuredAddress"),
+];
+
+/// The name in RFC 2253's order, last attribute first. `None` where a string in it is not what its type promises:
+/// then Envoy shows nothing.
+pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
+    let mut text = String::new();
+    let rdns: Vec<_> = name.iter_rdn().collect();
+    for rdn in rdns.iter().rev() {
+        let attributes: Vec<_> = rdn.iter().collect();
+        for (index, attribute) in attributes.iter().rev().enumerate() {
+            if !text.is_empty() {
+                text.push(if index == 0 { ',' } else { '+' });
+            }
+            let oid = attribute.attr_type().to_id_string();
+            match SHORT_NAMES.iter().find(|(known, _)| *known == oid) {
+                Some((_, short)) => {
+                    text.push_str(short);
+                    text.push('=');
+                    push_value(&mut text, attribute.attr_value())?;
+                }
+                None => {
+                    text.push_str(&oid);
+                    text.push('=');
+                    push_der(&mut text, attribute.attr_value())?;
+                }
+            }
+        }
+    }
+    Some(text)
+}
+
+/// The value with RFC 2253's escapes, or as `#` and hex where its type is no string.
+fn push_value(text: &mut String, value: &Any<'_>) -> Option<()> {
+    let Some(value) = decode(value)? else { return push_der(text, value) };
+    let last = value.chars().count().saturating_sub(1);
+    for (index, character) in value.chars().enumerate() {
+        push_escaped(text, character, index == 0, index == last);
+    }
+    Some(())
+}
+
+/// `Some(None)`: not one of the types that BoringSSL takes for text.
+fn decode(value: &Any<'_>) -> Option<Option<String>> {
+    const UTF8: u32 = 12;
+    // NumericString, PrintableString, T61String, IA5String, UTCTime, GeneralizedTime and VisibleString, all read
+    // as Latin-1
+    const LATIN1: [u32; 7] = [18, 19, 20, 22, 23, 24, 26];
+    const UNIVERSAL: u32 = 28;
+    const BMP: u32 = 30;
+    let bytes = value.data;
+    Some(Some(match value.tag().0 {
+        UTF8 => String::from_utf8(bytes.to_vec()).ok()?,
+        tag if LATIN1.contains(&tag) => bytes.iter().copied().map(char::from).collect(),
+        UNIVERSAL => wide::<4>(bytes)?,
+        BMP => wide::<2>(bytes)?,
+        _ => return Some(None),
+    }))
+}
+
+/// Characters of N bytes each, most significant first.
+fn wide<const N: usize>(bytes: &[u8]) -> Option<String> {
+    let (characters, rest) = bytes.as_chunks::<N>();
+    if !rest.is_empty() {
+        return None;
+    }
+    characters
+        .iter()
+        .map(|c| char::from_u32(c.iter().fold(0, |all, byte| all << 8 | u32::from(*byte))))
+        .collect()
+}
+
+fn push_escaped(text: &mut String, character: char, first: bool, last: bool) {
+    let special = match character {
+        '\\' | '"' | ',' | '+' | '<' | '>' | ';' => true,
+        '#' => first,
+        ' ' => first || last,
+        _ => false,
+    };
+    if special {
+        text.push('\\');
+        text.push(character);
+    } else if character.is_ascii() && !character.is_ascii_control() {
+        text.push(character);
+    } else {
+        // ASN1_STRFLGS_ESC_CTRL and ESC_MSB: each byte of its UTF-8
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            push_hex(text, "\\", byte);
+        }
+    }
+}
+
+/// ASN1_STRFLGS_DUMP_DER
+fn push_der(text: &mut String, value: &Any<'_>) -> Option<()> {
+    text.push('#');
+    value.to_der_vec().ok()?.into_iter().for_each(|byte| push_hex(text, "", byte));
+    Some(())
+}
+
+fn push_hex(text: &mut String, before: &str, byte: u8) {
+    // writing to a String cannot fail
+    let _ = write!(text, "{before}{byte:02X}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use proptest::prelude::*;
+    use rcgen::string::{BmpString, PrintableString, TeletexString, UniversalString};
+    use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
+    use x509_parser::parse_x509_certificate;
+
+    use super::*;
+
+    /// The DER of a certificate with this subject.
+    fn certificate(subject: &[(DnType, DnValue)]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        for (key, value) in subject {
+            params.distinguished_name.push(key.clone(), value.clone());
+        }
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    fn ours(der: &[u8]) -> Option<String> {
+        rfc2253(parse_x509_certificate(der).unwrap().1.subject())
+    }
+
+    /// What OpenSSL, of which BoringSSL is a fork, prints with the same flags.
+    fn openssl(der: &[u8]) -> String {
+        let mut child = Command::new("openssl")
+            .args(["x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "RFC2253"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), der).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.strip_prefix("subject=").unwrap().trim_end_matches('\n').to_owned()
+    }
+
+    #[test]
+    fn names_are_printed_as_openssl_prints_them() {
+        let text = |text: &str| DnValue::Utf8String(text.to_owned());
+        for (subject, expected) in [
+            (vec![], ""),
+            (
+                vec![(DnType::OrganizationName, text("Acme, Inc.")), (DnType::CommonName, text("x"))],
+                r"CN=x,O=Acme\, Inc.",
+            ),
+            (vec![(DnType::CommonName, text("Zoë"))], r"CN=Zo\C3\AB"),
+            (vec![(DnType::CommonName, text(" a  b "))], r"CN=\ a  b\ "),
+            (vec![(DnType::CommonName, text("#a#\"+;<>\\"))], r##"CN=\#a#\"\+\;\<\>\\"##),
+            (vec![(DnType::CommonName, text("a\nb\u{7f}"))], r"CN=a\0Ab\7F"),
+            (vec![(DnType::CommonName, text(""))], "CN="),
+            (
+                vec![(
+                    DnType::CountryName,
+                    DnValue::PrintableString(PrintableString::try_from("CH").unwrap()),
+                )],
+                "C=CH",
+            ),
+            (
+                vec![(DnType::CommonName, DnValue::BmpString(BmpString::try_from("é€").unwrap()))],
+                r"CN=\C3\A9\E2\82\AC",
+            ),
+            (
+                vec![(
+                    DnType::CommonName,
+                    DnValue::UniversalString(UniversalString::try_from("a😀").unwrap()),
+                )],
+                r"CN=a\F0\9F\98\80",
+            ),
+            (
+                vec![(DnType::CommonName, DnValue::TeletexString(TeletexString::try_from("t").unwrap()))],
+                "CN=t",
+            ),
+            (vec![(DnType::CustomDnType(vec![1, 2, 3, 4]), text("x"))], "1.2.3.4=#0C0178"),
+        ] {
+            let der = certificate(&subject);
+            assert_eq!(ours(&der).as_deref(), Some(expected));
+            assert_eq!(openssl(&der), expected);
+        }
+    }
+
+    #[test]
+    fn every_short_name_is_openssls() {
+        for (oid, short) in SHORT_NAMES {
+            let oid = oid.split('.').map(|arc| arc.parse().unwrap()).collect();
+            let der = certificate(&[(DnType::CustomDnType(oid), DnValue::Utf8String("x".to_owned()))]);
+            assert_eq!(ours(&der).unwrap(), format!("{short}=x"));
+            assert_eq!(openssl(&der), format!("{short}=x"));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_name_is_printed_as_openssl_prints_it(organization in r"\PC{0,12}", name in r#"[ #"+,;<>\\=a\t\x00é]{0,8}"#) {
+            let der = certificate(&[
+                (DnType::OrganizationName, DnValue::Utf8String(organization)),
+                (DnType::CommonName, DnValue::Utf8String(name)),
+            ]);
+            prop_assert_eq!(ours(&der).unwrap(), openssl(&der));
+        }
+    }
+}
