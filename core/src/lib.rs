@@ -4,6 +4,11 @@
 //! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows a proxy or Kubernetes. Time, stored
 //! bytes and headers come in as arguments, so all of it is tested on the host and runs unchanged in the module.
 
+// On wasm32 every `#[test]` is one of wasm-bindgen-test.
+#[cfg(all(test, target_arch = "wasm32"))]
+#[macro_use]
+extern crate otlp_gate_wasm_test;
+
 pub mod config;
 pub mod encoding;
 pub mod gate;

@@ -8,6 +8,7 @@ mod debian;
 mod process;
 mod project;
 mod setup;
+mod test;
 mod wasm;
 
 use std::process::ExitCode;
@@ -22,12 +23,19 @@ enum Recipe {
     BuildWasm,
     /// Install what the other recipes need beside Rust, once, into the cache
     Setup,
+    /// Run every check: format, lints, unit tests on the host and on wasm32, integration tests against a real Envoy
+    Test {
+        /// Run only this step
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Recipe::parse() {
         Recipe::BuildWasm => wasm::recipe(),
         Recipe::Setup => setup::recipe(),
+        Recipe::Test { only } => test::recipe(only.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

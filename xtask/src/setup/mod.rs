@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: what the other recipes need beside Rust, installed into the cache once.
 
 mod cache;
+mod cargo_tool;
 mod python;
 mod telemetrygen;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+pub(crate) use cargo_tool::cargo_tool;
 pub(crate) use python::python;
 pub(crate) use telemetrygen::telemetrygen;
 

@@ -1,0 +1,29 @@
+//! Tools that come from crates, built once per version.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::cache;
+use crate::{process, project};
+
+/// The program `program` of the package `package` in this version, built when it is not there. Optimized just
+/// enough: these tools run for seconds, and building them is what takes minutes.
+pub(crate) fn cargo_tool(package: &str, version: &str, program: &str) -> Result<PathBuf> {
+    let dir = cache::folder(&format!("{package}-{version}"), |dir| {
+        let install = |locked: &[&str]| {
+            let mut cargo = project::cargo();
+            cargo.args(["install", package, "--version", version, "--bin", program]).args(locked);
+            cargo.args(["--no-default-features", "--root"]).arg(dir);
+            cargo.envs([
+                ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+                ("CARGO_PROFILE_RELEASE_LTO", "off"),
+                ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+            ]);
+            process::run(cargo.env_remove("CARGO_TARGET_DIR"))
+        };
+        // A mirror may lack a version that the tool's own Cargo.lock names.
+        install(&["--locked"]).or_else(|_| install(&[]))
+    })?;
+    Ok(dir.join("bin").join(program))
+}
