@@ -123,3 +123,6 @@ impl Policy {
         admitted.map_or(Verdict::Unknown, Verdict::Client)
     }
 }
+
+#[cfg(test)]
+mod tests;

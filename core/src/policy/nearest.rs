@@ -13,19 +13,26 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, where case counts for nothing.
+/// How many characters to add, drop, change or swap with their neighbour (optimal string alignment); case counts for
+/// nothing.
 fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
     let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().flat_map(char::to_lowercase).enumerate() {
+    for (i, from) in a.iter().enumerate() {
         let mut next = Vec::with_capacity(row.len());
         let mut left = i + 1;
         next.push(left);
-        for ((to, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
+        for (j, ((to, diagonal), above)) in b.iter().zip(&row).zip(row.iter().skip(1)).enumerate() {
+            left = (diagonal + usize::from(from != to)).min(above + 1).min(left + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from);
+            if let (true, Some(two_back)) = (swapped, before.get(j.wrapping_sub(1))) {
+                left = left.min(two_back + 1);
+            }
             next.push(left);
         }
-        row = next;
+        before = core::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or(0)
 }
@@ -35,13 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_levenshteins() {
+    fn distances_count_edits_and_swaps() {
         for (a, b, expected) in [
             ("", "", 0),
             ("", "abc", 3),
             ("abc", "", 3),
             ("kitten", "sitting", 3),
-            ("gold", "glod", 2),
+            ("gold", "glod", 1),
+            ("abcd", "badc", 2),
             ("CN", "cn", 0),
         ] {
             assert_eq!(distance(a, b), expected, "{a} {b}");
@@ -51,6 +59,7 @@ mod tests {
     #[test]
     fn only_what_is_near_is_suggested() {
         assert_eq!(nearest("sitte", ["org", "site", "sites"]), Some("site"));
+        assert_eq!(nearest("glod", ["slow", "gold"]), Some("gold"));
         assert_eq!(nearest("tenant", ["org", "site"]), None);
         assert_eq!(nearest("x", []), None);
     }

@@ -234,3 +234,6 @@ fn unknown_placeholder<'a>(
     };
     Problem::new(path.clone(), format!("nothing is called {placeholder} here")).maybe_hint(hint)
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,3 +130,6 @@ fn small_bursts(name: &str, config: &TierConfig, path: &Path) -> Vec<Problem> {
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,481 @@
+//! Every mistake that a policy can have, with its place and its cure.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn problems(config: Value) -> Vec<String> {
+    let config: PolicyConfig = serde_json::from_value(config).unwrap();
+    match Policy::compile(&config) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn check(table: impl IntoIterator<Item = (Value, Value)>) {
+    for (config, expected) in table {
+        let shown = config.to_string();
+        let expected: Vec<String> = match expected {
+            Value::String(one) => vec![one],
+            several => serde_json::from_value(several).unwrap(),
+        };
+        assert_eq!(problems(config), expected, "{shown}");
+    }
+}
+
+fn rule(rule: Value) -> Value {
+    let mut whole = json!({"name": "a", "match": {"dns": "a.example"}});
+    whole.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+    json!({"clients": [whole]})
+}
+
+#[test]
+fn matches() {
+    let one = |one: Value| rule(json!({"match": one}));
+    check([
+        (
+            one(json!({})),
+            json!(
+                "clients[0].match: an empty match (hint: give at least one of spiffe, dns, subject, sha256; `unknown` \
+                 is for everybody else)"
+            ),
+        ),
+        (one(json!([])), json!("clients[0].match: the list of matches is empty, so that none ever holds")),
+        (
+            one(json!({"spiffe": ""})),
+            json!("clients[0].match.spiffe: the pattern is empty and would match nothing"),
+        ),
+        (
+            one(json!([{"dns": "a"}, {"spiffe": "spiffe://{a"}])),
+            json!("clients[0].match[1].spiffe: a brace has no partner: a captured word is written `{word}`"),
+        ),
+        (
+            one(json!({"spiffe": "acme.example/edge"})),
+            json!(
+                "clients[0].match.spiffe: a URI starts with its scheme, and this has none \
+                 (hint: write spiffe://acme.example/edge)"
+            ),
+        ),
+        (
+            one(json!({"spiffe": "spiffe://acme example/x"})),
+            json!("clients[0].match.spiffe: a URI has no spaces"),
+        ),
+        (
+            one(json!({"dns": "spiffe://acme.example"})),
+            json!("clients[0].match.dns: a DNS name has no `:` (hint: a URI goes under `spiffe`)"),
+        ),
+        (
+            one(json!({"dns": "bücher.example"})),
+            json!("clients[0].match.dns: a DNS name has no `ü` (hint: certificates hold the `xn--` form)"),
+        ),
+        (
+            one(json!({"dns": "{name}.example"})),
+            json!(
+                "clients[0].match.dns: {name} already means something else in templates (hint: call it {my_name})"
+            ),
+        ),
+        (
+            one(json!({"subject": {"common name": "x", "CN": "", "2.5..4": "x"}})),
+            json!([
+                "clients[0].match.subject[\"2.5..4\"]: this is no key of a subject \
+                 (hint: write CN, O, OU or another short name, or a dotted OID)",
+                "clients[0].match.subject.CN: the pattern is empty and would match nothing",
+                "clients[0].match.subject[\"common name\"]: this is no key of a subject \
+                 (hint: write CN, O, OU or another short name, or a dotted OID)",
+            ]),
+        ),
+        (
+            one(json!({"subject": {"CN": "x", "cn": "x"}})),
+            json!("clients[0].match.subject.cn: the key is given twice, in different case"),
+        ),
+        (
+            one(json!({"sha256": "9f86d0"})),
+            json!("clients[0].match.sha256: a SHA-256 fingerprint has 64 hex digits, this one has 6"),
+        ),
+        (
+            one(json!([{"dns": "{site}.x"}, {"dns": "{org}.y"}])),
+            json!([
+                "clients[0].match[1]: it does not capture {site}, which the first match does \
+                 (hint: every match of one rule captures the same words; make it a rule of its own)",
+                "clients[0].match[1]: it captures {org}, which the first match does not \
+                 (hint: every match of one rule captures the same words; write `*` for what is not used)",
+            ]),
+        ),
+    ]);
+}
+
+#[test]
+fn repeated_matches_and_names() {
+    let upper = "AA".repeat(32);
+    let colons = ["aa"; 32].join(":");
+    let two = |a: Value, b: Value| json!({"clients": [{"name": "a", "match": a}, {"name": "b", "match": b}]});
+    let same = "clients[1].match: it is the same as clients[0].match, and never reached";
+    check([
+        (two(json!({"dns": "a.Example"}), json!({"dns": "A.example"})), json!(same)),
+        (two(json!({"sha256": upper}), json!({"sha256": format!("sha256:{colons}")})), json!(same)),
+        (two(json!({"subject": {"CN": "x"}}), json!({"subject": {"cn": "x"}})), json!(same)),
+        (
+            rule(json!({"match": [{"dns": "x"}, {"dns": "x"}]})),
+            json!("clients[0].match[1]: it is the same as clients[0].match[0], and never reached"),
+        ),
+        (two(json!({"dns": "x"}), json!({"dns": "x", "spiffe": "a:x"})), json!([])),
+        (
+            json!({"clients": [{"name": "a", "match": {"dns": "x"}}, {"name": "a", "match": {"dns": "y"}}]}),
+            json!(
+                "clients[1].name: clients[0] has the same name (hint: give one rule a list of matches instead, or take \
+                 another name)"
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn names() {
+    let named = |name: &str| rule(json!({"name": name, "match": {"dns": "{site}.{org}.x"}}));
+    check([
+        (named(""), json!("clients[0].name: a client needs a name")),
+        (named("a b"), json!("clients[0].name: a name is made of A-Z a-z 0-9 . _ -, not of ` `")),
+        (named("ü"), json!("clients[0].name: a name is made of A-Z a-z 0-9 . _ -, not of `ü`")),
+        (named("a{{b"), json!("clients[0].name: a name is made of A-Z a-z 0-9 . _ -, not of `{`")),
+        (named("other"), json!("clients[0].name: metrics call all clients without a listed name `other`")),
+        (named(&"x".repeat(129)), json!("clients[0].name: the name is longer than 128 characters")),
+        (
+            named("{sitte}"),
+            json!("clients[0].name: nothing is called {sitte} here (hint: did you mean {site}?)"),
+        ),
+        (
+            named("{tenant}"),
+            json!("clients[0].name: nothing is called {tenant} here (hint: there are {org} {site})"),
+        ),
+        (
+            named("{subject.CN}"),
+            json!(
+                "clients[0].name: a name is made of captured words, and {subject.CN} is none \
+                 (hint: capture it, as in match: {subject: {CN: \"{cn}\"}}, and write {cn})"
+            ),
+        ),
+        (
+            named("{site"),
+            json!(
+                "clients[0].name: a brace has no partner or nothing inside: write `{word}`, or `{{` and `}}` for braces"
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn names_that_two_rules_could_give() {
+    let hint = "(hint: start one of them with a text of its own, or put a character between its words that the other \
+                cannot have there)";
+    let two = |a: &str, b: &str| {
+        json!({"clients": [
+            {"name": a, "match": {"dns": "{x}.{y}.a"}},
+            {"name": b, "match": {"dns": "{x}.{y}.b"}},
+        ]})
+    };
+    let collide = |a: &str, b: &str| {
+        json!(format!(
+            "clients[1].name: `{b}` and `{a}` (clients[0]) can give the same name to different clients {hint}"
+        ))
+    };
+    check([
+        (two("acme-edge", "{x}-{y}"), collide("acme-edge", "{x}-{y}")),
+        (two("{x}-{y}", "acme-edge"), collide("{x}-{y}", "acme-edge")),
+        (two("{x}.{y}", "{y}.{x}"), collide("{x}.{y}", "{y}.{x}")),
+        (two("a-{x}", "{x}-a"), collide("a-{x}", "{x}-a")),
+        (two("acme-edge", "{x}.{y}"), json!([])),
+        (two("a.{x}", "b.{x}"), json!([])),
+        (two("Acme", "{x}"), json!([])),
+        (
+            json!({
+                "clients": [{"name": "unknown-{x}", "match": {"dns": "{x}"}}],
+                "unknown": "t",
+                "quotas": {"tiers": {"t": {"items": "1k/s"}}},
+            }),
+            json!(format!(
+                "clients[0].name: `unknown-{{x}}` can give the name of an unknown client, `unknown-` and 12 hex digits {hint}"
+            )),
+        ),
+        (rule(json!({"name": "unknown-{x}", "match": {"dns": "{x}"}})), json!([])),
+        (
+            // In the one match a label, in the other a path segment, which may hold dots.
+            json!({"clients": [
+                {"name": "{x}", "match": [{"dns": "{x}"}, {"spiffe": "a:{x}"}]},
+                {"name": "a.b", "match": {"dns": "ab"}},
+            ]}),
+            collide("{x}", "a.b"),
+        ),
+    ]);
+}
+
+#[test]
+fn attributes() {
+    let own =
+        |key: &str, value: &str| rule(json!({"match": {"dns": "{site}.x"}, "attributes": {key: value}}));
+    let general = |key: &str, value: &str| json!({"clients": [{"name": "a", "match": {"dns": "{site}.x"}}], "attributes": {key: value}});
+    check([
+        (own("", "x"), json!("clients[0].attributes[\"\"]: an attribute needs a key")),
+        (
+            general("a\nb", "x"),
+            json!(
+                "attributes[\"a\\nb\"]: an attribute's key is at most 256 bytes, without control characters"
+            ),
+        ),
+        (
+            own("{site}.id", "x"),
+            json!(
+                "clients[0].attributes[\"{site}.id\"]: a key is plain text, so that the gate knows which attributes it \
+                 owns (hint: placeholders go into the value)"
+            ),
+        ),
+        (
+            own("site.id", "{sit}"),
+            json!(
+                "clients[0].attributes[\"site.id\"]: nothing is called {sit} here (hint: did you mean {site}?)"
+            ),
+        ),
+        (
+            own("k", "{tenant.id}"),
+            json!(
+                "clients[0].attributes.k: nothing is called {tenant.id} here \
+                 (hint: there are {site} {name} {spiffe} {dns} {subject} {subject.CN} {sha256})"
+            ),
+        ),
+        (
+            own("k", "{spife}"),
+            json!("clients[0].attributes.k: nothing is called {spife} here (hint: did you mean {spiffe}?)"),
+        ),
+        (
+            general("k", "{subject.}"),
+            json!("attributes.k: `` is no key of a subject (hint: write {subject.CN}, or a dotted OID)"),
+        ),
+        (general("k", "{site}"), json!([])),
+        (general("k", "{subject.1.2.3} {subject.emailAddress}"), json!([])),
+    ]);
+}
+
+#[test]
+fn headers() {
+    let header = |name: &str, value: &str| {
+        json!({
+            "clients": [
+                {"name": "a", "match": {"dns": "{site}.x"}, "attributes": {"tenant.id": "ü", "t": "a"}},
+                {"name": "b", "match": {"dns": "{t}.y"}, "attributes": {"site": "b"}},
+            ],
+            "attributes": {"name": "x", "dns": "{dns}"},
+            "headers": {name: value},
+        })
+    };
+    let value = "a header's value is 1 to 4096 characters of visible ASCII, with spaces only inside";
+    check([
+        (
+            header("Content-Type", "x"),
+            json!(
+                "headers.Content-Type: the gate cannot own this header: it describes the body, which the gate rewrites"
+            ),
+        ),
+        (header("x", ""), json!(format!("headers.x: {value}"))),
+        (header("x", " a"), json!(format!("headers.x: {value}"))),
+        (header("x", "ü{t}"), json!(format!("headers.x: {value}"))),
+        (header("x", "a\r\nb: c"), json!(format!("headers.x: {value}"))),
+        (
+            header("x", "{tenant.id}"),
+            json!(
+                "headers.x: {tenant.id} of clients[0] does not fit into a header, whose value is 1 to 4096 characters of \
+                 visible ASCII, with spaces only inside"
+            ),
+        ),
+        (
+            header("x", "{tenant.ids}"),
+            json!("headers.x: nothing is called {tenant.ids} here (hint: did you mean {tenant.id}?)"),
+        ),
+        (
+            header("x", "{subject.}"),
+            json!("headers.x: `` is no key of a subject (hint: write {subject.CN}, or a dotted OID)"),
+        ),
+        (
+            header("x", "{name}"),
+            json!(
+                "headers.x: {name} is a part of the certificate, and an attribute of clients[0] of another value \
+                 (hint: give the two different names)"
+            ),
+        ),
+        (header("x", "{dns} {t} {site}"), json!([])),
+        (
+            json!({"headers": {"X-A": "1", "x-a": "2"}}),
+            json!("headers.x-a: the header is given twice, in different case"),
+        ),
+        (
+            json!({
+                "clients": [{"name": "a", "match": {"dns": "{t}"}, "attributes": {"t": "x"}}], "headers": {"x": "{t}"},
+            }),
+            json!(
+                "headers.x: {t} is a captured word, and an attribute of clients[0] of another value \
+                 (hint: give the two different names)"
+            ),
+        ),
+        (
+            json!({
+                "clients": [{"name": "a", "match": {"dns": "{t}"}, "attributes": {"t": "{t}"}}], "headers": {"x": "{t}"},
+            }),
+            json!([]),
+        ),
+    ]);
+}
+
+#[test]
+fn quotas() {
+    let tier = |tier: Value| json!({"quotas": {"tiers": {"gold": tier}}});
+    check([
+        (
+            tier(json!({})),
+            json!(
+                "quotas.tiers.gold: the tier limits nothing (hint: give it at least one of requests, bytes, items, spans, \
+                 dataPoints, logRecords, samples)"
+            ),
+        ),
+        (
+            tier(json!({"items": "8MiB/s"})),
+            json!(
+                "quotas.tiers.gold.items: `8MiB/s` is a rate of bytes, and items are counted (hint: use k, M or G, or limit \
+                 `bytes`)"
+            ),
+        ),
+        (
+            tier(json!({"dataPoints": "0/s"})),
+            json!(
+                "quotas.tiers.gold.dataPoints: a rate of 0 never lets anything through (hint: leave it out for no limit; \
+                 to refuse a client, take its rule away or deny its certificate)"
+            ),
+        ),
+        (
+            tier(json!({"requests": "1/s", "burst": "500ms"})),
+            json!(
+                "quotas.tiers.gold.requests: 1/s with a burst of 500ms never lets anything through (hint: raise the rate \
+                 or the burst)"
+            ),
+        ),
+        (
+            tier(json!({"bytes": "128GiB/s", "burst": "5s"})),
+            json!(
+                "quotas.tiers.gold.bytes: 128GiB/s with a burst of 5s is more than 512 Gi at once (hint: lower the rate or \
+                 the burst, or leave it out for no limit)"
+            ),
+        ),
+        (tier(json!({"bytes": "128GiB/s", "burst": "4s"})), json!([])),
+        (
+            json!({"quotas": {"tiers": {"reject": {"items": "1/s"}, "a b": {"items": "1/s"}}}}),
+            json!([
+                "quotas.tiers[\"a b\"]: a tier's name is made of A-Z a-z 0-9 . _ -",
+                "quotas.tiers.reject: a tier cannot be called `reject` (hint: `unknown: reject` refuses unknown \
+                 certificates)",
+            ]),
+        ),
+        (
+            rule(json!({"quota": "gold"})),
+            json!("clients[0].quota: there is no tier `gold` (hint: name one of quotas.tiers)"),
+        ),
+        (
+            json!({"unknown": "glod", "quotas": {"tiers": {"gold": {"items": "1/s"}}}}),
+            json!("unknown: there is no tier `glod` (hint: did you mean `gold`?)"),
+        ),
+        (
+            rule(json!({"match": {"dns": "{org}.x"}, "quotaPer": "org"})),
+            json!(
+                "clients[0].quotaPer: `org` is plain text and makes one bucket for the whole rule (hint: write \"{org}\")"
+            ),
+        ),
+        (
+            rule(json!({"match": {"dns": "{org}.x"}, "quotaPer": "{og}{name}"})),
+            json!([
+                "clients[0].quotaPer: nothing is called {og} here (hint: did you mean {org}?)",
+                "clients[0].quotaPer: nothing is called {name} here (hint: there are {org} {spiffe} {dns} {subject} \
+                 {subject.CN} {sha256})",
+            ]),
+        ),
+    ]);
+}
+
+#[test]
+fn deny_and_limits() {
+    let digest = "a".repeat(64);
+    check([
+        (
+            json!({"deny": [format!("sha256:{digest}"), digest, "sha256:12", "sha1:12"]}),
+            json!([
+                format!(
+                    "deny[1]: `{digest}` does not start with `sha256:` (hint: write sha256: and the certificate's \
+                     fingerprint, as `openssl x509 -fingerprint -sha256` gives it)"
+                ),
+                "deny[2]: a SHA-256 fingerprint has 64 hex digits, this one has 2",
+                "deny[3]: `sha1:12` does not start with `sha256:` (hint: write sha256: and the certificate's fingerprint, \
+                 as `openssl x509 -fingerprint -sha256` gives it)",
+            ]),
+        ),
+        (
+            json!({"limits": {"wire": "0", "inflated": "2GiB", "ratio": 0}}),
+            json!([
+                "limits.wire: 0 is not between 1 byte and 1GiB",
+                "limits.inflated: 2GiB is not between 1 byte and 1GiB",
+                "limits.ratio: a ratio of 0 lets no compressed message through",
+            ]),
+        ),
+        (
+            json!({"limits": {"wire": "65MiB"}}),
+            json!(
+                "limits.wire: a body of 65MiB never fits into the 64MiB that a worker holds (hint: raise limits.held or \
+                 lower this)"
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_the_config() {
+    let config = json!({
+        "clients": [
+            {"name": "a b", "match": {"dns": "x"}, "quota": "none"},
+            {"name": "b", "match": {"dns": "x"}},
+            {"name": "b", "match": {"sha256": "1"}},
+        ],
+        "unknown": "none",
+        "attributes": {"k": "{x}"},
+        "headers": {"host": "x"},
+        "deny": ["x"],
+        "quotas": {"tiers": {"t": {}}},
+        "limits": {"ratio": 0},
+    });
+    let paths: Vec<String> =
+        problems(config).iter().filter_map(|problem| Some(problem.split_once(": ")?.0.to_owned())).collect();
+    let expected = [
+        "clients[0].name",
+        "clients[0].quota",
+        "clients[1].match",
+        "clients[2].match.sha256",
+        "clients[2].name",
+        "unknown",
+        "attributes.k",
+        "headers.host",
+        "deny[0]",
+        "quotas.tiers.t",
+        "limits.ratio",
+    ];
+    assert_eq!(paths, expected);
+}
+
+#[test]
+fn names_too_much_alike_are_refused_rather_than_compared_for_ever() {
+    let clients: Vec<Value> = (0..2000)
+        .map(
+            |at| json!({"name": format!("{{x}}.{at}.{{y}}"), "match": {"dns": format!("{{x}}.{{y}}.c{at}")}}),
+        )
+        .collect();
+    let problems = problems(json!({"clients": clients}));
+    assert_eq!(
+        problems,
+        [
+            "clients: too many templates of names are too much alike to be told apart (hint: let each start with a text of \
+          its own, or use one rule with captures for many clients)"
+        ]
+    );
+}

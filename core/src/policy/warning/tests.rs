@@ -1,0 +1,167 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn check(table: impl IntoIterator<Item = (Value, Value)>) {
+    for (config, expected) in table {
+        let shown = config.to_string();
+        let config: PolicyConfig = serde_json::from_value(config).unwrap();
+        let warnings: Vec<String> = warnings(&config).iter().map(ToString::to_string).collect();
+        let expected: Vec<String> = match expected {
+            Value::String(one) => vec![one],
+            several => serde_json::from_value(several).unwrap(),
+        };
+        assert_eq!(warnings, expected, "{shown}");
+    }
+}
+
+#[test]
+fn bursts_that_normal_batches_do_not_fit_in() {
+    let tier = |tier: Value| json!({"quotas": {"tiers": {"default": tier}}});
+    check([
+        (tier(json!({"requests": "1/s", "bytes": "1MiB/s", "items": "2048/s"})), json!([])),
+        (
+            tier(json!({"bytes": "1048575/s"})),
+            json!(
+                "quotas.tiers.default.bytes: 1048575/s with a burst of 4s takes 4194300 at once, and messages of up to 4 \
+                 MiB are normal: larger ones never fit (hint: raise the rate, or the burst to 5s)"
+            ),
+        ),
+        (
+            tier(json!({"spans": "10k/s", "logRecords": "1k/s", "burst": "500ms"})),
+            json!([
+                "quotas.tiers.default.spans: 10k/s with a burst of 500ms takes 5000 at once, and batches of up to 8192 are \
+                 normal: larger ones never fit (hint: raise the rate, or the burst to 1s)",
+                "quotas.tiers.default.logRecords: 1k/s with a burst of 500ms takes 500 at once, and batches of up to 8192 \
+                 are normal: larger ones never fit (hint: raise the rate, or the burst to 9s)",
+            ]),
+        ),
+    ]);
+}
+
+#[test]
+fn tiers_that_nobody_uses() {
+    let config = |unknown: &str| {
+        json!({
+            "clients": [{"name": "a", "match": {"dns": "a"}, "quota": "used"}],
+            "unknown": unknown,
+            "quotas": {"tiers": {
+                "default": {"items": "10k/s"}, "used": {"items": "10k/s"}, "slow": {"items": "10k/s"},
+            }},
+        })
+    };
+    check([
+        (config("reject"), json!("quotas.tiers.slow: no client uses this tier")),
+        (config("slow"), json!([])),
+    ]);
+}
+
+#[test]
+fn matches_that_are_never_reached() {
+    let never = |at: &str, first: &str| {
+        json!(format!(
+            "{at}: it is never reached: {first} (`first`) holds for all that it holds for (hint: put the narrower rule first)"
+        ))
+    };
+    let two =
+        |a: Value, b: Value| json!({"clients": [{"name": "first", "match": a}, {"name": "b", "match": b}]});
+    let (at, first) = ("clients[1].match", "clients[0].match");
+    check([
+        (two(json!({"dns": "**"}), json!({"dns": "a.example"})), never(at, first)),
+        (two(json!({"dns": "*.example"}), json!({"dns": "{x}.example"})), never(at, first)),
+        (two(json!({"dns": "*.example"}), json!({"dns": "a.example", "spiffe": "a:b"})), never(at, first)),
+        (
+            two(json!({"dns": "**"}), json!([{"spiffe": "a:b"}, {"dns": "x"}])),
+            never("clients[1].match[1]", first),
+        ),
+        (two(json!({"dns": "*.example"}), json!({"dns": "**.example"})), json!([])),
+        (two(json!({"dns": "{x}.example"}), json!({"dns": "*.example"})), json!([])),
+        (two(json!({"dns": "a.example"}), json!({"dns": "*.example"})), json!([])),
+        (two(json!({"dns": "**", "spiffe": "**"}), json!({"dns": "x"})), json!([])),
+        (
+            // A certificate without an O gets past the first.
+            json!({"clients": [
+                {"name": "first", "match": {"dns": "**"}, "attributes": {"o": "{subject.O}"}},
+                {"name": "b", "match": {"dns": "x"}},
+            ]}),
+            json!([]),
+        ),
+        (
+            json!({"clients": [
+                {"name": "first", "match": {"dns": "**"}, "attributes": {"o": "{dns}"}},
+                {"name": "b", "match": {"dns": "x"}},
+            ]}),
+            never(at, first),
+        ),
+        (
+            // The first wants the same word twice.
+            two(
+                json!({"dns": "{o}.example", "subject": {"O": "{o}"}}),
+                json!({"dns": "{o}.example", "subject": {"O": "{p}"}}),
+            ),
+            json!([]),
+        ),
+    ]);
+}
+
+#[test]
+fn patterns_that_can_be_read_in_two_ways() {
+    check([(
+        json!({"clients": [{"name": "{a}.{b}", "match": {"dns": "{a}-{b}.example"}}]}),
+        json!(
+            "clients[0].match.dns: a text may be read in more than one way here; then each wildcard takes as little as it \
+             can, from the left (hint: have at most one wildcard in a segment if it captures)"
+        ),
+    )]);
+}
+
+#[test]
+fn unusual_keys_of_a_subject() {
+    check([
+        (
+            json!({"clients": [{"name": "a", "match": {"subject": {"CommonName": "x", "OUU": "x", "1.2.3": "x"}}}]}),
+            json!([
+                "clients[0].match.subject.CommonName: `CommonName` is not one of the usual keys of a subject",
+                "clients[0].match.subject.OUU: `OUU` is not one of the usual keys of a subject (hint: did you mean OU?)",
+            ]),
+        ),
+        (
+            json!({"clients": [{"name": "a", "match": {"subject": {"cn": "x", "emailAddress": "x"}}}]}),
+            json!([]),
+        ),
+    ]);
+}
+
+#[test]
+fn headers_that_some_clients_go_without() {
+    let config = |unknown: &str, general: Value| {
+        json!({
+            "clients": [
+                {"name": "a", "match": {"dns": "a"}, "attributes": {"tenant.id": "a"}},
+                {"name": "b", "match": {"dns": "b"}},
+                {"name": "c.{site}", "match": {"dns": "{site}.c"}},
+            ],
+            "unknown": unknown,
+            "attributes": general,
+            "headers": {"X-Tenant": "{tenant.id}", "X-Name": "{name} {dns}"},
+            "quotas": {"tiers": {"slow": {"items": "10k/s"}}},
+        })
+    };
+    let left_out = |who: &str| {
+        json!(format!("headers.X-Tenant: it is not set for {who}, who have nothing for a placeholder of it"))
+    };
+    let tier = "quotas.tiers.slow: no client uses this tier";
+    check([
+        (config("slow", json!({})), left_out("clients[1] (`b`) and 1 more")),
+        (config("reject", json!({"tenant.id": "{site}"})), json!([left_out("clients[1] (`b`)"), tier])),
+        (config("slow", json!({"tenant.id": "x"})), json!([])),
+    ]);
+}
+
+#[test]
+fn a_config_with_mistakes_is_only_warned_about_its_tiers() {
+    check([(
+        json!({"clients": [{"name": "", "match": {}}], "quotas": {"tiers": {"slow": {"items": "10k/s"}}}}),
+        json!("quotas.tiers.slow: no client uses this tier"),
+    )]);
+}
