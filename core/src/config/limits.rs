@@ -12,16 +12,20 @@ use super::quantity::Unit;
 pub struct Limits {
     /// The largest request body as it is sent, compressed or not.
     #[serde(skip_serializing_if = "is_default_wire")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "16MiB")))]
     pub wire: Size,
     /// The largest message after it is inflated.
     #[serde(skip_serializing_if = "is_default_inflated")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub inflated: Size,
     /// How many times its compressed size a message may inflate to.
     #[serde(skip_serializing_if = "is_default_ratio")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = 200)))]
     pub ratio: u32,
     /// How much one worker thread holds of messages that have not arrived whole. Above it, new ones are asked to come
     /// again.
     #[serde(skip_serializing_if = "is_default_held")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub held: Size,
 }
 

@@ -16,6 +16,7 @@ use crate::quota::Dimension;
 pub struct Quotas {
     /// `enforce` refuses what is over quota; `shadow` counts and reports it, and refuses nothing.
     #[serde(skip_serializing_if = "Mode::is_enforce")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "enforce")))]
     pub mode: Mode,
     /// Tiers by name. `default` is for clients that name none; without it those have no limit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
@@ -76,6 +77,7 @@ pub struct TierConfig {
     pub samples: Option<Rate>,
     /// How many seconds' worth may be sent at once. A message larger than rate x burst never fits.
     #[serde(skip_serializing_if = "Burst::is_default")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "4s")))]
     pub burst: Burst,
 }
 

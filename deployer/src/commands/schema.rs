@@ -11,10 +11,17 @@ use crate::output;
 
 Editors with a YAML language server then complete and check the config if its first line is
   # yaml-language-server: $schema=./otlp-gate.schema.json")]
-pub struct Args {}
+pub struct Args {
+    /// Print docs/config.md instead, the table of all keys
+    #[arg(long, hide = true)]
+    markdown: bool,
+}
 
 /// Prints the schema.
-pub(super) fn run(_: &Args) -> Result<(), Error> {
+pub(super) fn run(args: &Args) -> Result<(), Error> {
+    if args.markdown {
+        return output::print_text(&schema::markdown());
+    }
     let json = serde_json::to_string_pretty(&schema::json_schema())
         .map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))?;
     output::print_text(&json)

@@ -1,10 +1,11 @@
 //! From text to a config, and from the parser's errors to words for people.
 
+use otlp_gate_core::policy::Path;
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 use strsim::damerau_levenshtein;
 
 use super::position::{Positions, span};
-use super::{Config, Finding, Severity};
+use super::{Config, Finding, Severity, schema};
 
 /// The config, or the first mistake.
 pub(super) fn parse(text: &str) -> Result<Config, Finding> {
@@ -13,9 +14,22 @@ pub(super) fn parse(text: &str) -> Result<Config, Finding> {
 
 fn finding(text: &str, error: &YamlError) -> Finding {
     let error = innermost(error);
-    let span = error.location().and_then(|location| span(text, &location));
-    let path = span.as_ref().map(|span| Positions::of(text).path_at(span.start)).unwrap_or_default();
-    let (message, hint) = words(text, error);
+    let mut span = error.location().and_then(|location| span(text, &location));
+    let mut path = Path::default();
+    if let Some(at) = &span {
+        let positions = Positions::of(text);
+        path = positions.path_at(at.start);
+        match error {
+            YamlError::SerdeMissingField { .. } => {
+                path.0.pop();
+            }
+            YamlError::SerdeUnknownField { .. } | YamlError::DuplicateMappingKey { .. } => {}
+            // The parser names the key in some cases; it is the value that is wrong.
+            _ => span = positions.span(&path).filter(|it| it.start >= at.start).or(span),
+        }
+    }
+    let found = span.as_ref().and_then(|span| text.get(span.clone())).unwrap_or_default();
+    let (message, hint) = words(text, found, &path, error);
     Finding { severity: Severity::Error, path: path.to_string(), span, message, hint }
 }
 
@@ -27,32 +41,39 @@ fn innermost(error: &YamlError) -> &YamlError {
     }
 }
 
-/// The message, and the hint.
-fn words(text: &str, error: &YamlError) -> (String, Option<String>) {
+/// The message and the hint, for the text that the error is about.
+fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Option<String>) {
     match error {
         YamlError::Eof { .. } if text.trim().is_empty() => {
             ("the file is empty".to_owned(), Some("`otlp-gate init` writes one to start from".to_owned()))
         }
-        YamlError::SerdeUnknownField { field, expected, .. } => {
-            (format!("unknown key `{field}`, expected {}", one_of(expected)), did_you_mean(field, expected))
-        }
+        YamlError::SerdeUnknownField { field, expected, .. } => (
+            format!("unknown key `{field}`, expected {}", one_of(expected)),
+            did_you_mean(field, expected).or_else(|| belongs_to(field)),
+        ),
         YamlError::SerdeUnknownVariant { variant, expected, .. } => {
             (format!("`{variant}` is not {}", one_of(expected)), did_you_mean(variant, expected))
         }
-        YamlError::SerdeMissingField { field, .. } => (format!("the key `{field}` is missing"), None),
-        YamlError::SerdeInvalidType { unexpected, expected, .. }
-        | YamlError::SerdeInvalidValue { unexpected, expected, .. } => {
-            (format!("expected {}, found {}", plain(expected), plain(unexpected)), None)
+        YamlError::SerdeMissingField { field, .. } => {
+            (format!("the key `{field}` is missing"), example(path, field))
         }
-        YamlError::InvalidScalar { ty, .. } => (format!("expected {}", plain(ty)), None),
-        YamlError::Unexpected { expected, .. } => (format!("expected {}", plain(expected)), None),
+        YamlError::SerdeInvalidType { expected, .. } | YamlError::SerdeInvalidValue { expected, .. } => {
+            (format!("expected {}, found {}", plain(expected), kind(found)), None)
+        }
+        YamlError::InvalidScalar { ty: expected, .. } | YamlError::Unexpected { expected, .. } => {
+            (format!("expected {}, found {}", plain(expected), kind(found)), None)
+        }
+        YamlError::InvalidBooleanStrict { .. } => {
+            (format!("expected `true` or `false`, found {}", kind(found)), None)
+        }
         YamlError::NullIntoString { .. } => ("expected a text, found nothing".to_owned(), None),
         YamlError::DuplicateMappingKey { key: Some(key), .. } => {
             (format!("the key `{key}` occurs twice"), None)
         }
-        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => {
-            ("only one of these keys may be given".to_owned(), None)
-        }
+        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => (
+            "a second key, expected only one here".to_owned(),
+            Some("decide for one and remove the other".to_owned()),
+        ),
         YamlError::MultipleDocuments { .. } => (
             "a second YAML document begins here, expected one".to_owned(),
             Some("remove the `---`".to_owned()),
@@ -63,16 +84,30 @@ fn words(text: &str, error: &YamlError) -> (String, Option<String>) {
 }
 
 /// serde's and the parser's names for kinds of values, as people call them.
-fn plain(kind: &str) -> String {
-    let plain = match kind {
-        "mapping" | "map" | "mapping start" => "a map",
+fn plain(kind: &str) -> &str {
+    match kind {
+        "mapping" | "map" | "mapping start" | "any map" => "a map",
         "a sequence" | "sequence" | "sequence start" => "a list",
-        "string scalar" | "string" | "a string" => "a text",
-        "unit value" | "null" => "nothing",
+        "string scalar" | "string" | "str" => "a text",
+        "a string" => "a text",
+        "bool" | "boolean" | "a boolean" => "`true` or `false`",
+        "u32" | "u64" => "a whole number",
+        "a nonzero u32" => "a whole number above 0",
+        "u16" | "a nonzero u16" => "a port, 1 to 65535",
         _ if kind.starts_with("struct ") => "a map",
         other => other,
-    };
-    plain.to_owned()
+    }
+}
+
+/// What a piece of YAML is.
+fn kind(found: &str) -> String {
+    match found.chars().next() {
+        None | Some('~') => "nothing".to_owned(),
+        Some('{') => "a map".to_owned(),
+        Some('[') => "a list".to_owned(),
+        Some(_) if found == "null" => "nothing".to_owned(),
+        Some(_) => format!("`{found}`"),
+    }
 }
 
 fn one_of(names: &[&str]) -> String {
@@ -87,4 +122,22 @@ fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
     let nearest = known.iter().min_by_key(distance)?;
     let near = distance(&nearest) <= (word.chars().count() / 3).max(1);
     near.then(|| format!("did you mean `{nearest}`?"))
+}
+
+/// For a key that is right in another place.
+fn belongs_to(key: &str) -> Option<String> {
+    let keys = schema::keys();
+    let place = keys.iter().map(|it| &it.path).find(|path| path.rsplit('.').next() == Some(key))?;
+    Some(format!("did you mean `{place}`?"))
+}
+
+/// For a key that is missing.
+fn example(path: &Path, key: &str) -> Option<String> {
+    let example = match (path.0.len(), key) {
+        (0, "apiVersion") => "apiVersion: otlp-gate/v1",
+        (0, "clients") => "clients: [{name: acme, match: {spiffe: \"spiffe://acme.example/edge\"}}]",
+        (2, "match") => "match: {spiffe: \"spiffe://acme.example/edge\"}",
+        _ => return None,
+    };
+    Some(format!("add `{example}`"))
 }

@@ -71,7 +71,9 @@ impl<'a> Positions<'a> {
                     .map(|(index, item)| (Segment::Index(index), item)),
                 Node::Map(entries) => entries
                     .iter()
-                    .rfind(|(key, _)| begins(&key.referenced))
+                    .filter(|(key, _)| begins(&key.referenced))
+                    // what a merge brings in stands where the merge is, though it is read later
+                    .max_by_key(|(key, _)| (key.referenced.line(), key.referenced.column()))
                     .map(|(key, value)| (Segment::Key(key.value.clone()), value)),
             };
             node = next.map(|(segment, value)| {

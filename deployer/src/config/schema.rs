@@ -1,11 +1,214 @@
-//! The JSON Schema of the config from its types.
+//! The JSON Schema of the config, and the list of all its keys, both from its types.
+
+use std::fmt::Write;
 
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde_json::{Map, Value};
 
 use super::Config;
 
 /// The JSON Schema, draft 2020-12.
 pub fn json_schema() -> Schema {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>()
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
+    RecursiveTransform(join_lines).transform(&mut schema);
+    schema
+}
+
+/// A key of the config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Such as `clients[].match.spiffe`; a key that the user chooses is in capitals: `quotas.tiers.NAME.items`.
+    pub path: String,
+    /// What its value is.
+    pub kind: String,
+    /// Its value where it is left out; empty where that says itself.
+    pub default: String,
+    /// What it means.
+    pub meaning: String,
+}
+
+/// Every key, sorted; a key comes before those inside it.
+pub fn keys() -> Vec<Key> {
+    let schema = json_schema();
+    let mut keys = Keys { definitions: schema.get("$defs").and_then(Value::as_object), keys: Vec::new() };
+    keys.visit("", schema.as_value());
+    keys.keys
+}
+
+/// The text of docs/config.md.
+pub fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for Key { path, kind, default, meaning } in keys() {
+        let cell = |text: &str| text.replace('|', "\\|");
+        // writing to a String cannot fail
+        let _ = writeln!(text, "| `{path}` | {} | {default} | {} |", cell(&kind), cell(&meaning));
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# otlp-gate.yaml
+
+The one file that says who may send, what their telemetry is stamped with, how much they may send, and where the gate
+stands. `otlp-gate init` writes one to start from, `otlp-gate check` says what is wrong with one and where, and
+`otlp-gate schema` prints its JSON Schema, of which a copy is [otlp-gate.schema.json](otlp-gate.schema.json).
+
+All keys, as `otlp-gate schema --markdown` prints them:
+
+| key | value | default | meaning |
+|---|---|---|---|
+";
+
+/// Doc comments are wrapped for the source; whoever shows a description wraps it anew.
+fn join_lines(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = text.split("\n\n").map(|it| it.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+    }
+}
+
+struct Keys<'a> {
+    definitions: Option<&'a Map<String, Value>>,
+    keys: Vec<Key>,
+}
+
+impl Keys<'_> {
+    fn visit(&mut self, path: &str, schema: &Value) {
+        let schema = self.resolve(schema).clone();
+        let alternatives = ["oneOf", "anyOf"].iter().find_map(|key| schema.get(key)?.as_array());
+        match alternatives {
+            // A list of what may also stand alone has the same keys.
+            Some(some) => {
+                some.iter().filter(|it| it.get("items").is_none()).for_each(|it| self.visit(path, it))
+            }
+            None => self.visit_properties(path, &schema),
+        }
+        if let Some(items) = schema.get("items") {
+            self.visit(&format!("{path}[]"), items);
+        }
+        if let Some(values @ Value::Object(_)) = schema.get("additionalProperties") {
+            self.visit(&format!("{path}.NAME"), values);
+        }
+    }
+
+    fn visit_properties(&mut self, path: &str, schema: &Value) {
+        let required =
+            schema.get("required").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let only = schema.get("properties").and_then(Value::as_object).is_some_and(|all| all.len() == 1);
+        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let target = self.resolve(property);
+            let text = |key: &str| property.get(key).or_else(|| target.get(key));
+            // The only key of an alternative is required by the choice, not by the user.
+            let default = match text("default") {
+                _ if required.contains(&Value::String(name.clone())) && !only => "required".to_owned(),
+                None | Some(Value::Object(_)) => String::new(),
+                Some(Value::String(default)) => format!("`{default}`"),
+                Some(default) => format!("`{default}`"),
+            };
+            let meaning = text("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+            self.keys.push(Key { path: path.clone(), kind: self.kind(property), default, meaning });
+            self.visit(&path, property);
+        }
+    }
+
+    fn resolve<'s>(&'s self, schema: &'s Value) -> &'s Value {
+        let name = schema.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix("#/$defs/"));
+        let some = schema.get("anyOf").and_then(Value::as_array).and_then(|some| match some.as_slice() {
+            [one, null] if null.get("type").and_then(Value::as_str) == Some("null") => Some(one),
+            _ => None,
+        });
+        match (name, some) {
+            (Some(name), _) => self.definitions.and_then(|all| all.get(name)).unwrap_or(schema),
+            (None, Some(one)) => self.resolve(one),
+            (None, None) => schema,
+        }
+    }
+
+    /// What a value is, in words.
+    fn kind(&self, schema: &Value) -> String {
+        let schema = self.resolve(schema);
+        let list =
+            |key: &str| schema.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if let constants @ [_, ..] = list("oneOf") {
+            let constants: Vec<_> = constants.iter().filter_map(|it| it.get("const")?.as_str()).collect();
+            return if constants.is_empty() {
+                "map with one key".to_owned()
+            } else {
+                format!("`{}`", constants.join("` or `"))
+            };
+        }
+        if !list("anyOf").is_empty() {
+            return "map or list of maps".to_owned();
+        }
+        if schema.get("pattern").is_some() {
+            return schema.get("description").and_then(Value::as_str).unwrap_or("text").to_owned();
+        }
+        let kind = match schema.get("type") {
+            Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
+            kind => kind.and_then(Value::as_str),
+        };
+        match kind {
+            Some("object") => match schema.get("additionalProperties") {
+                Some(Value::Object(_)) => "map of any keys".to_owned(),
+                Some(Value::Bool(true)) => "map of anything".to_owned(),
+                _ => "map".to_owned(),
+            },
+            Some("array") => match schema.get("items").map(|items| self.kind(items)).as_deref() {
+                Some("map") => "list of maps".to_owned(),
+                Some(kind) => format!("list of {kind}s"),
+                None => "list".to_owned(),
+            },
+            Some("integer") => "whole number".to_owned(),
+            Some("boolean") => "`true` or `false`".to_owned(),
+            _ => "text".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_and_the_key_table_in_docs_are_current() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+        let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+        for (file, current, command) in [
+            ("otlp-gate.schema.json", schema, "otlp-gate schema"),
+            ("config.md", markdown(), "otlp-gate schema --markdown"),
+        ] {
+            let path = format!("{docs}/{file}");
+            let written = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(written == current, "docs/{file} is not current: run `{command} > docs/{file}`");
+        }
+    }
+
+    #[test]
+    fn defaults_in_the_schema_are_those_that_hold() {
+        let tiny = r#"{"apiVersion":"otlp-gate/v1","clients":[],"quotas":{"tiers":{"NAME":{}}}}"#;
+        let expected: Config = serde_json::from_str(tiny).unwrap();
+        let mut value: Value = serde_json::from_str(tiny).unwrap();
+        let mut defaults = 0;
+        for key in keys() {
+            let default = key.default.trim_matches('`');
+            if key.path.contains("[]") || key.path.contains("service") || matches!(default, "" | "required") {
+                continue;
+            }
+            let default = serde_json::from_str(default).unwrap_or_else(|_| Value::from(default));
+            let place = key.path.split('.').fold(&mut value, |value, key| &mut value[key]);
+            *place = default;
+            defaults += 1;
+        }
+        assert!(defaults >= 14, "{value}");
+        assert_eq!(serde_json::from_value::<Config>(value).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_key_is_explained() {
+        for key in keys() {
+            assert!(key.meaning.ends_with('.'), "{key:?}");
+        }
+    }
 }
