@@ -1,5 +1,5 @@
 //! The logic of otlp-gate, without a proxy: who a client is ([`identity`], [`policy`]), what its telemetry is
-//! stamped with ([`otlp`]), what it may send ([`quota`]), and how it is refused.
+//! stamped with ([`gate`]), what it may send ([`quota`]), and how it is refused.
 //!
 //! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows a proxy or Kubernetes. Time, stored
 //! bytes and headers come in as arguments, so all of it is tested on the host and runs unchanged in the module.
@@ -10,10 +10,8 @@
 extern crate otlp_gate_wasm_test;
 
 pub mod config;
-pub mod encoding;
 pub mod gate;
 pub mod identity;
-pub mod otlp;
 pub mod policy;
 pub mod quota;
 pub mod reply;

@@ -7,9 +7,10 @@ use core::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::Serialize;
 
-use crate::otlp::wire::{put_bytes, put_uint};
 use crate::quota;
+use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
 /// Longest time that a client is asked to wait. Python's exporters give up where the hint is beyond their deadline (10 s),
 /// so a long wait is told in short turns.
@@ -154,7 +155,7 @@ impl Reason {
         }
         let body = if protocol == Protocol::HttpJson {
             headers.push(("content-type", "application/json".into()));
-            serde_json::json!({"code": grpc_status, "message": message}).to_string().into_bytes()
+            json_status(grpc_status, &message)
         } else {
             headers.push(("content-type", "application/x-protobuf".into()));
             let info = retry.map(retry_info);
@@ -173,11 +174,12 @@ impl fmt::Display for Reason {
             Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
                 write!(
                     f,
-                    "client {client} is over its quota of {} {}/s (burst {}): {asked} more fit in {:.1} s",
+                    "client {client} is over its quota of {} {}/s (burst {}): {asked} more fit in {}.{} s",
                     limit.rate,
                     dimension.key(),
                     limit.capacity,
-                    wait.as_secs_f64()
+                    wait.as_secs(),
+                    wait.subsec_millis() / 100
                 )
             }
             Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked } } => write!(
@@ -202,7 +204,7 @@ impl fmt::Display for Reason {
 /// The wait, cut to [`LONGEST_HINT`], and up to a quarter more.
 fn spread(wait: Duration, jitter: u64) -> Duration {
     let wait = wait.clamp(Duration::from_millis(20), LONGEST_HINT);
-    wait + wait.mul_f64((jitter % 1024) as f64 / 4096.0)
+    wait + wait * (jitter % 1024) as u32 / 4096
 }
 
 /// google.rpc.Status: code (1), message (2), details (3).
@@ -218,6 +220,16 @@ fn status(code: u32, message: &str, retry_info: Option<&[u8]>) -> Vec<u8> {
         put_bytes(&mut out, 3, &any);
     }
     out
+}
+
+/// google.rpc.Status in protobuf's JSON form.
+fn json_status(code: u32, message: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Status<'a> {
+        code: u32,
+        message: &'a str,
+    }
+    serde_json::to_vec(&Status { code, message }).unwrap_or_default()
 }
 
 /// google.rpc.RetryInfo: retry_delay (1), a google.protobuf.Duration of seconds (1) and nanos (2).

@@ -10,8 +10,8 @@ mod worker;
 use std::rc::Rc;
 
 use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Outgoing, Request};
-use otlp_gate_core::otlp::Signal;
 use otlp_gate_core::reply::{Protocol, Reason};
+use otlp_gate_wire::otlp::Signal;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use otlp_gate_core::gate::{Client, Gate, Memory, Metric, metric_name};
 use otlp_gate_core::identity::Identity;
-use otlp_gate_core::otlp::Signal;
 use otlp_gate_core::reply::Reason;
+use otlp_gate_wire::otlp::Signal;
 
 use crate::host;
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use otlp_gate_core::encoding::{frame, gunzip};
+use otlp_gate_wire::encoding::{frame, gunzip};
 
 fuzz_target!(|wire: &[u8]| {
     let _ = frame(wire);

@@ -31,7 +31,7 @@ fuzz_target!(|input: (u8, bool, Vec<&[u8]>, &[u8], u64)| {
     let Ok(client) = gate.client(&Identity::from_parts(None, Some(b"a"), None, Some(&digest))).map(Rc::new) else {
         panic!("the client is known")
     };
-    let signal = otlp_gate_core::otlp::Signal::ALL[usize::from(kind % 4)];
+    let signal = otlp_gate_wire::otlp::Signal::ALL[usize::from(kind % 4)];
     let grpc = kind & 4 == 0;
     let (path, content_type, name): (_, &[u8], &[u8]) = if grpc {
         (signal.grpc_path(), b"application/grpc", b"grpc-encoding")

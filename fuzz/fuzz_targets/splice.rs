@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use otlp_gate_core::otlp::{Signal, Stamp, splice};
+use otlp_gate_wire::otlp::{Signal, Stamp, splice};
 use prost::Message;
 
 fuzz_target!(|message: &[u8]| {

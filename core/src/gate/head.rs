@@ -1,7 +1,7 @@
 //! What a request's headers say: is it an OTLP export, of which signal, how is it encoded.
 
-use crate::otlp::Signal;
 use crate::reply::{Protocol, Reason};
+use otlp_gate_wire::otlp::Signal;
 
 /// Headers as the proxy has them: names in lower case, values of any bytes, in any number.
 pub type Headers<'a> = [(&'a [u8], &'a [u8])];

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::Gate;
 use crate::config::PolicyConfig;
-use crate::encoding::gunzip;
 use crate::policy::Policy;
+use otlp_gate_wire::encoding::gunzip;
 
 /// The largest policy, inflated, in bytes: 10,000 clients take a tenth of it.
 const LARGEST: usize = 32 << 20;

@@ -1,7 +1,7 @@
 //! Names of metrics. proxy-wasm's have no labels; names of the form `tag=.=value;.;name` become tagged where the proxy is
 //! told to extract them (Istio's `extraStatTags`, Envoy's `stats_tags`).
 
-use crate::otlp::Signal;
+use otlp_gate_wire::otlp::Signal;
 
 use super::Client;
 

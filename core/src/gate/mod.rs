@@ -9,10 +9,10 @@ mod request;
 use std::rc::Rc;
 
 use crate::identity::Identity;
-use crate::otlp::Stamp;
 use crate::policy::{Policy, Verdict};
 use crate::quota::{BucketId, Tier};
 use crate::reply::Reason;
+use otlp_gate_wire::otlp::Stamp;
 
 pub use head::{Encoding, Head, Headers};
 pub use memory::Memory;

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use super::head::{Encoding, Head, Headers};
 use super::memory::{Memory, Share};
 use super::{Client, Gate};
-use crate::encoding::{self, GunzipError};
-use crate::otlp::{MAX_EDITS, Splice, SpliceError, splice};
 use crate::quota::{Amounts, Charge, Dimension, Ledger, Store};
 use crate::reply::{Protocol, Reason};
+use otlp_gate_wire::encoding::{self, GunzipError};
+use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice};
 
 /// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
 const HARMLESS: u64 = 1 << 20;
@@ -75,7 +75,7 @@ impl Request {
             shadowed: false,
             uncounted: false,
         };
-        let needed = [Dimension::Bytes, Dimension::Items, head.signal.dimension()];
+        let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
         let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, &needed, now);
         request.settle(charge)?;
         Ok(request)
@@ -122,7 +122,7 @@ impl Request {
             *amount = match dimension {
                 Dimension::Bytes => outgoing.bytes,
                 Dimension::Items => outgoing.splice.items,
-                own if own == self.head.signal.dimension() => outgoing.splice.items,
+                own if own == Dimension::of(self.head.signal) => outgoing.splice.items,
                 _ => 0,
             };
         }

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::otlp::Signal;
 use crate::quota::{Refusal, Store, StoreFailed};
+use otlp_gate_wire::otlp::Signal;
 
 const POLICY: &str = r#"{
     "gate": "otel/gateway",
@@ -142,7 +142,8 @@ fn every_encoding_arrives_stamped_as_an_uncompressed_message() {
         (head(HttpProtobuf, Encoding::Gzip), gzip(&message)),
     ] {
         let out = fixture.send(&client, head, &body).unwrap();
-        let out = if head.protocol == Grpc { crate::encoding::frame(&out).unwrap().message } else { &out };
+        let out =
+            if head.protocol == Grpc { otlp_gate_wire::encoding::frame(&out).unwrap().message } else { &out };
         let want = [("otlp_gate.client", "acme"), ("service.name", "shop"), ("tenant.id", "acme")];
         assert!(attributes(out).iter().map(|(key, value)| (&**key, &**value)).eq(want), "{head:?}");
     }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use otlp_gate_wire::otlp::Signal;
 use sha2::{Digest, Sha256};
 
 /// What a quota counts.
@@ -35,6 +36,16 @@ impl Dimension {
         Dimension::LogRecords,
         Dimension::Samples,
     ];
+
+    /// The dimension that counts this signal's items alone.
+    pub fn of(signal: Signal) -> Self {
+        match signal {
+            Signal::Traces => Dimension::Spans,
+            Signal::Metrics => Dimension::DataPoints,
+            Signal::Logs => Dimension::LogRecords,
+            Signal::Profiles => Dimension::Samples,
+        }
+    }
 
     /// The key that names this dimension in the config file.
     pub fn key(self) -> &'static str {

@@ -22,7 +22,9 @@ pub(super) fn core_wasm32() -> Result<Outcome> {
     let runner = setup::cargo_tool("wasm-bindgen-cli", &locked("wasm-bindgen")?, "wasm-bindgen-test-runner")?;
     let toolchain = Toolchain::find()?;
     let mut cargo = toolchain.cargo("test")?;
-    cargo.args(["--package", "otlp-gate-core", "--lib", "--target-dir"]).arg(toolchain.target_dir()?);
+    cargo
+        .args(["--package", "otlp-gate-core", "--package", "otlp-gate-wire", "--lib", "--target-dir"])
+        .arg(toolchain.target_dir()?);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg=getrandom_backend=\"wasm_js\""))?;
     Ok(Outcome::Passed)

@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The bytes of a varint.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -233,14 +233,14 @@ pub(super) fn varint_len(value: u64) -> usize {
 }
 
 /// A length-delimited field.
-pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
+pub fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// A varint field; as proto3 has it, zero is left out.
-pub(crate) fn put_uint(out: &mut Vec<u8>, field: u32, value: u64) {
+pub fn put_uint(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
         put_varint(out, u64::from(field) << 3);
         put_varint(out, value);

@@ -1,7 +1,5 @@
 //! The four signals and where each keeps its items.
 
-use crate::quota::Dimension;
-
 /// A kind of telemetry that OTLP exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -49,16 +47,6 @@ impl Signal {
             Signal::Metrics => "/v1/metrics",
             Signal::Logs => "/v1/logs",
             Signal::Profiles => "/v1development/profiles",
-        }
-    }
-
-    /// The quota that counts this signal's items alone.
-    pub fn dimension(self) -> Dimension {
-        match self {
-            Signal::Traces => Dimension::Spans,
-            Signal::Metrics => Dimension::DataPoints,
-            Signal::Logs => Dimension::LogRecords,
-            Signal::Profiles => Dimension::Samples,
         }
     }
 

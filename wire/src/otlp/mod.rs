@@ -2,8 +2,8 @@
 
 mod signal;
 mod splice;
-pub(crate) mod wire;
+mod wire;
 
 pub use signal::Signal;
 pub use splice::{MAX_EDITS, Splice, SpliceError, Stamp, splice};
-pub use wire::Malformed;
+pub use wire::{Malformed, put_bytes, put_uint};
