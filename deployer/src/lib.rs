@@ -3,7 +3,9 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod envoy;
 pub mod error;
+pub mod local;
 pub mod module;
 pub mod output;
 pub mod x509;

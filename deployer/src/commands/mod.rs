@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod init;
+mod local;
 mod schema;
 
 use clap::Subcommand;
@@ -19,6 +20,8 @@ pub enum Command {
     Check(check::Args),
     /// Print the JSON Schema of the configuration
     Schema(schema::Args),
+    /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
+    Local(local::Args),
     /// Print a script that completes otlp-gate's commands in a shell
     Completions(completions::Args),
 }
@@ -29,6 +32,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Init(args) => init::run(args, &cli.global),
         Command::Check(args) => check::run(args, &cli.global),
         Command::Schema(args) => schema::run(args),
+        Command::Local(args) => local::run(args, &cli.global),
         Command::Completions(args) => completions::run(args),
     }
 }

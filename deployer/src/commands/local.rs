@@ -1,0 +1,103 @@
+//! `otlp-gate local`: the gate on this machine, without Kubernetes.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Global;
+use crate::envoy::{Backend, LogLevel};
+use crate::error::Error;
+use crate::local::{Gate, Options};
+
+/// Arguments of `local`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate local --backend 127.0.0.1:14317
+  otlp-gate local --backend collector:4317 --backend-http collector:4318 --grpc 127.0.0.1:0 --http 127.0.0.1:0")]
+pub struct Args {
+    /// The receiver behind the gate, which speaks OTLP/gRPC in plain text
+    #[arg(long, value_name = "HOST:PORT")]
+    backend: Backend,
+    /// The receiver of OTLP/HTTP [default: that of --backend]
+    #[arg(long, value_name = "HOST:PORT")]
+    backend_http: Option<Backend>,
+    /// Where to listen for OTLP/gRPC; port 0 takes a free one [default: 0.0.0.0 and the config file's port]
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+    /// Where to listen for OTLP/HTTP; port 0 takes a free one [default: 0.0.0.0 and the config file's port]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// The folder that holds server.crt, server.key, client-ca.crt and perhaps client.crl
+    #[arg(long, value_name = "DIR", default_value = "certs")]
+    certs: PathBuf,
+    /// Envoy's binary [default: from PATH, else from the cache]
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+    /// Envoy's worker threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: Option<u32>,
+    /// How much Envoy logs
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "warn")]
+    log_level: LogLevel,
+}
+
+/// Serves until it is told to end (SIGINT, SIGTERM) or Envoy dies, which is an error.
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    if global.file_is_stdin() {
+        return Err(Error::usage(
+            "`local` follows the configuration while it changes, so it cannot be standard input",
+        ));
+    }
+    let options = Options {
+        config: global.file.clone(),
+        grpc: args.grpc,
+        http: args.http,
+        backend: args.backend.clone(),
+        backend_http: args.backend_http.as_ref().unwrap_or(&args.backend).clone(),
+        certs: args.certs.clone(),
+        envoy: args.envoy.clone(),
+        concurrency: args.concurrency,
+        log_level: args.log_level,
+        talk: true,
+    };
+    // One thread: the kernel ends Envoy when the thread that started it does.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::failed(format_args!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            ended = told_to_end() => ended,
+            error = serve(options) => Err(error),
+        }
+    })
+}
+
+async fn serve(options: Options) -> Error {
+    let mut gate = match Gate::start(options).await {
+        Ok(gate) => gate,
+        Err(error) => return error,
+    };
+    let addresses = gate.addresses();
+    let (grpc, http, admin) = (addresses.grpc, addresses.http, addresses.admin);
+    // An error here means that nobody reads it.
+    let _ = writeln!(io::stdout(), "ready grpc={grpc} http={http} admin={admin}");
+    gate.serve().await
+}
+
+/// Until someone asks us to end: Ctrl-C, a supervisor, or the terminal that goes away.
+pub(super) async fn told_to_end() -> Result<(), Error> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! What Envoy is told at its start: two listeners, the filter, two clusters.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+
+use super::dynamic::{Dynamic, FILTER, WASM};
+
+/// The parts of Envoy's bootstrap that differ from gate to gate.
+#[derive(Debug)]
+pub struct Bootstrap<'a> {
+    /// Where the OTLP/gRPC listener binds; port 0 takes a free one.
+    pub grpc: SocketAddr,
+    /// Where the OTLP/HTTP listener binds; port 0 takes a free one.
+    pub http: SocketAddr,
+    /// Where gRPC goes.
+    pub backend: &'a Backend,
+    /// Where HTTP goes.
+    pub backend_http: &'a Backend,
+    /// The folder that holds the files that change while Envoy runs.
+    pub run: &'a Path,
+}
+
+/// `HOST:PORT` of a receiver that speaks OTLP in plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    host: String,
+    port: u16,
+}
+
+/// The tags that the filter writes into the names of its metrics (`client=.=acme;.;…`) and that become labels.
+const TAGS: [&str; 3] = ["client", "signal", "result"];
+
+/// How much a connection may buffer before its peer is asked to wait, in bytes. The filter drains what arrives, so
+/// this bounds what a slow backend costs, not what a client may send.
+const BUFFER: u32 = 1 << 20;
+
+impl Bootstrap<'_> {
+    /// The bootstrap as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap` as JSON).
+    pub fn to_json(&self) -> Value {
+        json!({
+            "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
+            "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
+            "stats_config": {"stats_tags": TAGS.map(|tag| json!({
+                // Istio's form: the first group is cut out of the name, the second is the value.
+                "tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)"),
+            }))},
+            "overload_manager": {"resource_monitors": [{
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3\
+                              .DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": 50_000,
+                },
+            }]},
+            "static_resources": {
+                "listeners": [self.listener("grpc", self.grpc), self.listener("http", self.http)],
+                "clusters": [cluster("grpc", self.backend), cluster("http", self.backend_http)],
+            },
+        })
+    }
+
+    fn listener(&self, name: &str, address: SocketAddr) -> Value {
+        json!({
+            "name": name,
+            "address": socket(address),
+            "per_connection_buffer_limit_bytes": BUFFER,
+            "filter_chains": [{
+                "transport_socket": self.mutual_tls(),
+                "transport_socket_connect_timeout": "10s",
+                "filters": [{"name": "http", "typed_config": self.connection_manager(name)}],
+            }],
+        })
+    }
+
+    fn mutual_tls(&self) -> Value {
+        let secret = |of: Dynamic| json!({"name": of.name(), "sds_config": of.source(self.run)});
+        json!({
+            "name": "tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "require_client_certificate": true,
+                // A resumed session would skip the look at the client's certificate: expired or revoked, it would
+                // stay in. OTLP connections live long, so full handshakes cost little.
+                "disable_stateless_session_resumption": true,
+                "disable_stateful_session_resumption": true,
+                "common_tls_context": {
+                    "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                    "alpn_protocols": ["h2", "http/1.1"],
+                    "tls_certificate_sds_secret_configs": [secret(Dynamic::Server)],
+                    "validation_context_sds_secret_config": secret(Dynamic::Clients),
+                },
+            },
+        })
+    }
+
+    fn connection_manager(&self, name: &str) -> Value {
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3\
+                      .HttpConnectionManager",
+            "stat_prefix": name,
+            "codec_type": "AUTO",
+            "use_remote_address": true,
+            // Who the client is, is for the connection to say, never for a header.
+            "forward_client_cert_details": "SANITIZE",
+            "server_header_transformation": "PASS_THROUGH",
+            "generate_request_id": false,
+            // A request that does not arrive whole in this time does not hold memory any longer.
+            "request_timeout": "60s",
+            "stream_idle_timeout": "300s",
+            "http2_protocol_options": {
+                "max_concurrent_streams": 1000,
+                "initial_stream_window_size": BUFFER,
+                "initial_connection_window_size": 16 * BUFFER,
+            },
+            // What is gRPC and what is HTTP goes by the request, so either kind may come to either port.
+            "route_config": {"virtual_hosts": [{"name": "otlp", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/", "grpc": {}}, "route": {"cluster": "grpc", "timeout": "300s"}},
+                {"match": {"prefix": "/"}, "route": {"cluster": "http", "timeout": "300s"}},
+            ]}]},
+            "http_filters": [
+                {"name": FILTER, "config_discovery": {
+                    "config_source": Dynamic::Policy.source(self.run), "type_urls": [WASM],
+                }},
+                {"name": "router", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": true,
+                }},
+            ],
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = |what: &str| Err(format!("{what}; expected HOST:PORT, as in 127.0.0.1:4317"));
+        if text.contains("://") {
+            return malformed("a URL");
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return malformed("no port");
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bare {
+            Some(host) if host.parse::<IpAddr>().is_ok() => host,
+            None if host.contains(':') => return malformed("an IPv6 address without its brackets"),
+            None if !host.is_empty()
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) =>
+            {
+                host
+            }
+            _ => return malformed("no host"),
+        };
+        match port.parse() {
+            Ok(port) if port != 0 => Ok(Backend { host: host.to_owned(), port }),
+            _ => malformed("no port between 1 and 65535"),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+fn cluster(name: &str, backend: &Backend) -> Value {
+    let protocol = if name == "grpc" { "http2_protocol_options" } else { "http_protocol_options" };
+    let kind = if backend.host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
+    let address = json!({"socket_address": {"address": backend.host, "port_value": backend.port}});
+    json!({
+        "name": name,
+        "type": kind,
+        "connect_timeout": "2s",
+        "per_connection_buffer_limit_bytes": BUFFER,
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {protocol: {}},
+        }},
+        // The quotas are the limit; Envoy's own default of 1024 requests at once would refuse by chance.
+        "circuit_breakers": {"thresholds": [{"max_pending_requests": 16_384, "max_requests": 16_384}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+            {"endpoint": {"address": address}},
+        ]}]},
+    })
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_read_and_shown_as_host_and_port() {
+        for text in ["127.0.0.1:4317", "localhost:1", "otel-collector.observability.svc:65535", "[::1]:4317"]
+        {
+            assert_eq!(text.parse::<Backend>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn malformed_backends_are_refused_with_what_is_wrong() {
+        for (text, wrong) in [
+            ("http://localhost:4317", "a URL"),
+            ("localhost", "no port"),
+            ("localhost:", "no port between"),
+            ("localhost:0", "no port between"),
+            ("localhost:65536", "no port between"),
+            (":4317", "no host"),
+            ("::1:4317", "brackets"),
+            ("[localhost]:4317", "no host"),
+            ("a b:4317", "no host"),
+        ] {
+            let error = text.parse::<Backend>().unwrap_err();
+            assert!(error.starts_with(wrong) || error.contains(wrong), "{text}: {error}");
+            assert!(error.contains("HOST:PORT"));
+        }
+    }
+
+    #[test]
+    fn names_are_resolved_and_addresses_are_not() {
+        let kind = |backend: &str| cluster("grpc", &backend.parse().unwrap()).get("type").unwrap().clone();
+        assert_eq!(kind("collector:4317"), "STRICT_DNS");
+        assert_eq!(kind("10.0.0.1:4317"), "STATIC");
+        assert_eq!(kind("[::1]:4317"), "STATIC");
+    }
+}

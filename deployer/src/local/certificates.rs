@@ -1,0 +1,304 @@
+//! The certificates of a gate: read from a folder and checked before Envoy sees them, since Envoy says little about
+//! what is wrong with them, and of some mistakes nothing but that no client gets in.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::time::ASN1Time;
+
+use crate::error::Error;
+
+/// What a listener needs to know its clients and be known to them; all PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Certificates {
+    /// The server's certificate and those that vouch for it.
+    pub(super) server: String,
+    /// The server's key.
+    pub(super) key: String,
+    /// The authorities of the clients.
+    pub(super) authorities: String,
+    /// What they revoked.
+    pub(super) revoked: Option<String>,
+}
+
+/// The files that are read.
+#[derive(Debug)]
+struct Files {
+    server: PathBuf,
+    key: PathBuf,
+    authorities: PathBuf,
+    revoked: PathBuf,
+}
+
+impl Certificates {
+    /// Reads `server.crt`, `server.key`, `client-ca.crt` and, if it is there, `client.crl`.
+    pub(super) fn read(folder: &Path) -> Result<Self, Error> {
+        let files = Files::within(folder);
+        let now = ASN1Time::now();
+        let server = text(&files.server)?;
+        let key = text(&files.key)?;
+        let authorities = text(&files.authorities)?;
+        let revoked = if files.revoked.exists() { Some(text(&files.revoked)?) } else { None };
+
+        check_server(&files, &server, &key, now)?;
+        let authority_ders = certificates(&files.authorities, &authorities)?;
+        let parsed = check_authorities(&files.authorities, &authority_ders, now)?;
+        if let Some(revoked) = &revoked {
+            check_revoked(&files, &parsed, revoked, now)?;
+        }
+        Ok(Certificates { server, key, authorities, revoked })
+    }
+
+    /// The files that [`Certificates::read`] reads.
+    pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+        let Files { server, key, authorities, revoked } = Files::within(folder);
+        vec![server, key, authorities, revoked]
+    }
+}
+
+impl Files {
+    fn within(folder: &Path) -> Self {
+        Files {
+            server: folder.join("server.crt"),
+            key: folder.join("server.key"),
+            authorities: folder.join("client-ca.crt"),
+            revoked: folder.join("client.crl"),
+        }
+    }
+}
+
+fn check_server(files: &Files, chain: &str, key: &str, now: ASN1Time) -> Result<(), Error> {
+    let chain = certificates(&files.server, chain)?;
+    let parsed = chain.iter().map(|der| parse(&files.server, der)).collect::<Result<Vec<_>, Error>>()?;
+    for certificate in &parsed {
+        check_time(&files.server, certificate, now, "otlp-gate certs server")?;
+    }
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", files.key.display())))?;
+    let Ok(signer) = ring::sign::any_supported_type(&key) else {
+        // A kind of key that Envoy may know and ring does not: Envoy's word counts.
+        return Ok(());
+    };
+    match CertifiedKey::new(chain, Arc::clone(&signer)).keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => Err(Error::failed(
+            format!("{} is not the key of {}", files.key.display(), files.server.display()),
+        )
+        .hint("they come in pairs; the server's own certificate must be the first of its file")),
+        _ => Ok(()),
+    }
+}
+
+fn check_authorities<'a>(
+    file: &Path,
+    ders: &'a [CertificateDer<'_>],
+    now: ASN1Time,
+) -> Result<Vec<X509Certificate<'a>>, Error> {
+    let parsed = ders.iter().map(|der| parse(file, der)).collect::<Result<Vec<_>, Error>>()?;
+    for certificate in &parsed {
+        check_time(file, certificate, now, "otlp-gate certs init")?;
+        if !certificate.is_ca() {
+            return Err(Error::failed(format!("{}: {} is no CA", file.display(), certificate.subject()))
+                .hint("it must hold the certificates that sign the clients', not the clients' own"));
+        }
+    }
+    Ok(parsed)
+}
+
+/// Envoy asks a list of every CA as soon as it is given one, and lets nobody in where one is missing or too old.
+fn check_revoked(
+    files: &Files,
+    authorities: &[X509Certificate<'_>],
+    pem: &str,
+    now: ASN1Time,
+) -> Result<(), Error> {
+    let file = files.revoked.display();
+    let bad = |why: String| Error::failed(format!("{file}: not a revocation list: {why}"));
+    let ders = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let ders = ders.map_err(|error| bad(error.to_string()))?;
+    let lists = ders
+        .iter()
+        .map(|der| Ok(CertificateRevocationList::from_der(der).map_err(|error| bad(error.to_string()))?.1))
+        .collect::<Result<Vec<_>, Error>>()?;
+    for authority in authorities {
+        let name = authority.subject();
+        let Some(list) = lists.iter().find(|list| list.verify_signature(authority.public_key()).is_ok())
+        else {
+            return Err(Error::failed(format!("{file}: no list that is signed by {name}")).hint(format!(
+                "every CA in {} needs one; else Envoy refuses all clients",
+                files.authorities.display()
+            )));
+        };
+        if let Some(next) = list.next_update().filter(|next| *next < now) {
+            return Err(Error::failed(format!(
+                "{file}: the list of {name} should have been renewed by {next}"
+            ))
+            .hint("ask its issuer for a new one; with an old one Envoy refuses all clients"));
+        }
+    }
+    Ok(())
+}
+
+fn check_time(
+    file: &Path,
+    certificate: &X509Certificate<'_>,
+    now: ASN1Time,
+    cure: &str,
+) -> Result<(), Error> {
+    let validity = certificate.validity();
+    let when = if now > validity.not_after {
+        format!("has expired at {}", validity.not_after)
+    } else if now < validity.not_before {
+        format!("is not valid before {}", validity.not_before)
+    } else {
+        return Ok(());
+    };
+    Err(Error::failed(format!("{}: {} {when}", file.display(), certificate.subject()))
+        .hint(format!("`{cure}` makes a new one; if the clock of this machine is wrong, set it")))
+}
+
+fn certificates(file: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let bad = |why: String| Error::failed(format!("{}: expected certificates in PEM: {why}", file.display()));
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| bad(error.to_string()))?;
+    if all.is_empty() { Err(bad("there are none".to_owned())) } else { Ok(all) }
+}
+
+fn parse<'a>(file: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
+    let parsed = X509Certificate::from_der(der);
+    parsed
+        .map(|(_, certificate)| certificate)
+        .map_err(|error| Error::failed(format!("{}: not a certificate: {error}", file.display())))
+}
+
+fn text(file: &Path) -> Result<String, Error> {
+    fs::read_to_string(file).map_err(|error| {
+        let cannot = Error::failed(format!("{}: {error}", file.display()));
+        match error.kind() {
+            ErrorKind::NotFound => cannot.hint(
+                "`otlp-gate certs init` and `otlp-gate certs server` make the certificates; \
+                 --certs DIR names the folder that holds server.crt, server.key and client-ca.crt",
+            ),
+            _ => cannot,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+        KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
+    };
+    use tempfile::TempDir;
+    use time::{Duration, OffsetDateTime};
+
+    use super::*;
+
+    /// A CA, or a certificate that signs itself, valid from `from` to `to` days from now.
+    fn params(name: &str, ca: bool, from: i64, to: i64) -> CertificateParams {
+        let now = OffsetDateTime::now_utc();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_before = now + Duration::days(from);
+        params.not_after = now + Duration::days(to);
+        if ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        }
+        params
+    }
+
+    fn pem(params: CertificateParams, key: &KeyPair) -> String {
+        params.self_signed(key).unwrap().pem()
+    }
+
+    fn revocations(name: &str, key: KeyPair, next_update: i64) -> String {
+        let now = OffsetDateTime::now_utc();
+        let list = CertificateRevocationListParams {
+            this_update: now - Duration::days(20),
+            next_update: now + Duration::days(next_update),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&Issuer::new(params(name, true, -1, 1), key)).unwrap().pem().unwrap()
+    }
+
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        fs::write(folder.path().join("server.crt"), pem(params("server", false, -1, 1), &key)).unwrap();
+        fs::write(folder.path().join("server.key"), key.serialize_pem()).unwrap();
+        let ca = pem(params("clients", true, -1, 1), &KeyPair::generate().unwrap());
+        fs::write(folder.path().join("client-ca.crt"), ca).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn wrong(files: &[(&str, &str)]) -> String {
+        Certificates::read(folder(files).path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_fits_is_read() {
+        let read = Certificates::read(folder(&[]).path()).unwrap();
+        assert!(read.key.contains("PRIVATE KEY"));
+        assert_eq!(read.revoked, None);
+    }
+
+    #[test]
+    fn what_envoy_would_be_silent_about_is_told() {
+        let key = KeyPair::generate().unwrap();
+        let expired = pem(params("old", false, -9, -1), &key);
+        let early = pem(params("early", false, 1, 2), &key);
+        let leaf = pem(params("leaf", false, -1, 1), &key);
+        let old_ca = pem(params("old ca", true, -9, -1), &key);
+        for (files, message) in [
+            (vec![("server.key", key.serialize_pem())], "is not the key of"),
+            (vec![("server.key", String::new())], "no private key in it"),
+            (vec![("server.crt", key.serialize_pem())], "there are none"),
+            (vec![("server.crt", expired)], "CN=old has expired at"),
+            (vec![("server.crt", early)], "CN=early is not valid before"),
+            (vec![("client-ca.crt", leaf)], "CN=leaf is no CA"),
+            (vec![("client-ca.crt", old_ca)], "CN=old ca has expired at"),
+            (vec![("client-ca.crt", "nothing".to_owned())], "there are none"),
+            (vec![("client.crl", "nothing".to_owned())], "no list that is signed by CN=clients"),
+        ] {
+            let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+            let told = wrong(&files);
+            assert!(told.contains(message), "{files:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn every_ca_needs_a_revocation_list_that_is_not_too_old() {
+        let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
+        let names = ["first", "second"];
+        let cas: String =
+            names.iter().zip(&keys).map(|(name, key)| pem(params(name, true, -1, 1), key)).collect();
+        let list = |index: usize, next_update| {
+            let key = KeyPair::from_pem(&keys[index].serialize_pem()).unwrap();
+            revocations(names[index], key, next_update)
+        };
+        let both = list(1, 1) + &list(0, 1);
+        let read = folder(&[("client-ca.crt", &cas), ("client.crl", &both)]);
+        assert_eq!(Certificates::read(read.path()).unwrap().revoked, Some(both));
+
+        let one = wrong(&[("client-ca.crt", &cas), ("client.crl", &list(0, 1))]);
+        assert!(one.contains("no list that is signed by CN=second"), "{one}");
+        let old = wrong(&[("client-ca.crt", &cas), ("client.crl", &(list(0, 1) + &list(1, -1)))]);
+        assert!(old.contains("the list of CN=second should have been renewed by"), "{old}");
+    }
+}
