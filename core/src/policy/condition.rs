@@ -7,7 +7,7 @@ use crate::identity::Identity;
 pub(super) type Captures<'a> = Vec<(&'a str, &'a str)>;
 
 /// One match of a rule, compiled. All that is given must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Condition {
     pub(super) spiffe: Option<Pattern>,
     pub(super) dns: Option<Pattern>,
@@ -80,7 +80,7 @@ impl Sample<'_> {
 }
 
 /// A part of a certificate that patterns are matched with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key<'a> {
     Spiffe,
     Dns,

@@ -4,81 +4,97 @@
 //! wildcards, or else what a value starts or ends with; whichever the fewest matches share. Finding the candidates takes one look-up
 //! per kind of value and, for starts and ends, one per length that is in use: the number of rules counts for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::condition::{Condition, Key, Sample};
+use super::hashed::Hashed;
 use crate::identity::Identity;
 
 /// Candidate matches by what a certificate shows.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    sha256: BTreeMap<[u8; 32], Vec<u32>>,
-    spiffe: Values,
-    dns: Values,
-    subject: BTreeMap<String, Values>,
+    filed: Hashed,
+    /// The keys of subjects that something is filed under.
+    subject_keys: BTreeSet<String>,
+    /// How long, in bytes, the starts and ends are that something is filed under.
+    prefixes: BTreeSet<usize>,
+    suffixes: BTreeSet<usize>,
 }
 
 impl Index {
     /// Files matches under their position in `conditions`.
     pub(super) fn new<'a>(conditions: impl Iterator<Item = &'a Condition> + Clone) -> Self {
-        let mut shared: BTreeMap<Anchor<'_>, u32> = BTreeMap::new();
-        for anchor in conditions.clone().flat_map(anchors) {
-            *shared.entry(anchor).or_default() += 1;
-        }
+        // Where there is no choice, there is nothing to compare.
+        let with_choice = conditions.clone().filter(|condition| anchors(condition).nth(1).is_some());
+        let shared = Hashed::new(with_choice.flat_map(anchors).map(|anchor| (anchor, 0)));
         let mut index = Index::default();
+        let mut filed = Vec::new();
         for (at, condition) in (0_u32..).zip(conditions) {
-            let rarest =
-                anchors(condition).min_by_key(|anchor| (shared.get(anchor).copied(), anchor.looseness()));
+            let rarest = anchors(condition).min_by_key(|anchor| (shared.count(anchor), anchor.looseness()));
             if let Some(anchor) = rarest {
-                index.file(anchor, at);
+                index.note(anchor);
+                filed.push((anchor, at));
             }
         }
+        index.filed = Hashed::new(filed.into_iter());
         index
     }
 
     /// The positions of all matches that might hold, in order. Every match that holds is among them.
     pub(super) fn candidates(&self, identity: &Identity) -> Vec<u32> {
-        self.find(identity.sha256.as_ref(), |key| key.value_in(identity))
+        self.find(identity.sha256, |key| key.value_in(identity))
     }
 
     /// The positions of all matches that might hold for whatever `sample` stands for, in order.
     pub(super) fn candidates_for_sample(&self, sample: &Sample<'_>) -> Vec<u32> {
-        self.find(sample.sha256.as_ref(), |key| sample.value(key))
+        self.find(sample.sha256, |key| sample.value(key))
     }
 
-    fn find<'a>(&'a self, sha256: Option<&[u8; 32]>, value: impl Fn(Key<'a>) -> Option<&'a str>) -> Vec<u32> {
-        let mut found = Vec::new();
-        if let Some(positions) = sha256.and_then(|digest| self.sha256.get(digest)) {
-            found.extend_from_slice(positions);
+    fn find<'a>(&'a self, sha256: Option<[u8; 32]>, value: impl Fn(Key<'a>) -> Option<&'a str>) -> Vec<u32> {
+        let mut found: Vec<u32> = Vec::new();
+        found.extend(sha256.into_iter().flat_map(|digest| self.filed.get(Anchor::Sha256(digest))));
+        let subject_keys = self.subject_keys.iter().map(|key| Key::Subject(key));
+        for key in [Key::Spiffe, Key::Dns].into_iter().chain(subject_keys) {
+            let Some(value) = value(key) else { continue };
+            found.extend(self.filed.get(Anchor::Exact(key, value)));
+            for length in self.prefixes.range(..=value.len()) {
+                let prefix = value.get(..*length).map(|prefix| Anchor::Prefix(key, prefix));
+                found.extend(prefix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+            }
+            for length in self.suffixes.range(..=value.len()) {
+                let suffix = value.get(value.len() - length..).map(|suffix| Anchor::Suffix(key, suffix));
+                found.extend(suffix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+            }
         }
-        self.spiffe.find(value(Key::Spiffe), &mut found);
-        self.dns.find(value(Key::Dns), &mut found);
-        for (key, values) in &self.subject {
-            values.find(value(Key::Subject(key)), &mut found);
-        }
-        // Each is filed once, so there are no duplicates.
+        // Each is filed once, but under a hash that another may have too.
         found.sort_unstable();
+        found.dedup();
         found
     }
 
-    fn file(&mut self, anchor: Anchor<'_>, at: u32) {
-        let (key, text, place): (_, _, fn(&mut Values) -> &mut Texts) = match anchor {
-            Anchor::Sha256(digest) => return self.sha256.entry(digest).or_default().push(at),
-            Anchor::Exact(key, text) => (key, text, |values| &mut values.exact),
-            Anchor::Prefix(key, text) => (key, text, |values| &mut values.prefixes),
-            Anchor::Suffix(key, text) => (key, text, |values| &mut values.suffixes),
+    fn note(&mut self, anchor: Anchor<'_>) {
+        let key = match anchor {
+            Anchor::Sha256(_) => return,
+            Anchor::Exact(key, _) => key,
+            Anchor::Prefix(key, text) => {
+                self.prefixes.insert(text.len());
+                key
+            }
+            Anchor::Suffix(key, text) => {
+                self.suffixes.insert(text.len());
+                key
+            }
         };
-        let values = match key {
-            Key::Spiffe => &mut self.spiffe,
-            Key::Dns => &mut self.dns,
-            Key::Subject(key) => self.subject.entry(key.to_owned()).or_default(),
-        };
-        place(values).file(text, at);
+        if let Key::Subject(key) = key
+            && !self.subject_keys.contains(key)
+        {
+            self.subject_keys.insert(key.to_owned());
+        }
     }
 }
 
 /// What a certificate must show for a match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Hash)]
 enum Anchor<'a> {
     Sha256([u8; 32]),
     Exact(Key<'a>, &'a str),
@@ -102,53 +118,4 @@ fn anchors(condition: &Condition) -> impl Iterator<Item = Anchor<'_>> {
         None => [Some(Anchor::Prefix(key, pattern.prefix())), Some(Anchor::Suffix(key, pattern.suffix()))],
     });
     condition.sha256.map(Anchor::Sha256).into_iter().chain(patterns.flatten())
-}
-
-/// The matches that are filed under values of one key.
-#[derive(Debug, Default)]
-struct Values {
-    exact: Texts,
-    prefixes: Texts,
-    suffixes: Texts,
-}
-
-impl Values {
-    fn find(&self, value: Option<&str>, found: &mut Vec<u32>) {
-        let Some(value) = value else { return };
-        self.exact.find(value.len(), Some(value), found);
-        for length in self.prefixes.lengths_up_to(value.len()) {
-            self.prefixes.find(length, value.get(..length), found);
-        }
-        for length in self.suffixes.lengths_up_to(value.len()) {
-            self.suffixes.find(length, value.get(value.len() - length..), found);
-        }
-    }
-}
-
-/// Texts by length in bytes.
-#[derive(Debug, Default)]
-struct Texts {
-    by_length: BTreeMap<usize, BTreeMap<String, Vec<u32>>>,
-}
-
-impl Texts {
-    fn file(&mut self, text: &str, at: u32) {
-        let texts = self.by_length.entry(text.len()).or_default();
-        match texts.get_mut(text) {
-            Some(positions) => positions.push(at),
-            None => {
-                texts.insert(text.to_owned(), vec![at]);
-            }
-        }
-    }
-
-    fn lengths_up_to(&self, longest: usize) -> impl Iterator<Item = usize> {
-        self.by_length.range(..=longest).map(|(length, _)| *length)
-    }
-
-    /// `text` is `None` where a length cuts a character in two: then nothing is filed under it.
-    fn find(&self, length: usize, text: Option<&str>, found: &mut Vec<u32>) {
-        let positions = text.and_then(|text| self.by_length.get(&length)?.get(text));
-        found.extend_from_slice(positions.map(Vec::as_slice).unwrap_or_default());
-    }
 }

@@ -3,6 +3,7 @@
 mod compile;
 mod condition;
 mod explain;
+mod hashed;
 mod header;
 mod index;
 mod nearest;

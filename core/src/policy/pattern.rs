@@ -12,7 +12,7 @@ const MAX_PATTERN: usize = 2048;
 const MAX_WILDCARDS: usize = 16;
 
 /// What ends a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Separator {
     /// `.`, in DNS names, which are in lower case.
     Dns,
@@ -32,7 +32,7 @@ impl Separator {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Token {
     Literal(Box<str>),
     /// `*`
@@ -55,7 +55,7 @@ pub(super) enum Reading {
 }
 
 /// A compiled pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
     tokens: Vec<Token>,
     separator: Separator,
@@ -181,6 +181,14 @@ impl Pattern {
         let skipped = usize::from(!prefix.is_empty());
         let kept = self.tokens.len() - skipped - usize::from(!suffix.is_empty());
         let tokens = self.tokens.iter().skip(skipped).take(kept);
+        // Most texts that are no match end here, before anything is allocated.
+        let mut rest = middle;
+        for token in tokens.clone() {
+            if let Token::Literal(literal) = token {
+                let Some((_, after)) = rest.split_once(&**literal) else { return false };
+                rest = after;
+            }
+        }
         Matcher { tokens: tokens.collect(), separator: self.separator, reading }.run(middle, captures)
     }
 }

@@ -16,8 +16,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(path: Path, message: impl Into<String>) -> Self {
-        Problem { path, message: message.into(), hint: None }
+    pub(super) fn new(path: impl Into<Path>, message: impl Into<String>) -> Self {
+        Problem { path: path.into(), message: message.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -94,6 +94,50 @@ impl Path {
         let mut segments = self.0.clone();
         segments.push(segment);
         Path(segments)
+    }
+}
+
+/// A place while it is being looked at. It becomes a [`Path`] only where there is a problem, since most of ten thousand
+/// clients have none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    parent: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(key: &'a str) -> Self {
+        Place { parent: None, step: Step::Key(key) }
+    }
+
+    pub(super) fn key(&'a self, key: &'a str) -> Self {
+        Place { parent: Some(self), step: Step::Key(key) }
+    }
+
+    pub(super) fn index(&'a self, index: usize) -> Self {
+        Place { parent: Some(self), step: Step::Index(index) }
+    }
+}
+
+impl From<Place<'_>> for Path {
+    fn from(place: Place<'_>) -> Path {
+        Path::from(&place)
+    }
+}
+
+impl From<&Place<'_>> for Path {
+    fn from(place: &Place<'_>) -> Path {
+        let parent = place.parent.map(Path::from).unwrap_or_default();
+        match place.step {
+            Step::Key(key) => parent.key(key),
+            Step::Index(index) => parent.index(index),
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Checks of the bounds on messages.
 
-use super::super::problem::{Path, Problem};
+use super::super::problem::{Place, Problem};
 use crate::config::Limits;
 
 /// A module has 4 GiB of memory at most, and Envoy's workers share the machine's.
 const MAX_SIZE: u64 = 1 << 30;
 
 pub(super) fn check(limits: &Limits, problems: &mut Vec<Problem>) {
-    let path = Path::of("limits");
+    let path = Place::of("limits");
     for (key, size) in [("wire", limits.wire), ("inflated", limits.inflated), ("held", limits.held)] {
         if size.bytes() == 0 || size.bytes() > MAX_SIZE {
             problems.push(Problem::new(path.key(key), format!("{size} is not between 1 byte and 1GiB")));

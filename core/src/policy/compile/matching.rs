@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::condition::Condition;
 use super::super::pattern::{Pattern, Separator};
-use super::super::problem::{Path, Problem};
+use super::super::problem::{Place, Problem};
 use super::super::template::Placeholder;
 use crate::config::Match;
 use crate::identity::{Fingerprint, FingerprintError};
@@ -46,10 +46,10 @@ impl Class {
     }
 }
 
-pub(super) fn compile(one: &Match, path: &Path, problems: &mut Vec<Problem>) -> (Condition, Words) {
+pub(super) fn compile(one: &Match, path: &Place<'_>, problems: &mut Vec<Problem>) -> (Condition, Words) {
     if *one == Match::default() {
         let hint = "give at least one of spiffe, dns, subject, sha256; `unknown` is for everybody else";
-        problems.push(Problem::new(path.clone(), "an empty match").hint(hint));
+        problems.push(Problem::new(path, "an empty match").hint(hint));
     }
     let mut compiler = Compiler { words: Words::new(), problems };
     let spiffe = one.spiffe.as_ref().and_then(|text| compiler.spiffe(text, &path.key("spiffe")));
@@ -76,7 +76,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn spiffe(&mut self, text: &str, path: &Path) -> Option<Pattern> {
+    fn spiffe(&mut self, text: &str, path: &Place<'_>) -> Option<Pattern> {
         let pattern = self.pattern(text, Separator::Uri, path)?;
         if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
             self.problem(path, "a URI has no spaces", None);
@@ -88,7 +88,7 @@ impl Compiler<'_> {
         Some(pattern)
     }
 
-    fn dns(&mut self, text: &str, path: &Path) -> Option<Pattern> {
+    fn dns(&mut self, text: &str, path: &Place<'_>) -> Option<Pattern> {
         let pattern = self.pattern(text, Separator::Dns, path)?;
         let in_name = |character: char| character.is_ascii_alphanumeric() || "-_.*{}".contains(character);
         if let Some(wrong) = text.chars().find(|character| !in_name(*character)) {
@@ -102,7 +102,7 @@ impl Compiler<'_> {
         Some(pattern)
     }
 
-    fn subject(&mut self, subject: &BTreeMap<String, String>, path: &Path) -> Vec<(String, Pattern)> {
+    fn subject(&mut self, subject: &BTreeMap<String, String>, path: &Place<'_>) -> Vec<(String, Pattern)> {
         let mut patterns: Vec<(String, Pattern)> = Vec::with_capacity(subject.len());
         for (key, text) in subject {
             let path = path.key(key);
@@ -120,7 +120,7 @@ impl Compiler<'_> {
         patterns
     }
 
-    fn pattern(&mut self, text: &str, separator: Separator, path: &Path) -> Option<Pattern> {
+    fn pattern(&mut self, text: &str, separator: Separator, path: &Place<'_>) -> Option<Pattern> {
         let pattern = match Pattern::parse(text, separator) {
             Ok(pattern) => pattern,
             Err(error) => {
@@ -144,8 +144,8 @@ impl Compiler<'_> {
         Some(pattern)
     }
 
-    fn problem(&mut self, path: &Path, message: impl fmt::Display, hint: Option<String>) {
-        self.problems.push(Problem::new(path.clone(), message.to_string()).maybe_hint(hint));
+    fn problem(&mut self, path: &Place<'_>, message: impl fmt::Display, hint: Option<String>) {
+        self.problems.push(Problem::new(path, message.to_string()).maybe_hint(hint));
     }
 }
 

@@ -6,18 +6,19 @@ mod names;
 mod stamps;
 mod tiers;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use self::matching::Words;
 use self::tiers::Tiers;
+use super::condition::Condition;
+use super::hashed::repeated;
 use super::index::Index;
 use super::nearest::nearest;
-use super::problem::{Path, Problem};
+use super::problem::{Path, Place, Problem};
 use super::rule::Rule;
 use super::template::{Placeholder, Template};
 use super::{Alternative, Policy};
-use crate::config::{ClientRule, Match, Mode, PolicyConfig, Unknown};
+use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
 use crate::identity::Fingerprint;
 
 /// So many clients have metrics of their own: the first ones whose names are literal.
@@ -30,7 +31,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
 
     let mut compiler = Compiler { tiers, ..Compiler::default() };
     for (index, client) in config.clients.iter().enumerate() {
-        compiler.client(index, client, config);
+        compiler.client(index, client);
     }
     compiler.duplicates(config);
     let mut problems = core::mem::take(&mut compiler.problems);
@@ -39,7 +40,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
 
     let unknown = match &config.unknown {
         Unknown::Reject => None,
-        Unknown::Tier(name) => compiler.tiers.named(name, &Path::of("unknown"), &mut problems),
+        Unknown::Tier(name) => compiler.tiers.named(name, &Place::of("unknown"), &mut problems),
     };
     let stamping = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
     let deny = denied(&config.deny, &mut problems);
@@ -73,14 +74,17 @@ struct Compiler {
     /// What each rule captures.
     words: Vec<Words>,
     alternatives: Vec<Alternative>,
+    /// The positions of alternatives that have a mistake.
+    broken: BTreeSet<usize>,
     listed: usize,
 }
 
 impl Compiler {
     /// Adds one rule for every client of the config, be it right or wrong, so that indexes agree.
-    fn client(&mut self, index: usize, client: &ClientRule, config: &PolicyConfig) {
-        let path = Path::client(index);
-        let words = self.matches(index, client, config);
+    fn client(&mut self, index: usize, client: &ClientRule) {
+        let clients = Place::of("clients");
+        let path = clients.index(index);
+        let words = self.matches(index, client, &path.key("match"));
         let name = names::compile(&client.name, &words, &path.key("name"), &mut self.problems);
         let attributes = stamps::own(&client.attributes, &words, &path.key("attributes"), &mut self.problems);
         let bucket_of = match &client.quota_per {
@@ -100,12 +104,19 @@ impl Compiler {
     }
 
     /// Adds the alternatives of a rule; gives the words that it captures.
-    fn matches(&mut self, rule: usize, client: &ClientRule, config: &PolicyConfig) -> Words {
+    fn matches(&mut self, rule: usize, client: &ClientRule, path: &Place<'_>) -> Words {
         let matches = client.matches.as_slice();
         let mut common: Option<Words> = None;
         for (number, one) in matches.iter().enumerate() {
-            let path = Path::of_match(config, rule, number);
+            let path = match client.matches {
+                Matches::One(_) => *path,
+                Matches::Any(_) => path.index(number),
+            };
+            let before = self.problems.len();
             let (condition, words) = matching::compile(one, &path, &mut self.problems);
+            if self.problems.len() > before {
+                self.broken.insert(self.alternatives.len());
+            }
             match &mut common {
                 None => common = Some(words),
                 Some(common) => {
@@ -113,13 +124,13 @@ impl Compiler {
                         let problem = format!("it does not capture {{{word}}}, which the first match does");
                         let hint =
                             "every match of one rule captures the same words; make it a rule of its own";
-                        self.problems.push(Problem::new(path.clone(), problem).hint(hint));
+                        self.problems.push(Problem::new(path, problem).hint(hint));
                     }
                     if let Some(word) = words.keys().find(|word| !common.contains_key(*word)) {
                         let problem = format!("it captures {{{word}}}, which the first match does not");
                         let hint =
                             "every match of one rule captures the same words; write `*` for what is not used";
-                        self.problems.push(Problem::new(path.clone(), problem).hint(hint));
+                        self.problems.push(Problem::new(path, problem).hint(hint));
                     }
                     for (word, class) in common {
                         *class = words.get(word).map_or(*class, |other| class.or(*other));
@@ -129,16 +140,15 @@ impl Compiler {
             self.alternatives.push(Alternative { rule, number, condition });
         }
         if matches.is_empty() {
-            let path = Path::client(rule).key("match");
             self.problems.push(Problem::new(path, "the list of matches is empty, so that none ever holds"));
         }
         common.unwrap_or_default()
     }
 
-    fn bucket_of(&mut self, text: &str, words: &Words, path: &Path) -> Vec<Placeholder> {
+    fn bucket_of(&mut self, text: &str, words: &Words, path: &Place<'_>) -> Vec<Placeholder> {
         if words.contains_key(text) || (Placeholder::BUILT_IN.contains(&text) && text != "name") {
             let problem = format!("`{text}` is plain text and makes one bucket for the whole rule");
-            self.problems.push(Problem::new(path.clone(), problem).hint(format!("write \"{{{text}}}\"")));
+            self.problems.push(Problem::new(path, problem).hint(format!("write \"{{{text}}}\"")));
         }
         let known = |placeholder: &Placeholder| match placeholder {
             Placeholder::Name => false,
@@ -160,52 +170,31 @@ impl Compiler {
 
     /// Refuses a match that says the same as one before it.
     fn duplicates(&mut self, config: &PolicyConfig) {
-        let mut seen: BTreeMap<Match, (usize, usize)> = BTreeMap::new();
-        for (rule, client) in config.clients.iter().enumerate() {
-            for (number, one) in client.matches.as_slice().iter().enumerate() {
-                if *one == Match::default() {
-                    continue;
-                }
-                match seen.entry(canonical(one)) {
-                    Entry::Vacant(vacant) => {
-                        vacant.insert((rule, number));
-                    }
-                    Entry::Occupied(first) => {
-                        let (first_rule, first_number) = *first.get();
-                        let first = Path::of_match(config, first_rule, first_number);
-                        let message = format!("it is the same as {first}, and never reached");
-                        self.problems.push(Problem::new(Path::of_match(config, rule, number), message));
-                    }
-                }
-            }
+        let sound =
+            self.alternatives.iter().enumerate().filter(|(position, _)| !self.broken.contains(position));
+        let sound: Vec<&Alternative> = sound.map(|(_, alternative)| alternative).collect();
+        let conditions: Vec<&Condition> = sound.iter().map(|alternative| &alternative.condition).collect();
+        for (later, first) in repeated(&conditions) {
+            let (Some(later), Some(first)) = (sound.get(later), sound.get(first)) else { continue };
+            let first = Path::of_match(config, first.rule, first.number);
+            let message = format!("it is the same as {first}, and never reached");
+            self.problems.push(Problem::new(Path::of_match(config, later.rule, later.number), message));
         }
     }
 }
 
-/// The same text for all spellings that mean the same.
-fn canonical(one: &Match) -> Match {
-    let mut canonical = one.clone();
-    canonical.dns = canonical.dns.map(|dns| dns.to_lowercase());
-    canonical.sha256 = canonical.sha256.map(|text| match matching::fingerprint(&text) {
-        Ok(digest) => digest.hex(),
-        Err(_) => text,
-    });
-    canonical.subject =
-        canonical.subject.into_iter().map(|(key, value)| (key.to_uppercase(), value)).collect();
-    canonical
-}
-
 fn denied(deny: &[String], problems: &mut Vec<Problem>) -> BTreeSet<[u8; 32]> {
     let mut denied = BTreeSet::new();
+    let place = Place::of("deny");
     for (index, text) in deny.iter().enumerate() {
-        let path = || Path::of("deny").index(index);
+        let path = place.index(index);
         match text.strip_prefix("sha256:").map(Fingerprint::parse) {
             Some(Ok(Fingerprint(digest))) => {
                 denied.insert(digest);
             }
-            Some(Err(error)) => problems.push(Problem::new(path(), error.to_string())),
+            Some(Err(error)) => problems.push(Problem::new(path, error.to_string())),
             None => problems.push(
-                Problem::new(path(), format!("`{}` does not start with `sha256:`", text.escape_debug()))
+                Problem::new(path, format!("`{}` does not start with `sha256:`", text.escape_debug()))
                     .hint("write sha256: and the certificate's fingerprint, as `openssl x509 -fingerprint -sha256` gives it"),
             ),
         }
@@ -214,16 +203,16 @@ fn denied(deny: &[String], problems: &mut Vec<Problem>) -> BTreeSet<[u8; 32]> {
 }
 
 /// A template; an empty one in place of a wrong one.
-fn template(text: &str, path: &Path, problems: &mut Vec<Problem>) -> Template {
+fn template(text: &str, path: &Place<'_>, problems: &mut Vec<Problem>) -> Template {
     Template::parse(text).unwrap_or_else(|error| {
-        problems.push(Problem::new(path.clone(), error.to_string()));
+        problems.push(Problem::new(path, error.to_string()));
         Template::default()
     })
 }
 
 fn unknown_placeholder<'a>(
     placeholder: &Placeholder,
-    path: &Path,
+    path: &Place<'_>,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Problem {
     let known: Vec<&str> = known.into_iter().collect();
@@ -232,7 +221,7 @@ fn unknown_placeholder<'a>(
         None if known.is_empty() => None,
         None => Some(format!("there are {{{}}}", known.join("} {"))),
     };
-    Problem::new(path.clone(), format!("nothing is called {placeholder} here")).maybe_hint(hint)
+    Problem::new(path, format!("nothing is called {placeholder} here")).maybe_hint(hint)
 }
 
 #[cfg(test)]

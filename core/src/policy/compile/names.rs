@@ -1,9 +1,10 @@
 //! Client names: what they are made of, and that no two rules can give the same one to different clients.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use super::super::hashed::{Hashed, repeated};
 use super::super::pattern::is_capture_byte;
-use super::super::problem::{Path, Problem};
+use super::super::problem::{Path, Place, Problem};
 use super::super::rule::{Rule, UNKNOWN_DIGITS, UNKNOWN_PREFIX};
 use super::super::template::{Part, Placeholder, Template};
 use super::matching::{Class, Words};
@@ -17,16 +18,16 @@ const OTHER: &str = "other";
 const MAX_COMPARISONS: usize = 200_000;
 
 /// Compiles a name. Text of `[A-Za-z0-9._-]`, and words that the rule captures.
-pub(super) fn compile(text: &str, words: &Words, path: &Path, problems: &mut Vec<Problem>) -> Template {
+pub(super) fn compile(text: &str, words: &Words, path: &Place<'_>, problems: &mut Vec<Problem>) -> Template {
     let name = template(text, path, problems);
     if text.is_empty() {
-        problems.push(Problem::new(path.clone(), "a client needs a name"));
+        problems.push(Problem::new(path, "a client needs a name"));
     }
     if text.len() > MAX_NAME {
-        problems.push(Problem::new(path.clone(), format!("the name is longer than {MAX_NAME} characters")));
+        problems.push(Problem::new(path, format!("the name is longer than {MAX_NAME} characters")));
     }
     if text == OTHER {
-        problems.push(Problem::new(path.clone(), "metrics call all clients without a listed name `other`"));
+        problems.push(Problem::new(path, "metrics call all clients without a listed name `other`"));
     }
     for part in name.parts() {
         match part {
@@ -36,7 +37,7 @@ pub(super) fn compile(text: &str, words: &Words, path: &Path, problems: &mut Vec
                 {
                     let message =
                         format!("a name is made of A-Z a-z 0-9 . _ -, not of `{}`", wrong.escape_debug());
-                    problems.push(Problem::new(path.clone(), message));
+                    problems.push(Problem::new(path, message));
                 }
             }
             Part::Placeholder(Placeholder::Other(word)) if words.contains_key(&**word) => {}
@@ -46,7 +47,7 @@ pub(super) fn compile(text: &str, words: &Words, path: &Path, problems: &mut Vec
             Part::Placeholder(placeholder) => {
                 let message = format!("a name is made of captured words, and {placeholder} is none");
                 let hint = "capture it, as in match: {subject: {CN: \"{cn}\"}}, and write {cn}";
-                problems.push(Problem::new(path.clone(), message).hint(hint));
+                problems.push(Problem::new(path, message).hint(hint));
             }
         }
     }
@@ -55,28 +56,31 @@ pub(super) fn compile(text: &str, words: &Words, path: &Path, problems: &mut Vec
 
 /// Refuses rules that could name different clients the same.
 pub(super) fn check(rules: &[Rule], words: &[Words], unknown_are_clients: bool, problems: &mut Vec<Problem>) {
-    let mut names: Vec<Name> = Vec::with_capacity(rules.len());
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for (rule, (compiled, words)) in rules.iter().zip(words).enumerate() {
-        if let Some(first) = seen.insert(&compiled.name_text, rule) {
-            let message = format!("clients[{first}] has the same name");
-            let hint = "give one rule a list of matches instead, or take another name";
-            problems.push(Problem::new(path(rule), message).hint(hint));
-            continue;
-        }
-        names.push(Name::new(rule, &compiled.name, words));
+    let texts: Vec<&str> = rules.iter().map(|rule| rule.name_text.as_str()).collect();
+    let repeated = repeated(&texts);
+    for (later, first) in &repeated {
+        let message = format!("clients[{first}] has the same name");
+        let hint = "give one rule a list of matches instead, or take another name";
+        problems.push(Problem::new(path(*later), message).hint(hint));
     }
+    let names = rules.iter().zip(words).enumerate();
+    let mut names: Vec<Name<'_>> = names
+        .filter(|(rule, _)| repeated.binary_search_by_key(rule, |(later, _)| *later).is_err())
+        .map(|(rule, (compiled, words))| Name::Rule { rule, name: &compiled.name, words })
+        .collect();
     if unknown_are_clients {
-        names.push(Name::unknown());
+        names.push(Name::Unknown);
     }
     let index = Templates::new(&names);
     let mut comparisons = 0;
-    for (at, name) in names.iter().enumerate() {
-        for (other, template) in
-            index.near(name).into_iter().filter_map(|other| Some((other, names.get(other)?)))
-        {
+    for (at, name) in (0_u32..).zip(names.iter().copied()) {
+        for other in index.near(name) {
+            let Some(template) = usize::try_from(other).ok().and_then(|other| names.get(other)).copied()
+            else {
+                continue;
+            };
             // Of two templates that start the same, each finds the other: the later one is told about the earlier.
-            let found_again = other > at && !name.is_literal && name.prefix == template.prefix;
+            let found_again = other > at && !name.is_literal() && name.start() == template.start();
             if other == at || found_again {
                 continue;
             }
@@ -85,7 +89,7 @@ pub(super) fn check(rules: &[Rule], words: &[Words], unknown_are_clients: bool, 
                 let message = "too many templates of names are too much alike to be told apart";
                 let hint =
                     "let each start with a text of its own, or use one rule with captures for many clients";
-                problems.push(Problem::new(Path::of("clients"), message).hint(hint));
+                problems.push(Problem::new(Place::of("clients"), message).hint(hint));
                 return;
             }
             if name.could_be(template) {
@@ -100,11 +104,11 @@ fn path(rule: usize) -> Path {
     Path::client(rule).key("name")
 }
 
-fn collision(rules: &[Rule], a: &Name, b: &Name) -> Problem {
+fn collision(rules: &[Rule], a: Name<'_>, b: Name<'_>) -> Problem {
     let hint = "start one of them with a text of its own, or put a character between its words that the other cannot \
                 have there";
     let text = |rule: usize| rules.get(rule).map(|rule| rule.name_text.as_str()).unwrap_or_default();
-    let problem = match (a.rule, b.rule) {
+    let problem = match (a.rule(), b.rule()) {
         (Some(a), Some(b)) => {
             let (first, later) = (a.min(b), a.max(b));
             let message = format!(
@@ -121,21 +125,21 @@ fn collision(rules: &[Rule], a: &Name, b: &Name) -> Problem {
             );
             Problem::new(path(rule), message)
         }
-        (None, None) => Problem::new(Path::of("unknown"), "unknown clients are named alike"),
+        (None, None) => Problem::new(Place::of("unknown"), "unknown clients are named alike"),
     };
     problem.hint(hint)
 }
 
 /// The names that a rule can give.
-#[derive(Debug)]
-struct Name {
-    /// `None` for clients that no rule matches.
-    rule: Option<usize>,
-    prefix: Vec<u8>,
-    /// From its end.
-    suffix: Vec<u8>,
-    is_literal: bool,
-    symbols: Vec<Symbol>,
+#[derive(Debug, Clone, Copy)]
+enum Name<'a> {
+    Rule {
+        rule: usize,
+        name: &'a Template,
+        words: &'a Words,
+    },
+    /// Those of clients that no rule matches.
+    Unknown,
 }
 
 /// One character of a name, or any number of them.
@@ -152,8 +156,42 @@ enum Set {
     Hex,
 }
 
-impl Name {
-    fn new(rule: usize, name: &Template, words: &Words) -> Self {
+impl<'a> Name<'a> {
+    fn rule(self) -> Option<usize> {
+        match self {
+            Name::Rule { rule, .. } => Some(rule),
+            Name::Unknown => None,
+        }
+    }
+
+    fn is_literal(self) -> bool {
+        matches!(self, Name::Rule { name, .. } if name.literal().is_some())
+    }
+
+    /// The plain text that every name starts with.
+    fn start(self) -> &'a str {
+        match self {
+            Name::Unknown => UNKNOWN_PREFIX,
+            Name::Rule { name, .. } => text(name.parts().first()),
+        }
+    }
+
+    /// The plain text that every name ends with.
+    fn end(self) -> &'a str {
+        match self {
+            Name::Unknown => "",
+            Name::Rule { name, .. } => text(name.parts().last()),
+        }
+    }
+
+    fn symbols(self) -> Vec<Symbol> {
+        let (name, words) = match self {
+            Name::Rule { name, words, .. } => (name, words),
+            Name::Unknown => {
+                let digit = Symbol { set: Set::Hex, repeats: false };
+                return UNKNOWN_PREFIX.bytes().map(Symbol::byte).chain([digit; UNKNOWN_DIGITS]).collect();
+            }
+        };
         let mut symbols = Vec::new();
         for part in name.parts() {
             match part {
@@ -164,32 +202,17 @@ impl Name {
                 }
             }
         }
-        Name::of(Some(rule), symbols)
-    }
-
-    fn unknown() -> Self {
-        let prefix = UNKNOWN_PREFIX.bytes().map(Symbol::byte);
-        let digit = Symbol { set: Set::Hex, repeats: false };
-        Name::of(None, prefix.chain([digit; UNKNOWN_DIGITS]).collect())
-    }
-
-    fn of(rule: Option<usize>, symbols: Vec<Symbol>) -> Self {
-        let byte = |symbol: &Symbol| match symbol.set {
-            Set::Byte(byte) => Some(byte),
-            _ => None,
-        };
-        let prefix: Vec<u8> = symbols.iter().map_while(byte).collect();
-        let suffix = symbols.iter().rev().map_while(byte).collect();
-        Name { rule, is_literal: prefix.len() == symbols.len(), prefix, suffix, symbols }
+        symbols
     }
 
     /// Whether there is a name that both can give: follows, symbol by symbol of this one, at which places of the other
     /// one can be when both have taken the same characters.
-    fn could_be(&self, other: &Name) -> bool {
-        let places = other.symbols.len() + 1;
+    fn could_be(self, other: Name<'_>) -> bool {
+        let (symbols, other) = (self.symbols(), other.symbols());
+        let places = other.len() + 1;
         let mut here = vec![false; places];
         mark(&mut here, 0);
-        for a in &self.symbols {
+        for a in &symbols {
             let mut next = vec![false; places];
             for place in 0..places {
                 if here.get(place) != Some(&true) {
@@ -198,7 +221,7 @@ impl Name {
                 if a.repeats {
                     mark(&mut next, place);
                 }
-                let Some(b) = other.symbols.get(place) else { continue };
+                let Some(b) = other.get(place) else { continue };
                 if b.repeats {
                     mark(&mut here, place + 1);
                 }
@@ -216,7 +239,14 @@ impl Name {
             here = next;
         }
         let left = here.iter().rposition(|reached| *reached);
-        left.is_some_and(|left| other.symbols.iter().skip(left).all(|symbol| symbol.repeats))
+        left.is_some_and(|left| other.iter().skip(left).all(|symbol| symbol.repeats))
+    }
+}
+
+fn text(part: Option<&Part>) -> &str {
+    match part {
+        Some(Part::Text(text)) => text,
+        _ => "",
     }
 }
 
@@ -246,36 +276,48 @@ impl Set {
     }
 }
 
-/// Templates by how they start and, from the end, how they end. Two names can only be the same where the start of the
-/// one continues that of the other, and so with their ends.
-struct Templates<'a> {
-    by_start: BTreeMap<&'a [u8], BTreeMap<&'a [u8], Vec<usize>>>,
+/// Templates by how they start and end. Two names can only be the same where the start of the one continues that of the
+/// other, and so with their ends.
+struct Templates {
+    /// How long the starts and ends of templates are.
+    starts: BTreeSet<usize>,
+    ends: BTreeSet<usize>,
+    whole: Hashed,
+    /// Under each end that is as long as some template's end, and that theirs continues.
+    continued: Hashed,
 }
 
-impl<'a> Templates<'a> {
-    fn new(names: &'a [Name]) -> Self {
-        let mut by_start: BTreeMap<&[u8], BTreeMap<&[u8], Vec<usize>>> = BTreeMap::new();
-        for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_literal) {
-            by_start.entry(&name.prefix).or_default().entry(&name.suffix).or_default().push(at);
-        }
-        Templates { by_start }
+impl Templates {
+    fn new(names: &[Name<'_>]) -> Self {
+        let templates = (0_u32..).zip(names).filter(|(_, name)| !name.is_literal());
+        let starts = templates.clone().map(|(_, name)| name.start().len()).collect();
+        let ends: BTreeSet<usize> = templates.clone().map(|(_, name)| name.end().len()).collect();
+        let whole = templates.clone().map(|(at, name)| ((name.start(), name.end()), at));
+        let continued = templates.flat_map(|(at, name)| {
+            let shorter = ends.range(..=name.end().len());
+            shorter.map(move |length| ((name.start(), last(name.end(), *length)), at))
+        });
+        Templates { starts, whole: Hashed::new(whole), continued: Hashed::new(continued), ends }
     }
 
     /// The templates that start like this name or shorter, and end alike.
-    fn near(&self, name: &Name) -> Vec<usize> {
+    fn near(&self, name: Name<'_>) -> Vec<u32> {
+        let (start, end) = (name.start(), name.end());
         let mut near = Vec::new();
-        let starts =
-            (0..=name.prefix.len()).filter_map(|length| self.by_start.get(name.prefix.get(..length)?));
-        for by_end in starts {
-            for length in 0..name.suffix.len() {
-                near.extend(name.suffix.get(..length).and_then(|end| by_end.get(end)).into_iter().flatten());
+        for length in self.starts.range(..=start.len()) {
+            let start = start.get(..*length).unwrap_or_default();
+            for length in self.ends.range(..end.len()) {
+                near.extend(self.whole.get((start, last(end, *length))));
             }
-            let longer =
-                by_end.range(name.suffix.as_slice()..).take_while(|(end, _)| end.starts_with(&name.suffix));
-            near.extend(longer.flat_map(|(_, templates)| templates));
+            near.extend(self.continued.get((start, end)));
         }
         near
     }
+}
+
+/// So many bytes from the end of a name, which is ASCII.
+fn last(text: &str, length: usize) -> &str {
+    text.get(text.len().saturating_sub(length)..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -285,11 +327,22 @@ mod tests {
     use super::super::super::pattern::Separator;
     use super::*;
 
-    fn name(text: &str, separator: Separator) -> Name {
-        let template = Template::parse(text).unwrap();
-        let class = Class::of(separator);
-        let words = template.placeholders().map(|placeholder| (placeholder.word(), class)).collect();
-        Name::new(0, &template, &words)
+    struct Owned {
+        name: Template,
+        words: Words,
+    }
+
+    impl Owned {
+        fn new(text: &str, separator: Separator) -> Self {
+            let name = Template::parse(text).unwrap();
+            let class = Class::of(separator);
+            let words = name.placeholders().map(|placeholder| (placeholder.word(), class)).collect();
+            Owned { name, words }
+        }
+
+        fn name(&self) -> Name<'_> {
+            Name::Rule { rule: 0, name: &self.name, words: &self.words }
+        }
     }
 
     #[test]
@@ -313,14 +366,14 @@ mod tests {
             ("a{x}a", "aaa", Uri, true),
             ("{x}", "a", Uri, true),
         ] {
-            let (a, b) = (name(a, separator), name(b, separator));
-            assert_eq!((a.could_be(&b), b.could_be(&a)), (meet, meet), "{a:?} {b:?}");
+            let (a, b) = (Owned::new(a, separator), Owned::new(b, separator));
+            let (a, b) = (a.name(), b.name());
+            assert_eq!((a.could_be(b), b.could_be(a)), (meet, meet), "{a:?} {b:?}");
         }
-        let unknown = Name::unknown();
         for (text, meet) in
             [("unknown-{x}", true), ("{x}", true), ("unknown-012345678abc", true), ("unknown-x{x}", false)]
         {
-            assert_eq!(name(text, Dns).could_be(&unknown), meet, "{text}");
+            assert_eq!(Owned::new(text, Dns).name().could_be(Name::Unknown), meet, "{text}");
         }
     }
 
@@ -334,20 +387,22 @@ mod tests {
             let [x, y, z, w] = &values;
             let given = a.replace("{x}", x).replace("{y}", y);
             let same = given == b.replace("{x}", z).replace("{y}", w);
-            let (a, b) = (name(&a, Separator::Dns), name(&b, Separator::Dns));
-            prop_assert!(a.could_be(&name(&given, Separator::Dns)));
-            prop_assert!(!same || (a.could_be(&b) && b.could_be(&a)));
+            let [a, b, given] = [a, b, given].map(|text| Owned::new(&text, Separator::Dns));
+            prop_assert!(a.name().could_be(given.name()));
+            prop_assert!(!same || (a.name().could_be(b.name()) && b.name().could_be(a.name())));
         }
 
         #[test]
         fn the_index_finds_every_pair_that_meets(
             texts in proptest::collection::vec("[ab]{0,2}(\\{x\\}[ab]{0,2}){0,2}", 2..6),
         ) {
-            let names: Vec<Name> = texts.iter().map(|text| name(text, Separator::Dns)).collect();
+            let owned: Vec<Owned> = texts.iter().map(|text| Owned::new(text, Separator::Dns)).collect();
+            let names: Vec<Name<'_>> = owned.iter().map(Owned::name).collect();
             let index = Templates::new(&names);
-            for (i, a) in names.iter().enumerate() {
-                for (j, b) in names.iter().enumerate().take(i) {
-                    if !(a.is_literal && b.is_literal) && a.could_be(b) {
+            for (i, a) in names.iter().copied().enumerate() {
+                for (j, b) in names.iter().copied().enumerate().take(i) {
+                    if !(a.is_literal() && b.is_literal()) && a.could_be(b) {
+                        let (i, j) = (i as u32, j as u32);
                         prop_assert!(index.near(a).contains(&j) || index.near(b).contains(&i));
                     }
                 }

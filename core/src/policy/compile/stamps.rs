@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::header;
-use super::super::problem::{Path, Problem};
+use super::super::problem::{Place, Problem};
 use super::super::rule::{Rule, Stamping, Stamps};
 use super::super::template::{Part, Placeholder, Template};
 use super::matching::{Words, is_subject_key};
@@ -16,7 +16,7 @@ const MAX_KEY: usize = 256;
 pub(super) fn own(
     attributes: &BTreeMap<String, String>,
     words: &Words,
-    path: &Path,
+    path: &Place<'_>,
     problems: &mut Vec<Problem>,
 ) -> Stamps {
     let words: BTreeSet<&str> = words.keys().map(String::as_str).collect();
@@ -31,7 +31,7 @@ pub(super) fn general(
     problems: &mut Vec<Problem>,
 ) -> Stamping {
     let captured: BTreeSet<&str> = words.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
-    let path = Path::of("attributes");
+    let path = Place::of("attributes");
     let stamp =
         |(key, text): (&String, &String)| (key.clone(), attribute(key, text, &captured, &path, problems));
     let attributes: Stamps = config.attributes.iter().map(stamp).collect();
@@ -40,11 +40,12 @@ pub(super) fn general(
     let keys = all.map(|(key, _)| key.as_str()).collect();
     let scope = Scope { rules, words, captured, general: &attributes, keys };
     let mut headers: BTreeMap<String, Template> = BTreeMap::new();
+    let place = Place::of("headers");
     for (name, text) in &config.headers {
-        let path = Path::of("headers").key(name);
+        let path = place.key(name);
         let lower = name.to_ascii_lowercase();
         if let Some(refusal) = header::refusal(&lower) {
-            problems.push(Problem::new(path.clone(), format!("the gate cannot own this header: {refusal}")));
+            problems.push(Problem::new(path, format!("the gate cannot own this header: {refusal}")));
         }
         let template = scope.header(text, &path, problems);
         if headers.insert(lower, template).is_some() {
@@ -58,19 +59,19 @@ fn attribute(
     key: &str,
     text: &str,
     words: &BTreeSet<&str>,
-    path: &Path,
+    path: &Place<'_>,
     problems: &mut Vec<Problem>,
 ) -> Template {
     let path = path.key(key);
     if key.is_empty() {
-        problems.push(Problem::new(path.clone(), "an attribute needs a key"));
+        problems.push(Problem::new(path, "an attribute needs a key"));
     } else if key.len() > MAX_KEY || key.contains(char::is_control) {
         let message = format!("an attribute's key is at most {MAX_KEY} bytes, without control characters");
-        problems.push(Problem::new(path.clone(), message));
+        problems.push(Problem::new(path, message));
     }
     if key.contains(['{', '}']) {
         let message = "a key is plain text, so that the gate knows which attributes it owns";
-        problems.push(Problem::new(path.clone(), message).hint("placeholders go into the value"));
+        problems.push(Problem::new(path, message).hint("placeholders go into the value"));
     }
     let template = template(text, &path, problems);
     for placeholder in template.placeholders() {
@@ -86,10 +87,10 @@ fn attribute(
     template
 }
 
-fn subject_key(key: &str, path: &Path, problems: &mut Vec<Problem>) {
+fn subject_key(key: &str, path: &Place<'_>, problems: &mut Vec<Problem>) {
     if !is_subject_key(key) {
         let message = format!("`{}` is no key of a subject", key.escape_debug());
-        problems.push(Problem::new(path.clone(), message).hint("write {subject.CN}, or a dotted OID"));
+        problems.push(Problem::new(path, message).hint("write {subject.CN}, or a dotted OID"));
     }
 }
 
@@ -104,10 +105,10 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn header(&self, text: &str, path: &Path, problems: &mut Vec<Problem>) -> Template {
+    fn header(&self, text: &str, path: &Place<'_>, problems: &mut Vec<Problem>) -> Template {
         let template = template(text, path, problems);
         if template.literal().is_some_and(|value| !header::is_value(value)) || !is_visible(&template) {
-            problems.push(Problem::new(path.clone(), format!("a header's value is {}", header::VALUE)));
+            problems.push(Problem::new(path, format!("a header's value is {}", header::VALUE)));
         }
         for placeholder in template.placeholders() {
             let word = placeholder.word();
@@ -128,7 +129,7 @@ impl<'a> Scope<'a> {
 
     /// A placeholder that is an attribute's key: it must be able to stand in a header, and where it is also
     /// something else, it must mean the same either way.
-    fn attribute_in_header(&self, placeholder: &Placeholder, path: &Path, problems: &mut Vec<Problem>) {
+    fn attribute_in_header(&self, placeholder: &Placeholder, path: &Place<'_>, problems: &mut Vec<Problem>) {
         let word = placeholder.word();
         let built_in = !matches!(placeholder, Placeholder::Other(_));
         for (rule, words) in self.words.iter().enumerate() {
@@ -138,7 +139,7 @@ impl<'a> Scope<'a> {
                 let what = if built_in { "a part of the certificate" } else { "a captured word" };
                 let message =
                     format!("{placeholder} is {what}, and an attribute of clients[{rule}] of another value");
-                problems.push(Problem::new(path.clone(), message).hint("give the two different names"));
+                problems.push(Problem::new(path, message).hint("give the two different names"));
                 return;
             }
             if !is_visible(attribute) {
@@ -146,7 +147,7 @@ impl<'a> Scope<'a> {
                     "{placeholder} of clients[{rule}] does not fit into a header, whose value is {}",
                     header::VALUE
                 );
-                problems.push(Problem::new(path.clone(), message));
+                problems.push(Problem::new(path, message));
                 return;
             }
         }

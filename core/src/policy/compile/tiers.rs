@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::nearest::nearest;
 use super::super::pattern::is_capture_byte;
-use super::super::problem::{Path, Problem};
+use super::super::problem::{Place, Problem};
 use crate::config::{Quotas, TierConfig};
 use crate::quota::{Dimension, MAX_CAPACITY, Tier};
 
@@ -21,9 +21,11 @@ pub(super) struct Tiers {
 
 impl Tiers {
     pub(super) fn compile(quotas: &Quotas, problems: &mut Vec<Problem>) -> Self {
+        let quotas_place = Place::of("quotas");
+        let tiers_place = quotas_place.key("tiers");
         let mut tiers = BTreeMap::new();
         for (name, config) in &quotas.tiers {
-            let path = Path::of("quotas").key("tiers").key(name);
+            let path = tiers_place.key(name);
             check(name, config, &path, problems);
             let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
             tiers.insert(name.clone(), Rc::new(Tier::new(name, config.burst.duration(), rates)));
@@ -32,14 +34,19 @@ impl Tiers {
     }
 
     /// The tier of this name, or a problem at `path`.
-    pub(super) fn named(&self, name: &str, path: &Path, problems: &mut Vec<Problem>) -> Option<Rc<Tier>> {
+    pub(super) fn named(
+        &self,
+        name: &str,
+        path: &Place<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Rc<Tier>> {
         let tier = self.tiers.get(name).cloned();
         if tier.is_none() {
             let hint = match nearest(name, self.tiers.keys().map(String::as_str)) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => "name one of quotas.tiers".to_owned(),
             };
-            problems.push(Problem::new(path.clone(), format!("there is no tier `{name}`")).hint(hint));
+            problems.push(Problem::new(path, format!("there is no tier `{name}`")).hint(hint));
         }
         tier
     }
@@ -53,13 +60,13 @@ impl Tiers {
     }
 }
 
-fn check(name: &str, config: &TierConfig, path: &Path, problems: &mut Vec<Problem>) {
+fn check(name: &str, config: &TierConfig, path: &Place<'_>, problems: &mut Vec<Problem>) {
     if name.is_empty() || !name.bytes().all(is_capture_byte) {
-        problems.push(Problem::new(path.clone(), "a tier's name is made of A-Z a-z 0-9 . _ -"));
+        problems.push(Problem::new(path, "a tier's name is made of A-Z a-z 0-9 . _ -"));
     }
     if name == "reject" {
         let hint = "`unknown: reject` refuses unknown certificates";
-        problems.push(Problem::new(path.clone(), "a tier cannot be called `reject`").hint(hint));
+        problems.push(Problem::new(path, "a tier cannot be called `reject`").hint(hint));
     }
     let burst = config.burst.duration();
     let mut limited = false;
@@ -70,7 +77,7 @@ fn check(name: &str, config: &TierConfig, path: &Path, problems: &mut Vec<Proble
         let capacity = u128::from(rate.per_second()) * burst.as_millis() / 1000;
         if dimension != Dimension::Bytes && rate.is_binary() {
             let message = format!("`{rate}` is a rate of bytes, and {} are counted", dimension.key());
-            problems.push(Problem::new(path.clone(), message).hint("use k, M or G, or limit `bytes`"));
+            problems.push(Problem::new(path, message).hint("use k, M or G, or limit `bytes`"));
         }
         if rate.per_second() == 0 {
             let hint =
@@ -89,6 +96,6 @@ fn check(name: &str, config: &TierConfig, path: &Path, problems: &mut Vec<Proble
     if !limited {
         let keys = Dimension::ALL.map(Dimension::key).join(", ");
         let message = "the tier limits nothing";
-        problems.push(Problem::new(path.clone(), message).hint(format!("give it at least one of {keys}")));
+        problems.push(Problem::new(path, message).hint(format!("give it at least one of {keys}")));
     }
 }

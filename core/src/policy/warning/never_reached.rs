@@ -7,15 +7,23 @@ use super::super::template::Placeholder;
 use super::super::{Alternative, Policy};
 use crate::config::PolicyConfig;
 
+/// So many matches are compared; where thousands start alike, the last ones are not looked at.
+const MAX_COMPARISONS: usize = 200_000;
+
 pub(super) fn warnings(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     let mut warnings = Vec::new();
+    let mut comparisons = 0;
     for (position, alternative) in (0_u32..).zip(&policy.alternatives) {
         let sample = alternative.condition.sample();
-        let before =
-            policy.index.candidates_for_sample(&sample).into_iter().take_while(|other| *other < position);
-        let mut before = before.filter_map(|other| policy.alternative(other));
-        let covering =
-            before.find(|(other, rule)| always_admits(rule, other) && other.condition.covers(&sample));
+        if comparisons > MAX_COMPARISONS {
+            break;
+        }
+        let before = policy.index.candidates_for_sample(&sample).into_iter().take_while(|at| *at < position);
+        let mut before = before.filter_map(|at| policy.alternative(at));
+        let covering = before.find(|(other, rule)| {
+            comparisons += 1;
+            other.condition.covers(&sample) && always_admits(rule, other)
+        });
         if let Some((other, rule)) = covering {
             let path = Path::of_match(config, alternative.rule, alternative.number);
             let first = Path::of_match(config, other.rule, other.number);
