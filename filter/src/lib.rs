@@ -16,7 +16,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use host::{HeaderMap, Map, SharedData};
-use worker::{Loaded, count};
+use worker::{Known, Loaded, count};
 
 mod start {
     proxy_wasm::main! {{
@@ -43,7 +43,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { id, loaded: worker::loaded(&self.plugin), state: State::New }))
+        Some(Box::new(Stream { id, loaded: worker::loaded(&self.plugin), known: None, state: State::New }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -55,6 +55,7 @@ impl RootContext for Root {
 struct Stream {
     id: u32,
     loaded: Option<Rc<Loaded>>,
+    known: Option<Rc<Known>>,
     state: State,
 }
 
@@ -78,10 +79,12 @@ impl HttpContext for Stream {
         let Some(loaded) = self.loaded.take() else {
             return self.refuse(head.protocol, &Reason::NoPolicy, None, Some(head.signal));
         };
-        let client = match loaded.client() {
-            Ok(client) => client,
+        let known = match loaded.client() {
+            Ok(known) => known,
             Err(reason) => return self.refuse(head.protocol, &reason, None, Some(head.signal)),
         };
+        let client = Rc::clone(&known.client);
+        self.known = Some(known);
         host::set_property(b"otlp_gate.client", client.name.as_bytes());
         match Request::open(&loaded.gate, &client, head, &worker::memory(), &SharedData, host::now()) {
             Ok(request) => {
@@ -195,10 +198,10 @@ impl Stream {
             return;
         };
         if taken {
-            let (client, signal) = (Some(&*request.client), Some(request.head.signal));
-            count(Metric::Items, client, signal, None, items);
-            count(Metric::Bytes, client, signal, None, bytes);
-            return result(&request, "accepted");
+            if let Some(known) = &self.known {
+                known.accepted(request.head.signal, items, bytes);
+            }
+            return;
         }
         // The proxy answers itself where the backend is gone or too slow; then nobody knows what became of the items.
         if host::property(b"response\0code_details").as_deref() == Some(b"via_upstream") {

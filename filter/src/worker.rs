@@ -1,6 +1,6 @@
 //! What lives as long as a worker's VM: the gates with their policies, the memory in use, the counters.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -29,7 +29,20 @@ struct Worker {
 /// A gate, and the clients of the connections that it has seen.
 pub(crate) struct Loaded {
     pub(crate) gate: Rc<Gate>,
-    clients: RefCell<BTreeMap<u64, Rc<Client>>>,
+    clients: RefCell<BTreeMap<u64, Rc<Known>>>,
+}
+
+/// A connection's client, and the counters that its every accepted request adds to.
+pub(crate) struct Known {
+    pub(crate) client: Rc<Client>,
+    accepted: [Cell<Option<Accepted>>; Signal::ALL.len()],
+}
+
+#[derive(Clone, Copy)]
+struct Accepted {
+    requests: Option<u32>,
+    items: Option<u32>,
+    bytes: Option<u32>,
 }
 
 /// Takes over a new policy for a plugin. A bad one does not replace a good one.
@@ -68,8 +81,20 @@ pub(crate) fn count(
     if by == 0 {
         return;
     }
+    if let Some(counter) = counter(metric, client, signal, result) {
+        host::increment(counter, by);
+    }
+}
+
+/// The number of a counter, which the proxy is asked for once.
+fn counter(
+    metric: Metric,
+    client: Option<&Client>,
+    signal: Option<Signal>,
+    result: Option<&str>,
+) -> Option<u32> {
     let name = metric_name(metric, client, signal, result);
-    let counter = WORKER.with(|worker| {
+    WORKER.with(|worker| {
         let mut counters = worker.counters.borrow_mut();
         match counters.get(&name) {
             Some(counter) => *counter,
@@ -79,21 +104,41 @@ pub(crate) fn count(
                 counter
             }
         }
-    });
-    if let Some(counter) = counter {
-        host::increment(counter, by);
+    })
+}
+
+impl Known {
+    /// Counts a request that the backend took.
+    pub(crate) fn accepted(&self, signal: Signal, items: u64, bytes: u64) {
+        let Some(slot) = self.accepted.get(signal as usize) else { return };
+        let counters = slot.get().unwrap_or_else(|| {
+            let of = |metric, result| counter(metric, Some(&self.client), Some(signal), result);
+            let counters = Accepted {
+                requests: of(Metric::Requests, Some("accepted")),
+                items: of(Metric::Items, None),
+                bytes: of(Metric::Bytes, None),
+            };
+            slot.set(Some(counters));
+            counters
+        });
+        for (counter, by) in [(counters.requests, 1), (counters.items, items), (counters.bytes, bytes)] {
+            if let Some(counter) = counter {
+                host::increment(counter, by);
+            }
+        }
     }
 }
 
 impl Loaded {
     /// The client of the current connection. A connection's certificate never changes, so it is looked up once.
-    pub(crate) fn client(&self) -> Result<Rc<Client>, Reason> {
+    pub(crate) fn client(&self) -> Result<Rc<Known>, Reason> {
         let connection =
             host::property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
         if let Some(client) = connection.and_then(|id| self.clients.borrow().get(&id).cloned()) {
             return Ok(client);
         }
-        let client = Rc::new(self.gate.client(&identity())?);
+        let client =
+            Rc::new(Known { client: Rc::new(self.gate.client(&identity())?), accepted: Default::default() });
         if let Some(id) = connection {
             let mut clients = self.clients.borrow_mut();
             if clients.len() >= MOST_CONNECTIONS {
