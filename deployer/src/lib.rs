@@ -1,10 +1,12 @@
 //! The library behind the `otlp-gate` command.
 
+pub mod certs;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod envoy;
 pub mod error;
+pub mod file;
 pub mod local;
 pub mod module;
 pub mod output;

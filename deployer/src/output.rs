@@ -52,8 +52,13 @@ pub fn say(words: impl fmt::Display) {
 
 /// Columns under a header, as kubectl prints them: upper-case names, no lines. Cells may hold colour.
 pub fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    align(iter::once(header.map(str::to_owned)).chain(rows))
+}
+
+/// Rows whose cells stand under each other. Cells may hold colour.
+pub fn align<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     const GAP: usize = 3;
-    let rows: Vec<[String; N]> = iter::once(header.map(str::to_owned)).chain(rows).collect();
+    let rows: Vec<[String; N]> = rows.into_iter().collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

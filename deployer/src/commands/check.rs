@@ -6,6 +6,7 @@ use otlp_gate_core::config::{TierConfig, Unknown};
 use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
 
+use super::amount::amount;
 use crate::cli::Global;
 use crate::config::{Config, Loaded, Report, Source};
 use crate::error::Error;
@@ -109,40 +110,7 @@ fn limits(config: &Config) -> Vec<[String; 6]> {
 fn limit(tier: &TierConfig, dimension: Dimension, replicas: u32) -> Option<[String; 3]> {
     let rate = tier.rate(dimension)?;
     let per_second = u128::from(rate.per_second());
-    let units = if dimension == Dimension::Bytes { BINARY } else { DECIMAL };
     let at_once = per_second * tier.burst.duration().as_millis() / 1000;
-    let in_all = in_units(per_second * u128::from(replicas), units);
-    Some([rate.to_string(), format!("up to {in_all}/s"), in_units(at_once, units)])
-}
-
-type Units = [(u128, &'static str); 3];
-const DECIMAL: Units = [(1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")];
-const BINARY: Units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-
-/// In the largest unit of which it is a whole number.
-fn in_units(amount: u128, units: Units) -> String {
-    match units.into_iter().find(|(unit, _)| amount > 0 && amount.is_multiple_of(*unit)) {
-        Some((unit, name)) => format!("{}{name}", amount / unit),
-        None => amount.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_exact_in_the_largest_unit() {
-        for (amount, units, expected) in [
-            (0, DECIMAL, "0"),
-            (999, DECIMAL, "999"),
-            (400_000, DECIMAL, "400k"),
-            (1_500_000, DECIMAL, "1500k"),
-            (2_000_000, DECIMAL, "2M"),
-            (16 << 20, BINARY, "16MiB"),
-            (1000, BINARY, "1000"),
-        ] {
-            assert_eq!(in_units(amount, units), expected);
-        }
-    }
+    let in_all = amount(per_second * u128::from(replicas), dimension);
+    Some([rate.to_string(), format!("up to {in_all}/s"), amount(at_once, dimension)])
 }

@@ -1,11 +1,8 @@
 //! `init`: a config to start from.
 
-use std::io::{ErrorKind, Write};
-
-use tempfile::NamedTempFile;
-
 use crate::cli::Global;
 use crate::error::Error;
+use crate::file::{Access, Existing, Staged};
 use crate::output;
 
 const TEMPLATE: &str = include_str!("init.yaml");
@@ -30,21 +27,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     if args.stdout || global.file_is_stdin() {
         return output::print_text(TEMPLATE);
     }
-    let file = &global.file;
-    let name = file.display();
-    let folder = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(".".as_ref());
-    let cannot = |error: &std::io::Error| match error.kind() {
-        ErrorKind::AlreadyExists => Error::failed(format_args!("{name} is there already"))
-            .hint("`--force` overwrites it; `--stdout` prints instead"),
-        _ => Error::failed(format_args!("cannot write {name}: {error}")),
-    };
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut new: NamedTempFile = builder.tempfile_in(folder).map_err(|e| cannot(&e))?;
-    new.write_all(TEMPLATE.as_bytes()).map_err(|e| cannot(&e))?;
-    let written = if args.force { new.persist(file) } else { new.persist_noclobber(file) };
-    written.map_err(|e| cannot(&e.error))?;
+    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    Staged::new(&global.file, TEMPLATE.as_bytes(), Access::Public)?.commit(existing)?;
+    let name = global.file.display();
     output::say(format_args!("wrote {name}; edit it, then run `otlp-gate check`"));
     Ok(())
 }

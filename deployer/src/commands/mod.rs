@@ -1,10 +1,15 @@
 //! The commands, one per file: its arguments and what it does.
 
+mod amount;
+mod certs;
 mod check;
 mod completions;
 mod init;
 mod local;
 mod schema;
+mod verdict;
+mod wasm;
+mod whoami;
 
 use clap::Subcommand;
 
@@ -20,8 +25,16 @@ pub enum Command {
     Check(check::Args),
     /// Print the JSON Schema of the configuration
     Schema(schema::Args),
+    /// Say which client a certificate is, what it is stamped with, its quota, and why
+    Whoami(whoami::Args),
+    /// Make, list, renew and revoke the certificates of the gate and its clients
+    #[command(subcommand)]
+    Certs(certs::Certs),
     /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
     Local(local::Args),
+    /// Get the filter's module, which this command carries
+    #[command(subcommand)]
+    Wasm(wasm::Wasm),
     /// Print a script that completes otlp-gate's commands in a shell
     Completions(completions::Args),
 }
@@ -32,7 +45,10 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Init(args) => init::run(args, &cli.global),
         Command::Check(args) => check::run(args, &cli.global),
         Command::Schema(args) => schema::run(args),
+        Command::Whoami(args) => whoami::run(args, &cli.global),
+        Command::Certs(command) => certs::run(command, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
+        Command::Wasm(command) => wasm::run(command),
         Command::Completions(args) => completions::run(args),
     }
 }

@@ -7,11 +7,11 @@ use otlp_gate_core::identity::Identity;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
 
-use super::rfc2253;
+use super::{attributes, rfc2253};
 
 /// A certificate: what it says, and the bytes that say it.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct Certificate {
     pub subject: Option<String>,
     /// The issuer's name, in the same form.
     pub issuer: Option<String>,
-    /// The serial number, in lower-case hex.
-    pub serial: String,
+    /// The serial number, most significant byte first, without leading zeros.
+    pub serial: Vec<u8>,
     /// When it begins to be valid.
     pub not_before: OffsetDateTime,
     /// When it ends to be valid.
@@ -69,7 +69,7 @@ impl Certificate {
         let mut certificate = Certificate {
             subject: rfc2253(x509.subject()),
             issuer: rfc2253(x509.issuer()),
-            serial: x509.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            serial: x509.tbs_certificate.serial.to_bytes_be(),
             not_before: x509.validity().not_before.to_datetime(),
             not_after: x509.validity().not_after.to_datetime(),
             uris: Vec::new(),
@@ -105,7 +105,12 @@ impl Certificate {
 
     /// Its fingerprint: 64 lower-case hex digits.
     pub fn sha256_hex(&self) -> String {
-        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.sha256)
+    }
+
+    /// Its serial number in lower-case hex.
+    pub fn serial_hex(&self) -> String {
+        hex(&self.serial)
     }
 
     /// Whether the key of `ca` signed it. It does not matter here whether either is still valid.
@@ -115,7 +120,20 @@ impl Certificate {
             && this.verify_signature(Some(ca.public_key())).is_ok()
     }
 
-    /// Its public key: the bit string of its SubjectPublicKeyInfo, as rcgen's `public_key_raw` has it.
+    /// The attributes of its subject, in their order: key and value.
+    pub fn subject_attributes(&self) -> Vec<(String, String)> {
+        self.x509().map(|it| attributes(it.subject())).unwrap_or_default()
+    }
+
+    /// What it calls its own key: the extension subjectKeyIdentifier.
+    pub fn subject_key_id(&self) -> Option<Vec<u8>> {
+        self.x509()?.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        })
+    }
+
+    /// Whether this is its public key: the bit string in its SubjectPublicKeyInfo.
     pub fn has_public_key(&self, raw: &[u8]) -> bool {
         self.x509().is_some_and(|it| &*it.public_key().subject_public_key.data == raw)
     }
@@ -151,6 +169,10 @@ fn first_block(bytes: &[u8]) -> Result<Option<Pem>, ReadError> {
         first.get_or_insert(block);
     }
     Ok(first)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn malformed(what: &str, error: &impl fmt::Display) -> ReadError {

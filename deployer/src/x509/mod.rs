@@ -4,4 +4,4 @@ mod certificate;
 mod name;
 
 pub use certificate::{Certificate, ReadError};
-pub use name::rfc2253;
+pub use name::{attribute_oid, attributes, rfc2253};

@@ -71,6 +71,24 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
     Some(text)
 }
 
+/// The attributes of a name in its own order: key, as a config gives it, and value. A value that is no text is left out.
+pub fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+    let pairs = name.iter_attributes().map(|attribute| {
+        let oid = attribute.attr_type().to_id_string();
+        let key = SHORT_NAMES.iter().find(|(known, _)| *known == oid).map_or(&*oid, |(_, short)| short);
+        Some((key.to_owned(), decode(attribute.attr_value())??))
+    });
+    pairs.flatten().collect()
+}
+
+/// The OID of a subject's key, as in a config: a short name in any case, or a dotted OID.
+pub fn attribute_oid(key: &str) -> Option<Vec<u64>> {
+    let oid =
+        SHORT_NAMES.iter().find(|(_, short)| short.eq_ignore_ascii_case(key)).map_or(key, |(oid, _)| oid);
+    let arcs = oid.split('.').map(|arc| arc.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    (arcs.len() > 1).then_some(arcs)
+}
+
 /// The value with RFC 2253's escapes, or as `#` and hex where its type is no string.
 fn push_value(text: &mut String, value: &Any<'_>) -> Option<()> {
     let Some(value) = decode(value)? else { return push_der(text, value) };

@@ -1,0 +1,108 @@
+//! A CA: makes itself, certificates, and lists of what it revoked.
+
+use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+use time::OffsetDateTime;
+
+use super::request;
+use super::{Request, Revocations, Role};
+use crate::error::Error;
+use crate::x509::Certificate;
+
+/// A CA with its key.
+#[derive(Debug)]
+pub struct Authority {
+    certificate: Certificate,
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new CA, valid from now on for so many days.
+    pub fn generate(role: Role, days: u32) -> Result<Self, Error> {
+        let params = request::authority(role, OffsetDateTime::now_utc(), days)?;
+        let key = new_key()?;
+        let pem = params.self_signed(&key).map_err(|e| cannot("make a CA", &e))?.pem();
+        let certificate = Certificate::parse(pem.as_bytes()).map_err(|e| cannot("read the new CA", &e))?;
+        Ok(Authority { certificate, pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// The CA of this certificate and key, both PEM.
+    ///
+    /// # Errors
+    /// The reason why they are none, to be put after the name of the file.
+    pub fn parse(certificate: &str, key: &str) -> Result<Self, String> {
+        let parsed = Certificate::parse(certificate.as_bytes()).map_err(|e| e.to_string())?;
+        if !parsed.ca {
+            return Err("it is no CA's certificate".to_owned());
+        }
+        let key = KeyPair::from_pem(key).map_err(|e| format!("its key cannot be read: {e}"))?;
+        if !parsed.has_public_key(key.public_key_raw()) {
+            return Err("its key is another certificate's".to_owned());
+        }
+        let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|e| e.to_string())?;
+        Ok(Authority { certificate: parsed, pem: certificate.to_owned(), issuer })
+    }
+
+    /// Its own certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Its own certificate, in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Its key, in PEM.
+    pub(super) fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    /// A certificate for the holder of `key`, in PEM. It ends with the CA if that is earlier.
+    pub fn issue(&self, request: &Request, key: &KeyPair) -> Result<String, Error> {
+        let now = OffsetDateTime::now_utc();
+        let mut params = request.params(now)?;
+        params.not_after = params.not_after.min(self.certificate.not_after);
+        if params.not_after <= now {
+            return Err(Error::failed(format_args!("the {} CA has expired", request.role)).hint(
+                "`otlp-gate certs init --force` makes new CAs; every certificate must then be made anew",
+            ));
+        }
+        Ok(params.signed_by(key, &self.issuer).map_err(|e| cannot("sign the certificate", &e))?.pem())
+    }
+
+    /// The list of what it revoked, in PEM.
+    pub fn sign_revocations(&self, revocations: &Revocations) -> Result<String, Error> {
+        let revoked = revocations.entries.iter().map(|it| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&it.serial),
+            revocation_time: it.time,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: OffsetDateTime::now_utc(),
+            // Envoy refuses everyone once a list is past this, and a new list comes to it only when the user makes
+            // one: an earlier date would protect nobody and one day shut all clients out.
+            next_update: self.certificate.not_after,
+            crl_number: SerialNumber::from(revocations.number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            // The CA may be the user's own, whose identifier is made in another way.
+            key_identifier_method: match self.certificate.subject_key_id() {
+                Some(id) => KeyIdMethod::PreSpecified(id),
+                None => KeyIdMethod::Sha256,
+            },
+        };
+        let list = params.signed_by(&self.issuer).map_err(|e| cannot("sign the revocation list", &e))?;
+        list.pem().map_err(|e| cannot("write the revocation list", &e))
+    }
+}
+
+/// A new ECDSA P-256 key.
+pub(super) fn new_key() -> Result<KeyPair, Error> {
+    KeyPair::generate().map_err(|e| cannot("make a key", &e))
+}
+
+fn cannot(what: &str, error: &impl std::fmt::Display) -> Error {
+    Error::failed(format_args!("cannot {what}: {error}"))
+}

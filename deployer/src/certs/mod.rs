@@ -1,0 +1,16 @@
+//! The certificates of a gate and its clients: two CAs in a folder, and what they issue and revoke.
+//!
+//! **Architecture Invariant:** the server's and the clients' certificates come from different CAs, so that whoever holds a
+//! server's key, or issues server certificates, cannot be a client. No key leaves the folder.
+
+mod authority;
+mod folder;
+mod names;
+mod request;
+mod revocation;
+
+pub use authority::Authority;
+pub use folder::{Files, Folder};
+pub use names::{client_name, dns_name, spiffe_id};
+pub use request::{Request, Role};
+pub use revocation::{Revocation, Revocations};

@@ -1,0 +1,63 @@
+//! `certs`: the certificates of the gate and its clients.
+
+mod client;
+mod init;
+mod list;
+mod renew;
+mod revoke;
+mod server;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::certs::Folder;
+use crate::cli::Global;
+use crate::error::Error;
+
+/// What can be done with certificates.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  otlp-gate certs init                       both CAs, the server's certificate, an empty revocation list
+  otlp-gate certs client acme-edge --spiffe spiffe://acme.example/edge/zurich
+  otlp-gate certs list")]
+pub enum Certs {
+    /// Make both CAs, the server's certificate, and an empty revocation list
+    Init(init::Args),
+    /// Make a new key and certificate for the server
+    Server(server::Args),
+    /// Make a key and certificate for a client, and say which client it is
+    Client(client::Args),
+    /// List all certificates: whose they are, and for how long
+    List(list::Args),
+    /// Make certificates anew that say the same, for the keys that are there
+    Renew(renew::Args),
+    /// Revoke a client's certificate
+    Revoke(revoke::Args),
+}
+
+pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
+    match command {
+        Certs::Init(args) => init::run(args, global),
+        Certs::Server(args) => server::run(args, global),
+        Certs::Client(args) => client::run(args, global),
+        Certs::List(args) => list::run(args, global),
+        Certs::Renew(args) => renew::run(args, global),
+        Certs::Revoke(args) => revoke::run(args, global),
+    }
+}
+
+/// Where the certificates are.
+#[derive(Debug, Clone, clap::Args)]
+struct Place {
+    /// The folder of the certificates
+    #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
+    dir: PathBuf,
+}
+
+impl Place {
+    fn folder(&self) -> Folder {
+        Folder::at(&self.dir)
+    }
+}

@@ -1,0 +1,96 @@
+//! `certs renew`: the same certificates, for longer.
+
+use super::{Place, table};
+use crate::certs::{Files, Folder, Request, Role, client_name};
+use crate::cli::Global;
+use crate::error::Error;
+use crate::file::Existing;
+use crate::output;
+use crate::x509::Certificate;
+
+/// Arguments of `certs renew`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate certs renew acme-edge
+  otlp-gate certs renew server
+  otlp-gate certs renew --all --days 90")]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Clients, or `server`
+    #[arg(value_name = "NAME", value_parser = client_name, required_unless_present = "all")]
+    names: Vec<String>,
+    /// The server and every client whose certificate is not revoked
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// How many days the new certificates are valid
+    #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    days: u32,
+    /// Make new keys too
+    #[arg(long)]
+    new_key: bool,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let folder = args.place.folder();
+    let _lock = folder.lock()?;
+    let targets = if args.all { everyone(&folder)? } else { named(&folder, &args.names)? };
+    let mut renewed = Vec::new();
+    for (role, files) in targets {
+        let old = folder.certificate(&files)?;
+        let request = same(role, &old, args.days);
+        if args.new_key {
+            folder.make(&files, &request, Existing::Replace, |_| Ok(()))?;
+        } else {
+            folder.renew(&files, &request)?;
+        }
+        renewed.push(files);
+    }
+    table::print(&folder, &renewed, global.output)?;
+    output::say("\nthe old certificates stay valid until they expire or are revoked");
+    Ok(())
+}
+
+fn everyone(folder: &Folder) -> Result<Vec<(Role, Files)>, Error> {
+    let revocations = folder.revocations()?;
+    let mut targets = Vec::new();
+    if folder.server_files().certificate.exists() {
+        targets.push((Role::Server, folder.server_files()));
+    }
+    for name in folder.clients()? {
+        let files = folder.client_files(&name);
+        if !revocations.contains(&folder.certificate(&files)?.serial) {
+            targets.push((Role::Client, files));
+        }
+    }
+    Ok(targets)
+}
+
+fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error> {
+    let revocations = folder.revocations()?;
+    let target = |name: &String| match name.as_str() {
+        "server" => Ok((Role::Server, folder.server_files())),
+        name => {
+            let files = folder.client_files(name);
+            if revocations.contains(&folder.certificate(&files)?.serial) {
+                return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(
+                    format_args!("`otlp-gate certs client {name} --force` makes a new key and certificate"),
+                ));
+            }
+            Ok((Role::Client, files))
+        }
+    };
+    names.iter().map(target).collect()
+}
+
+/// A request for what this certificate says.
+fn same(role: Role, old: &Certificate, days: u32) -> Request {
+    Request {
+        role,
+        subject: old.subject_attributes(),
+        uris: old.uris.clone(),
+        dns: old.dns.clone(),
+        ips: old.ips.clone(),
+        days,
+    }
+}

@@ -1,0 +1,228 @@
+//! `whoami`: which client a certificate is, and why.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::{fs, iter};
+
+use otlp_gate_core::policy::{Explanation, Policy, Verdict};
+use otlp_gate_core::quota::{Dimension, Tier};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::amount::amount;
+use super::verdict;
+use crate::cli::Global;
+use crate::config::{Config, Loaded};
+use crate::error::Error;
+use crate::output::{self, Format};
+use crate::x509::Certificate;
+
+/// Arguments of `whoami`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate whoami certs/clients/acme-edge.crt
+  kubectl get secret acme-edge-tls -o json | jq -r '.data[\"tls.crt\"] | @base64d' | otlp-gate whoami -
+  otlp-gate whoami client.pem -o json | jq -r .client")]
+pub struct Args {
+    /// A certificate in PEM (the first one counts) or DER; `-` reads standard input
+    #[arg(value_name = "CERT")]
+    certificate: PathBuf,
+}
+
+/// Says who it is.
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let certificate = read(args, global)?;
+    let loaded = Loaded::read(global)?;
+    let explanation = loaded.policy.explain(&certificate.identity());
+    let answer = Answer::new(&loaded, &explanation, &certificate);
+    output::print(global.output, &answer, || answer.table(&loaded.config, &explanation))?;
+    if global.output == Format::Table {
+        answer.warnings.iter().for_each(|warning| output::say(format_args!("warning: {warning}")));
+    }
+    match explanation.verdict {
+        Verdict::Client(_) => Ok(()),
+        Verdict::Denied | Verdict::Unknown => Err(Error::reported()),
+    }
+}
+
+fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
+    let name = args.certificate.display();
+    let bytes = if args.certificate.as_os_str() == "-" {
+        if global.file_is_stdin() {
+            return Err(Error::usage(
+                "the certificate and the configuration cannot both come from standard input",
+            ));
+        }
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(&args.certificate)
+    };
+    let bytes = bytes.map_err(|e| Error::failed(format_args!("cannot read {name}: {e}")))?;
+    Certificate::parse(&bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))
+}
+
+/// What `-o json` gives.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    /// The client's name.
+    client: Option<String>,
+    /// `client`, `denied` or `unknown`.
+    verdict: &'static str,
+    /// The index in `clients` of the rule that matched.
+    rule: Option<usize>,
+    matched: BTreeMap<String, String>,
+    captured: BTreeMap<String, String>,
+    attributes: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+    quota: Option<Quota>,
+    shown: Shown,
+    not_before: String,
+    not_after: String,
+    near_misses: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// What Envoy shows of the certificate.
+#[derive(Debug, Serialize)]
+struct Shown {
+    spiffe: Option<String>,
+    dns: Option<String>,
+    subject: Option<String>,
+    sha256: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Quota {
+    tier: String,
+    /// Whether it only counts.
+    shadow: bool,
+    limits: BTreeMap<&'static str, Limit>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Limit {
+    per_second: u64,
+    at_once: u64,
+}
+
+impl Answer {
+    fn new(loaded: &Loaded, explanation: &Explanation, certificate: &Certificate) -> Self {
+        let (verdict, client) = match &explanation.verdict {
+            Verdict::Client(client) => ("client", Some(client)),
+            Verdict::Denied => ("denied", None),
+            Verdict::Unknown => ("unknown", None),
+        };
+        let map = |pairs: Option<&Vec<(String, String)>>| pairs.into_iter().flatten().cloned().collect();
+        let date = |time: OffsetDateTime| time.format(&Rfc3339).unwrap_or_default();
+        Answer {
+            client: client.map(|it| it.name.clone()),
+            verdict,
+            rule: explanation.rule,
+            matched: explanation.matched.iter().map(|it| (it.key.clone(), it.value.clone())).collect(),
+            captured: explanation.captures.iter().cloned().collect(),
+            attributes: map(client.map(|it| &it.attributes)),
+            headers: map(client.map(|it| &it.headers)),
+            quota: client.map(|it| quota(&it.tier, &loaded.policy)),
+            shown: Shown {
+                spiffe: certificate.uris.first().cloned(),
+                dns: certificate.dns.first().cloned(),
+                subject: certificate.subject.clone(),
+                sha256: certificate.sha256_hex(),
+            },
+            not_before: date(certificate.not_before),
+            not_after: date(certificate.not_after),
+            near_misses: verdict::near_misses(&loaded.config, explanation),
+            warnings: warnings(certificate, OffsetDateTime::now_utc()),
+        }
+    }
+
+    fn table(&self, config: &Config, explanation: &Explanation) -> String {
+        let mut rows: Vec<[String; 2]> = Vec::new();
+        let mut add = |label: &str, lines: Vec<String>| {
+            let labels = iter::once(label.to_owned()).chain(iter::repeat(String::new()));
+            rows.extend(labels.zip(lines).map(|(label, line)| [label, line]));
+        };
+        let pairs = |map: &BTreeMap<String, String>| {
+            map.iter().map(|(key, value)| format!("{key}: {value}")).collect()
+        };
+        add("CLIENT", vec![self.client.clone().unwrap_or_else(|| verdict::outcome(config, explanation))]);
+        let matched = |it: usize| iter::once(verdict::rule(config, it)).chain(pairs(&self.matched)).collect();
+        add("RULE", explanation.rule.map(matched).unwrap_or_default());
+        add("CAPTURED", self.captured.iter().map(|(word, value)| format!("{{{word}}}: {value}")).collect());
+        add("ATTRIBUTES", pairs(&self.attributes));
+        add("HEADERS", pairs(&self.headers));
+        add("QUOTA", self.quota.as_ref().map(Quota::lines).unwrap_or_default());
+        add("NEARLY", self.near_misses.clone());
+        let Shown { spiffe, dns, subject, sha256 } = &self.shown;
+        let shown =
+            [("spiffe", spiffe), ("dns", dns), ("subject", subject), ("sha256", &Some(sha256.clone()))];
+        let shown = shown.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
+        add("CERTIFICATE", shown.chain([format!("valid until {}", self.not_after)]).collect());
+        output::align(rows)
+    }
+}
+
+impl Quota {
+    fn lines(&self) -> Vec<String> {
+        let mode = if self.shadow { ", counted only (mode: shadow)" } else { "" };
+        let head = match self.limits.is_empty() {
+            true => format!("tier {}, without limits", self.tier),
+            false => format!("tier {}{mode}", self.tier),
+        };
+        let lines = Dimension::ALL.into_iter().filter_map(|dimension| {
+            let limit = self.limits.get(dimension.key())?;
+            let show = |number: u64| amount(number.into(), dimension);
+            Some(format!(
+                "{}: {}/s, {} at once",
+                dimension.key(),
+                show(limit.per_second),
+                show(limit.at_once)
+            ))
+        });
+        iter::once(head).chain(lines).collect()
+    }
+}
+
+fn quota(tier: &Tier, policy: &Policy) -> Quota {
+    let limits = Dimension::ALL.into_iter().filter_map(|dimension| {
+        let limit = tier.limit(dimension)?;
+        Some((dimension.key(), Limit { per_second: limit.rate, at_once: limit.capacity }))
+    });
+    Quota { tier: tier.name.clone(), shadow: policy.shadow(), limits: limits.collect() }
+}
+
+/// What makes the certificate useless, or means less than it seems to.
+fn warnings(certificate: &Certificate, now: OffsetDateTime) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (kind, names) in [("URI", &certificate.uris), ("DNS", &certificate.dns)] {
+        if let [_, rest @ ..] = names.as_slice()
+            && !rest.is_empty()
+        {
+            warnings
+                .push(format!("only the first {kind} name of a certificate counts, not {}", rest.join(", ")));
+        }
+    }
+    if certificate.subject.is_none() {
+        warnings.push("its subject is malformed, and as if it had none".to_owned());
+    }
+    if certificate.not_after < now {
+        warnings.push("it has expired, and the gateway refuses it".to_owned());
+    }
+    if certificate.not_before > now {
+        warnings.push("it is not valid yet, and the gateway refuses it".to_owned());
+    }
+    if !certificate.client_auth {
+        warnings.push(
+            "it is not for clients (no extended key usage clientAuth), and the gateway refuses it".to_owned(),
+        );
+    }
+    if certificate.ca {
+        warnings.push("it is a CA's certificate: whoever holds its key can make any other".to_owned());
+    }
+    warnings
+}

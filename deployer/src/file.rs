@@ -1,0 +1,111 @@
+//! Files that are there whole or not at all.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody whom the folder lets in (mode 0644).
+    Public,
+    /// Its owner (mode 0600).
+    Private,
+}
+
+/// What happens to a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and writing fails.
+    Keep,
+    /// It is replaced in one step: whoever reads it sees the old or the new.
+    Replace,
+}
+
+/// A file that is written and synced beside its place, and not in it yet.
+#[derive(Debug)]
+pub struct Staged {
+    file: NamedTempFile,
+    place: PathBuf,
+}
+
+impl Staged {
+    /// Writes the contents into a new file in the folder of `place`, which is made where it is missing.
+    pub fn new(place: &Path, contents: &[u8], access: Access) -> Result<Self, Error> {
+        let write = || -> io::Result<NamedTempFile> {
+            let folder = place.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::create_dir_all(folder)?;
+            let mut builder = tempfile::Builder::new();
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(match access {
+                Access::Public => 0o644,
+                Access::Private => 0o600,
+            }));
+            let mut file = builder.prefix(".otlp-gate-").tempfile_in(folder)?;
+            file.write_all(contents)?;
+            file.as_file().sync_all()?;
+            Ok(file)
+        };
+        let file = write().map_err(|e| cannot_write(place, &e))?;
+        Ok(Staged { file, place: place.to_owned() })
+    }
+
+    /// Puts it into its place.
+    pub fn commit(self, existing: Existing) -> Result<(), Error> {
+        let persisted = match existing {
+            Existing::Keep => self.file.persist_noclobber(&self.place),
+            Existing::Replace => self.file.persist(&self.place),
+        };
+        persisted.map(drop).map_err(|e| cannot_write(&self.place, &e.error))
+    }
+}
+
+fn cannot_write(place: &Path, error: &io::Error) -> Error {
+    let place = place.display();
+    match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Error::failed(format_args!("{place} is there already")).hint("`--force` overwrites it")
+        }
+        _ => Error::failed(format_args!("cannot write {place}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_once_unless_it_may_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("new/file");
+        let write = |contents: &str, existing| {
+            Staged::new(&place, contents.as_bytes(), Access::Public).unwrap().commit(existing)
+        };
+        write("one", Existing::Keep).unwrap();
+        let refused = write("two", Existing::Keep).unwrap_err();
+        assert_eq!(refused.to_string(), format!("{} is there already", place.display()));
+        assert_eq!(fs::read_to_string(&place).unwrap(), "one");
+        write("two", Existing::Replace).unwrap();
+        assert_eq!(fs::read_to_string(&place).unwrap(), "two");
+        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_reads_what_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        for (access, mode) in [(Access::Private, 0o600), (Access::Public, 0o644)] {
+            let place = folder.path().join(format!("{access:?}"));
+            // what was there was open to all
+            fs::write(&place, "").unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o666)).unwrap();
+            Staged::new(&place, b"x", access).unwrap().commit(Existing::Replace).unwrap();
+            assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, mode);
+        }
+    }
+}
