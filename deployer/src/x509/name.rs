@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use x509_parser::der_parser::asn1_rs::{Any, ToDer};
+use x509_parser::der_parser::asn1_rs::{Any, Oid, ToDer};
 use x509_parser::x509::X509Name;
 
-/// What BoringSSL calls these attributes (`OBJ_nid2sn`). Any other is shown by its OID, its value as `#` and hex.
-const SHORT_NAMES: [(&str, &str); 33] = [
+/// What BoringSSL calls the attributes that subjects have (`OBJ_nid2sn`). Those that it does not know, such as
+/// organizationIdentifier, are shown by their OID, and the value as `#` and hex.
+const SHORT_NAMES: [(&str, &str); 35] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.4", "SN"),
     ("2.5.4.5", "serialNumber"),
@@ -35,7 +36,9 @@ const SHORT_NAMES: [(&str, &str); 33] = [
     ("2.5.4.51", "houseIdentifier"),
     ("2.5.4.65", "pseudonym"),
     ("2.5.4.72", "role"),
+    ("2.5.4.54", "dmdName"),
     ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.3", "mail"),
     ("0.9.2342.19200300.100.1.25", "DC"),
     ("1.2.840.113549.1.9.1", "emailAddress"),
     ("1.2.840.113549.1.9.2", "unstructuredName"),
@@ -53,7 +56,7 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
             if !text.is_empty() {
                 text.push(if index == 0 { ',' } else { '+' });
             }
-            let oid = attribute.attr_type().to_id_string();
+            let oid = dotted(attribute.attr_type());
             match SHORT_NAMES.iter().find(|(known, _)| *known == oid) {
                 Some((_, short)) => {
                     text.push_str(short);
@@ -74,7 +77,7 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
 /// The attributes of a name in its own order: key, as a config gives it, and value. A value that is no text is left out.
 pub fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     let pairs = name.iter_attributes().map(|attribute| {
-        let oid = attribute.attr_type().to_id_string();
+        let oid = dotted(attribute.attr_type());
         let key = SHORT_NAMES.iter().find(|(known, _)| *known == oid).map_or(&*oid, |(_, short)| short);
         Some((key.to_owned(), decode(attribute.attr_value())??))
     });
@@ -87,6 +90,25 @@ pub fn attribute_oid(key: &str) -> Option<Vec<u64>> {
         SHORT_NAMES.iter().find(|(_, short)| short.eq_ignore_ascii_case(key)).map_or(key, |(oid, _)| oid);
     let arcs = oid.split('.').map(|arc| arc.parse().ok()).collect::<Option<Vec<u64>>>()?;
     (arcs.len() > 1).then_some(arcs)
+}
+
+/// An OID in dots (X.690 section 8.19.4). asn1-rs 0.7 gets the first two arcs wrong from 2.48 on.
+fn dotted(oid: &Oid<'_>) -> String {
+    let mut arcs: Vec<u64> = Vec::new();
+    let mut arc = 0_u64;
+    for byte in oid.as_bytes() {
+        arc = arc.wrapping_shl(7) | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            if arcs.is_empty() {
+                let first = (arc / 40).min(2);
+                arcs.push(first);
+                arc -= first * 40;
+            }
+            arcs.push(arc);
+            arc = 0;
+        }
+    }
+    arcs.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
 }
 
 /// The value with RFC 2253's escapes, or as `#` and hex where its type is no string.
@@ -237,6 +259,7 @@ mod tests {
                 "CN=t",
             ),
             (vec![(DnType::CustomDnType(vec![1, 2, 3, 4]), text("x"))], "1.2.3.4=#0C0178"),
+            (vec![(DnType::CustomDnType(vec![2, 999, 70000]), text("x"))], "2.999.70000=#0C0178"),
         ] {
             let der = certificate(&subject);
             assert_eq!(ours(&der).as_deref(), Some(expected));
@@ -254,10 +277,25 @@ mod tests {
         }
     }
 
+    /// As seen in Envoy 1.40. OpenSSL forgets that a first character may also be the last one, and has learnt
+    /// organizationIdentifier.
+    #[test]
+    fn where_boringssl_differs_from_openssl_it_counts() {
+        for (key, value, expected) in [
+            (DnType::CommonName, "#", r"CN=\#"),
+            (DnType::CustomDnType(vec![2, 5, 4, 97]), "x", "2.5.4.97=#0C0178"),
+        ] {
+            let der = certificate(&[(key, DnValue::Utf8String(value.to_owned()))]);
+            assert_eq!(ours(&der).as_deref(), Some(expected));
+            assert_ne!(openssl(&der), expected);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn any_name_is_printed_as_openssl_prints_it(organization in r"\PC{0,12}", name in r#"[ #"+,;<>\\=a\t\x00é]{0,8}"#) {
+            prop_assume!(organization != "#" && name != "#");
             let der = certificate(&[
                 (DnType::OrganizationName, DnValue::Utf8String(organization)),
                 (DnType::CommonName, DnValue::Utf8String(name)),
