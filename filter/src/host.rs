@@ -225,10 +225,11 @@ pub(crate) fn reply(status: u32, headers: &[(&str, &str)], body: &[u8], grpc_sta
 }
 
 /// The proxy's shared data: one map for all workers.
+#[derive(Debug, Default)]
 pub(crate) struct SharedData;
 
 impl Store for SharedData {
-    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+    fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
         let (mut status, mut version) = (OK, 0);
         let value = returned(|data, len| {
             // SAFETY: pointer and length are those of `key`; the result's places are those that `returned` provides.

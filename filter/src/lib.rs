@@ -15,7 +15,7 @@ use otlp_gate_wire::otlp::Signal;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
-use host::{HeaderMap, Map, SharedData};
+use host::{HeaderMap, Map};
 use worker::{Known, Loaded, count};
 
 mod start {
@@ -86,7 +86,7 @@ impl HttpContext for Stream {
         let client = Rc::clone(&known.client);
         self.known = Some(known);
         host::set_property(b"otlp_gate.client", client.name.as_bytes());
-        match Request::open(&loaded.gate, &client, head, &worker::memory(), &SharedData, host::now()) {
+        match Request::open(&loaded.gate, &client, head, &worker::memory(), &*worker::store(), host::now()) {
             Ok(request) => {
                 apply(&request.header_edits(&headers), Map::RequestHeaders);
                 self.state = State::Open(request);
@@ -148,7 +148,7 @@ impl Stream {
     /// Forwards the request, whose body is complete, or refuses it.
     fn finish(&mut self) -> Action {
         let State::Open(request) = &mut self.state else { return Action::Pause };
-        let outgoing = match request.finish(&SharedData, host::now()) {
+        let outgoing = match request.finish(&*worker::store(), host::now()) {
             Ok(outgoing) => outgoing,
             Err(reason) => return self.refuse_open(&reason),
         };
@@ -205,7 +205,7 @@ impl Stream {
         }
         // The proxy answers itself where the backend is gone or too slow; then nobody knows what became of the items.
         if host::property(b"response\0code_details").as_deref() == Some(b"via_upstream") {
-            request.refund(&SharedData, host::now());
+            request.refund(&*worker::store(), host::now());
             result(&request, "backend_refused");
         } else {
             result(&request, "backend_failed");

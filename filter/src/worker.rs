@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use otlp_gate_core::gate::{Client, Gate, Memory, Metric, metric_name};
 use otlp_gate_core::identity::Identity;
+use otlp_gate_core::quota::Remember;
 use otlp_gate_core::reply::Reason;
 use otlp_gate_wire::otlp::Signal;
 
-use crate::host;
+use crate::host::{self, SharedData};
 
 /// How many connections' clients are remembered; beyond it they are all looked up anew.
 const MOST_CONNECTIONS: usize = 10_000;
@@ -23,6 +24,7 @@ struct Worker {
     /// By the plugin's name: two gateways may share a VM.
     gates: RefCell<BTreeMap<Vec<u8>, Rc<Loaded>>>,
     memory: Memory,
+    store: Rc<Remember<SharedData>>,
     counters: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
@@ -68,6 +70,11 @@ pub(crate) fn loaded(plugin: &[u8]) -> Option<Rc<Loaded>> {
 /// What this worker's requests hold.
 pub(crate) fn memory() -> Memory {
     WORKER.with(|worker| worker.memory.clone())
+}
+
+/// The store that all workers share.
+pub(crate) fn store() -> Rc<Remember<SharedData>> {
+    WORKER.with(|worker| Rc::clone(&worker.store))
 }
 
 /// Adds to a counter.

@@ -12,7 +12,7 @@ use otlp_gate_core::quota::{Store, StoreFailed};
 struct Any<'a>(&'a [u8]);
 
 impl Store for Any<'_> {
-    fn get(&self, _key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+    fn get(&self, _key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
         Ok(Some((self.0.to_vec(), 1)))
     }
 

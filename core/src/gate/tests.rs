@@ -34,7 +34,7 @@ const SECOND: u64 = 1_000_000_000;
 struct Shelf(RefCell<BTreeMap<String, (Vec<u8>, u32)>>);
 
 impl Store for Shelf {
-    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+    fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
         Ok(self.0.borrow().get(key).cloned())
     }
 

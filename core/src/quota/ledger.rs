@@ -18,8 +18,9 @@ const TRIES: usize = 1000;
 
 /// What the workers share.
 pub trait Store {
-    /// The value of `key` and its version (not 0), or `None` if it was never set.
-    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed>;
+    /// The value of `key` and its version (not 0), or `None` if it was never set. Unless it must be `fresh`, it may be out of
+    /// date: then [`Store::set`] refuses its version.
+    fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed>;
 
     /// Sets `key` if its version still is `version`, or if it has no value yet. Returns whether it did.
     fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed>;
@@ -128,14 +129,20 @@ impl<'a, S: Store> Ledger<'a, S> {
         write: bool,
         change: &mut impl FnMut(&mut Bucket) -> Result<(), Refusal>,
     ) -> Update {
+        // What is not written afterwards, and so not checked by its version, is judged by a fresh value.
+        let mut fresh = !write;
         for _ in 0..TRIES {
-            let Ok(found) = self.store.get(key) else { return Update::Done(Charge::Uncounted) };
+            let Ok(found) = self.store.get(key, fresh) else { return Update::Done(Charge::Uncounted) };
             // A version other than 0 inserts only where there is no value yet.
             let (value, version) = found.unwrap_or((Vec::new(), 1));
             let mut set = Set::decode(&value);
             let mut bucket = set.take(id, now);
             bucket.advance(tier, now);
             if let Err(refusal) = change(&mut bucket) {
+                if !fresh {
+                    fresh = true;
+                    continue;
+                }
                 return Update::Done(Charge::Refused(refusal));
             }
             if !write {
@@ -146,7 +153,7 @@ impl<'a, S: Store> Ledger<'a, S> {
             }
             match self.store.set(key, &set.encode(), version) {
                 Ok(true) => return Update::Done(Charge::Granted),
-                Ok(false) => {}
+                Ok(false) => fresh = true,
                 Err(StoreFailed) => return Update::Done(Charge::Uncounted),
             }
         }
@@ -242,7 +249,7 @@ mod tests {
     }
 
     impl Store for Memory {
-        fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+        fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
             if self.broken { Err(StoreFailed) } else { Ok(self.values.borrow().get(key).cloned()) }
         }
 
@@ -363,7 +370,7 @@ mod tests {
         #[derive(Default)]
         struct Shared(Mutex<BTreeMap<String, (Vec<u8>, u32)>>);
         impl Store for Shared {
-            fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+            fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
                 let found = self.0.lock().unwrap().get(key).cloned();
                 std::thread::yield_now();
                 Ok(found)
