@@ -52,7 +52,8 @@ pub struct Config {
     pub attributes: BTreeMap<String, String>,
     /// Request headers that the gate owns: never taken from the client, set for the backend. Placeholders are those of
     /// `attributes` and the client's attributes, such as `{tenant.id}`. A header whose placeholder a client lacks
-    /// is not set for it.
+    /// is not set for it. A rule is not for a certificate of which a header would get anything but 1 to 4096 characters
+    /// of visible ASCII.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub headers: BTreeMap<String, String>,
     /// Certificates that are refused whatever the rules say: `sha256:` and the fingerprint in 64 hex digits, with or

@@ -125,6 +125,9 @@ impl Compiler<'_> {
             Ok(pattern) => pattern,
             Err(error) => {
                 self.problem(path, error, None);
+                // What uses its words is not wrong because of that.
+                let words = text.split('{').filter_map(|rest| rest.split_once('}'));
+                self.words.extend(words.map(|(word, _)| (word.to_owned(), Class::ANY)));
                 return None;
             }
         };

@@ -35,7 +35,14 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     }
     compiler.duplicates(config);
     let mut problems = core::mem::take(&mut compiler.problems);
-    names::check(&compiler.rules, &compiler.words, !config.unknown.is_reject(), &mut problems);
+    let unknown_are_clients = !config.unknown.is_reject();
+    names::check(
+        &compiler.rules,
+        &compiler.words,
+        &compiler.broken_rules(),
+        unknown_are_clients,
+        &mut problems,
+    );
     problems.sort_by_key(|problem| problem.path.first_index());
 
     let unknown = match &config.unknown {
@@ -166,6 +173,10 @@ impl Compiler {
         }
         let sorted: BTreeSet<&Placeholder> = template.placeholders().collect();
         sorted.into_iter().cloned().collect()
+    }
+
+    fn broken_rules(&self) -> BTreeSet<usize> {
+        self.broken.iter().filter_map(|position| Some(self.alternatives.get(*position)?.rule)).collect()
     }
 
     /// Refuses a match that says the same as one before it.

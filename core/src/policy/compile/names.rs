@@ -54,8 +54,14 @@ pub(super) fn compile(text: &str, words: &Words, path: &Place<'_>, problems: &mu
     name
 }
 
-/// Refuses rules that could name different clients the same.
-pub(super) fn check(rules: &[Rule], words: &[Words], unknown_are_clients: bool, problems: &mut Vec<Problem>) {
+/// Refuses rules that could name different clients the same. Of `broken` rules it cannot be told.
+pub(super) fn check(
+    rules: &[Rule],
+    words: &[Words],
+    broken: &BTreeSet<usize>,
+    unknown_are_clients: bool,
+    problems: &mut Vec<Problem>,
+) {
     let texts: Vec<&str> = rules.iter().map(|rule| rule.name_text.as_str()).collect();
     let repeated = repeated(&texts);
     for (later, first) in &repeated {
@@ -65,6 +71,7 @@ pub(super) fn check(rules: &[Rule], words: &[Words], unknown_are_clients: bool, 
     }
     let names = rules.iter().zip(words).enumerate();
     let mut names: Vec<Name<'_>> = names
+        .filter(|(rule, _)| !broken.contains(rule))
         .filter(|(rule, _)| repeated.binary_search_by_key(rule, |(later, _)| *later).is_err())
         .map(|(rule, (compiled, words))| Name::Rule { rule, name: &compiled.name, words })
         .collect();

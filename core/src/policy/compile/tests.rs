@@ -468,6 +468,22 @@ fn all_mistakes_are_told_in_the_order_of_the_config() {
 }
 
 #[test]
+fn a_mistake_in_a_pattern_is_told_once() {
+    let config = json!({
+        "clients": [
+            {"name": "{a}.{b}", "match": {"dns": "{a}{b}.x"}, "attributes": {"a": "{a}"}, "quotaPer": "{b}"},
+            {"name": "x.y", "match": {"dns": "y"}},
+        ],
+    });
+    let problems = problems(config);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("clients[0].match.dns: two wildcards stand side by side"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn names_too_much_alike_are_refused_rather_than_compared_for_ever() {
     let clients: Vec<Value> = (0..2000)
         .map(
