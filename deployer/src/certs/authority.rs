@@ -29,15 +29,15 @@ impl Authority {
     /// The CA of this certificate and key, both PEM.
     ///
     /// # Errors
-    /// The reason why they are none, to be put after the name of the file.
+    /// The reason why they are none, to be put after the names of the files.
     pub fn parse(certificate: &str, key: &str) -> Result<Self, String> {
         let parsed = Certificate::parse(certificate.as_bytes()).map_err(|e| e.to_string())?;
         if !parsed.ca {
-            return Err("it is no CA's certificate".to_owned());
+            return Err("the certificate is no CA's".to_owned());
         }
-        let key = KeyPair::from_pem(key).map_err(|e| format!("its key cannot be read: {e}"))?;
+        let key = KeyPair::from_pem(key).map_err(|e| format!("the key cannot be read: {e}"))?;
         if !parsed.has_public_key(key.public_key_raw()) {
-            return Err("its key is another certificate's".to_owned());
+            return Err("the key is another certificate's".to_owned());
         }
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|e| e.to_string())?;
         Ok(Authority { certificate: parsed, pem: certificate.to_owned(), issuer })

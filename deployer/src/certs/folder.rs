@@ -95,8 +95,9 @@ impl Folder {
     pub fn authority(&self, role: Role) -> Result<Authority, Error> {
         let files = self.authority_files(role);
         let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
-        Authority::parse(&certificate, &key)
-            .map_err(|e| Error::failed(format_args!("{}: {e}", files.certificate.display())))
+        Authority::parse(&certificate, &key).map_err(|e| {
+            Error::failed(format_args!("{} and {}: {e}", files.certificate.display(), files.key.display()))
+        })
     }
 
     /// Reads what the clients' CA revoked.

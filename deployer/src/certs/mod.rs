@@ -14,3 +14,6 @@ pub use folder::{Files, Folder};
 pub use names::{client_name, dns_name, spiffe_id};
 pub use request::{Request, Role};
 pub use revocation::{Revocation, Revocations};
+
+#[cfg(test)]
+mod tests;

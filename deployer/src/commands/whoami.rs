@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::{fs, iter};
 
-use otlp_gate_core::policy::{Explanation, Policy, Verdict};
+use otlp_gate_core::policy::{Explanation, Verdict};
 use otlp_gate_core::quota::{Dimension, Tier};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -100,6 +100,8 @@ struct Quota {
     tier: String,
     /// Whether it only counts.
     shadow: bool,
+    /// What makes one bucket, as the rule says it; without it each client has its own.
+    per: Option<String>,
     limits: BTreeMap<&'static str, Limit>,
 }
 
@@ -127,7 +129,7 @@ impl Answer {
             captured: explanation.captures.iter().cloned().collect(),
             attributes: map(client.map(|it| &it.attributes)),
             headers: map(client.map(|it| &it.headers)),
-            quota: client.map(|it| quota(&it.tier, &loaded.policy)),
+            quota: client.map(|it| Quota::new(&it.tier, it.rule, loaded)),
             shown: Shown {
                 spiffe: certificate.uris.first().cloned(),
                 dns: certificate.dns.first().cloned(),
@@ -168,6 +170,20 @@ impl Answer {
 }
 
 impl Quota {
+    fn new(tier: &Tier, rule: Option<usize>, loaded: &Loaded) -> Self {
+        let limits = Dimension::ALL.into_iter().filter_map(|dimension| {
+            let limit = tier.limit(dimension)?;
+            Some((dimension.key(), Limit { per_second: limit.rate, at_once: limit.capacity }))
+        });
+        let rule = rule.and_then(|index| loaded.config.clients.get(index));
+        Quota {
+            tier: tier.name.clone(),
+            shadow: loaded.policy.shadow(),
+            per: rule.and_then(|rule| rule.quota_per.clone()),
+            limits: limits.collect(),
+        }
+    }
+
     fn lines(&self) -> Vec<String> {
         let mode = if self.shadow { ", counted only (mode: shadow)" } else { "" };
         let head = match self.limits.is_empty() {
@@ -184,16 +200,12 @@ impl Quota {
                 show(limit.at_once)
             ))
         });
-        iter::once(head).chain(lines).collect()
+        let shared = self.per.as_ref().map(|per| match per.contains('{') {
+            true => format!("shared by all of one {per}"),
+            false => "shared by all of this rule".to_owned(),
+        });
+        iter::once(head).chain(lines).chain(shared).collect()
     }
-}
-
-fn quota(tier: &Tier, policy: &Policy) -> Quota {
-    let limits = Dimension::ALL.into_iter().filter_map(|dimension| {
-        let limit = tier.limit(dimension)?;
-        Some((dimension.key(), Limit { per_second: limit.rate, at_once: limit.capacity }))
-    });
-    Quota { tier: tier.name.clone(), shadow: policy.shadow(), limits: limits.collect() }
 }
 
 /// What makes the certificate useless, or means less than it seems to.

@@ -44,7 +44,7 @@ fn innermost(error: &YamlError) -> &YamlError {
 /// The message and the hint, for the text that the error is about.
 fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Option<String>) {
     match error {
-        YamlError::Eof { .. } if text.trim().is_empty() => {
+        YamlError::Eof { .. } if has_no_content(text) => {
             ("the file is empty".to_owned(), Some("`otlp-gate init` writes one to start from".to_owned()))
         }
         YamlError::SerdeUnknownField { field, expected, .. } => (
@@ -58,10 +58,10 @@ fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Op
             (format!("the key `{field}` is missing"), example(path, field))
         }
         YamlError::SerdeInvalidType { expected, .. } | YamlError::SerdeInvalidValue { expected, .. } => {
-            (format!("expected {}, found {}", plain(expected), kind(found)), None)
+            mismatch(expected, found)
         }
         YamlError::InvalidScalar { ty: expected, .. } | YamlError::Unexpected { expected, .. } => {
-            (format!("expected {}, found {}", plain(expected), kind(found)), None)
+            mismatch(expected, found)
         }
         YamlError::InvalidBooleanStrict { .. } => {
             (format!("expected `true` or `false`, found {}", kind(found)), None)
@@ -78,18 +78,31 @@ fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Op
             "a second YAML document begins here, expected one".to_owned(),
             Some("remove the `---`".to_owned()),
         ),
-        YamlError::Message { msg, .. } | YamlError::ExternalMessage { msg, .. } => (msg.clone(), None),
+        YamlError::Message { msg, .. } | YamlError::ExternalMessage { msg, .. } => {
+            (msg.clone(), msg.starts_with("tabs ").then(|| "indent with spaces".to_owned()))
+        }
         other => (UserMessageFormatter.format_message(other).into_owned(), None),
     }
 }
+
+fn mismatch(expected: &str, found: &str) -> (String, Option<String>) {
+    let found = kind(found);
+    let hint = (found == NOTHING).then(|| "give the key a value, or remove it".to_owned());
+    (format!("expected {}, found {found}", plain(expected)), hint)
+}
+
+fn has_no_content(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+}
+
+const NOTHING: &str = "nothing";
 
 /// serde's and the parser's names for kinds of values, as people call them.
 fn plain(kind: &str) -> &str {
     match kind {
         "mapping" | "map" | "mapping start" | "any map" => "a map",
         "a sequence" | "sequence" | "sequence start" => "a list",
-        "string scalar" | "string" | "str" => "a text",
-        "a string" => "a text",
+        "string scalar" | "string" | "str" | "a string" => "a text",
         "bool" | "boolean" | "a boolean" => "`true` or `false`",
         "u32" | "u64" => "a whole number",
         "a nonzero u32" => "a whole number above 0",
@@ -102,10 +115,10 @@ fn plain(kind: &str) -> &str {
 /// What a piece of YAML is.
 fn kind(found: &str) -> String {
     match found.chars().next() {
-        None | Some('~') => "nothing".to_owned(),
+        None | Some('~') => NOTHING.to_owned(),
         Some('{') => "a map".to_owned(),
         Some('[') => "a list".to_owned(),
-        Some(_) if found == "null" => "nothing".to_owned(),
+        Some(_) if found == "null" => NOTHING.to_owned(),
         Some(_) => format!("`{found}`"),
     }
 }

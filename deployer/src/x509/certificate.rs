@@ -58,8 +58,14 @@ impl Certificate {
     }
 
     fn from_der(der: Vec<u8>) -> Result<Self, ReadError> {
-        let (rest, x509) = parse_x509_certificate(&der)
-            .map_err(|e| ReadError(format!("neither PEM text nor the DER of a certificate: {e}")))?;
+        // a SEQUENCE, which is what DER of a certificate begins with
+        if der.first() != Some(&0x30) {
+            let what =
+                if der.is_empty() { "it is empty" } else { "neither PEM text nor the DER of a certificate" };
+            return Err(ReadError(what.to_owned()));
+        }
+        let (rest, x509) =
+            parse_x509_certificate(&der).map_err(|e| ReadError(format!("not a valid certificate: {e}")))?;
         if !rest.is_empty() {
             return Err(ReadError(format!("{} more bytes follow the certificate", rest.len())));
         }

@@ -1,0 +1,311 @@
+//! `certs`: what it makes, read back by OpenSSL.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::Place;
+use crate::openssl::{openssl, read};
+
+const CONFIG: &str = r#"apiVersion: otlp-gate/v1
+gateway: {hostname: otel.example.com}
+clients:
+  - name: edge
+    match: {spiffe: "spiffe://acme.example/edge/*"}
+  - name: "{site}.{org}"
+    match: {dns: "{site}.{org}.partners.example"}
+  - name: legacy
+    match: {subject: {O: "Acme, Inc.", CN: external-otel-client, C: CH}}
+  - name: either
+    match: [{dns: "*.example"}, {dns: either.example.org, spiffe: "spiffe://either/one"}]
+"#;
+
+/// A folder with CAs.
+fn place() -> Place {
+    let place = Place::with(CONFIG);
+    place.run("certs init").ok();
+    place
+}
+
+#[test]
+fn server_and_clients_are_verified_by_their_own_ca_only() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    for (authority, certificate, purpose, good) in [
+        ("server-ca", "server", "sslserver", true),
+        ("client-ca", "clients/legacy", "sslclient", true),
+        ("client-ca", "server", "sslserver", false),
+        ("server-ca", "clients/legacy", "sslclient", false),
+        ("client-ca", "clients/legacy", "sslserver", false),
+        ("server-ca", "server", "sslclient", false),
+    ] {
+        let args = format!(
+            "verify -x509_strict -purpose {purpose} -CAfile certs/{authority}.crt certs/{certificate}.crt"
+        );
+        let (content, text) = openssl(&place, &args);
+        assert_eq!(content, good, "{args}: {text}");
+    }
+}
+
+#[test]
+fn the_server_is_who_the_config_says_and_whom_one_adds() {
+    let place = place();
+    let verify = |name: &str| {
+        openssl(&place, &format!("verify -CAfile certs/server-ca.crt {name} certs/server.crt")).0
+    };
+    assert!(verify("-verify_hostname otel.example.com"));
+    assert!(!verify("-verify_hostname localhost"));
+    place.run("certs server --force --local --hostname otel.example.com --hostname 203.0.113.7").ok();
+    for name in [
+        "-verify_hostname otel.example.com",
+        "-verify_hostname localhost",
+        "-verify_ip 127.0.0.1",
+        "-verify_ip ::1",
+        "-verify_ip 203.0.113.7",
+    ] {
+        assert!(verify(name), "{name}");
+    }
+    assert!(!verify("-verify_ip 203.0.113.8"));
+}
+
+#[test]
+fn extensions_are_what_rfc_5280_wants() {
+    let place = place();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let text = |file: &str| read(&place, &format!("x509 -in certs/{file}.crt -noout -text"));
+    for authority in ["server-ca", "client-ca"] {
+        let text = text(authority);
+        for part in [
+            "ecdsa-with-SHA256",
+            "ASN1 OID: prime256v1",
+            "Basic Constraints: critical\n                CA:TRUE, pathlen:0",
+            "Key Usage: critical\n                Certificate Sign, CRL Sign",
+            "Subject Key Identifier",
+        ] {
+            assert!(text.contains(part), "{authority} lacks {part}: {text}");
+        }
+    }
+    let (server, client) = (text("server"), text("clients/edge"));
+    for leaf in [&server, &client] {
+        for part in [
+            "Basic Constraints: critical\n                CA:FALSE",
+            "Key Usage: critical\n                Digital Signature\n",
+            "Authority Key Identifier",
+        ] {
+            assert!(leaf.contains(part), "a leaf lacks {part}: {leaf}");
+        }
+    }
+    assert!(
+        server.contains("TLS Web Server Authentication") && !server.contains("TLS Web Client"),
+        "{server}"
+    );
+    assert!(
+        client.contains("TLS Web Client Authentication") && !client.contains("TLS Web Server"),
+        "{client}"
+    );
+    assert!(client.contains("URI:spiffe://acme.example/edge/zurich"), "{client}");
+}
+
+#[test]
+fn keys_are_their_owners_and_fit_their_certificates() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place();
+    place.run("certs client legacy").ok();
+    for pair in ["server-ca", "client-ca", "server", "clients/legacy"] {
+        let mode = fs::metadata(place.path(&format!("certs/{pair}.key"))).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{pair}");
+        let of_key = read(&place, &format!("pkey -in certs/{pair}.key -pubout"));
+        assert_eq!(of_key, read(&place, &format!("x509 -in certs/{pair}.crt -noout -pubkey")), "{pair}");
+    }
+}
+
+#[test]
+fn nothing_that_is_there_is_overwritten_without_being_told_to() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    let before = ["server-ca.key", "client-ca.key", "server.key", "clients/legacy.key", "client.crl"]
+        .map(|file| (file, place.read(&format!("certs/{file}"))));
+    assert_snapshot!("certs_init_exists", place.run("certs init").failure());
+    assert_snapshot!("certs_server_exists", place.run("certs server").failure());
+    assert_snapshot!("certs_client_exists", place.run("certs client legacy").failure());
+    for (file, contents) in &before {
+        assert!(place.read(&format!("certs/{file}")) == *contents, "{file} was changed");
+    }
+    for args in ["certs init --force", "certs client legacy --force"] {
+        place.run(args).ok();
+    }
+    for (file, contents) in &before {
+        assert!(place.read(&format!("certs/{file}")) != *contents, "{file} is the old one");
+    }
+}
+
+#[test]
+fn init_makes_all_or_nothing() {
+    let place = Place::with(CONFIG);
+    fs::create_dir(place.path("certs")).unwrap();
+    place.write("certs/server.key", "mine");
+    place.run("certs init").failure();
+    assert_eq!(fs::read_dir(place.path("certs")).unwrap().count(), 1);
+}
+
+/// Where the rule says it outright, nothing needs to be given.
+#[test]
+fn what_a_rule_says_outright_need_not_be_given() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    let subject = "x509 -in certs/clients/legacy.crt -noout -subject -nameopt RFC2253";
+    assert_eq!(read(&place, subject), "subject=CN=external-otel-client,O=Acme\\, Inc.,C=CH\n");
+    // the first match that is clear
+    place.run("certs client either").ok();
+    let names = read(&place, "x509 -in certs/clients/either.crt -noout -ext subjectAltName");
+    assert!(names.contains("URI:spiffe://either/one, DNS:either.example.org"), "{names}");
+    assert_eq!(place.run("whoami certs/clients/either.crt -o json").json()["client"], json!("either"));
+}
+
+#[test]
+fn a_certificate_is_only_made_for_the_client_that_it_is() {
+    let place = place();
+    assert_snapshot!("certs_client_unclear", place.run("certs client edge").failure());
+    assert_snapshot!("certs_client_unknown", place.run("certs client nobody").failure());
+    let other = place.run("certs client zurich.globex --dns basel.globex.partners.example");
+    assert_snapshot!("certs_client_other", other.failure());
+    assert_snapshot!(
+        "certs_client_none",
+        place.run("certs client zurich.globex --dns zurich.example.net").failure()
+    );
+    assert!(!place.path("certs/clients").exists(), "nothing is written");
+    place.run("certs client zurich.globex --dns basel.globex.partners.example --unchecked").ok();
+    let ended = place.run("certs client basel.globex --dns basel.globex.partners.example");
+    assert_eq!(ended.stderr, "its holder is the client `basel.globex`, of clients[1] (`{site}.{org}`)\n\n");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_snapshot!("certs_no_config", Place::new().run("certs init").failure());
+    assert_snapshot!("certs_no_authority", Place::with(CONFIG).run("certs client legacy").failure());
+    assert_snapshot!("certs_none", Place::with(CONFIG).run("certs list").failure());
+    assert_snapshot!("certs_client_no_config", {
+        let place = Place::new();
+        place.run("certs init --hostname otel.example.com").ok();
+        place.run("certs client legacy").failure()
+    });
+}
+
+#[test]
+fn an_authority_whose_key_is_anothers_signs_nothing() {
+    let place = place();
+    place.write("certs/client-ca.key", place.read("certs/server-ca.key"));
+    assert_snapshot!("certs_wrong_key", place.run("certs client legacy").failure());
+    place.write("certs/client-ca.key", "no key");
+    assert_snapshot!("certs_no_key", place.run("certs client legacy").failure());
+}
+
+/// The rows by file.
+fn listed(place: &Place, file: &str) -> Value {
+    let rows = place.run("certs list -o json").json();
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["file"] == file)
+        .unwrap_or_else(|| panic!("{file}: {rows}"))
+        .clone()
+}
+
+#[test]
+fn the_list_tells_whose_certificates_are_and_for_how_long() {
+    let place = place();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich --days 30").ok();
+    let row = listed(&place, "clients/edge.crt");
+    assert_eq!(row["sans"], json!(["URI:spiffe://acme.example/edge/zurich"]));
+    assert_eq!(
+        (&row["daysLeft"], &row["status"], &row["issuedBy"]),
+        (&json!(29), &json!("valid"), &json!("client-ca"))
+    );
+    let digest = read(&place, "x509 -in certs/clients/edge.crt -noout -fingerprint -sha256");
+    let digest = digest.trim().rsplit('=').next().unwrap().replace(':', "").to_lowercase();
+    assert_eq!(row["sha256"], json!(digest));
+    let serial = read(&place, "x509 -in certs/clients/edge.crt -noout -serial");
+    assert_eq!(row["serial"], json!(serial.trim().rsplit('=').next().unwrap().to_lowercase()));
+    assert_eq!(listed(&place, "server.crt")["issuedBy"], json!("server-ca"));
+
+    place.run("certs init --force").ok();
+    assert_eq!(listed(&place, "clients/edge.crt")["status"], json!("foreign"), "its CA is gone");
+}
+
+#[test]
+fn no_certificate_outlives_its_ca() {
+    let place = Place::with(CONFIG);
+    place.run("certs init --ca-days 10").ok();
+    place.run("certs client legacy --days 100").ok();
+    assert_eq!(listed(&place, "clients/legacy.crt")["daysLeft"], json!(9));
+    assert_eq!(listed(&place, "clients/legacy.crt")["notAfter"], listed(&place, "client-ca.crt")["notAfter"]);
+}
+
+#[test]
+fn a_renewed_certificate_says_the_same_and_keeps_its_key() {
+    let place = place();
+    place.run("certs client legacy --days 5").ok();
+    let (key, old) = (place.read("certs/clients/legacy.key"), listed(&place, "clients/legacy.crt"));
+    place.run("certs renew legacy server").ok();
+    let new = listed(&place, "clients/legacy.crt");
+    assert_eq!((&new["subject"], &new["sans"]), (&old["subject"], &old["sans"]));
+    assert_eq!((&new["daysLeft"], &new["status"]), (&json!(364), &json!("valid")));
+    assert_ne!(new["serial"], old["serial"]);
+    assert_eq!(place.read("certs/clients/legacy.key"), key);
+    read(&place, "verify -purpose sslclient -CAfile certs/client-ca.crt certs/clients/legacy.crt");
+    read(&place, "verify -verify_hostname otel.example.com -CAfile certs/server-ca.crt certs/server.crt");
+    place.run("certs renew --all --new-key").ok();
+    assert_ne!(place.read("certs/clients/legacy.key"), key);
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_and_the_others_are_not() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let verify = |client: &str| {
+        let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+        openssl(&place, &format!("{args} certs/clients/{client}.crt"))
+    };
+    assert!(verify("legacy").0 && verify("edge").0, "the empty list refuses nobody: {:?}", verify("edge"));
+    place.run("certs revoke legacy").ok();
+    assert!(verify("legacy").1.contains("certificate revoked"), "{:?}", verify("legacy"));
+    assert!(verify("edge").0);
+    assert_eq!(listed(&place, "clients/legacy.crt")["status"], json!("revoked"));
+
+    // what is revoked stays so when more comes, and each list has a higher number
+    place.run("certs revoke legacy").ok();
+    place.run("certs revoke edge").ok();
+    assert!(!verify("legacy").0 && !verify("edge").0);
+    let list = read(&place, "crl -in certs/client.crl -noout -text");
+    assert_eq!(list.matches("Serial Number:").count(), 2, "{list}");
+    assert!(list.contains("CRL Number: \n                3\n"), "{list}");
+
+    assert_snapshot!("certs_renew_revoked", place.run("certs renew legacy").failure());
+    place.run("certs renew --all").ok();
+    assert_eq!(listed(&place, "clients/legacy.crt")["status"], json!("revoked"), "--all leaves it alone");
+    place.run("certs client legacy --force").ok();
+    assert!(verify("legacy").0, "a new one is good");
+}
+
+#[test]
+fn a_certificate_that_was_replaced_can_still_be_revoked() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.write("old.crt", place.read("certs/clients/legacy.crt"));
+    place.run("certs renew legacy").ok();
+    place.run("certs revoke --cert old.crt").ok();
+    assert_eq!(listed(&place, "clients/legacy.crt")["status"], json!("valid"));
+    let list = "-CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+    assert!(openssl(&place, &format!("verify -crl_check {list} old.crt")).1.contains("certificate revoked"));
+    assert_snapshot!("certs_revoke_foreign", place.run("certs revoke --cert certs/server.crt").failure());
+}
+
+#[test]
+fn a_list_lives_as_long_as_its_ca() {
+    let place = place();
+    let date = |text: String| text.trim().split_once('=').unwrap().1.to_owned();
+    let next = date(read(&place, "crl -in certs/client.crl -noout -nextupdate"));
+    assert_eq!(next, date(read(&place, "x509 -in certs/client-ca.crt -noout -enddate")));
+}

@@ -1,0 +1,78 @@
+//! What holds for every command.
+
+use std::io;
+use std::process::Stdio;
+
+use crate::Place;
+
+#[test]
+fn a_wrong_call_is_2_and_a_failure_is_1() {
+    let place = Place::new();
+    for (args, code) in [
+        ("", 2),
+        ("chek", 2),
+        ("check --nonsense", 2),
+        ("check -o xml", 2),
+        ("certs", 2),
+        ("certs client", 2),
+        ("certs client ../server", 2),
+        ("certs client acme --spiffe acme", 2),
+        ("certs init --ca-days 0", 2),
+        ("whoami", 2),
+        ("-f - whoami -", 2),
+        ("check", 1),
+        ("certs list", 1),
+        ("--help", 0),
+        ("--version", 0),
+        ("certs client --help", 0),
+    ] {
+        let ended = place.run(args);
+        assert_eq!(ended.code, code, "{ended:#?}");
+        assert!(code == 0 || ended.stdout.is_empty(), "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = Place::new();
+    for args in ["schema", "init --stdout", "completions bash", "wasm export -", "--help"] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args}: {output:?}");
+        assert!(output.stderr.is_empty(), "{args}: {output:?}");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let place = Place::with("clients: 5");
+    let coloured = |args: &str, environment: Option<(&str, &str)>| {
+        let output = place.command(args).envs(environment).output().unwrap();
+        output.stderr.contains(&b'\x1b')
+    };
+    assert!(!coloured("check", None), "a pipe");
+    assert!(coloured("check", Some(("CLICOLOR_FORCE", "1"))), "forced");
+    assert!(!coloured("check --no-color", Some(("CLICOLOR_FORCE", "1"))), "--no-color");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Place::new().run(&format!("completions {shell}")).ok();
+        for word in ["whoami", "certs", "completions", "revoke"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_module_can_be_had_as_a_file() {
+    let place = Place::new();
+    let told = place.run("wasm export").stderr;
+    let module = place.read("otlp-gate.wasm");
+    assert!(module.starts_with(b"\0asm"));
+    assert!(told.starts_with("wrote otlp-gate.wasm, sha256 "), "{told}");
+    let piped = place.command("wasm export -").output().unwrap();
+    assert_eq!(piped.stdout, module);
+}

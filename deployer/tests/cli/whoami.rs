@@ -1,0 +1,184 @@
+//! `whoami`: which client a certificate is.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::Place;
+use crate::openssl::read;
+
+const CONFIG: &str = r#"apiVersion: otlp-gate/v1
+clients:
+  - name: "{site}.{org}"
+    match: {dns: "{site}.{org}.partners.example"}
+    attributes: {tenant.id: "{org}", site.id: "{site}"}
+    quotaPer: "{org}"
+  - name: needs-dns
+    match: {spiffe: "spiffe://acme.example/edge/*"}
+    attributes: {host.name: "{dns}"}
+  - name: edge
+    match: {spiffe: "spiffe://acme.example/**"}
+    quota: gold
+headers: {X-Scope-OrgID: "{tenant.id}"}
+attributes: {otlp_gate.client: "{name}"}
+quotas:
+  mode: shadow
+  tiers:
+    default: {requests: 200/s, bytes: 8MiB/s, burst: 4s}
+    gold: {items: 200k/s}
+"#;
+
+/// A certificate that OpenSSL made, with these SANs and extensions, as `cert.pem`.
+fn made(place: &Place, sans: &str, more: &str) {
+    let sans = if sans.is_empty() { String::new() } else { format!("-addext subjectAltName={sans}") };
+    read(
+        place,
+        &format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.pem \
+             -subj /O=Acme/CN=test -addext basicConstraints=critical,CA:FALSE {sans} {more}"
+        ),
+    );
+}
+
+fn asked(place: &Place) -> Value {
+    let ended = place.run("whoami cert.pem -o json");
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:#?}"))
+}
+
+#[test]
+fn a_client_is_told_with_its_rule_and_what_follows() {
+    let place = Place::with(CONFIG);
+    made(&place, "DNS:Zurich.Globex.partners.example", "");
+    let answer = place.run("whoami cert.pem -o json").json();
+    assert_eq!((&answer["client"], &answer["rule"]), (&json!("zurich.globex"), &json!(0)));
+    assert_eq!(answer["captured"], json!({"org": "globex", "site": "zurich"}));
+    assert_eq!(
+        answer["attributes"],
+        json!({"otlp_gate.client": "zurich.globex", "site.id": "zurich", "tenant.id": "globex"})
+    );
+    assert_eq!(answer["headers"], json!({"x-scope-orgid": "globex"}));
+    assert_eq!(answer["quota"]["limits"]["bytes"], json!({"perSecond": 8 << 20, "atOnce": 32 << 20}));
+    assert_eq!(answer["quota"]["shadow"], json!(true));
+    assert_eq!(answer["shown"]["subject"], json!("CN=test,O=Acme"));
+
+    let table = place.run("whoami cert.pem").ok();
+    let stable: Vec<&str> =
+        table.lines().filter(|line| !line.contains("sha256") && !line.contains("valid until")).collect();
+    assert_snapshot!("whoami", stable.join("\n"));
+}
+
+#[test]
+fn der_and_standard_input_are_read_too() {
+    let place = Place::with(CONFIG);
+    made(&place, "URI:spiffe://acme.example/x", "");
+    let expected = asked(&place);
+    read(&place, "x509 -in cert.pem -outform DER -out cert.der");
+    assert_eq!(place.run("whoami cert.der -o json").json(), expected);
+    assert_eq!(place.run_with("whoami - -o json", &place.read("cert.pem")).json(), expected);
+    // as in a bundle or an output of `openssl x509 -text`: the first certificate counts
+    let text = read(&place, "x509 -in cert.pem -text");
+    assert_eq!(place.run_with("whoami - -o json", text.as_bytes()).json(), expected);
+    let pair = [place.read("key.pem"), place.read("cert.pem")].concat();
+    assert_eq!(place.run_with("whoami - -o json", &pair).json(), expected);
+}
+
+#[test]
+fn nobody_and_the_denied_are_1_and_told_why() {
+    let place = Place::with(CONFIG);
+    made(&place, "URI:spiffe://other.example/x", "");
+    let ended = place.run("whoami cert.pem -o json");
+    assert_eq!(ended.code, 1);
+    assert_eq!(asked(&place)["verdict"], json!("unknown"));
+    let digest = asked(&place)["shown"]["sha256"].as_str().unwrap().to_owned();
+    place.write("otlp-gate.yaml", format!("{CONFIG}deny: [\"sha256:{digest}\"]\n"));
+    assert_eq!((&asked(&place)["verdict"], &asked(&place)["client"]), (&json!("denied"), &Value::Null));
+    assert_eq!(place.run("whoami cert.pem").code, 1);
+}
+
+#[test]
+fn a_rule_that_nearly_matched_is_told() {
+    let place = Place::with(CONFIG);
+    made(&place, "URI:spiffe://acme.example/edge/zurich", "");
+    let answer = asked(&place);
+    assert_eq!(answer["client"], json!("edge"));
+    assert_eq!(
+        answer["nearMisses"],
+        json!([
+            "clients[1] (`needs-dns`) would match, but the rule uses {dns}, which the certificate does not have"
+        ])
+    );
+}
+
+#[test]
+fn what_makes_a_certificate_less_than_it_seems_is_warned_of() {
+    let place = Place::with(CONFIG);
+    let expired = "-set_serial 1 -days 1";
+    for (sans, more, warning) in [
+        (
+            "URI:spiffe://acme.example/a,URI:spiffe://acme.example/b,URI:spiffe://x/c",
+            "",
+            "only the first URI name of a certificate counts, not spiffe://acme.example/b, spiffe://x/c",
+        ),
+        (
+            "DNS:a.b.partners.example,DNS:other",
+            "",
+            "only the first DNS name of a certificate counts, not other",
+        ),
+        (
+            "DNS:a.b.partners.example",
+            "-addext extendedKeyUsage=serverAuth",
+            "it is not for clients (no extended key usage clientAuth), and the gateway refuses it",
+        ),
+    ] {
+        made(&place, sans, more);
+        assert_eq!(asked(&place)["warnings"], json!([warning]));
+        assert!(place.run("whoami cert.pem").stderr.contains(&format!("warning: {warning}\n")));
+    }
+    made(&place, "DNS:a.b.partners.example", &format!("-addext extendedKeyUsage=clientAuth {expired}"));
+    assert_eq!(asked(&place)["warnings"], json!([]));
+}
+
+#[test]
+fn time_is_checked() {
+    let place = Place::with(CONFIG);
+    for (from, until, warning) in [
+        ("20200101000000Z", "20210101000000Z", "it has expired, and the gateway refuses it"),
+        ("20990101000000Z", "20991231000000Z", "it is not valid yet, and the gateway refuses it"),
+    ] {
+        made(&place, "", "");
+        place.write(
+            "ca.cnf",
+            "[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\npolicy=p\n[p]\n",
+        );
+        place.write("index.txt", "");
+        place.write("serial", "01");
+        read(&place, "req -new -key key.pem -subj /CN=test -out cert.csr");
+        read(
+            &place,
+            &format!(
+                "ca -batch -config ca.cnf -cert cert.pem -keyfile key.pem -md sha256 -in cert.csr -out made.pem -notext \
+             -preserveDN -startdate {from} -enddate {until}"
+            ),
+        );
+        place.write("cert.pem", place.read("made.pem"));
+        assert_eq!(asked(&place)["warnings"], json!([warning]));
+    }
+}
+
+#[test]
+fn what_is_no_certificate_is_named() {
+    let place = Place::with(CONFIG);
+    made(&place, "", "");
+    place.write("empty.pem", "");
+    place.write("text.pem", "hello");
+    place.write("cut.pem", &place.read("cert.pem")[..200]);
+    place.write("key.crt", place.read("key.pem"));
+    for (snapshot, file) in [
+        ("whoami_no_file", "none.pem"),
+        ("whoami_empty", "empty.pem"),
+        ("whoami_text", "text.pem"),
+        ("whoami_cut", "cut.pem"),
+        ("whoami_key", "key.crt"),
+    ] {
+        assert_snapshot!(snapshot, place.run(&format!("whoami {file}")).failure());
+    }
+}
