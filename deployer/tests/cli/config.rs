@@ -91,7 +91,7 @@ clients:
   - name: "{org}-{site}"
     match: {dns: "{site}.{org}.partners.example"}
     attributes: {tenant.id: "{orgg}"}
-  - name: globex-zurich
+  - name: globex
     match:
       - {}
       - dns: upper case
@@ -100,6 +100,13 @@ quotas:
   tiers:
     gold: {items: 100/s}
 "#;
+
+#[test]
+fn rules_that_can_give_one_name_to_two_clients_are_refused() {
+    let text = config("  - {name: \"{org}-{site}\", match: {dns: \"{site}.{org}.partners.example\"}}\n")
+        + "  - {name: globex-zurich, match: {dns: zurich.example}}\n";
+    assert_snapshot!("collision", Place::with(&text).run("check").failure());
+}
 
 #[test]
 fn all_mistakes_of_meaning_are_shown_at_once() {
