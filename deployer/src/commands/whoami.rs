@@ -23,7 +23,7 @@ use crate::x509::Certificate;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate whoami certs/clients/acme-edge.crt
-  kubectl get secret acme-edge-tls -o json | jq -r '.data[\"tls.crt\"] | @base64d' | otlp-gate whoami -
+  kubectl get secret acme-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | otlp-gate whoami -
   otlp-gate whoami client.pem -o json | jq -r .client")]
 pub struct Args {
     /// A certificate in PEM (the first one counts) or DER; `-` reads standard input

@@ -9,7 +9,9 @@ use super::{Config, Finding, Severity, schema};
 
 /// The config, or the first mistake.
 pub(super) fn parse(text: &str) -> Result<Config, Finding> {
-    serde_saphyr::from_str(text).map_err(|error| finding(text, &error))
+    // As the schema says it, and as every other reader of YAML 1.2 sees the file: 42 is no text, and yes is no boolean.
+    let options = serde_saphyr::options! { no_schema: true, strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| finding(text, &error))
 }
 
 fn finding(text: &str, error: &YamlError) -> Finding {
@@ -65,6 +67,15 @@ fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Op
         }
         YamlError::InvalidBooleanStrict { .. } => {
             (format!("expected `true` or `false`, found {}", kind(found)), None)
+        }
+        YamlError::QuotingRequired { .. } => match schema::kind_of(path) {
+            Some(kind) if kind != "text" => (format!("expected {kind}, found `{found}`"), None),
+            _ => (format!("expected a text, found `{found}`"), Some(format!("write \"{found}\""))),
+        },
+        YamlError::ExpectedStringKeyForExternallyTaggedEnum { .. } => {
+            let keys = schema::keys_of(path);
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            (format!("expected {} in it", one_of(&keys)), None)
         }
         YamlError::NullIntoString { .. } => ("expected a text, found nothing".to_owned(), None),
         YamlError::DuplicateMappingKey { key: Some(key), .. } => {

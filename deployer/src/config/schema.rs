@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use otlp_gate_core::policy::{Path, Segment};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -37,6 +38,19 @@ pub fn keys() -> Vec<Key> {
     keys.keys
 }
 
+/// What the value at this place is, in words; `None` for what is not a key.
+pub(super) fn kind_of(path: &Path) -> Option<String> {
+    keys().into_iter().find(|key| key.is_at(path)).map(|key| key.kind)
+}
+
+/// The keys inside the one at this place.
+pub(super) fn keys_of(path: &Path) -> Vec<String> {
+    let keys = keys();
+    let Some(parent) = keys.iter().find(|key| key.is_at(path)) else { return Vec::new() };
+    let inside = keys.iter().filter_map(|key| key.path.strip_prefix(&parent.path)?.strip_prefix('.'));
+    inside.filter(|key| !key.contains('.')).map(str::to_owned).collect()
+}
+
 /// The text of docs/config.md.
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
@@ -65,6 +79,20 @@ All keys, as `otlp-gate schema --markdown` prints them:
 fn join_lines(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text.split("\n\n").map(|it| it.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+    }
+}
+
+impl Key {
+    /// Whether it is the key of this place, be it `clients[].name` for `clients[3].name` or `quotas.tiers.NAME` for
+    /// `quotas.tiers.gold`.
+    fn is_at(&self, path: &Path) -> bool {
+        let own = self.path.replace("[]", ".[]");
+        let mut own = own.split('.').peekable();
+        path.0.iter().all(|segment| match segment {
+            Segment::Key(key) => own.next_if(|it| it == key || *it == "NAME").is_some(),
+            // what may stand alone or in a list has no `[]` of its own
+            Segment::Index(_) => own.next_if_eq(&"[]").is_some() || own.peek().is_some(),
+        }) && own.next().is_none()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 /// What can be done with certificates.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
-  otlp-gate certs init                       both CAs, the server's certificate, an empty revocation list
+  otlp-gate certs init      both CAs, the server's certificate, an empty revocation list
   otlp-gate certs client acme-edge --spiffe spiffe://acme.example/edge/zurich
   otlp-gate certs list")]
 pub enum Certs {
