@@ -4,7 +4,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "recipes run on the host, where there is a clock")]
 
+mod bench;
 mod debian;
+mod demo;
 mod process;
 mod project;
 mod setup;
@@ -23,6 +25,24 @@ enum Recipe {
     BuildWasm,
     /// Install what the other recipes need beside Rust, once, into the cache
     Setup,
+    /// Show the whole road on this machine: set everything up, then run `otlp-gate demo`
+    Demo {
+        /// Print one JSON object on one line
+        #[arg(long)]
+        json: bool,
+        /// Leave it running and print how to send to it
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Measure what the filter costs Envoy, beside no filter, one that does nothing and one that copies
+    Bench {
+        /// Print one JSON object on one line
+        #[arg(long)]
+        json: bool,
+        /// Fewer requests and rounds
+        #[arg(long)]
+        quick: bool,
+    },
     /// Run every check: format, lints, unit tests on the host and on wasm32, integration tests against a real Envoy
     Test {
         /// Run only this step
@@ -35,6 +55,8 @@ fn main() -> ExitCode {
     let done = match Recipe::parse() {
         Recipe::BuildWasm => wasm::recipe(),
         Recipe::Setup => setup::recipe(),
+        Recipe::Demo { json, keep } => demo::recipe(json, keep),
+        Recipe::Bench { json, quick } => bench::recipe(json, quick),
         Recipe::Test { only } => test::recipe(only.as_deref()),
     };
     match done {

@@ -15,8 +15,8 @@ pub(crate) use telemetrygen::telemetrygen;
 
 use crate::{debian, project};
 
-/// The Debian packages of the bench: h2load and nghttp make load, nghttpd is the backend.
-pub(crate) const LOAD_PACKAGES: [&str; 2] = ["nghttp2-client", "nghttp2-server"];
+/// The Debian package of the bench: h2load.
+pub(crate) const LOAD_PACKAGES: [&str; 1] = ["nghttp2-client"];
 
 /// Installs everything that the recipes use and says where it is. What only the bench or only some tests need, and
 /// cannot be had here, is named and left out.

@@ -1,0 +1,56 @@
+"""Writes gRPC-framed trace requests of 10, 100, 1000 and 8192 spans, plain and gzip: payloads.py DIR."""
+
+import gzip
+import pathlib
+import random
+import struct
+import sys
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+# spans -> Resources they are spread over
+SHAPES = {10: 1, 100: 1, 1000: 10, 8192: 50}
+
+
+def attributes(message, values):
+    for key, value in values.items():
+        attribute = message.attributes.add(key=key)
+        if isinstance(value, int):
+            attribute.value.int_value = value
+        else:
+            attribute.value.string_value = value
+
+
+def request(spans, resources):
+    rng = random.Random(spans)
+    message = ExportTraceServiceRequest()
+    for number in range(resources):
+        container = message.resource_spans.add()
+        attributes(container.resource, {"service.name": f"shop-{number}", "host.name": "edge-01",
+                                        "telemetry.sdk.language": "go", "k8s.pod.name": "shop-7c9f"})
+        scope = container.scope_spans.add()
+        scope.scope.name = "shop"
+        for _ in range(spans // resources):
+            span = scope.spans.add(trace_id=rng.randbytes(16), span_id=rng.randbytes(8), parent_span_id=rng.randbytes(8),
+                                   name="GET /api/v1/items", kind=2, start_time_unix_nano=1795314654815535126,
+                                   end_time_unix_nano=1795314654815535126 + rng.randrange(10**9))
+            attributes(span, {"http.request.method": "GET", "url.path": f"/api/v1/items/{rng.randrange(10**6)}",
+                              "http.response.status_code": 200, "server.address": "items.example.com",
+                              "user_agent.original": "curl/8.5.0", "client.address": "10.2.3.4",
+                              "thread.id": rng.randrange(1, 64)})
+    return message.SerializeToString(deterministic=True)
+
+
+def framed(message, compressed):
+    return struct.pack(">BI", compressed, len(message)) + message
+
+
+def main(out):
+    for spans, resources in SHAPES.items():
+        message = request(spans, resources)
+        (out / f"{spans}.plain").write_bytes(framed(message, 0))
+        (out / f"{spans}.gzip").write_bytes(framed(gzip.compress(message, 6, mtime=0), 1))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

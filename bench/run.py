@@ -1,0 +1,240 @@
+"""Measures what the filter costs Envoy, side by side with no filter, a filter that does nothing and one that copies.
+
+Called by `cargo xtask bench`, which builds the modules and says where everything is. See README.md.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+
+import payloads
+
+TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+# The goals: what the filter adds over no filter, as a part of what a Collector hop spends on attribution alone (CPU of the
+# Collector in microseconds for plain bodies, measured once beside an Envoy without filter, whose time gives the scale).
+HOP = {10: (176, 21), 100: (492, 41), 1000: (3050, 180), 8192: (27200, 1400)}
+GOAL = {100: 20, 1000: 45, 8192: 50}
+COPY_GOAL = 1.10
+REQUESTS = {10: 6000, 100: 4000, 1000: 1200, 8192: 150}
+TYPE = "type.googleapis.com/envoy"
+POLICY = {
+    "gate": "bench/bench",
+    "clients": [{"name": "bench", "match": {"spiffe": "spiffe://bench.example/client"}, "attributes": {"tenant.id": "bench"},
+                 "quota": "large"}],
+    "attributes": {"otlp_gate.client": "{name}"},
+    "headers": {"X-Scope-OrgID": "{tenant.id}"},
+    "quotas": {"tiers": {"large": {"requests": "1M/s", "bytes": "8GiB/s", "items": "50M/s"}}},
+}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def address(port):
+    return {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
+
+
+def cluster(name, port, http2=False, **more):
+    made = {"name": name, "load_assignment": {"cluster_name": name, "endpoints": [
+        {"lb_endpoints": [{"endpoint": address(port)}]}]}, **more}
+    if http2:
+        made["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": {}}}}
+    return made
+
+
+def http_listener(port, filters, route, **chain):
+    manager = {"@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "bench",
+               "http_filters": [*filters, {"name": "router", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"}}],
+               "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}]}}
+    return {"name": f"http-{port}", **address(port), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **chain}]}
+
+
+def sink(port):
+    """A backend that reads every body and answers grpc-status 0."""
+    code = ("function envoy_on_request(h) for chunk in h:bodyChunks() do end "
+            "h:respond({[':status']='200',['content-type']='application/grpc',['grpc-status']='0'},'') end")
+    lua = {"name": "lua", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.lua.v3.Lua", "default_source_code": {"inline_string": code}}}
+    return {"static_resources": {"listeners": [http_listener(port, [lua], {"direct_response": {"status": 200}})]}}
+
+
+def gateway(port, backend, module, policy, certs):
+    """The Envoy that is measured: mTLS in, plain HTTP/2 out, with a module or without."""
+    filters = []
+    if module:
+        config = {"name": "bench", "root_id": "bench", "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(policy)},
+                  "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}}}
+        filters.append({"name": "wasm", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.wasm.v3.Wasm", "config": config}})
+    tls = {"require_client_certificate": True, "common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "server"),
+           "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
+    socket_config = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext", **tls}}
+    return {"static_resources": {"listeners": [http_listener(port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config)],
+                                 "clusters": [cluster("backend", backend, http2=True)]}}
+
+
+def client(ports, certs):
+    """h2load shows no client certificate, so another Envoy wraps its connections in mTLS: {plain port: gateway's port}."""
+    tls = {"common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "client"), "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
+    wrap = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext", **tls}}
+    listeners = [{"name": f"plain-{plain}", **address(plain), "filter_chains": [{"filters": [{"name": "tcp", "typed_config": {
+        "@type": f"{TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "client", "cluster": f"gateway-{port}"}}]}]} for plain, port in ports.items()]
+    return {"static_resources": {"listeners": listeners, "clusters": [cluster(f"gateway-{port}", port, transport_socket=wrap) for port in ports.values()]}}
+
+
+def key_pair(certs, name):
+    return {"tls_certificates": [{"certificate_chain": {"filename": str(certs / f"{name}.crt")}, "private_key": {"filename": str(certs / f"{name}.key")}}]}
+
+
+def make_certificates(out):
+    """Throw-away ones: a bench does not depend on the command that it does not measure."""
+    def openssl(*words):
+        subprocess.run(["openssl", *map(str, words)], cwd=out, check=True, capture_output=True)
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=bench", "-days", 2)
+    for name, san in {"server": "DNS:localhost", "client": "URI:spiffe://bench.example/client"}.items():
+        (out / "san").write_text(f"subjectAltName={san}")
+        openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.crt", "-days", 2, "-extfile", "san")
+
+
+@contextlib.contextmanager
+def envoy(binary, config, folder, name):
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(config))
+    log = open(folder / f"{name}.log", "wb")
+    process = subprocess.Popen([binary, "-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "error"], stdout=log, stderr=log)
+    try:
+        for listener in config["static_resources"]["listeners"]:
+            wait_for(listener["address"]["socket_address"]["port_value"], process, folder / f"{name}.log")
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_for(port, process, log):
+    for _ in range(300):
+        if process.poll() is not None:
+            sys.exit(f"error: envoy ended: {log.read_text()[-2000:]}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    sys.exit(f"error: envoy does not listen on port {port}: {log.read_text()[-2000:]}")
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def check(port, file, name):
+    """One request whose gRPC status is looked at: h2load only sees that HTTP answered."""
+    body = file.read_bytes()
+    compression = grpc.Compression.Gzip if body[0] else grpc.Compression.NoCompression
+    message = ExportTraceServiceRequest()
+    message.ParseFromString(payloads.gzip.decompress(body[5:]) if body[0] else body[5:])
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            # The sink's answer has a status and no message, which the client calls an internal error; any other is real.
+            TraceServiceStub(channel).Export(message, timeout=30, compression=compression)
+        except grpc.RpcError as error:
+            if "no message" not in error.details().lower() and "cardinality" not in error.details().lower() and error.details():
+                sys.exit(f"error: {name} does not answer OK to {file.name}: {error.code().name} {error.details()}")
+
+
+def load(port, file, requests):
+    encoding = ["-H", "grpc-encoding: gzip"] if file.suffix == ".gzip" else []
+    done = subprocess.run(["h2load", "-n", str(requests), "-c", "4", "-m", "4", "-t", "1", "-d", file, *encoding, "-H", "content-type: application/grpc",
+                           "-H", "te: trailers", f"http://127.0.0.1:{port}{TRACES}"], capture_output=True, text=True, check=True)
+    if f" {requests} succeeded" not in done.stdout:
+        sys.exit(f"error: h2load lost requests:\n{done.stdout}")
+
+
+def measure(options):
+    results = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(folder)
+        make_certificates(folder)
+        payloads.main(folder)
+        backend = free_port()
+        stack.enter_context(envoy(options.envoy, sink(backend), folder, "sink"))
+        modules = {"no filter": None, "no-op filter": options.noop, "copying filter": options.copy, "otlp-gate": options.gate}
+        processes, plain = {}, {}
+        for name, module in modules.items():
+            port, plain[name] = free_port(), free_port()
+            pid = stack.enter_context(envoy(options.envoy, gateway(port, backend, module, POLICY, folder), folder, name.replace(" ", "-")))
+            stack.enter_context(envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-")))
+            processes[name] = pid
+        time.sleep(1)
+        for spans in REQUESTS:
+            for kind in ("plain", "gzip"):
+                file = folder / f"{spans}.{kind}"
+                requests = max(30, REQUESTS[spans] // (4 if options.quick else 1))
+                taken = {name: [] for name in modules}
+                for name in modules:
+                    check(plain[name], file, name)
+                    load(plain[name], file, requests)  # warms up: V8 compiles what is hot
+                for _ in range(3 if options.quick else 7):
+                    for name in modules:
+                        before = cpu_seconds(processes[name])
+                        load(plain[name], file, requests)
+                        taken[name].append((cpu_seconds(processes[name]) - before) / requests * 1e6)
+                results[f"{spans} {kind}"] = {name: statistics.median(values) for name, values in taken.items()}
+                print(f"measured {spans} spans, {kind}", file=sys.stderr)
+    return results
+
+
+def judge(results):
+    """The ratios that have a goal."""
+    goals = []
+    for spans, part in GOAL.items():
+        row = results[f"{spans} plain"]
+        hop, reference = HOP[spans]
+        added = row["otlp-gate"] - row["no filter"]
+        # What a Collector hop costs here, scaled by how fast this machine is with no filter.
+        budget = hop * row["no filter"] / reference / part
+        goals.append({"goal": f"{spans} spans: added CPU is at most 1/{part} of a Collector hop's", "reached": round(budget / max(added, 0.001), 2)})
+        against = row["otlp-gate"] / row["copying filter"]
+        goals.append({"goal": f"{spans} spans: at most {COPY_GOAL} x a copying filter", "reached": round(COPY_GOAL / against, 2)})
+    return goals
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("envoy", "gate", "noop", "copy"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    results = measure(options)
+    goals = judge(results)
+    if options.json:
+        print(json.dumps({"cpu_us_per_request": results, "goals": goals}))
+        return
+    names = list(next(iter(results.values())))
+    print(f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}")
+    for case, row in results.items():
+        print(f"{case:<20}" + "".join(f"{row[name]:>16.0f}" for name in names)
+              + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}")
+    print()
+    for goal in goals:
+        word = "reached" if goal["reached"] >= 1 else "not reached"
+        print(f"{goal['goal']:<60} {word}: {goal['reached']:.2f} of the goal")
+
+
+main()
