@@ -4,6 +4,7 @@ pub mod certs;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod envoy;
 pub mod error;
 pub mod file;

@@ -4,9 +4,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
-
+use super::serving::until_told_to_end;
 use crate::cli::Global;
 use crate::envoy::{Backend, LogLevel};
 use crate::error::Error;
@@ -31,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
     /// The folder that holds server.crt, server.key, client-ca.crt and perhaps client.crl
-    #[arg(long, value_name = "DIR", default_value = "certs")]
+    #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
     /// Envoy's binary [default: from PATH, else from the cache]
     #[arg(long, value_name = "FILE")]
@@ -63,41 +61,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         log_level: args.log_level,
         talk: true,
     };
-    // One thread: the kernel ends Envoy when the thread that started it does.
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::failed(format_args!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        tokio::select! {
-            biased;
-            ended = told_to_end() => ended,
-            error = serve(options) => Err(error),
-        }
-    })
+    // To be told to end is how it ends well.
+    until_told_to_end(serve(options)).map(|_| ())
 }
 
-async fn serve(options: Options) -> Error {
-    let mut gate = match Gate::start(options).await {
-        Ok(gate) => gate,
-        Err(error) => return error,
-    };
+/// Ends only when Envoy dies.
+async fn serve(options: Options) -> Result<(), Error> {
+    let mut gate = Gate::start(options).await?;
     let addresses = gate.addresses();
     let (grpc, http, admin) = (addresses.grpc, addresses.http, addresses.admin);
     // An error here means that nobody reads it.
     let _ = writeln!(io::stdout(), "ready grpc={grpc} http={http} admin={admin}");
-    gate.serve().await
-}
-
-/// Until someone asks us to end: Ctrl-C, a supervisor, or the terminal that goes away.
-pub(super) async fn told_to_end() -> Result<(), Error> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
+    Err(gate.serve().await)
 }

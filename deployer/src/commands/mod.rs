@@ -4,9 +4,11 @@ mod amount;
 mod certs;
 mod check;
 mod completions;
+mod demo;
 mod init;
 mod local;
 mod schema;
+mod serving;
 mod verdict;
 mod wasm;
 mod whoami;
@@ -32,6 +34,8 @@ pub enum Command {
     Certs(certs::Certs),
     /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
     Local(local::Args),
+    /// Show the gate at work: clients with certificates, over quota, forging, and without any
+    Demo(demo::Args),
     /// Get the filter's module, which this command carries
     #[command(subcommand)]
     Wasm(wasm::Wasm),
@@ -48,6 +52,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Whoami(args) => whoami::run(args, &cli.global),
         Command::Certs(command) => certs::run(command, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
+        Command::Demo(args) => demo::run(args, &cli.global),
         Command::Wasm(command) => wasm::run(command),
         Command::Completions(args) => completions::run(args),
     }

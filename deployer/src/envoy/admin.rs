@@ -72,13 +72,19 @@ impl Admin {
     }
 
     /// A statistic, as text; `None` where there is none of this name yet.
-    pub async fn stat(&self, name: &str) -> Result<Option<String>, Error> {
+    async fn stat(&self, name: &str) -> Result<Option<String>, Error> {
         let text = self.get(&format!("/stats?filter=^{}$", name.replace('.', "[.]"))).await?;
         Ok(text.lines().find_map(|line| Some(line.split_once(": ")?.1.trim().to_owned())))
     }
 
+    /// The sum of all counters whose names, without the tags in front, are this.
+    pub async fn sum(&self, name: &str) -> Result<u64, Error> {
+        let text = self.get(&format!("/stats?filter={name}$")).await?;
+        Ok(text.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok()).sum())
+    }
+
     /// The body of an answer with status 200.
-    pub async fn get(&self, path: &str) -> Result<String, Error> {
+    async fn get(&self, path: &str) -> Result<String, Error> {
         let uri =
             Uri::builder().scheme("http").authority(self.address.to_string()).path_and_query(path).build();
         let uri = uri.map_err(|error| self.unexpected(path, &error.to_string()))?;

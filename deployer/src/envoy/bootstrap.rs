@@ -163,6 +163,12 @@ impl FromStr for Backend {
     }
 }
 
+impl From<SocketAddr> for Backend {
+    fn from(address: SocketAddr) -> Self {
+        Backend { host: address.ip().to_string(), port: address.port() }
+    }
+}
+
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {

@@ -130,6 +130,11 @@ impl Gate {
         self.envoy.admin()
     }
 
+    /// From here on, tells on stderr what happens to the files.
+    pub fn talk(&mut self) {
+        self.options.talk = true;
+    }
+
     /// Follows the files until Envoy ends by itself, which it should not; says why it did.
     pub async fn serve(&mut self) -> Error {
         let mut looks = interval(LOOK);

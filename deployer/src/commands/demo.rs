@@ -1,0 +1,71 @@
+//! `otlp-gate demo`: the gate shows itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use super::serving::until_told_to_end;
+use crate::cli::Global;
+use crate::demo::{Demo, render};
+use crate::error::Error;
+use crate::output::{self, Format};
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate demo             two clients, an impostor and three strangers; takes seconds, leaves nothing
+  otlp-gate demo --keep      goes on, and says how to send to it
+  otlp-gate demo --json      the outcome as one JSON object on one line")]
+pub struct Args {
+    /// The outcome as one JSON object on one line; the same as `-o json`
+    #[arg(long)]
+    json: bool,
+    /// Go on until Ctrl-C, and say how to send to it
+    #[arg(long)]
+    keep: bool,
+    /// Envoy's binary [default: from PATH, else from the cache]
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+}
+
+/// Plays the demo; an error if anything was not as expected.
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let format = if args.json { Format::Json } else { global.output };
+    match until_told_to_end(play(args, format))? {
+        Some(true) => Ok(()),
+        // What was not as expected is marked in the outcome.
+        Some(false) => Err(Error::reported()),
+        None if args.keep => Ok(()),
+        None => Err(Error::failed("interrupted")),
+    }
+}
+
+/// Gives whether all was as expected.
+async fn play(args: &Args, format: Format) -> Result<bool, Error> {
+    let (begin, progress) = (Instant::now(), progress());
+    let step = |words: &str| progress.set_message(words.to_owned());
+    let mut demo = Demo::start(args.envoy.clone(), &step).await?;
+    let outcome = demo.play(&step).await?;
+    progress.finish_and_clear();
+    output::print(format, &outcome, || {
+        format!("{}in {:.1} s\n", render(&outcome), begin.elapsed().as_secs_f32())
+    })?;
+    if args.keep {
+        output::say(demo.invitation());
+        return Err(demo.keep().await);
+    }
+    demo.stop().await;
+    Ok(outcome.ok)
+}
+
+/// What comes next, on stderr; nothing where that is no terminal.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(80));
+    bar
+}
