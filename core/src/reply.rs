@@ -174,12 +174,11 @@ impl fmt::Display for Reason {
             Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
                 write!(
                     f,
-                    "client {client} is over its quota of {} {}/s (burst {}): {asked} more fit in {}.{} s",
+                    "client {client} is over its quota of {} {}/s (burst {}): {asked} more fit in {} ms",
                     limit.rate,
                     dimension.key(),
                     limit.capacity,
-                    wait.as_secs(),
-                    wait.subsec_millis() / 100
+                    wait.as_millis().max(1)
                 )
             }
             Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked } } => write!(
@@ -292,7 +291,7 @@ mod tests {
     fn the_message_says_which_client_which_limit_which_number() {
         assert_eq!(
             over(Duration::from_millis(1500)).to_string(),
-            "client acme is over its quota of 1000 items/s (burst 4000): 512 more fit in 1.5 s"
+            "client acme is over its quota of 1000 items/s (burst 4000): 512 more fit in 1500 ms"
         );
         assert_eq!(
             never().to_string(),
