@@ -1,6 +1,6 @@
 //! The proxy's side of the ABI, as far as the filter needs it.
 //!
-//! proxy-wasm's own wrappers panic where the proxy answers with a status that they do not expect, and where a header is
+//! The SDK's wrappers panic where the proxy answers with a status that they do not expect, and where a header is
 //! not UTF-8. Here every failure is a value. Source: proxy-wasm ABI 0.2.1.
 
 use otlp_gate_core::quota::{Store, StoreFailed};
@@ -12,7 +12,6 @@ use crate::landing;
 #[repr(u32)]
 pub(crate) enum Map {
     RequestHeaders = 0,
-    RequestTrailers = 1,
     ResponseHeaders = 2,
     ResponseTrailers = 3,
 }
@@ -264,7 +263,7 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     if data.is_null() {
         return Some(Vec::new());
     }
-    // SAFETY: the proxy allocated `len` bytes by this module's `malloc`, which proxy-wasm backs by a boxed slice of just
+    // SAFETY: the proxy allocated `len` bytes by `proxy_on_memory_allocate`, as a boxed slice of just
     // that length, wrote all of them, and keeps no pointer to them.
     Some(unsafe { Vec::from_raw_parts(data, len, len) })
 }

@@ -1,6 +1,6 @@
 //! Where the proxy puts bytes that it returns.
 //!
-//! To return bytes, the proxy asks this module for memory (`malloc`, which proxy-wasm exports) and writes there. For a
+//! To return bytes, the proxy asks this module for memory (`proxy_on_memory_allocate`) and writes there. For a
 //! body that means a block per chunk and another copy into the buffer that gathers them. So while a chunk is
 //! read, the allocator hands out the free end of that buffer instead: the bytes land where they belong.
 
@@ -59,7 +59,7 @@ pub(crate) fn read_into(buffer: &mut Vec<u8>, call: impl FnOnce() -> Option<(*mu
         // SAFETY: the proxy wrote `len` bytes at the start of the spare capacity.
         unsafe { buffer.set_len(buffer.len() + len) };
     } else if !data.is_null() {
-        // SAFETY: the proxy allocated `len` bytes by `malloc`, which proxy-wasm backs by a boxed slice of that length.
+        // SAFETY: the proxy allocated `len` bytes by `proxy_on_memory_allocate`, as a boxed slice of that length.
         buffer.extend_from_slice(&unsafe { Vec::from_raw_parts(data, len, len) });
     }
 }

@@ -3,6 +3,7 @@
 //! **Architecture Invariant:** no logic lives here. What depends on a request's content is asked of core; what is left is
 //! the order of the proxy's callbacks.
 
+mod callbacks;
 mod host;
 mod landing;
 mod worker;
@@ -12,42 +13,25 @@ use std::rc::Rc;
 use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Outgoing, Request};
 use otlp_gate_core::reply::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
 
+use callbacks::Action;
 use host::{HeaderMap, Map};
 use worker::{Known, Loaded, count};
 
-mod start {
-    proxy_wasm::main! {{
-        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Warn);
-        proxy_wasm::set_root_context(|_| Box::new(super::Root::default()));
-    }}
-}
-
 /// A plugin as it is configured in the proxy.
 #[derive(Default)]
-struct Root {
-    plugin: Vec<u8>,
+struct Plugin {
+    name: Vec<u8>,
 }
 
-impl Context for Root {}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        self.plugin = host::property(b"plugin_root_id").unwrap_or_default();
-        worker::configure(&self.plugin, &host::configuration());
-        // Without a policy every request is answered "try again"; a refused configuration would take the proxy's own
-        // way to fail, which drops telemetry.
-        true
+impl Plugin {
+    fn configure(&mut self) {
+        self.name = host::property(b"plugin_root_id").unwrap_or_default();
+        worker::configure(&self.name, &host::configuration());
     }
 
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { id, loaded: worker::loaded(&self.plugin), known: None, state: State::New }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    fn stream(&self, id: u32) -> Stream {
+        Stream { id, loaded: worker::loaded(&self.name), known: None, state: State::New }
     }
 }
 
@@ -66,10 +50,8 @@ enum State {
     Done,
 }
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+impl Stream {
+    fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
         let headers = HeaderMap::read(Map::RequestHeaders);
         let headers = headers.pairs();
         let head = match Head::read(&headers) {
@@ -96,27 +78,21 @@ impl HttpContext for Stream {
         }
     }
 
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let State::Open(request) = &mut self.state else { return Action::Pause };
+    fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let State::Open(request) = &mut self.state else { return Action::Drop };
         match request.room(size) {
             Ok(body) => host::read_request_body(size, body),
             Err(reason) => return self.refuse_open(&reason),
         }
-        if end_of_stream {
-            return self.finish();
-        }
-        host::replace_request_body(b"");
-        Action::Pause
+        if end_of_stream { self.finish() } else { Action::Drop }
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        let State::Open(request) = &self.state else { return Action::Pause };
-        let trailers = HeaderMap::read(Map::RequestTrailers);
-        apply(&request.trailer_edits(&trailers.pairs()), Map::RequestTrailers);
-        self.finish()
+    /// OTLP's clients end with the body. Of one that does not, the body cannot be handed back to the proxy any more.
+    fn on_request_trailers(&mut self) -> Action {
+        self.refuse_open(&Reason::Invalid("it ends with trailers".to_owned()))
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+    fn on_response_headers(&mut self) {
         if let State::Forwarded { request, .. } = &self.state {
             let answer = match request.head.protocol {
                 Protocol::Grpc => {
@@ -126,25 +102,21 @@ impl HttpContext for Stream {
             };
             self.answered(answer);
         }
-        Action::Continue
     }
 
-    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+    fn on_response_trailers(&mut self) {
         if let State::Forwarded { .. } = &self.state {
             self.answered(host::header(Map::ResponseTrailers, "grpc-status").map(|status| status == b"0"));
         }
-        Action::Continue
     }
 
-    fn on_log(&mut self) {
+    fn on_log(&self) {
         match &self.state {
             State::Open(request) | State::Forwarded { request, .. } => result(request, "unanswered"),
             State::New | State::Done => {}
         }
     }
-}
 
-impl Stream {
     /// Forwards the request, whose body is complete, or refuses it.
     fn finish(&mut self) -> Action {
         let State::Open(request) = &mut self.state else { return Action::Pause };

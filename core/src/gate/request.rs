@@ -81,20 +81,15 @@ impl Request {
         Ok(request)
     }
 
-    /// What to do to the headers (or trailers): what describes the body as the client encoded it goes, and so does what
-    /// only the gate may say.
+    /// What to do to the headers: what describes the body as the client encoded it goes, and so does what only the gate
+    /// may say.
     pub fn header_edits(&self, headers: &Headers) -> HeaderEdits<'_> {
-        let mut edits = self.trailer_edits(headers);
-        let ours = ["content-length", "content-encoding", "grpc-encoding"];
-        edits.remove.extend(ours.into_iter().filter(|name| has(headers, name)));
-        edits.add.extend(self.client.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        edits
-    }
-
-    /// What to do to the trailers: a header that the gate owns cannot come late.
-    pub fn trailer_edits(&self, trailers: &Headers) -> HeaderEdits<'_> {
         let owned = self.gate.policy.owned_headers().iter().map(|name| name.as_ref());
-        HeaderEdits { remove: owned.filter(|name| has(trailers, name)).collect(), add: Vec::new() }
+        let ours = owned.chain(["content-length", "content-encoding", "grpc-encoding"]);
+        HeaderEdits {
+            remove: ours.filter(|name| has(headers, name)).collect(),
+            add: self.client.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        }
     }
 
     /// The body so far, with room for `len` bytes more.
