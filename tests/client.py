@@ -1,0 +1,250 @@
+"""Clients that can do what libraries would not let them: TLS by Python, HTTP/2 by `h2`, HTTP/1.1 by hand."""
+
+import base64
+import socket
+import ssl
+import struct
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import h2.config
+import h2.connection
+import h2.events
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+TIMEOUT = 20
+
+
+@dataclass
+class Identity:
+    """Certificate and key of a client, and the CA of the server that it trusts."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+    def context(self, *alpn: str) -> ssl.SSLContext:
+        context = trusting(self.ca, *alpn)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(self.ca.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes())
+
+
+def trusting(ca: Path, *alpn: str) -> ssl.SSLContext:
+    """TLS without a certificate of one's own."""
+    context = ssl.create_default_context(cafile=str(ca))
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+@dataclass
+class Answer:
+    """What came back. gRPC's status is in the trailers, or in the headers of an answer without a body."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    trailers: dict[str, str] = field(default_factory=dict)
+    reset: int | None = None
+
+    @property
+    def status(self) -> int:
+        return int(self.headers[":status"])
+
+    @property
+    def grpc_status(self) -> int:
+        return int((self.headers | self.trailers)["grpc-status"])
+
+    @property
+    def grpc_message(self) -> str:
+        return (self.headers | self.trailers).get("grpc-message", "")
+
+    def retry_infos(self) -> list[float]:
+        """The hints in seconds, from the details of the status and from the trailer of its own."""
+        found = []
+        trailers = self.headers | self.trailers
+        if details := trailers.get("grpc-status-details-bin"):
+            status = status_pb2.Status.FromString(unbase64(details))
+            assert status.code == self.grpc_status
+            found += retry_infos(status)
+        if info := trailers.get("google.rpc.retryinfo-bin"):
+            found.append(seconds(error_details_pb2.RetryInfo.FromString(unbase64(info))))
+        return found
+
+    def rpc_status(self) -> status_pb2.Status:
+        """The body of an HTTP error."""
+        assert self.headers["content-type"] == "application/x-protobuf"
+        return status_pb2.Status.FromString(self.body)
+
+
+def retry_infos(status: status_pb2.Status) -> list[float]:
+    infos = []
+    for detail in status.details:
+        info = error_details_pb2.RetryInfo()
+        assert detail.Unpack(info), detail.type_url
+        infos.append(seconds(info))
+    return infos
+
+
+def seconds(info: Message) -> float:
+    return info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+
+
+def unbase64(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4))
+
+
+def frame(message: bytes, *, compressed: bool = False, length: int | None = None) -> bytes:
+    """A gRPC message with its prefix; `length` lies about its length."""
+    return struct.pack(">BI", compressed, len(message) if length is None else length) + message
+
+
+class Http2:
+    """One HTTP/2 connection over mutual TLS."""
+
+    def __init__(self, address: str, identity: Identity):
+        host, port = address.rsplit(":", 1)
+        raw = socket.create_connection((host, int(port)), timeout=TIMEOUT)
+        # Small writes would wait for the gate's delayed acknowledgements.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = identity.context("h2").wrap_socket(raw, server_hostname="localhost")
+        assert self.socket.selected_alpn_protocol() == "h2"
+        # What goes out is checked by the gate, not by the client.
+        config = h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
+        self.h2 = h2.connection.H2Connection(config)
+        self.h2.initiate_connection()
+        self.answers: dict[int, Answer] = {}
+        self.ended: set[int] = set()
+        self.flush()
+
+    def __enter__(self) -> "Http2":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def grpc(self, path: str, body: bytes, headers: dict[str, str] | None = None, **how) -> Answer:
+        """A gRPC call with a body that is given whole, frames and all."""
+        return self.request(path, body, {"content-type": "application/grpc", "te": "trailers"} | (headers or {}), **how)
+
+    def http(self, path: str, body: bytes, headers: dict[str, str] | None = None, **how) -> Answer:
+        """A POST of protobuf."""
+        return self.request(path, body, {"content-type": "application/x-protobuf"} | (headers or {}), **how)
+
+    def request(
+        self,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        method: str = "POST",
+        trailers: dict[str, str] | None = None,
+        chunk: int = 16384,
+    ) -> Answer:
+        """Sends all of the body, or as much as the gate wants to see, and waits for the answer's end."""
+        stream = self.open(path, headers, method=method, end=not body and not trailers)
+        return self.finish(stream, body, trailers=trailers, chunk=chunk)
+
+    def open(self, path: str, headers: dict[str, str], *, method: str = "POST", end: bool = False) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        pseudo = {":method": method, ":path": path, ":scheme": "https", ":authority": "localhost"}
+        self.h2.send_headers(stream, list((pseudo | headers).items()), end_stream=end)
+        self.answers[stream] = Answer()
+        self.flush()
+        return stream
+
+    def finish(self, stream: int, body: bytes, *, trailers: dict[str, str] | None = None, chunk: int = 16384) -> Answer:
+        deadline = time.monotonic() + TIMEOUT
+        answer = self.answers[stream]
+        position, sent = 0, not body and not trailers
+        while stream not in self.ended:
+            assert time.monotonic() < deadline, f"no answer within {TIMEOUT} s"
+            # An answer before the end of the body means that the rest is not wanted.
+            if not sent and not answer.headers:
+                room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, chunk)
+                if room > 0 or position == len(body):
+                    piece = body[position : position + room]
+                    position += len(piece)
+                    sent = position == len(body)
+                    self.h2.send_data(stream, piece, end_stream=sent and not trailers)
+                    if sent and trailers:
+                        self.h2.send_headers(stream, list(trailers.items()), end_stream=True)
+                    self.flush()
+                    if not sent:
+                        self.receive(block=False)
+                        continue
+            self.receive()
+        return answer
+
+    def flush(self) -> None:
+        self.socket.sendall(self.h2.data_to_send())
+
+    def receive(self, *, block: bool = True) -> None:
+        self.socket.settimeout(TIMEOUT if block else 0.0)
+        try:
+            data = self.socket.recv(65536)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        finally:
+            self.socket.settimeout(TIMEOUT)
+        if not data:
+            raise ConnectionError("the gate closed the connection")
+        for event in self.h2.receive_data(data):
+            self.on(event)
+        self.flush()
+
+    def on(self, event: h2.events.Event) -> None:
+        stream = getattr(event, "stream_id", None)
+        answer = self.answers.get(stream)
+        match event:
+            case h2.events.ResponseReceived():
+                answer.headers = decoded(event.headers)
+            case h2.events.DataReceived():
+                answer.body += event.data
+                self.h2.acknowledge_received_data(event.flow_controlled_length, stream)
+            case h2.events.TrailersReceived():
+                answer.trailers = decoded(event.headers)
+            case h2.events.StreamEnded():
+                self.ended.add(stream)
+            case h2.events.StreamReset():
+                answer.reset = event.error_code
+                self.ended.add(stream)
+            case h2.events.ConnectionTerminated():
+                raise ConnectionError(f"the gate ended the connection: {event.error_code}")
+
+
+def decoded(headers: list[tuple]) -> dict[str, str]:
+    as_text = lambda value: value.decode() if isinstance(value, bytes) else value
+    return {as_text(name): as_text(value) for name, value in headers}
+
+
+def http1(address: str, identity: Identity, head: str, *pieces: bytes) -> Answer:
+    """Sends these bytes over HTTP/1.1 and reads one answer; the connection is used once."""
+    host, port = address.rsplit(":", 1)
+    raw = socket.create_connection((host, int(port)), timeout=TIMEOUT)
+    with identity.context("http/1.1").wrap_socket(raw, server_hostname="localhost") as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n")
+        for piece in pieces:
+            connection.sendall(piece)
+        reader = connection.makefile("rb")
+        answer = Answer({":status": reader.readline().split()[1].decode()})
+        while line := reader.readline().strip():
+            name, value = line.decode().split(":", 1)
+            answer.headers[name.lower()] = value.strip()
+        answer.body = reader.read(int(answer.headers.get("content-length", 0)))
+        return answer
+
+
+def call(channel: grpc.Channel, path: str, message: bytes, **how) -> grpc.RpcError | None:
+    """A unary call of bytes with Python's own gRPC; gives the error, if any."""
+    method = channel.unary_unary(path, request_serializer=None, response_deserializer=None)
+    try:
+        assert method(message, timeout=TIMEOUT, **how) == b""
+        return None
+    except grpc.RpcError as error:
+        return error

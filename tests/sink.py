@@ -1,0 +1,186 @@
+"""A backend that keeps the raw bytes of what it gets, over gRPC and over HTTP."""
+
+import queue
+import threading
+from concurrent import futures
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import ExportProfilesServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+SERVICE = "/opentelemetry.proto.collector."
+GRPC_PATHS = {
+    "traces": SERVICE + "trace.v1.TraceService/Export",
+    "metrics": SERVICE + "metrics.v1.MetricsService/Export",
+    "logs": SERVICE + "logs.v1.LogsService/Export",
+    "profiles": SERVICE + "profiles.v1development.ProfilesService/Export",
+}
+HTTP_PATHS = {
+    "traces": "/v1/traces",
+    "metrics": "/v1/metrics",
+    "logs": "/v1/logs",
+    "profiles": "/v1development/profiles",
+}
+REQUESTS = {
+    "traces": ExportTraceServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "profiles": ExportProfilesServiceRequest,
+}
+SIGNALS = {path: signal for paths in (GRPC_PATHS, HTTP_PATHS) for signal, path in paths.items()}
+
+
+@dataclass
+class Received:
+    """One request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def signal(self) -> str:
+        return SIGNALS[self.path]
+
+    def decode(self) -> Message:
+        """The message as protobuf's own implementation reads it."""
+        return REQUESTS[self.signal].FromString(self.body)
+
+    def resources(self) -> list[dict[str, str]]:
+        """The attributes of every Resource. A key that occurs twice is a failure: which one counts is anyone's guess."""
+        resources = []
+        message = self.decode()
+        for entry in message.ListFields()[0][1] if message.ListFields() else []:
+            keys = [attribute.key for attribute in entry.resource.attributes]
+            assert len(keys) == len(set(keys)), f"a key occurs twice: {keys}"
+            resources.append({a.key: text(a.value) for a in entry.resource.attributes})
+        return resources
+
+    def names(self) -> list[str]:
+        """Names of spans and of metrics (once per data point), bodies of log records, in their order."""
+        message = self.decode()
+        if self.signal == "traces":
+            scopes = [scope for entry in message.resource_spans for scope in entry.scope_spans]
+            return [span.name for scope in scopes for span in scope.spans]
+        if self.signal == "logs":
+            scopes = [scope for entry in message.resource_logs for scope in entry.scope_logs]
+            return [record.body.string_value for scope in scopes for record in scope.log_records]
+        scopes = [scope for entry in message.resource_metrics for scope in entry.scope_metrics]
+        return [metric.name for scope in scopes for metric in scope.metrics for _ in points(metric)]
+
+
+def points(metric: Message) -> list[Message]:
+    return getattr(metric, metric.WhichOneof("data")).data_points
+
+
+def text(value: Message) -> str:
+    kind = value.WhichOneof("value")
+    return value.string_value if kind == "string_value" else f"{kind}: {getattr(value, kind)}"
+
+
+@dataclass
+class Sink:
+    """What arrived, in its order. `fail` makes the next answers errors: (gRPC status, HTTP status)."""
+
+    received: "queue.Queue[Received]" = field(default_factory=queue.Queue)
+    fail: tuple[grpc.StatusCode, int] | None = None
+    grpc_port: int = 0
+    http_port: int = 0
+
+    def take(self, timeout: float = 10) -> Received:
+        """The next request; waits for it."""
+        return self.received.get(timeout=timeout)
+
+    def rest(self) -> list[Received]:
+        """All that has arrived by now."""
+        taken = []
+        while True:
+            try:
+                taken.append(self.received.get_nowait())
+            except queue.Empty:
+                return taken
+
+    def start(self) -> "Sink":
+        self._grpc = grpc.server(
+            # Headers come before the body is whole, and a stream that waits for its body holds a thread.
+            futures.ThreadPoolExecutor(max_workers=256),
+            options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
+        )
+        self._grpc.add_generic_rpc_handlers([GrpcHandler(self)])
+        self.grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self._grpc.start()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), HttpHandler)
+        self._http.daemon_threads = True
+        self._http.sink = self
+        self.http_port = self._http.server_port
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._grpc.stop(None).wait(5)
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(5)
+
+
+class GrpcHandler(grpc.GenericRpcHandler):
+    """Every method, with the bytes as they are."""
+
+    def __init__(self, sink: Sink):
+        self.sink = sink
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def export(messages, context):
+            for message in messages:
+                headers = {key: value for key, value in context.invocation_metadata()}
+                self.sink.received.put(Received(details.method, headers, message))
+                if self.sink.fail:
+                    context.abort(self.sink.fail[0], "the backend says no")
+                yield b""
+
+        # Streams, so that several messages in one stream would be seen if the gate let them through.
+        return grpc.stream_stream_rpc_method_handler(export)
+
+
+class HttpHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        try:
+            body = self.chunks() if chunked else self.rfile.read(int(self.headers.get("content-length", 0)))
+        except ConnectionError:
+            # What the gate refuses may have begun already; it ends in the middle, and counts for nothing.
+            self.close_connection = True
+            return
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        sink = self.server.sink
+        sink.received.put(Received(self.path, headers, body))
+        self.send_response(sink.fail[1] if sink.fail else 200)
+        self.send_header("content-type", "application/x-protobuf")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def chunks(self) -> bytes:
+        body = b""
+        while size := self.chunk_size():
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return body
+
+    def chunk_size(self) -> int:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionResetError
+        return int(line.split(b";")[0], 16)
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,0 +1,151 @@
+"""Attributes that the gate owns, forged in every spelling that a receiver would read; and the rest left alone."""
+
+import gzip
+import random
+from collections.abc import Callable
+
+import pytest
+
+from client import Identity, frame
+from sink import GRPC_PATHS, HTTP_PATHS, REQUESTS, Sink
+from wire import ITEMS, attribute, field, request, resource, scope, span, string, uint, varint
+
+STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+FORGED = attribute("tenant.id", "forged")
+NAME = attribute("service.name", "s")
+# Fields that no decoder knows, in every wire type that is left.
+UNKNOWN = field(1999, b"kept") + uint(1998, 7) + varint(1997 << 3 | 5) + b"\1\2\3\4" + varint(1996 << 3 | 1) + b"\1" * 8
+
+SPELLINGS: dict[str, Callable[[bytes, bytes], bytes]] = {
+    "plainly": lambda a, _: request(resource(NAME, FORGED), a),
+    "twice": lambda a, _: request(resource(FORGED, NAME, FORGED), a),
+    "in a second Resource": lambda a, _: request(resource(NAME), a, resource(FORGED)),
+    "in a first Resource": lambda a, _: request(resource(FORGED), resource(NAME), a),
+    "after the scopes": lambda a, b: request(a, b, resource(NAME, FORGED)),
+    "in non-minimal varints": lambda a, _: request(
+        resource(attribute("service.name", "s", width=3), attribute("tenant.id", "forged", width=5), width=4),
+        a,
+        width=5,
+    ),
+    "value before key": lambda a, _: request(
+        resource(NAME, field(1, field(2, string("forged")) + field(1, b"tenant.id"))), a
+    ),
+    # The last key counts.
+    "key given twice": lambda a, _: request(
+        resource(NAME, field(1, field(1, b"harmless") + field(2, string("forged")) + field(1, b"tenant.id"))), a
+    ),
+    "as a number": lambda a, _: request(resource(NAME, field(1, field(1, b"tenant.id") + field(2, uint(3, 42)))), a),
+    "without a value": lambda a, _: request(resource(NAME, field(1, field(1, b"tenant.id"))), a),
+    "among unknown fields": lambda a, _: request(
+        resource(UNKNOWN, NAME, UNKNOWN, field(1, UNKNOWN + field(1, b"tenant.id") + field(2, string("x")) + UNKNOWN)),
+        UNKNOWN,
+        a,
+    ),
+    "in the second of two entries": lambda a, b: request(resource(NAME), a) + request(resource(NAME, FORGED), b),
+}
+
+
+@pytest.mark.parametrize("signal", ITEMS)
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_what_a_client_forges_is_removed(
+    connect: Callable, acme: Identity, sink: Sink, spelling: str, signal: str
+) -> None:
+    item = ITEMS[signal]
+    message = SPELLINGS[spelling](scope(item("a")), scope(item("b")))
+    assert b"tenant.id" in message, "the test forges nothing"
+
+    answer = connect(acme).grpc(GRPC_PATHS[signal], frame(message))
+
+    assert answer.grpc_status == 0, answer
+    received = sink.take()
+    assert received.names() == [name for name in ("a", "b") if item(name) in message]
+    for attributes in received.resources():
+        assert attributes == {"service.name": "s"} | STAMP
+
+
+def test_an_entry_without_a_resource_gets_one(connect: Callable, acme: Identity, sink: Sink) -> None:
+    for message in (request(scope(span("a"))), request(resource(), scope(span("a"))), request()):
+        assert connect(acme).grpc(GRPC_PATHS["traces"], frame(message)).grpc_status == 0
+        assert sink.take().resources() == [STAMP]
+
+
+def test_an_empty_request_is_valid(connect: Callable, acme: Identity, sink: Sink) -> None:
+    assert connect(acme).grpc(GRPC_PATHS["traces"], frame(b"")).grpc_status == 0
+    assert sink.take().body == b""
+    assert connect(acme).http(HTTP_PATHS["traces"], b"").status == 200
+    assert sink.take().body == b""
+
+
+def test_what_is_not_the_gates_passes_byte_for_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
+    # A span's own attributes are the client's business, the gate's keys among them.
+    own = field(9, field(1, b"tenant.id") + field(2, string("mine")))
+    body = scope(span("a", own, UNKNOWN), UNKNOWN, field(3, b"https://schema")) + UNKNOWN + scope(span("b"))
+    # Keys that only look like owned ones.
+    alike = [attribute(key, "mine") for key in ("Tenant.id", "tenant.id ", "tenant", "tenant.id.x", "tenant\0id", "")]
+    message = request(resource(*alike, uint(2, 3), UNKNOWN), body, width=3) + UNKNOWN
+
+    assert connect(acme).grpc(GRPC_PATHS["traces"], frame(message)).grpc_status == 0
+
+    received = sink.take()
+    assert body in received.body
+    assert received.body.endswith(UNKNOWN)
+    assert b"".join(alike) in received.body
+    assert received.decode().resource_spans[0].resource.dropped_attributes_count == 3
+    assert without_owned(received.body) == without_owned(message)
+
+
+def test_random_messages_mean_the_same_but_for_what_the_gate_owns(
+    connect: Callable, acme: Identity, sink: Sink
+) -> None:
+    connection = connect(acme)
+    for seed in range(200):
+        message = random_message(random.Random(seed))
+        body, headers = message, {}
+        if seed % 2:
+            body, headers = gzip.compress(message), {"grpc-encoding": "gzip"}
+        answer = connection.grpc(GRPC_PATHS["traces"], frame(body, compressed=bool(headers)), headers)
+        assert answer.grpc_status == 0, (seed, answer)
+        received = sink.take()
+        for entry in received.decode().resource_spans:
+            owned = sorted((a.key, a.value.string_value) for a in entry.resource.attributes if a.key in STAMP)
+            assert owned == sorted(STAMP.items()), seed
+        assert without_owned(received.body) == without_owned(message), seed
+
+
+def without_owned(message: bytes) -> bytes:
+    """The message as protobuf's own implementation writes it again, unknown fields and all, without owned attributes."""
+    decoded = REQUESTS["traces"].FromString(message)
+    for entry in decoded.resource_spans:
+        kept = [attribute for attribute in entry.resource.attributes if attribute.key not in STAMP]
+        del entry.resource.attributes[:]
+        entry.resource.attributes.extend(kept)
+        # A Resource that is there but empty says the same as none.
+        entry.resource.SetInParent()
+    return decoded.SerializeToString(deterministic=True)
+
+
+def random_message(dice: random.Random) -> bytes:
+    def some(parts: list[Callable[[], bytes]], most: int) -> bytes:
+        return b"".join(dice.choice(parts)() for _ in range(dice.randint(0, most)))
+
+    def attribute() -> bytes:
+        key = field(
+            1, dice.choice([b"tenant.id", b"otlp_gate.client", b"service.name", b"x"]), width=dice.randint(1, 4)
+        )
+        value = field(
+            2, dice.choice([string("v"), uint(3, 5), field(6, field(1, field(1, b"k") + field(2, string("v"))))])
+        )
+        parts = [key, value] + dice.choice([[], [key], [UNKNOWN]])
+        dice.shuffle(parts)
+        return field(1, b"".join(parts), width=dice.randint(1, 3))
+
+    def entry() -> bytes:
+        parts = [
+            lambda: field(1, some([attribute, lambda: uint(2, 1), lambda: UNKNOWN], 5), width=dice.randint(1, 3)),
+            lambda: scope(span("a"), span("b")),
+            lambda: UNKNOWN,
+            lambda: field(3, b"schema"),
+        ]
+        return field(1, some(parts, 5), width=dice.randint(1, 3))
+
+    return some([entry, lambda: UNKNOWN], 4)

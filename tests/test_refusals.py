@@ -1,0 +1,267 @@
+"""What the gate refuses, in both protocols, with the status that OTLP gives it; and none of it reaches the backend."""
+
+import gzip
+import ssl
+import zlib
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from client import TIMEOUT, Answer, Http2, Identity, call, frame, http1, trusting
+from conftest import secure_channel
+from gate import Gate
+from sink import GRPC_PATHS, HTTP_PATHS, SIGNALS, Sink
+from wire import attribute, field, request, resource, scope, span, traces, uint, varint
+
+TRACES, LOGS = GRPC_PATHS["traces"], GRPC_PATHS["logs"]
+V1_TRACES = HTTP_PATHS["traces"]
+GOOD = traces("a")
+
+BAD_MESSAGES = {
+    "cut in a length": field(1, b"abc")[:1],
+    "cut in a field": GOOD[:-3],
+    "cut in a Resource": request(b"\x0a\x7f" + attribute("k", "v")),
+    "a length beyond its parent": field(1, b"\x0a\x20" + attribute("tenant.id", "x")),
+    "a length of 2^32": b"\x0a" + varint(2**32) + b"x",
+    "a length of 2^64-1": b"\x0a" + varint(2**64 - 1) + b"x",
+    "a varint of eleven bytes": b"\x0a" + b"\xff" * 10 + b"\x01",
+    "field number 0": b"\x02\x00",
+    "wire type 7": b"\x0f\x00",
+    "a Resource that is no message": request(uint(1, 5)),
+    "an attribute that is no message": request(resource(uint(1, 5))),
+    "a group that does not end": b"\x0b\x08\x01",
+    "text": b"this is no protobuf at all",
+    "JSON": b'{"resourceSpans": []}',
+}
+
+
+def nothing_arrived(sink: Sink, connection: Http2) -> None:
+    """A request that is let through comes after all that were sent before it, had they been."""
+    assert connection.grpc(TRACES, frame(traces("the last"))).grpc_status == 0
+    assert [request.names() for request in (sink.take(), *sink.rest())] == [["the last"]]
+
+
+@pytest.mark.parametrize("case", BAD_MESSAGES)
+def test_a_message_that_is_not_valid_is_refused_and_goes_nowhere(
+    connect: Callable, acme: Identity, sink: Sink, case: str
+) -> None:
+    connection = connect(acme)
+    bad = BAD_MESSAGES[case]
+
+    answer = connection.grpc(TRACES, frame(bad))
+    assert answer.grpc_status == 3, answer
+    assert answer.grpc_message
+    assert answer.retry_infos() == []
+
+    answer = connection.http(V1_TRACES, bad)
+    assert answer.status == 400, answer
+    assert answer.rpc_status().code == 3
+    assert answer.rpc_status().message
+    assert "retry-after" not in answer.headers
+
+    nothing_arrived(sink, connection)
+
+
+BAD_FRAMES = {
+    "no frame": b"",
+    "cut in the prefix": frame(GOOD)[:3],
+    "cut in the message": frame(GOOD)[:-1],
+    "a length that is too short": frame(GOOD, length=len(GOOD) - 1),
+    "a length that is too long": frame(GOOD, length=len(GOOD) + 1),
+    "a length of 4 GiB": frame(GOOD, length=2**32 - 1),
+    "a flag that is no flag": b"\x02" + frame(GOOD)[1:],
+    "compressed, but no encoding": frame(gzip.compress(GOOD), compressed=True),
+    "two messages": frame(GOOD) * 2,
+    "an empty message and another": frame(b"") + frame(GOOD),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FRAMES)
+def test_a_stream_that_is_not_one_message_is_refused(connect: Callable, acme: Identity, sink: Sink, case: str) -> None:
+    connection = connect(acme)
+    answer = connection.grpc(TRACES, BAD_FRAMES[case])
+    assert answer.grpc_status == 3, answer
+    nothing_arrived(sink, connection)
+
+
+def test_several_messages_on_one_stream_are_refused_also_when_sent_by_a_library(
+    channel: Callable, acme: Identity, sink: Sink
+) -> None:
+    stream = channel(acme).stream_unary(TRACES, request_serializer=None, response_deserializer=None)
+    with pytest.raises(grpc.RpcError) as refused:
+        stream(iter([GOOD, GOOD]), timeout=TIMEOUT)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT, refused.value
+    assert sink.rest() == []
+
+
+BAD_GZIPS = {
+    "no gzip": GOOD,
+    "zlib instead": zlib.compress(GOOD),
+    "cut": gzip.compress(GOOD)[:-9],
+    "without its checksum": gzip.compress(GOOD)[:-8],
+    "wrong checksum": gzip.compress(GOOD)[:-8] + b"\0" * 8,
+    "rubbish behind it": gzip.compress(GOOD) + b"rubbish",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("case", BAD_GZIPS)
+def test_what_does_not_inflate_is_refused(connect: Callable, acme: Identity, sink: Sink, case: str) -> None:
+    connection = connect(acme)
+    bad = BAD_GZIPS[case]
+    answer = connection.grpc(TRACES, frame(bad, compressed=True), {"grpc-encoding": "gzip"})
+    assert answer.grpc_status == 3, answer
+    answer = connection.http(V1_TRACES, bad, {"content-encoding": "gzip"})
+    assert (answer.status, answer.rpc_status().code) == (400, 3), answer
+    nothing_arrived(sink, connection)
+
+
+def test_a_gzip_of_several_members_is_all_of_them(connect: Callable, acme: Identity, sink: Sink) -> None:
+    message = traces(*(f"span {number}" for number in range(100)))
+    members = b"".join(gzip.compress(message[start : start + 1000]) for start in range(0, len(message), 1000))
+    assert connect(acme).http(V1_TRACES, members, {"content-encoding": "gzip"}).status == 200
+    assert len(sink.take().names()) == 100
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        pytest.param(lambda: gzip.compress(b"\0" * (65 << 20)), id="larger than 64 MiB"),
+        pytest.param(lambda: gzip.compress(b"\0" * (4 << 20)), id="more than 200 times"),
+        pytest.param(lambda: gzip.compress(b"\0" * (1 << 20)) * 100, id="in many members"),
+    ],
+)
+def test_a_gzip_bomb_stops_at_the_limit(
+    connect: Callable, acme: Identity, sink: Sink, bomb: Callable[[], bytes]
+) -> None:
+    connection = connect(acme)
+    answer = connection.grpc(TRACES, frame(bomb(), compressed=True), {"grpc-encoding": "gzip"})
+    assert answer.grpc_status == 8, answer
+    assert answer.retry_infos() == []
+    answer = connection.http(V1_TRACES, bomb(), {"content-encoding": "gzip"})
+    assert (answer.status, answer.rpc_status().code) == (413, 8), answer
+    assert "retry-after" not in answer.headers
+    nothing_arrived(sink, connection)
+
+
+def test_what_is_larger_than_the_limit_on_the_wire_is_refused(connect: Callable, acme: Identity, sink: Sink) -> None:
+    connection = connect(acme)
+    large = request(resource(), scope(span("x", field(1999, b"\0" * (17 << 20)))))
+    answer = connection.grpc(TRACES, frame(large))
+    assert answer.grpc_status == 8, answer
+    assert answer.retry_infos() == []
+    answer = connection.http(V1_TRACES, large)
+    assert (answer.status, answer.rpc_status().code) == (413, 8), answer
+    nothing_arrived(sink, connection)
+
+
+def test_a_certificate_of_no_client_is_refused(
+    connect: Callable, stranger: Identity, acme: Identity, sink: Sink
+) -> None:
+    connection = connect(stranger)
+    answer = connection.grpc(TRACES, frame(GOOD))
+    assert answer.grpc_status == 7, answer
+    answer = connection.http(V1_TRACES, GOOD)
+    assert (answer.status, answer.rpc_status().code) == (403, 7), answer
+    nothing_arrived(sink, connect(acme))
+
+
+def test_a_client_cannot_say_who_it_is(connect: Callable, stranger: Identity, acme: Identity, sink: Sink) -> None:
+    said = {"x-forwarded-client-cert": 'Hash=00;Subject="CN=acme";URI=spiffe://acme.example/edge/1'}
+    assert connect(stranger).grpc(TRACES, frame(GOOD), said).grpc_status == 7
+    said |= {"x-scope-orgid": "someone else"}
+    assert connect(acme).grpc(TRACES, frame(GOOD), said).grpc_status == 0
+    received = sink.take()
+    assert received.headers["x-scope-orgid"] == "acme"
+    assert "x-forwarded-client-cert" not in received.headers
+
+
+def test_without_a_certificate_there_is_no_connection(gate: Gate, acme: Identity, sink: Sink) -> None:
+    for credentials in (grpc.ssl_channel_credentials(acme.ca.read_bytes()), None):
+        opened = secure_channel(gate.grpc, credentials) if credentials else grpc.insecure_channel(gate.grpc)
+        with opened as channel:
+            assert call(channel, TRACES, GOOD).code() == grpc.StatusCode.UNAVAILABLE
+    nobody = Identity(acme.certificate, acme.key, acme.ca)
+    nobody.context = lambda *alpn: trusting(acme.ca, *alpn)
+    for address in (gate.grpc, gate.http):
+        with pytest.raises((ssl.SSLError, ConnectionError), match="(?i)certificate.required|reset|closed|broken|EOF"):
+            Http2(address, nobody).http(V1_TRACES, GOOD)
+    assert sink.rest() == []
+
+
+def test_a_certificate_of_a_foreign_ca_gets_no_connection(gate: Gate, foreign: Identity, sink: Sink) -> None:
+    with secure_channel(gate.grpc, foreign.credentials()) as channel:
+        assert call(channel, TRACES, GOOD).code() == grpc.StatusCode.UNAVAILABLE
+    for address in (gate.grpc, gate.http):
+        with pytest.raises((ssl.SSLError, ConnectionError), match="(?i)unknown.ca|reset|closed|broken|EOF"):
+            Http2(address, foreign).http(V1_TRACES, GOOD)
+    assert sink.rest() == []
+
+
+def test_an_unknown_path_is_refused(connect: Callable, acme: Identity, sink: Sink) -> None:
+    connection = connect(acme)
+    for path in (
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Exports",
+        "/",
+        "/grpc.health.v1.Health/Check",
+        V1_TRACES,
+    ):
+        assert connection.grpc(path, frame(GOOD)).grpc_status == 12, path
+    for path in ("/", "/v1/trace", "/v1/traces/", "//v1/traces", "/v1/../v1/traces", "/V1/traces", TRACES):
+        answer = connection.http(path, GOOD)
+        assert (answer.status, answer.rpc_status().code) == (404, 12), path
+    nothing_arrived(sink, connection)
+
+
+def test_only_post_is_an_export(connect: Callable, acme: Identity, sink: Sink) -> None:
+    connection = connect(acme)
+    answer = connection.request(V1_TRACES, b"", {"content-type": "application/x-protobuf"}, method="GET")
+    assert answer.status == 405, answer
+    assert answer.headers["allow"] == "POST"
+    nothing_arrived(sink, connection)
+
+
+def test_an_unknown_content_type_is_refused(connect: Callable, acme: Identity, sink: Sink) -> None:
+    connection = connect(acme)
+    for kind in ("text/plain", "application/octet-stream", "application/x-protobuf2"):
+        assert connection.http(V1_TRACES, GOOD, {"content-type": kind}).status == 415, kind
+    assert connection.request(V1_TRACES, GOOD, {}).status == 415
+    answer = connection.grpc(TRACES, frame(GOOD), {"content-type": "application/grpc+json"})
+    assert answer.grpc_status == 12, answer
+    nothing_arrived(sink, connection)
+
+
+def test_an_unknown_encoding_is_refused_with_those_that_are_known(
+    connect: Callable, acme: Identity, sink: Sink
+) -> None:
+    connection = connect(acme)
+    for encoding in ("br", "deflate", "snappy", "gzip, gzip", "gzip,identity"):
+        answer = connection.grpc(TRACES, frame(GOOD, compressed=True), {"grpc-encoding": encoding})
+        assert answer.grpc_status == 12, (encoding, answer)
+        assert "gzip" in (answer.headers | answer.trailers)["grpc-accept-encoding"]
+        answer = connection.http(V1_TRACES, GOOD, {"content-encoding": encoding})
+        assert answer.status == 415, (encoding, answer)
+        assert "gzip" in answer.headers["accept-encoding"]
+    nothing_arrived(sink, connection)
+
+
+def test_http_1_gets_the_same_answers(gate: Gate, acme: Identity, stranger: Identity, sink: Sink) -> None:
+    def post(identity: Identity, path: str, body: bytes) -> Answer:
+        head = f"POST {path} HTTP/1.1\nhost: localhost\ncontent-type: application/x-protobuf\ncontent-length: {len(body)}\n"
+        return http1(gate.http, identity, head, body)
+
+    assert post(acme, V1_TRACES, GOOD).status == 200
+    assert sink.take().names() == ["a"]
+    for identity, path, body, status, code in (
+        (stranger, V1_TRACES, GOOD, 403, 7),
+        (acme, "/v1/nothing", GOOD, 404, 12),
+        (acme, V1_TRACES, GOOD[:-1], 400, 3),
+    ):
+        answer = post(identity, path, body)
+        assert (answer.status, answer.rpc_status().code) == (status, code)
+    assert sink.rest() == []
+
+
+def test_every_path_is_of_one_signal() -> None:
+    assert len(SIGNALS) == 8

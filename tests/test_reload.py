@@ -1,0 +1,167 @@
+"""The config file and the certificates change while connections are open."""
+
+import hashlib
+import shutil
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client import Answer, Http2, Identity, frame
+from conftest import CONFIG
+from gate import Certificates, Gate
+from sink import GRPC_PATHS, Sink
+from wire import traces
+
+TRACES = GRPC_PATHS["traces"]
+
+
+def send(connection: Http2) -> Answer:
+    return connection.grpc(TRACES, frame(traces("a")))
+
+
+def until(connection: Http2, status: int) -> Answer:
+    """Sends until the answer has this status: workers take a policy a moment after Envoy's main thread."""
+    deadline = time.monotonic() + 10
+    while (answer := send(connection)).grpc_status != status:
+        assert time.monotonic() < deadline, answer
+    return answer
+
+
+def fingerprint(identity: Identity) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(identity.certificate.read_text())).hexdigest()
+
+
+def test_a_new_policy_acts_on_open_connections(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
+    gate = start().ready()
+    with Http2(gate.grpc, acme) as connection:
+        assert send(connection).grpc_status == 0
+        assert sink.take().resources()[0]["tenant.id"] == "acme"
+
+        gate.write_config(CONFIG.replace("{tenant.id: acme}", "{tenant.id: renamed}"))
+        gate.says("policy updated: 5 client rules")
+        deadline = time.monotonic() + 10
+        while True:
+            assert send(connection).grpc_status == 0
+            if sink.take().resources()[0]["tenant.id"] == "renamed":
+                break
+            assert time.monotonic() < deadline
+
+        gate.write_config(CONFIG + f'deny: ["sha256:{fingerprint(acme)}"]\n')
+        gate.says("policy updated")
+        assert "denied" in until(connection, 7).grpc_message
+
+        gate.write_config(CONFIG)
+        gate.says("policy updated")
+        until(connection, 0)
+
+
+@pytest.mark.parametrize(
+    "bad, words",
+    [
+        (CONFIG.replace("attributes: {tenant.id: acme}", "atributes: {tenant.id: acme}"), "atributes"),
+        (CONFIG.replace("quota: few", "quota: fewer"), "fewer"),
+        ("clients: [", "otlp-gate.yaml"),
+        ("", "otlp-gate.yaml"),
+    ],
+    ids=["an unknown key", "an unknown tier", "no YAML", "nothing"],
+)
+def test_a_bad_policy_is_told_and_changes_nothing(
+    start: Callable[..., Gate], acme: Identity, sink: Sink, bad: str, words: str
+) -> None:
+    gate = start().ready()
+    with Http2(gate.grpc, acme) as connection:
+        assert send(connection).grpc_status == 0
+
+        gate.write_config(bad)
+        gate.says("the policy before it stays in force")
+        assert words in "\n".join(gate.said)
+        assert send(connection).grpc_status == 0
+
+        gate.write_config(CONFIG + f'deny: ["sha256:{fingerprint(acme)}"]\n')
+        gate.says("policy updated")
+        until(connection, 7)
+
+
+def test_a_config_file_that_goes_away_changes_nothing(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
+    gate = start().ready()
+    gate.config.unlink()
+    gate.says("the policy before it stays in force")
+    with Http2(gate.grpc, acme) as connection:
+        assert send(connection).grpc_status == 0
+
+
+def test_a_change_of_quotas_keeps_what_is_spent(
+    start: Callable[..., Gate], certificates: Certificates, sink: Sink
+) -> None:
+    identity = certificates.client("few-reload", "--spiffe", "spiffe://few.example/reload")
+    gate = start().ready()
+    with Http2(gate.grpc, identity) as connection:
+        assert connection.grpc(TRACES, frame(traces(*"a" * 20))).grpc_status == 0
+        assert connection.grpc(TRACES, frame(traces(*"a" * 10))).grpc_status == 8
+
+        gate.write_config(CONFIG.replace("headers:", "headers: {X-New: new}\n#"))
+        gate.says("policy updated")
+        assert connection.grpc(TRACES, frame(traces(*"a" * 10))).grpc_status == 8
+
+
+def test_new_certificates_are_used_without_a_restart(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, foreign: Identity, sink: Sink
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(acme.ca.parent, folder)
+    gate = start(CONFIG, certs=folder).ready()
+    with Http2(gate.grpc, acme) as open_connection:
+        assert send(open_connection).grpc_status == 0
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            send(Http2(gate.grpc, foreign))
+
+        # A second CA beside the clients' own, at first without its list of what it revoked.
+        theirs = foreign.certificate.parent.parent
+        with (folder / "client-ca.crt").open("a") as file:
+            file.write((theirs / "client-ca.crt").read_text())
+        gate.says("the certificates before them stay in use")
+        assert "no list that is signed by" in "\n".join(gate.said)
+        with (folder / "client.crl").open("a") as file:
+            file.write((theirs / "client.crl").read_text())
+        gate.says("certificates updated")
+        with Http2(gate.grpc, foreign) as connection:
+            assert send(connection).grpc_status == 0
+
+        # The server's certificate, renewed.
+        was = ssl.PEM_cert_to_DER_cert((folder / "server.crt").read_text())
+        Certificates(folder, config).run("renew", "server", "--new-key")
+        gate.says("certificates updated")
+        with Http2(gate.grpc, acme) as connection:
+            assert connection.socket.getpeercert(binary_form=True) != was
+            assert send(connection).grpc_status == 0
+
+        # One that does not fit is left out.
+        (folder / "server.key").write_text(acme.key.read_text())
+        gate.says("the certificates before them stay in use")
+        assert "is not the key of" in "\n".join(gate.said)
+        with Http2(gate.grpc, acme) as connection:
+            assert send(connection).grpc_status == 0
+        assert send(open_connection).grpc_status == 0
+
+
+def test_a_revoked_certificate_gets_no_new_connection(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink
+) -> None:
+    folder = tmp_path / "certs"
+    shutil.copytree(acme.ca.parent, folder)
+    certificates = Certificates(folder, config)
+    leaver = certificates.client("leaver", "--spiffe", "spiffe://acme.example/edge/leaver")
+    gate = start(CONFIG, certs=folder).ready()
+    with Http2(gate.grpc, leaver) as connection:
+        assert send(connection).grpc_status == 0
+
+    certificates.run("revoke", "leaver")
+    gate.says("certificates updated")
+
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        send(Http2(gate.grpc, leaver))
+    with Http2(gate.grpc, acme) as connection:
+        assert send(connection).grpc_status == 0
