@@ -10,8 +10,20 @@ use super::{Config, Finding, Severity, schema};
 /// The config, or the first mistake.
 pub(super) fn parse(text: &str) -> Result<Config, Finding> {
     // As the schema says it, and as every other reader of YAML 1.2 sees the file: 42 is no text, and yes is no boolean.
-    let options = serde_saphyr::options! { no_schema: true, strict_booleans: true };
+    let options = serde_saphyr::options! { no_schema: true, strict_booleans: true, budget: budget() };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| finding(text, &error))
+}
+
+/// The parser's own bounds are for strangers' files: they end at some 20,000 clients, and at 100 that share an anchor.
+pub(super) fn budget() -> Option<serde_saphyr::Budget> {
+    serde_saphyr::budget! {
+        max_events: 100_000_000,
+        max_nodes: 50_000_000,
+        max_total_scalar_bytes: 1 << 30,
+        max_aliases: 1_000_000,
+        max_merge_keys: 1_000_000,
+        enforce_alias_anchor_ratio: false,
+    }
 }
 
 fn finding(text: &str, error: &YamlError) -> Finding {
@@ -164,4 +176,19 @@ fn example(path: &Path, key: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("add `{example}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_clients_and_many_that_share_an_anchor_are_read() {
+        let head = "apiVersion: otlp-gate/v1\nclients:\n";
+        let shared = "  - &a {name: a, match: {dns: a.b}, attributes: {tenant.id: a}}\n";
+        let text = format!("{head}{shared}{}", "  - {<<: *a, name: b}\n".repeat(12_000));
+        assert_eq!(parse(&text).unwrap().clients.len(), 12_001);
+        let text = format!("{head}  []\ndeny:\n{}", "  - x\n".repeat(300_000));
+        assert_eq!(parse(&text).unwrap().deny.len(), 300_000);
+    }
 }

@@ -8,6 +8,8 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
+use super::parse::budget;
+
 /// Where every key and value of a YAML document is.
 #[derive(Debug)]
 pub(super) struct Positions<'a> {
@@ -26,7 +28,8 @@ enum Node {
 impl<'a> Positions<'a> {
     /// Of a text that has been parsed as a config. Of one that is no YAML, all positions are unknown.
     pub(super) fn of(text: &'a str) -> Self {
-        Positions { text, root: serde_saphyr::from_str(text).ok() }
+        let options = serde_saphyr::options! { budget: budget() };
+        Positions { text, root: serde_saphyr::from_str_with_options(text, options).ok() }
     }
 
     /// What to point at for this place in the config, in bytes of the text: a value on one line itself; of a larger

@@ -1,13 +1,14 @@
 //! The config file's text, and the way from it to a config.
 
+use std::cell::LazyCell;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::{fs, str};
 
-use otlp_gate_core::policy::Policy;
+use otlp_gate_core::policy::{Policy, Problem};
 
 use super::position::Positions;
-use super::{Config, Report, parse, validate};
+use super::{Config, Finding, Report, Severity, parse, validate};
 use crate::cli::Global;
 use crate::error::Error;
 
@@ -65,13 +66,25 @@ impl Source {
     /// shape, the first mistake only.
     pub fn load(&self) -> Result<Loaded, Report> {
         let config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
-        let positions = Positions::of(&self.text);
-        let checked = validate::validate(&config, &positions);
-        let warnings = Report::new(self, checked.findings);
+        let checked = validate::validate(&config);
+        let warnings = Report::new(self, self.locate(checked.problems));
         match checked.policy {
             Some(policy) if !warnings.has_errors() => Ok(Loaded { config, policy, warnings }),
             _ => Err(warnings),
         }
+    }
+
+    /// Reads the text once more, for where things are, but only where there is something to show.
+    fn locate(&self, problems: Vec<(Severity, Problem)>) -> Vec<Finding> {
+        let positions = LazyCell::new(|| Positions::of(&self.text));
+        let finding = |(severity, problem): (Severity, Problem)| Finding {
+            severity,
+            path: problem.path.to_string(),
+            span: positions.span(&problem.path),
+            message: problem.message,
+            hint: problem.hint,
+        };
+        problems.into_iter().map(finding).collect()
     }
 }
 

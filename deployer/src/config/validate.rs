@@ -2,39 +2,29 @@
 
 use otlp_gate_core::policy::{self, Path, Policy, Problem, Segment};
 
-use super::position::Positions;
-use super::{Backend, Config, Finding, Severity};
+use super::{Backend, Config, Severity};
 
 /// The outcome.
 pub(super) struct Checked {
     /// All mistakes and warnings.
-    pub(super) findings: Vec<Finding>,
+    pub(super) problems: Vec<(Severity, Problem)>,
     /// The policy, where it has no mistake.
     pub(super) policy: Option<Policy>,
 }
 
-pub(super) fn validate(config: &Config, positions: &Positions<'_>) -> Checked {
-    let finding = |severity| {
-        move |problem: Problem| Finding {
-            severity,
-            path: problem.path.to_string(),
-            span: positions.span(&problem.path),
-            message: problem.message,
-            hint: problem.hint,
-        }
-    };
+pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
-    let mut problems = gateway(config);
+    let mut mistakes = gateway(config);
     let policy = match Policy::compile(&policy_config) {
         Ok(policy) => Some(policy),
-        Err(mistakes) => {
-            problems.extend(mistakes);
+        Err(more) => {
+            mistakes.extend(more);
             None
         }
     };
-    let mut findings: Vec<Finding> = problems.into_iter().map(finding(Severity::Error)).collect();
-    findings.extend(policy::warnings(&policy_config).into_iter().map(finding(Severity::Warning)));
-    Checked { findings, policy }
+    let warnings = policy::warnings(&policy_config).into_iter().map(|it| (Severity::Warning, it));
+    let problems = mistakes.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
+    Checked { problems, policy }
 }
 
 fn gateway(config: &Config) -> Vec<Problem> {
