@@ -80,7 +80,7 @@ fn check_server(files: &Files, chain: &str, key: &str, now: ASN1Time) -> Result<
     let chain = certificates(&files.server, chain)?;
     let parsed = chain.iter().map(|der| parse(&files.server, der)).collect::<Result<Vec<_>, Error>>()?;
     for certificate in &parsed {
-        check_time(&files.server, certificate, now, "otlp-gate certs server")?;
+        check_time(&files.server, certificate, now, "otlp-gate certs renew server")?;
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", files.key.display())))?;
@@ -104,7 +104,7 @@ fn check_authorities<'a>(
 ) -> Result<Vec<X509Certificate<'a>>, Error> {
     let parsed = ders.iter().map(|der| parse(file, der)).collect::<Result<Vec<_>, Error>>()?;
     for certificate in &parsed {
-        check_time(file, certificate, now, "otlp-gate certs init")?;
+        check_time(file, certificate, now, "otlp-gate certs init --force")?;
         if !certificate.is_ca() {
             return Err(Error::failed(format!("{}: {} is no CA", file.display(), certificate.subject()))
                 .hint("it must hold the certificates that sign the clients', not the clients' own"));
@@ -162,7 +162,7 @@ fn check_time(
         return Ok(());
     };
     Err(Error::failed(format!("{}: {} {when}", file.display(), certificate.subject()))
-        .hint(format!("`{cure}` makes a new one; if the clock of this machine is wrong, set it")))
+        .hint(format!("`{cure}` makes a new one, unless the clock of this machine is wrong")))
 }
 
 fn certificates(file: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -184,7 +184,7 @@ fn text(file: &Path) -> Result<String, Error> {
         let cannot = Error::failed(format!("{}: {error}", file.display()));
         match error.kind() {
             ErrorKind::NotFound => cannot.hint(
-                "`otlp-gate certs init` and `otlp-gate certs server` make the certificates; \
+                "`otlp-gate certs init` makes the certificates; \
                  --certs DIR names the folder that holds server.crt, server.key and client-ca.crt",
             ),
             _ => cannot,
