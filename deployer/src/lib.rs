@@ -11,4 +11,6 @@ pub mod file;
 pub mod local;
 pub mod module;
 pub mod output;
+pub mod providers;
+pub mod resources;
 pub mod x509;

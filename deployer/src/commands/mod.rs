@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod init;
 mod local;
+mod render;
 mod schema;
 mod serving;
 mod verdict;
@@ -32,6 +33,8 @@ pub enum Command {
     /// Make, list, renew and revoke the certificates of the gate and its clients
     #[command(subcommand)]
     Certs(certs::Certs),
+    /// Print or write all Kubernetes manifests, for GitOps or to look at
+    Render(render::Args),
     /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
     Local(local::Args),
     /// Show the gate at work: clients with certificates, over quota, forging, and without any
@@ -51,6 +54,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Schema(args) => schema::run(args),
         Command::Whoami(args) => whoami::run(args, &cli.global),
         Command::Certs(command) => certs::run(command, &cli.global),
+        Command::Render(args) => render::run(args, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Wasm(command) => wasm::run(command),

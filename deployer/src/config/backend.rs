@@ -7,6 +7,8 @@ use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
+
 /// IANA's port for OTLP/gRPC.
 pub(super) const OTLP_GRPC: NonZeroU16 = NonZeroU16::new(4317).unwrap();
 /// The port that OTLP's specification gives OTLP/HTTP.
@@ -28,6 +30,8 @@ pub enum Backend {
 pub struct Collector {
     /// How many replicas it has.
     pub replicas: NonZeroU32,
+    /// Its image. Any distribution of the Collector of version 0.148 or later that has the exporters.
+    pub image: String,
     /// Its exporters by name, each as in the Collector's own configuration. All signals go to all of them. With none,
     /// telemetry is written to the Collector's log only.
     #[serde(deserialize_with = "unique_keys")]
@@ -59,7 +63,7 @@ impl Default for Backend {
 
 impl Default for Collector {
     fn default() -> Self {
-        Collector { replicas: NonZeroU32::MIN, exporters: BTreeMap::new() }
+        Collector { replicas: NonZeroU32::MIN, image: IMAGE.to_owned(), exporters: BTreeMap::new() }
     }
 }
 

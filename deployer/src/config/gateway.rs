@@ -1,7 +1,9 @@
 //! The gateway's part of the config.
 
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 
+use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +23,31 @@ pub struct Gateway {
     pub listeners: Listeners,
     /// How many replicas the gateway has. A quota holds for one replica: with N, a client can get up to N times of it.
     pub replicas: NonZeroU32,
+    /// The GatewayClass. By default `istio`, or `eg` for Envoy Gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Annotations for what the provider makes for the Gateway, such as those that a cloud's load balancers read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub annotations: BTreeMap<String, String>,
+    /// Where the gateway gets the filter's module. By default, and with Istio only, from a ConfigMap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<Module>,
+}
+
+/// Where the gateway gets the filter's module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Module {
+    /// Its URL: `oci://registry/image:tag`, or `https://` or `http://`.
+    pub url: String,
+    /// The SHA-256 in hex digits of the module, or for `oci://` of the image's manifest. By default, from a web server it
+    /// must be the module that the command carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// What implements the Gateway API.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
     /// Istio's gateway.
@@ -61,6 +84,9 @@ impl Default for Gateway {
             hostname: "localhost".to_owned(),
             listeners: Listeners::default(),
             replicas: const { NonZeroU32::new(2).unwrap() },
+            class: None,
+            annotations: BTreeMap::new(),
+            module: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Collector, Service};
-pub use gateway::{Gateway, Listeners, NodeLocal, Provider};
+pub use gateway::{Gateway, Listeners, Module, NodeLocal, Provider};
 pub use report::{Finding, Report, Severity};
 pub use source::{Loaded, Source};
 

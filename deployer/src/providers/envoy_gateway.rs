@@ -1,0 +1,287 @@
+//! Envoy Gateway: an EnvoyExtensionPolicy, and policies for both sides' connections.
+
+use std::collections::BTreeMap;
+
+use gateway_api::apis::standard::gateways::GatewayInfrastructureParametersRef;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Expected, METRIC_TAGS, Provider, TargetRef};
+use crate::error::Error;
+use crate::resources::{Gate, Module, Names, Object, plugin_config, yaml};
+
+const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
+
+#[derive(Debug)]
+pub(super) struct EnvoyGateway;
+
+impl Provider for EnvoyGateway {
+    fn class(&self) -> &'static str {
+        "eg"
+    }
+
+    fn listener_options(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef {
+        GatewayInfrastructureParametersRef {
+            group: "gateway.envoyproxy.io".to_owned(),
+            kind: "EnvoyProxy".to_owned(),
+            name: names.gateway.clone(),
+        }
+    }
+
+    fn proxies(&self, names: &Names) -> NetworkPolicyPeer {
+        let label = |end: &str, value: &str| {
+            (format!("gateway.envoyproxy.io/owning-gateway-{end}"), value.to_owned())
+        };
+        let labels = [label("name", &names.gateway), label("namespace", &names.namespace)];
+        // Envoy Gateway runs proxies in its own namespace, or in the Gateway's where it is told so.
+        let namespaces = LabelSelectorRequirement {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: "In".to_owned(),
+            values: Some(vec!["envoy-gateway-system".to_owned(), names.namespace.clone()]),
+        };
+        NetworkPolicyPeer {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(labels.into()),
+                ..LabelSelector::default()
+            }),
+            namespace_selector: Some(LabelSelector {
+                match_expressions: Some(vec![namespaces]),
+                ..LabelSelector::default()
+            }),
+            ..NetworkPolicyPeer::default()
+        }
+    }
+
+    fn collector_labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    fn objects(&self, gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
+        let names = &gate.names;
+        let policy =
+            |kind: &str, spec: Value| Object::custom(API_VERSION, kind, names.metadata(&names.gateway), spec);
+        let mut objects = Vec::new();
+        if let Some(ca) = &gate.client_ca {
+            let data = [("ca.crt", &ca.certificates), ("ca.crl", &ca.revocations)];
+            objects.push(Object::builtin(&ConfigMap {
+                metadata: names.metadata(&names.client_ca()),
+                data: Some(data.map(|(key, value)| (key.to_owned(), value.clone())).into()),
+                ..ConfigMap::default()
+            })?);
+        }
+        objects.push(policy("EnvoyProxy", envoy_proxy(gate)?)?);
+        objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(names))?)?);
+        objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(names))?)?);
+        objects.push(policy("EnvoyExtensionPolicy", typed(&EnvoyExtensionPolicy::of(gate)?)?)?);
+        Ok(objects)
+    }
+
+    fn expected(&self, gate: &Gate<'_>, certs: &str) -> Vec<Expected> {
+        let (server, ca, namespace) = (gate.names.server(), gate.names.client_ca(), &gate.names.namespace);
+        let mut expected = vec![Expected {
+            object: format!("secret/{server}"),
+            command: format!(
+                "kubectl create secret tls {server} -n {namespace} --cert={certs}/server.crt --key={certs}/server.key"
+            ),
+        }];
+        if gate.client_ca.is_none() {
+            expected.push(Expected {
+                object: format!("configmap/{ca}"),
+                command: format!(
+                    "kubectl create configmap {ca} -n {namespace} \
+                     --from-file=ca.crt={certs}/client-ca.crt --from-file=ca.crl={certs}/client.crl"
+                ),
+            });
+        }
+        expected
+    }
+}
+
+fn typed(spec: &impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(spec).map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))
+}
+
+/// How the proxies are deployed, and how their metrics are tagged.
+fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
+    let replicas = gate.config.gateway.replicas.get();
+    let tags = METRIC_TAGS.map(|tag| json!({"tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)")}));
+    let bootstrap = yaml(&json!({"stats_config": {"stats_tags": tags}}))?;
+    let mut kubernetes = json!({"envoyDeployment": {"replicas": replicas}});
+    if let (true, Some(kubernetes)) = (replicas > 1, kubernetes.as_object_mut()) {
+        kubernetes.insert("envoyPDB".to_owned(), json!({"minAvailable": 1}));
+    }
+    Ok(json!({
+        "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
+        "bootstrap": {"type": "Merge", "value": bootstrap},
+    }))
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientTrafficPolicy {
+    target_refs: Vec<TargetRef>,
+    tls: ClientTls,
+    connection: Connection,
+    http2: Http2,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientTls {
+    client_validation: ClientValidation,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientValidation {
+    optional: bool,
+    ca_certificate_refs: Vec<ObjectRef>,
+    crl: Crl,
+}
+
+#[derive(Debug, Serialize)]
+struct Crl {
+    refs: Vec<ObjectRef>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ObjectRef {
+    group: &'static str,
+    kind: &'static str,
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connection {
+    buffer_limit: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Http2 {
+    initial_stream_window_size: &'static str,
+    initial_connection_window_size: &'static str,
+}
+
+impl ClientTrafficPolicy {
+    fn of(names: &Names) -> Self {
+        let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
+        ClientTrafficPolicy {
+            target_refs: vec![TargetRef::gateway(names)],
+            tls: ClientTls {
+                client_validation: ClientValidation {
+                    optional: false,
+                    ca_certificate_refs: vec![ca.clone()],
+                    crl: Crl { refs: vec![ca] },
+                },
+            },
+            // The defaults, 32 KiB and 64 KiB, make a batch of telemetry wait for many round trips.
+            connection: Connection { buffer_limit: "1Mi" },
+            http2: Http2 { initial_stream_window_size: "1Mi", initial_connection_window_size: "4Mi" },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BackendTrafficPolicy {
+    target_refs: Vec<TargetRef>,
+    timeout: Timeout,
+}
+
+#[derive(Debug, Serialize)]
+struct Timeout {
+    http: HttpTimeout,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HttpTimeout {
+    request_timeout: &'static str,
+}
+
+impl BackendTrafficPolicy {
+    fn of(names: &Names) -> Self {
+        BackendTrafficPolicy {
+            target_refs: vec![TargetRef::gateway(names)],
+            // Envoy's 15 s would end exports whose clients still wait for a slow backend.
+            timeout: Timeout { http: HttpTimeout { request_timeout: "60s" } },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvoyExtensionPolicy {
+    target_refs: Vec<TargetRef>,
+    wasm: Vec<Wasm>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wasm {
+    name: &'static str,
+    #[serde(rename = "rootID")]
+    root_id: &'static str,
+    fail_open: bool,
+    code: Code,
+    config: Value,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type")]
+enum Code {
+    Image {
+        image: Source,
+    },
+    #[serde(rename = "HTTP")]
+    Http {
+        http: Source,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Source {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl EnvoyExtensionPolicy {
+    fn of(gate: &Gate<'_>) -> Result<Self, Error> {
+        let code = match &gate.module {
+            Module::ConfigMap { .. } => {
+                return Err(Error::failed(
+                    "Envoy Gateway takes the filter's module from a registry or a web server only",
+                )
+                .hint(
+                    "name it: `gateway.module.url` in the config, or `--module oci://REGISTRY/IMAGE:TAG`",
+                ));
+            }
+            Module::Oci { image, sha256 } => {
+                Code::Image { image: Source { url: image.clone(), sha256: sha256.clone() } }
+            }
+            Module::Http { url, sha256 } => {
+                Code::Http { http: Source { url: url.clone(), sha256: Some(sha256.clone()) } }
+            }
+        };
+        Ok(EnvoyExtensionPolicy {
+            target_refs: vec![TargetRef::gateway(&gate.names)],
+            wasm: vec![Wasm {
+                name: "otlp-gate",
+                root_id: "otlp-gate",
+                fail_open: false,
+                code,
+                config: plugin_config(&gate.config.policy())?,
+            }],
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! Istio: a WasmPlugin, and an overlay on the gateway's Deployment that mounts the module.
+
+use std::collections::BTreeMap;
+
+use gateway_api::apis::standard::gateways::GatewayInfrastructureParametersRef;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Expected, METRIC_TAGS, Provider, TargetRef};
+use crate::config::Backend;
+use crate::error::Error;
+use crate::resources::{Gate, Module, Names, Object, plugin_config, yaml};
+
+/// The folder in the gateway's pods that holds the module, and its file there.
+const MODULE_FOLDER: &str = "/var/run/otlp-gate";
+const MODULE_FILE: &str = "otlp-gate.wasm";
+
+#[derive(Debug)]
+pub(super) struct Istio;
+
+impl Provider for Istio {
+    fn class(&self) -> &'static str {
+        "istio"
+    }
+
+    fn listener_options(&self) -> BTreeMap<String, String> {
+        // Newer versions also take `spec.tls.frontend`, but from it no revocation list.
+        [("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into()
+    }
+
+    fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef {
+        GatewayInfrastructureParametersRef {
+            group: String::new(),
+            kind: "ConfigMap".to_owned(),
+            name: overlay_name(names),
+        }
+    }
+
+    fn proxies(&self, names: &Names) -> NetworkPolicyPeer {
+        let label = ("gateway.networking.k8s.io/gateway-name".to_owned(), names.gateway.clone());
+        NetworkPolicyPeer {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some([label].into()),
+                ..LabelSelector::default()
+            }),
+            ..NetworkPolicyPeer::default()
+        }
+    }
+
+    fn collector_labels(&self) -> BTreeMap<String, String> {
+        // A sidecar would need more rights than the Collector's pod may have, and a NetworkPolicy does not see through
+        // what ztunnel sends.
+        [("sidecar.istio.io/inject", "false"), ("istio.io/dataplane-mode", "none")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    fn objects(&self, gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
+        let mut objects = Vec::new();
+        let mut mounted = None;
+        if let Module::ConfigMap { bytes, sha256 } = &gate.module {
+            let module = module(&gate.names, bytes, sha256);
+            mounted = module.metadata.name.clone();
+            objects.push(Object::builtin(&module)?);
+        }
+        objects.push(overlay(gate, mounted.as_deref())?);
+        if let Backend::Collector(_) = gate.config.backend {
+            objects.push(destination_rule(&gate.names)?);
+        }
+        objects.push(wasm_plugin(gate)?);
+        Ok(objects)
+    }
+
+    fn expected(&self, gate: &Gate<'_>, certs: &str) -> Vec<Expected> {
+        let (name, namespace) = (gate.names.server(), &gate.names.namespace);
+        vec![Expected {
+            object: format!("secret/{name}"),
+            command: format!(
+                "kubectl create secret generic {name} -n {namespace} --type=kubernetes.io/tls \
+                 --from-file=tls.crt={certs}/server.crt --from-file=tls.key={certs}/server.key \
+                 --from-file=ca.crt={certs}/client-ca.crt --from-file=ca.crl={certs}/client.crl"
+            ),
+        }]
+    }
+}
+
+fn overlay_name(names: &Names) -> String {
+    format!("{}-deployment", names.gateway)
+}
+
+/// The ConfigMap that holds the module. Its name changes with the module: so the pods are replaced one by one, and none
+/// has its module changed under it.
+fn module(names: &Names, bytes: &[u8], sha256: &str) -> ConfigMap {
+    let short = sha256.get(..12).unwrap_or(sha256);
+    ConfigMap {
+        metadata: names.metadata(&format!("{}-module-{short}", names.gateway)),
+        binary_data: Some([(MODULE_FILE.to_owned(), ByteString(bytes.to_owned()))].into()),
+        immutable: Some(true),
+        ..ConfigMap::default()
+    }
+}
+
+/// The patches that Istio applies to what it makes for the Gateway.
+fn overlay(gate: &Gate<'_>, module: Option<&str>) -> Result<Object, Error> {
+    let replicas = gate.config.gateway.replicas.get();
+    let tags: Vec<String> = METRIC_TAGS.iter().map(|tag| (*tag).to_owned()).collect();
+    let proxy_config = yaml(&json!({"extraStatTags": tags}))?;
+    let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
+    if let (Some(module), Some(pod)) = (module, pod.as_object_mut()) {
+        let volume = json!([{"name": "otlp-gate", "configMap": {"name": module}}]);
+        let mount = json!({"name": "otlp-gate", "mountPath": MODULE_FOLDER, "readOnly": true});
+        pod.insert("volumes".to_owned(), volume);
+        pod.insert("containers".to_owned(), json!([{"name": "istio-proxy", "volumeMounts": [mount]}]));
+    }
+    let deployment = json!({"spec": {
+        "replicas": replicas,
+        "template": {
+            "metadata": {"annotations": {"proxy.istio.io/config": proxy_config}},
+            "spec": pod,
+        },
+    }});
+    let mut data: BTreeMap<String, String> = [("deployment".to_owned(), yaml(&deployment)?)].into();
+    if replicas > 1 {
+        data.insert("podDisruptionBudget".to_owned(), yaml(&json!({"spec": {"maxUnavailable": 1}}))?);
+    }
+    Object::builtin(&ConfigMap {
+        metadata: gate.names.metadata(&overlay_name(&gate.names)),
+        data: Some(data),
+        ..ConfigMap::default()
+    })
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WasmPlugin {
+    target_refs: Vec<TargetRef>,
+    plugin_name: &'static str,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    fail_strategy: &'static str,
+    plugin_config: Value,
+}
+
+fn wasm_plugin(gate: &Gate<'_>) -> Result<Object, Error> {
+    let (url, sha256) = match &gate.module {
+        Module::ConfigMap { .. } => (format!("file://{MODULE_FOLDER}/{MODULE_FILE}"), None),
+        Module::Oci { image, sha256 } => (format!("oci://{image}"), sha256.clone()),
+        Module::Http { url, sha256 } => (url.clone(), Some(sha256.clone())),
+    };
+    let spec = WasmPlugin {
+        target_refs: vec![TargetRef::gateway(&gate.names)],
+        plugin_name: "otlp-gate",
+        url,
+        sha256,
+        // A VM that failed is started anew, and until then nothing passes.
+        fail_strategy: "FAIL_RELOAD",
+        plugin_config: plugin_config(&gate.config.policy())?,
+    };
+    let metadata = gate.names.metadata(&gate.names.gateway);
+    Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DestinationRule {
+    host: String,
+    traffic_policy: TrafficPolicy,
+}
+
+#[derive(Debug, Serialize)]
+struct TrafficPolicy {
+    tls: Tls,
+}
+
+#[derive(Debug, Serialize)]
+struct Tls {
+    mode: &'static str,
+}
+
+/// The Collector is not in the mesh, whatever a rule for all of the mesh says.
+fn destination_rule(names: &Names) -> Result<Object, Error> {
+    let name = names.collector();
+    let spec = DestinationRule {
+        host: format!("{name}.{}.svc.cluster.local", names.namespace),
+        traffic_policy: TrafficPolicy { tls: Tls { mode: "DISABLE" } },
+    };
+    Object::custom("networking.istio.io/v1", "DestinationRule", names.metadata(&name), spec)
+}

@@ -1,0 +1,69 @@
+//! The configuration of the Collector that otlp-gate deploys.
+
+use std::collections::BTreeMap;
+
+use otlp_gate_core::config::Limits;
+use serde_json::{Value, json};
+
+use crate::config::Collector;
+
+/// The port of the health check, as the Collector's extension has it by default.
+pub(super) const HEALTH: i32 = 13133;
+/// The ports of its receivers.
+pub(super) const GRPC: i32 = 4317;
+pub(super) const HTTP: i32 = 4318;
+
+/// The Collector's configuration.
+pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
+    let mut exporters: BTreeMap<String, Value> = collector
+        .exporters
+        .iter()
+        .map(|(name, exporter)| (name.clone(), delivering(name, exporter)))
+        .collect();
+    if exporters.is_empty() {
+        exporters.insert("debug".to_owned(), json!({}));
+    }
+    let names: Vec<&String> = exporters.keys().collect();
+    let pipeline = json!({"receivers": ["otlp"], "processors": ["memory_limiter"], "exporters": names});
+    // What was stamped comes on top of what the gate measured, and the gate bounds both.
+    let largest = limits.inflated.bytes().saturating_mul(5) / 4;
+    json!({
+        "extensions": {"health_check": {"endpoint": format!(":{HEALTH}")}},
+        "receivers": {"otlp": {"protocols": {
+            "grpc": {"endpoint": format!(":{GRPC}"), "max_recv_msg_size_mib": largest.div_ceil(1 << 20)},
+            "http": {"endpoint": format!(":{HTTP}"), "max_request_body_size": largest},
+        }}},
+        "processors": {"memory_limiter": {
+            "check_interval": "1s", "limit_percentage": 80, "spike_limit_percentage": 20,
+        }},
+        "exporters": exporters,
+        "service": {
+            "extensions": ["health_check"],
+            "pipelines": {"traces": pipeline, "metrics": pipeline, "logs": pipeline},
+        },
+    })
+}
+
+/// An OTLP exporter that answers only when the data is delivered: a queue in memory answers before, and what is in it is
+/// lost with the pod. It also batches, since no processor may: that would answer before, too. What the user wrote stays.
+fn delivering(name: &str, exporter: &Value) -> Value {
+    let kind = name.split('/').next().unwrap_or_default();
+    let mut exporter = if exporter.is_null() { json!({}) } else { exporter.clone() };
+    if !matches!(kind, "otlp" | "otlphttp" | "otlp_grpc" | "otlp_http") {
+        return exporter;
+    }
+    let Some(settings) = exporter.as_object_mut() else { return exporter };
+    let queue = settings.entry("sending_queue").or_insert_with(|| {
+        json!({
+            "sizer": "items",
+            "queue_size": 1_000_000,
+            "batch": {"flush_timeout": "200ms", "min_size": 8192},
+        })
+    });
+    if let Some(queue) = queue.as_object_mut()
+        && !queue.contains_key("storage")
+    {
+        queue.entry("wait_for_result").or_insert(Value::Bool(true));
+    }
+    exporter
+}

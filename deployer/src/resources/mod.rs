@@ -1,0 +1,96 @@
+//! What the gate is in a cluster: every Kubernetes object, as typed values, from the config alone.
+//!
+//! **Architecture Invariant:** the same config gives the same objects, byte for byte. Nothing here asks a cluster or a clock.
+
+mod collector;
+mod collector_config;
+mod folder;
+mod gateway;
+mod module;
+mod names;
+mod object;
+mod policy;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::core::v1::Namespace;
+
+pub use folder::write_folder;
+pub use module::Module;
+pub use names::Names;
+pub use object::Object;
+pub(crate) use object::yaml;
+pub use policy::plugin_config;
+
+use crate::config::{Backend, Config};
+use crate::error::Error;
+use crate::providers::{self, Provider};
+
+/// What the objects are made from.
+#[derive(Debug)]
+pub struct Gate<'a> {
+    /// The config, without mistakes.
+    pub config: &'a Config,
+    /// The names of the objects.
+    pub names: Names,
+    /// Where the gateway gets the filter's module.
+    pub module: Module,
+    /// The clients' CA and what it revoked, where they are to be among the objects.
+    pub client_ca: Option<ClientCa>,
+}
+
+/// The clients' CA. Nothing of it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCa {
+    /// The CA's certificates, in PEM.
+    pub certificates: String,
+    /// What it revoked, in PEM.
+    pub revocations: String,
+}
+
+impl<'a> Gate<'a> {
+    /// # Errors
+    /// The gateway's name is too long for the names that are made from it, or the module cannot get to the gateway in
+    /// this way.
+    pub fn new(config: &'a Config, module: Module, client_ca: Option<ClientCa>) -> Result<Self, Error> {
+        if config.node_local.enabled {
+            return Err(Error::failed("this version does not make the gateway on every node")
+                .hint("set `nodeLocal.enabled: false`"));
+        }
+        Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca })
+    }
+
+    /// What implements the gateway.
+    pub fn provider(&self) -> &'static dyn Provider {
+        providers::of(self.config.gateway.provider)
+    }
+
+    /// All objects, in the order in which they can be made.
+    pub fn objects(&self) -> Result<Vec<Object>, Error> {
+        let mut objects = Vec::new();
+        // Everybody's namespace is nobody's to change.
+        if self.names.namespace != "default" {
+            objects.push(self.namespace()?);
+        }
+        match &self.config.backend {
+            Backend::Collector(collector) => objects.extend(collector::objects(self, collector)?),
+            Backend::Service(service) => objects.extend(routes::grant(self, service)?),
+        }
+        objects.extend(self.provider().objects(self)?);
+        objects.push(gateway::gateway(self)?);
+        objects.extend(routes::routes(self)?);
+        Ok(objects)
+    }
+
+    fn namespace(&self) -> Result<Object, Error> {
+        let mut metadata = self.names.metadata(&self.names.namespace);
+        metadata.namespace = None;
+        // Istio's gateway pods do not name a seccomp profile, so they meet `baseline` and not all of `restricted`.
+        let levels = [("enforce", "baseline"), ("warn", "restricted")];
+        let levels =
+            levels.map(|(act, level)| (format!("pod-security.kubernetes.io/{act}"), level.to_owned()));
+        metadata.labels.get_or_insert_default().extend(levels);
+        Object::builtin(&Namespace { metadata, ..Namespace::default() })
+    }
+}

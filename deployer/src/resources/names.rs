@@ -1,0 +1,73 @@
+//! The names and labels of the gate's objects.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::config::Gateway;
+use crate::error::Error;
+
+/// Room for the longest ending in the name of a Service, which has at most 63 characters.
+const LONGEST_NAME: usize = 63 - "-collector".len();
+
+/// The names and labels of the gate's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The Gateway's name.
+    pub gateway: String,
+    /// The namespace of the Gateway, and of all objects but those that must be elsewhere.
+    pub namespace: String,
+}
+
+impl Names {
+    /// # Errors
+    /// The gateway's name leaves no room for endings.
+    pub fn of(gateway: &Gateway) -> Result<Self, Error> {
+        if gateway.name.len() > LONGEST_NAME {
+            let message = format!(
+                "gateway.name `{}` is too long: `{0}-collector` cannot be the name of a Service",
+                gateway.name
+            );
+            return Err(Error::failed(message).hint(format_args!("use at most {LONGEST_NAME} characters")));
+        }
+        Ok(Names { gateway: gateway.name.clone(), namespace: gateway.namespace.clone() })
+    }
+
+    /// The Collector that otlp-gate deploys.
+    pub fn collector(&self) -> String {
+        format!("{}-collector", self.gateway)
+    }
+
+    /// The Secret with the server's certificate and key.
+    pub fn server(&self) -> String {
+        format!("{}-server", self.gateway)
+    }
+
+    /// The ConfigMap with the clients' CA and what it revoked.
+    pub fn client_ca(&self) -> String {
+        format!("{}-client-ca", self.gateway)
+    }
+
+    /// What every object of the gate has: its name, its namespace, and the labels by which it is found again.
+    pub fn metadata(&self, name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(self.labels()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// The labels of every object of the gate.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/managed-by", "otlp-gate"),
+            ("app.kubernetes.io/part-of", "otlp-gate"),
+            ("otlp-gate.io/gate", &self.gateway),
+            // A gate's object may be in another namespace, where another gate has one too.
+            ("otlp-gate.io/gate-namespace", &self.namespace),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+}

@@ -1,0 +1,41 @@
+//! The policy as the filter is sent it.
+
+use std::io::Write as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use otlp_gate_core::config::PolicyConfig;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+/// Above this many bytes of JSON the policy is compressed; below it people can read it in the cluster.
+const READABLE: usize = 64 << 10;
+/// etcd takes requests of 1.5 MiB, and the object is more than its policy.
+const LARGEST: usize = 1 << 20;
+
+/// The policy as JSON; or, where that is large, as `{"gzip": base64}`.
+///
+/// # Errors
+/// It does not fit into one Kubernetes object.
+pub fn plugin_config(policy: &PolicyConfig) -> Result<Value, Error> {
+    let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot write the policy: {e}"));
+    let text = serde_json::to_vec(policy).map_err(|e| cannot(&e))?;
+    if text.len() <= READABLE {
+        return serde_json::to_value(policy).map_err(|e| cannot(&e));
+    }
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let gzip = gzip.write_all(&text).and_then(|()| gzip.finish()).map_err(|e| cannot(&e))?;
+    let encoded = STANDARD.encode(gzip);
+    if encoded.len() > LARGEST {
+        return Err(Error::failed(format_args!(
+            "the policy of {} client rules takes {} bytes compressed, and one Kubernetes object has room for {LARGEST}",
+            policy.clients.len(),
+            encoded.len()
+        ))
+        .hint("write rules for many clients at once, with {word} in `match` and `name`"));
+    }
+    Ok(json!({"gzip": encoded}))
+}

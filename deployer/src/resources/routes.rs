@@ -1,0 +1,159 @@
+//! The routes: OTLP's export calls and nothing else, each bound to its listener.
+
+use gateway_api::apis::standard::grpcroutes::{
+    GrpcRouteParentRefs, GrpcRouteRules, GrpcRouteRulesBackendRefs, GrpcRouteRulesMatches,
+    GrpcRouteRulesMatchesMethod, GrpcRouteRulesMatchesMethodType, GrpcRouteSpec,
+};
+use gateway_api::apis::standard::httproutes::{
+    HttpRouteParentRefs, HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesMatches,
+    HttpRouteRulesMatchesMethod, HttpRouteRulesMatchesPath, HttpRouteRulesMatchesPathType, HttpRouteSpec,
+};
+use gateway_api::apis::standard::referencegrants::{
+    ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo,
+};
+
+use super::gateway::{API_VERSION, GRPC, HTTP};
+use super::{Gate, Object, collector_config};
+use crate::config::{Backend, Service};
+use crate::error::Error;
+
+/// OTLP's signals: name, gRPC service, HTTP path (OTLP specification, "OTLP/gRPC" and "OTLP/HTTP Request").
+const SIGNALS: [(&str, &str, &str); 4] = [
+    ("traces", "opentelemetry.proto.collector.trace.v1.TraceService", "/v1/traces"),
+    ("metrics", "opentelemetry.proto.collector.metrics.v1.MetricsService", "/v1/metrics"),
+    ("logs", "opentelemetry.proto.collector.logs.v1.LogsService", "/v1/logs"),
+    (
+        "profiles",
+        "opentelemetry.proto.collector.profiles.v1development.ProfilesService",
+        "/v1development/profiles",
+    ),
+];
+
+/// A route for each gRPC service, and one for OTLP/HTTP.
+pub(super) fn routes(gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
+    let backend = Target::of(gate);
+    let mut objects = Vec::new();
+    for (signal, service, _) in SIGNALS {
+        let name = format!("{}-{signal}", gate.names.gateway);
+        let spec = GrpcRouteSpec {
+            hostnames: None,
+            parent_refs: Some(vec![GrpcRouteParentRefs {
+                group: Some("gateway.networking.k8s.io".to_owned()),
+                kind: Some("Gateway".to_owned()),
+                name: gate.names.gateway.clone(),
+                section_name: Some(GRPC.to_owned()),
+                ..GrpcRouteParentRefs::default()
+            }]),
+            rules: Some(vec![grpc_rule(service, &backend)]),
+        };
+        objects.push(Object::custom(API_VERSION, "GRPCRoute", gate.names.metadata(&name), spec)?);
+    }
+    let spec = HttpRouteSpec {
+        hostnames: None,
+        parent_refs: Some(vec![HttpRouteParentRefs {
+            group: Some("gateway.networking.k8s.io".to_owned()),
+            kind: Some("Gateway".to_owned()),
+            name: gate.names.gateway.clone(),
+            section_name: Some(HTTP.to_owned()),
+            ..HttpRouteParentRefs::default()
+        }]),
+        rules: Some(vec![http_rule(&backend)]),
+    };
+    let name = format!("{}-http", gate.names.gateway);
+    objects.push(Object::custom(API_VERSION, "HTTPRoute", gate.names.metadata(&name), spec)?);
+    Ok(objects)
+}
+
+/// Lets the routes reach a service in another namespace.
+pub(super) fn grant(gate: &Gate<'_>, service: &Service) -> Result<Option<Object>, Error> {
+    let Some(namespace) = service.namespace.as_ref().filter(|it| **it != gate.names.namespace) else {
+        return Ok(None);
+    };
+    let from = |kind: &str| ReferenceGrantFrom {
+        group: "gateway.networking.k8s.io".to_owned(),
+        kind: kind.to_owned(),
+        namespace: gate.names.namespace.clone(),
+    };
+    let spec = ReferenceGrantSpec {
+        from: vec![from("GRPCRoute"), from("HTTPRoute")],
+        to: vec![ReferenceGrantTo {
+            group: String::new(),
+            kind: "Service".to_owned(),
+            name: Some(service.name.clone()),
+        }],
+    };
+    // Two gates may use one service, and have one name in two namespaces.
+    let name = format!("{}.{}", gate.names.namespace, gate.names.gateway);
+    let mut metadata = gate.names.metadata(&name);
+    metadata.namespace = Some(namespace.clone());
+    // Served since Gateway API 0.3, and by all that serve v1.
+    Object::custom("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", metadata, spec).map(Some)
+}
+
+/// The Service behind the gate.
+struct Target {
+    name: String,
+    namespace: Option<String>,
+    grpc: i32,
+    http: i32,
+}
+
+impl Target {
+    fn of(gate: &Gate<'_>) -> Self {
+        match &gate.config.backend {
+            Backend::Collector(_) => Target {
+                name: gate.names.collector(),
+                namespace: None,
+                grpc: collector_config::GRPC,
+                http: collector_config::HTTP,
+            },
+            Backend::Service(service) => Target {
+                name: service.name.clone(),
+                namespace: service.namespace.clone().filter(|it| *it != gate.names.namespace),
+                grpc: i32::from(service.grpc.get()),
+                http: i32::from(service.http.get()),
+            },
+        }
+    }
+}
+
+fn grpc_rule(service: &str, backend: &Target) -> GrpcRouteRules {
+    GrpcRouteRules {
+        matches: Some(vec![GrpcRouteRulesMatches {
+            method: Some(GrpcRouteRulesMatchesMethod {
+                r#type: Some(GrpcRouteRulesMatchesMethodType::Exact),
+                service: Some(service.to_owned()),
+                method: Some("Export".to_owned()),
+            }),
+            headers: None,
+        }]),
+        backend_refs: Some(vec![GrpcRouteRulesBackendRefs {
+            name: backend.name.clone(),
+            namespace: backend.namespace.clone(),
+            port: Some(backend.grpc),
+            ..GrpcRouteRulesBackendRefs::default()
+        }]),
+        ..GrpcRouteRules::default()
+    }
+}
+
+fn http_rule(backend: &Target) -> HttpRouteRules {
+    let exactly = |path: &str| HttpRouteRulesMatches {
+        path: Some(HttpRouteRulesMatchesPath {
+            r#type: Some(HttpRouteRulesMatchesPathType::Exact),
+            value: Some(path.to_owned()),
+        }),
+        method: Some(HttpRouteRulesMatchesMethod::Post),
+        ..HttpRouteRulesMatches::default()
+    };
+    HttpRouteRules {
+        matches: Some(SIGNALS.iter().map(|(_, _, path)| exactly(path)).collect()),
+        backend_refs: Some(vec![HttpRouteRulesBackendRefs {
+            name: backend.name.clone(),
+            namespace: backend.namespace.clone(),
+            port: Some(backend.http),
+            ..HttpRouteRulesBackendRefs::default()
+        }]),
+        ..HttpRouteRules::default()
+    }
+}

@@ -1,0 +1,255 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use otlp_gate_core::config::{Match, Matches};
+use serde_json::Value;
+
+use super::*;
+use crate::config::{Provider, Source};
+
+const MODULE: &str = "oci://registry.example/otlp-gate:0.1.0";
+const PROVIDERS: [(Provider, &str); 2] =
+    [(Provider::Istio, "istio"), (Provider::EnvoyGateway, "envoy-gateway")];
+
+fn config(text: &str) -> Config {
+    let text = format!("apiVersion: otlp-gate/v1\nclients: [{{name: a, match: {{dns: a.example}}}}]\n{text}");
+    let source = Source { name: "test".to_owned(), text };
+    source.load().unwrap_or_else(|report| panic!("{report}")).config
+}
+
+fn objects(config: &Config) -> Vec<Object> {
+    let module = Module::at(MODULE, None, "").unwrap();
+    Gate::new(config, module, None).unwrap().objects().unwrap()
+}
+
+fn everything() -> Vec<Object> {
+    let mut all = Vec::new();
+    for (provider, _) in PROVIDERS {
+        for backend in ["{collector: {}}", "{service: {name: otel, namespace: elsewhere}}"] {
+            let mut config = config(&format!("backend: {backend}"));
+            config.gateway.provider = provider;
+            all.extend(objects(&config));
+        }
+    }
+    all
+}
+
+fn find<'a>(objects: &'a [Object], kind: &str) -> &'a Value {
+    &objects.iter().find(|object| object.kind == kind).unwrap_or_else(|| panic!("no {kind}")).value
+}
+
+#[test]
+fn every_object_can_be_found_again_by_its_labels() {
+    for object in everything() {
+        let labels = &object.value["metadata"]["labels"];
+        assert_eq!(labels["app.kubernetes.io/managed-by"], "otlp-gate", "{object:?}");
+        assert_eq!(labels["otlp-gate.io/gate"], "otel-gateway", "{object:?}");
+        assert_eq!(labels["otlp-gate.io/gate-namespace"], "otel-collector", "{object:?}");
+    }
+}
+
+#[test]
+fn no_route_is_open_to_another_listener() {
+    let routes = everything().into_iter().filter(|object| object.kind.ends_with("Route"));
+    let mut seen = 0;
+    for route in routes {
+        let parents = route.value["spec"]["parentRefs"].as_array().unwrap();
+        let section = if route.kind == "GRPCRoute" { "grpc" } else { "http" };
+        assert!(parents.iter().all(|parent| parent["sectionName"] == section), "{route:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 20);
+}
+
+#[test]
+fn only_routes_of_the_gates_namespace_get_in() {
+    for object in everything().iter().filter(|object| object.kind == "Gateway") {
+        for listener in object.value["spec"]["listeners"].as_array().unwrap() {
+            assert_eq!(listener["allowedRoutes"]["namespaces"]["from"], "Same");
+        }
+    }
+}
+
+#[test]
+fn no_two_objects_have_one_file() {
+    for (provider, _) in PROVIDERS {
+        let mut config = config("");
+        config.gateway.provider = provider;
+        let mut names: Vec<String> = objects(&config).iter().map(Object::file_name).collect();
+        let number = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), number);
+    }
+}
+
+#[test]
+fn a_service_elsewhere_is_granted_and_gets_no_collector() {
+    let objects = objects(&config("backend: {service: {name: otel, namespace: elsewhere, grpc: 9999}}"));
+    let grant = find(&objects, "ReferenceGrant");
+    assert_eq!(grant["metadata"]["namespace"], "elsewhere");
+    assert_eq!(grant["spec"]["to"][0]["name"], "otel");
+    let backend = &find(&objects, "GRPCRoute")["spec"]["rules"][0]["backendRefs"][0];
+    assert_eq!((&backend["namespace"], &backend["port"]), (&"elsewhere".into(), &9999.into()));
+    assert!(!objects.iter().any(|object| object.kind == "Deployment"));
+}
+
+#[test]
+fn the_collector_takes_what_the_gate_lets_through() {
+    let objects = objects(&config("limits: {inflated: 8MiB}"));
+    let map = find(&objects, "ConfigMap");
+    let text = map["data"]["config.yaml"].as_str().unwrap();
+    let collector: Value = serde_saphyr::from_str(text).unwrap();
+    let protocols = &collector["receivers"]["otlp"]["protocols"];
+    assert_eq!(protocols["grpc"]["max_recv_msg_size_mib"], 10);
+    assert_eq!(protocols["http"]["max_request_body_size"], 10 << 20);
+}
+
+#[test]
+fn exporters_answer_when_they_have_delivered_unless_the_user_says_otherwise() {
+    for (exporter, expected) in [
+        ("otlp_grpc: {endpoint: 'x:4317'}", r#"{"wait_for_result":true}"#),
+        ("otlp_http/b: {sending_queue: {queue_size: 5}}", r#"{"wait_for_result":true,"queue_size":5}"#),
+        ("otlp_grpc: {sending_queue: {storage: file_storage}}", r#"{"storage":"file_storage"}"#),
+        ("otlp_grpc: {sending_queue: {wait_for_result: false}}", r#"{"wait_for_result":false}"#),
+        ("prometheusremotewrite: {endpoint: x}", "null"),
+    ] {
+        let objects = objects(&config(&format!("backend: {{collector: {{exporters: {{{exporter}}}}}}}")));
+        let text = find(&objects, "ConfigMap")["data"]["config.yaml"].as_str().unwrap().to_owned();
+        let collector: Value = serde_saphyr::from_str(&text).unwrap();
+        let mut queue =
+            collector["exporters"].as_object().unwrap().values().next().unwrap()["sending_queue"].clone();
+        if exporter.contains("x:4317") {
+            let queue = queue.as_object_mut().unwrap();
+            queue.retain(|key, _| key == "wait_for_result");
+        }
+        assert_eq!(queue, serde_json::from_str::<Value>(expected).unwrap(), "{exporter}");
+    }
+}
+
+#[test]
+fn the_module_is_mounted_where_the_plugin_looks_for_it() {
+    let config = config("");
+    let module = Module::in_config_map(b"\0asm").unwrap();
+    let objects = Gate::new(&config, module, None).unwrap().objects().unwrap();
+    let map = objects.iter().find(|object| object.value.get("binaryData").is_some()).unwrap();
+    assert_eq!(map.value["binaryData"]["otlp-gate.wasm"], "AGFzbQ==");
+    let overlay = objects.iter().find(|object| object.name == "otel-gateway-deployment").unwrap();
+    let patch: Value = serde_saphyr::from_str(overlay.value["data"]["deployment"].as_str().unwrap()).unwrap();
+    let pod = &patch["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][0]["configMap"]["name"], map.name);
+    let folder = pod["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    let plugin = find(&objects, "WasmPlugin");
+    assert_eq!(plugin["spec"]["url"], format!("file://{folder}/otlp-gate.wasm"));
+    assert_eq!(plugin["spec"]["targetRefs"][0]["name"], "otel-gateway");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_size() {
+    let error = Module::in_config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
+    assert_eq!(error.to_string(), "the filter's module has 1048577 bytes, and a ConfigMap holds 1048576");
+
+    let mut policy = config("").policy();
+    // a digest of a counter does not compress
+    let digest = |number: u32| {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(number.to_le_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    policy.deny = (0..30_000).map(digest).collect();
+    let error = plugin_config(&policy).unwrap_err().to_string();
+    assert!(error.ends_with("bytes compressed, and one Kubernetes object has room for 1048576"), "{error}");
+}
+
+#[test]
+fn ten_thousand_clients_fit_into_one_object() {
+    let mut policy = config("").policy();
+    let one = policy.clients[0].clone();
+    policy.clients = (0..10_000)
+        .map(|number| {
+            let mut client = one.clone();
+            client.name = format!("client-{number}");
+            let spiffe = Some(format!("spiffe://example/site/{number}"));
+            client.matches = Matches::One(Match { spiffe, ..Match::default() });
+            client.attributes = [("tenant.id".to_owned(), format!("tenant-{}", number % 100))].into();
+            client
+        })
+        .collect();
+    let config = plugin_config(&policy).unwrap();
+    let gzip = config["gzip"].as_str().unwrap();
+    assert!(gzip.len() < 256 << 10, "{}", gzip.len());
+    // the filter reads it
+    otlp_gate_core::gate::Gate::load(config.to_string().as_bytes()).map(drop).unwrap();
+}
+
+#[test]
+fn envoy_gateway_is_not_promised_what_it_cannot_load() {
+    let mut config = config("");
+    config.gateway.provider = Provider::EnvoyGateway;
+    let gate = Gate::new(&config, Module::in_config_map(b"\0asm").unwrap(), None).unwrap();
+    let error = gate.objects().unwrap_err().to_string();
+    assert_eq!(error, "Envoy Gateway takes the filter's module from a registry or a web server only");
+}
+
+#[test]
+fn a_module_is_named_by_a_url() {
+    let at = |url| Module::at(url, None, "00");
+    assert_eq!(at("oci://r/i:1").unwrap(), Module::Oci { image: "r/i:1".to_owned(), sha256: None });
+    assert_eq!(
+        at("https://x/m.wasm").unwrap(),
+        Module::Http { url: "https://x/m.wasm".to_owned(), sha256: "00".to_owned() }
+    );
+    for url in ["", "r/i:1", "oci://", "file:///x"] {
+        assert!(at(url).is_err(), "{url}");
+    }
+    assert!(Module::at("oci://r/i:1", Some("sha256:12"), "").is_err());
+}
+
+/// `OTLP_GATE_UPDATE_MANIFESTS=1` writes them instead.
+#[test]
+fn manifests_are_what_the_examples_render_to() {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let update = std::env::var_os("OTLP_GATE_UPDATE_MANIFESTS").is_some();
+    for example in ["partners", "edge-fleet"] {
+        for (provider, provider_name) in PROVIDERS {
+            let source =
+                Source::read_file(&root.join("examples").join(example).join("otlp-gate.yaml")).unwrap();
+            let mut config = source.load().unwrap_or_else(|report| panic!("{report}")).config;
+            config.gateway.provider = provider;
+            let objects = objects(&config);
+            let checked = root.join("manifests").join(format!("{example}-{provider_name}"));
+            if update {
+                let _ = fs::remove_dir_all(&checked);
+                write_folder(&checked, &objects).unwrap();
+            }
+            let now = tempfile::tempdir().unwrap();
+            write_folder(now.path(), &objects).unwrap();
+            assert_eq!(files(now.path()), files(&checked), "manifests/{example}-{provider_name}");
+        }
+    }
+}
+
+#[test]
+fn every_example_passes_check_without_a_warning() {
+    let examples = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"));
+    let mut seen = 0;
+    for folder in fs::read_dir(examples).unwrap() {
+        let source = Source::read_file(&folder.unwrap().path().join("otlp-gate.yaml")).unwrap();
+        let loaded = source.load().unwrap_or_else(|report| panic!("{report}"));
+        assert!(loaded.warnings.findings.is_empty(), "{}", loaded.warnings);
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}
+
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort_unstable();
+    files
+}
