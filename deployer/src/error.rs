@@ -42,6 +42,20 @@ impl Error {
         Error { kind: Kind::Usage, ..Error::failed(message) }
     }
 
+    /// Several things failed, each told with its own cure: exit code 1.
+    pub fn all(errors: Vec<Self>) -> Self {
+        let texts: Vec<String> = errors
+            .iter()
+            .map(|error| {
+                let mut text = Vec::new();
+                // a vector takes all that is written
+                let _ = error.write(&mut text);
+                String::from_utf8_lossy(&text).trim_end().to_owned()
+            })
+            .collect();
+        Error::shown(texts.join("\n"))
+    }
+
     /// It failed, and `text`, which may have colour, says so on its own: exit code 1.
     pub fn shown(text: String) -> Self {
         Error { kind: Kind::Shown, ..Error::failed(text) }

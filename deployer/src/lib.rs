@@ -2,9 +2,11 @@
 
 pub mod certs;
 pub mod cli;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod envoy;
 pub mod error;
 pub mod file;

@@ -22,6 +22,7 @@ const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const CAS_MISMATCH: u32 = 8;
 const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -63,6 +64,7 @@ unsafe extern "C" {
     fn proxy_set_shared_data(key: *const u8, key_len: usize, data: *const u8, len: usize, cas: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -191,9 +193,21 @@ pub(crate) fn add_header(map: Map, name: &str, value: &str) {
 
 /// The number of a counter, for [`increment`].
 pub(crate) fn define_counter(name: &str) -> Option<u32> {
+    define(COUNTER, name)
+}
+
+/// Sets a gauge.
+pub(crate) fn show(gauge: &str, value: u64) {
+    if let Some(id) = define(GAUGE, gauge) {
+        // SAFETY: only numbers are passed.
+        unsafe { proxy_record_metric(id, value) };
+    }
+}
+
+fn define(kind: u32, name: &str) -> Option<u32> {
     let mut id = 0;
     // SAFETY: pointer and length are those of `name`; the proxy writes one u32 to a place that is one.
-    let status = unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &mut id) };
+    let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
     (status == OK).then_some(id)
 }
 

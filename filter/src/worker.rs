@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Gate, Memory, Metric, metric_name};
+use otlp_gate_core::gate::{Client, Gate, Memory, Metric, POLICY_REVISION, metric_name};
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::Remember;
 use otlp_gate_core::reply::Reason;
@@ -51,6 +51,7 @@ struct Accepted {
 pub(crate) fn configure(plugin: &[u8], configuration: &[u8]) {
     match Gate::load(configuration) {
         Ok(gate) => WORKER.with(|worker| {
+            host::show(POLICY_REVISION, gate.revision());
             let loaded = Loaded { gate: Rc::new(gate), clients: RefCell::default() };
             worker.gates.borrow_mut().insert(plugin.to_vec(), Rc::new(loaded));
         }),

@@ -27,6 +27,10 @@ pub struct PolicyConfig {
     /// The gate that this policy belongs to, as `namespace/name`. It keeps the quotas of gates in one proxy apart.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub gate: String,
+    /// Which policy this is, in up to 12 hex digits: the deployer's word for it, which the filter shows as a number in the
+    /// metric `otlp_gate_policy_revision`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
     /// Who may send. The first rule that matches a certificate decides; only the validated certificate counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientRule>,
@@ -85,7 +89,7 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place_and_what_was_expected() {
         for (text, message) in [
-            (r#"{"client":[]}"#, "unknown field `client`, expected one of `gate`, `clients`"),
+            (r#"{"client":[]}"#, "unknown field `client`, expected one of `gate`, `revision`"),
             (
                 r#"{"clients":[{"name":"a","match":{"spifee":"x"}}]}"#,
                 "unknown field `spifee`, expected one of `spiffe`",

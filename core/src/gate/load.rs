@@ -38,6 +38,7 @@ impl Gate {
                 problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
             format!("policy has mistakes: {}", problems.join("; "))
         })?;
-        Ok(Gate::new(policy))
+        let revision = u64::from_str_radix(&config.revision, 16).unwrap_or_default();
+        Ok(Gate { revision, ..Gate::new(policy) })
     }
 }

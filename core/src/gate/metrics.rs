@@ -8,6 +8,9 @@ use super::Client;
 /// The tag `client` of all clients that metrics do not name.
 const OTHER: &str = "other";
 
+/// The gauge that shows which policy a proxy has.
+pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
+
 /// A counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

@@ -16,7 +16,7 @@ use otlp_gate_wire::otlp::Stamp;
 
 pub use head::{Encoding, Head, Headers};
 pub use memory::Memory;
-pub use metrics::{Metric, metric_name};
+pub use metrics::{Metric, POLICY_REVISION, metric_name};
 pub use request::{HeaderEdits, Outgoing, Request};
 
 /// A policy, ready for requests.
@@ -25,6 +25,7 @@ pub struct Gate {
     owned: Rc<[Vec<u8>]>,
     /// What the keys of this gate's buckets start with.
     prefix: String,
+    revision: u64,
 }
 
 /// A client, ready to be stamped and charged.
@@ -45,7 +46,12 @@ impl Gate {
     pub fn new(policy: Policy) -> Self {
         let owned = policy.owned_attributes().iter().map(|key| key.as_bytes().to_vec()).collect();
         let prefix = format!("otlp-gate/{}", policy.gate());
-        Gate { policy, owned, prefix }
+        Gate { policy, owned, prefix, revision: 0 }
+    }
+
+    /// Which policy it has, as whoever made it calls it.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Who a certificate is.

@@ -1,15 +1,21 @@
 //! The commands, one per file: its arguments and what it does.
 
 mod amount;
+mod apply;
 mod certs;
 mod check;
+mod cluster;
 mod completions;
+mod delete;
 mod demo;
+mod diff;
+mod doctor;
 mod init;
 mod local;
 mod render;
 mod schema;
 mod serving;
+mod status;
 mod verdict;
 mod wasm;
 mod whoami;
@@ -35,6 +41,16 @@ pub enum Command {
     Certs(certs::Certs),
     /// Print or write all Kubernetes manifests, for GitOps or to look at
     Render(render::Args),
+    /// Say what the cluster lacks or has wrong, each with its cure
+    Doctor(doctor::Args),
+    /// Show what `apply` would change in the cluster
+    Diff(diff::Args),
+    /// Put the gate into the cluster, and wait until it is up
+    Apply(apply::Args),
+    /// Say whether the gate in the cluster is up, and what acts on it from outside
+    Status(status::Args),
+    /// Remove the gate from the cluster
+    Delete(delete::Args),
     /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
     Local(local::Args),
     /// Show the gate at work: clients with certificates, over quota, forging, and without any
@@ -55,6 +71,11 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Whoami(args) => whoami::run(args, &cli.global),
         Command::Certs(command) => certs::run(command, &cli.global),
         Command::Render(args) => render::run(args, &cli.global),
+        Command::Doctor(args) => doctor::run(args, &cli.global),
+        Command::Diff(args) => diff::run(args, &cli.global),
+        Command::Apply(args) => apply::run(args, &cli.global),
+        Command::Status(args) => status::run(args, &cli.global),
+        Command::Delete(args) => delete::run(args, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Wasm(command) => wasm::run(command),

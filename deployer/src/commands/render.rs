@@ -1,10 +1,10 @@
 //! `render`: all manifests, without a cluster.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::cluster::read;
 use crate::cli::Global;
 use crate::config::{Backend, Config, Loaded, Provider};
 use crate::error::Error;
@@ -53,7 +53,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         )
         .hint("leave out `--client-ca`"));
     }
-    let gate = Gate::new(&config, module_of(args, &config)?, client_ca)?;
+    let module = module_of(args.module.as_deref(), args.module_sha256.as_deref(), &config)?;
+    let gate = Gate::new(&config, module, client_ca)?;
     let objects = gate.objects()?;
     match &args.out {
         Some(folder) => write_folder(folder, &objects)?,
@@ -74,21 +75,30 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     Ok(())
 }
 
-fn module_of(args: &Args, config: &Config) -> Result<Module, Error> {
-    match (&args.module, &config.gateway.module) {
-        (Some(url), _) => Module::at(url, args.module_sha256.as_deref(), &module::sha256()),
+/// Where the gateway gets the module: from the command line, the config, or a ConfigMap.
+pub(super) fn module_of(url: Option<&str>, sha256: Option<&str>, config: &Config) -> Result<Module, Error> {
+    match (url, &config.gateway.module) {
+        (Some(url), _) => Module::at(url, sha256, &module::sha256()),
         (None, Some(module)) => Module::at(&module.url, module.sha256.as_deref(), &module::sha256()),
         (None, None) => Module::in_config_map(module::bytes()),
     }
 }
 
+/// Where the clients' CA is.
+pub(super) struct ClientCaFiles {
+    pub(super) certificates: PathBuf,
+    pub(super) revocations: PathBuf,
+}
+
+impl ClientCaFiles {
+    pub(super) fn read(&self) -> Result<ClientCa, Error> {
+        Ok(ClientCa { certificates: read(&self.certificates)?, revocations: read(&self.revocations)? })
+    }
+}
+
 fn client_ca(folder: &Path) -> Result<ClientCa, Error> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        fs::read_to_string(&path)
-            .map_err(|e| Error::failed(format_args!("cannot read {}: {e}", path.display())))
-    };
-    Ok(ClientCa { certificates: read("client-ca.crt")?, revocations: read("client.crl")? })
+    let (certificates, revocations) = (folder.join("client-ca.crt"), folder.join("client.crl"));
+    ClientCaFiles { certificates, revocations }.read()
 }
 
 fn print(format: Format, objects: &[Object]) -> Result<(), Error> {

@@ -81,6 +81,7 @@ impl Config {
     pub fn policy(&self) -> PolicyConfig {
         PolicyConfig {
             gate: format!("{}/{}", self.gateway.namespace, self.gateway.name),
+            revision: String::new(),
             clients: self.clients.clone(),
             unknown: self.unknown.clone(),
             attributes: self.attributes.clone(),

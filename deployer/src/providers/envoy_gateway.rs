@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use gateway_api::apis::standard::gateways::GatewayInfrastructureParametersRef;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Expected, METRIC_TAGS, Provider, TargetRef};
+use super::{Expected, METRIC_TAGS, Provider, TargetRef, Workload};
 use crate::error::Error;
 use crate::resources::{Gate, Module, Names, Object, plugin_config, yaml};
 
@@ -19,6 +20,14 @@ const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
 pub(super) struct EnvoyGateway;
 
 impl Provider for EnvoyGateway {
+    fn title(&self) -> &'static str {
+        "Envoy Gateway"
+    }
+
+    fn control_plane(&self) -> (&'static str, &'static str) {
+        ("control-plane=envoy-gateway", "envoy-gateway")
+    }
+
     fn class(&self) -> &'static str {
         "eg"
     }
@@ -59,6 +68,14 @@ impl Provider for EnvoyGateway {
         }
     }
 
+    fn workload(&self, names: &Names) -> Workload {
+        let label = |end: &str, value: &str| format!("gateway.envoyproxy.io/owning-gateway-{end}={value}");
+        Workload {
+            selector: format!("{},{}", label("name", &names.gateway), label("namespace", &names.namespace)),
+            stats_port: 19001,
+        }
+    }
+
     fn collector_labels(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
@@ -68,6 +85,17 @@ impl Provider for EnvoyGateway {
         let policy =
             |kind: &str, spec: Value| Object::custom(API_VERSION, kind, names.metadata(&names.gateway), spec);
         let mut objects = Vec::new();
+        if let Some(server) = &gate.server {
+            let data = [("tls.crt", &server.certificate), ("tls.key", &server.key)];
+            objects.push(Object::builtin(&Secret {
+                metadata: names.metadata(&names.server()),
+                type_: Some("kubernetes.io/tls".to_owned()),
+                data: Some(
+                    data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).into(),
+                ),
+                ..Secret::default()
+            })?);
+        }
         if let Some(ca) = &gate.client_ca {
             let data = [("ca.crt", &ca.certificates), ("ca.crl", &ca.revocations)];
             objects.push(Object::builtin(&ConfigMap {

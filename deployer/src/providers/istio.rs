@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use gateway_api::apis::standard::gateways::GatewayInfrastructureParametersRef;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Expected, METRIC_TAGS, Provider, TargetRef};
+use super::{Expected, METRIC_TAGS, Provider, TargetRef, Workload};
 use crate::config::Backend;
 use crate::error::Error;
-use crate::resources::{Gate, Module, Names, Object, plugin_config, yaml};
+use crate::resources::{ClientCa, Gate, Module, Names, Object, Server, plugin_config, yaml};
 
 /// The folder in the gateway's pods that holds the module, and its file there.
 const MODULE_FOLDER: &str = "/var/run/otlp-gate";
@@ -23,6 +23,14 @@ const MODULE_FILE: &str = "otlp-gate.wasm";
 pub(super) struct Istio;
 
 impl Provider for Istio {
+    fn title(&self) -> &'static str {
+        "Istio"
+    }
+
+    fn control_plane(&self) -> (&'static str, &'static str) {
+        ("app=istiod", "istiod")
+    }
+
     fn class(&self) -> &'static str {
         "istio"
     }
@@ -51,6 +59,13 @@ impl Provider for Istio {
         }
     }
 
+    fn workload(&self, names: &Names) -> Workload {
+        Workload {
+            selector: format!("gateway.networking.k8s.io/gateway-name={}", names.gateway),
+            stats_port: 15090,
+        }
+    }
+
     fn collector_labels(&self) -> BTreeMap<String, String> {
         // A sidecar would need more rights than the Collector's pod may have, and a NetworkPolicy does not see through
         // what ztunnel sends.
@@ -61,6 +76,9 @@ impl Provider for Istio {
 
     fn objects(&self, gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
         let mut objects = Vec::new();
+        if let (Some(server), Some(ca)) = (&gate.server, &gate.client_ca) {
+            objects.push(server_secret(&gate.names, server, ca)?);
+        }
         let mut mounted = None;
         if let Module::ConfigMap { bytes, sha256 } = &gate.module {
             let module = module(&gate.names, bytes, sha256);
@@ -86,6 +104,22 @@ impl Provider for Istio {
             ),
         }]
     }
+}
+
+/// The server's certificate and key beside the clients' CA and what it revoked, as Istio reads them.
+fn server_secret(names: &Names, server: &Server, ca: &ClientCa) -> Result<Object, Error> {
+    let data = [
+        ("tls.crt", &server.certificate),
+        ("tls.key", &server.key),
+        ("ca.crt", &ca.certificates),
+        ("ca.crl", &ca.revocations),
+    ];
+    Object::builtin(&Secret {
+        metadata: names.metadata(&names.server()),
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).into()),
+        ..Secret::default()
+    })
 }
 
 fn overlay_name(names: &Names) -> String {

@@ -15,6 +15,12 @@ use crate::resources::{Gate, Names, Object};
 
 /// What a gateway implementation does in its own way.
 pub trait Provider: std::fmt::Debug {
+    /// Its name, for people.
+    fn title(&self) -> &'static str;
+
+    /// The labels of its control plane's Deployment, as kubectl's `--selector` takes them, and what that is called.
+    fn control_plane(&self) -> (&'static str, &'static str);
+
     /// The GatewayClass that it has by default.
     fn class(&self) -> &'static str;
 
@@ -27,6 +33,9 @@ pub trait Provider: std::fmt::Debug {
     /// The gateway's proxies, as a NetworkPolicy selects them.
     fn proxies(&self, names: &Names) -> NetworkPolicyPeer;
 
+    /// The gateway's proxies, as they are found.
+    fn workload(&self, names: &Names) -> Workload;
+
     /// Labels of the Collector's pods.
     fn collector_labels(&self) -> BTreeMap<String, String>;
 
@@ -35,6 +44,15 @@ pub trait Provider: std::fmt::Debug {
 
     /// The objects with keys or certificates that the user makes, each with the command that makes it.
     fn expected(&self, gate: &Gate<'_>, certs: &str) -> Vec<Expected>;
+}
+
+/// The gateway's proxies, as they are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// The labels of the Deployment and its pods.
+    pub selector: String,
+    /// The port of the pods on which Envoy shows its metrics at `/stats/prometheus`.
+    pub stats_port: u16,
 }
 
 /// An object that the user makes.

@@ -23,7 +23,7 @@ pub(super) fn gateway(gate: &Gate<'_>) -> Result<Object, Error> {
         gateway_class_name: gateway.class.clone().unwrap_or_else(|| gate.provider().class().to_owned()),
         infrastructure: Some(GatewayInfrastructure {
             annotations: (!gateway.annotations.is_empty()).then(|| gateway.annotations.clone()),
-            labels: Some(gate.names.labels()),
+            labels: None,
             parameters_ref: Some(gate.provider().parameters(&gate.names)),
         }),
         listeners: vec![

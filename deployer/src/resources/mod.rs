@@ -21,11 +21,32 @@ pub use module::Module;
 pub use names::Names;
 pub use object::Object;
 pub(crate) use object::yaml;
-pub use policy::plugin_config;
+pub use policy::{Revision, plugin_config, revision};
 
 use crate::config::{Backend, Config};
 use crate::error::Error;
 use crate::providers::{self, Provider};
+
+/// Every kind of object that a gate may have, in the order in which they are made; with its API version. Not among them: the
+/// namespace, which may hold more than the gate.
+pub const KINDS: [(&str, &str); 16] = [
+    ("v1", "Secret"),
+    ("v1", "ConfigMap"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    ("networking.istio.io/v1", "DestinationRule"),
+    ("extensions.istio.io/v1alpha1", "WasmPlugin"),
+    ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
+    ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"),
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"),
+    ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy"),
+    ("gateway.networking.k8s.io/v1", "Gateway"),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+];
 
 /// What the objects are made from.
 #[derive(Debug)]
@@ -38,6 +59,23 @@ pub struct Gate<'a> {
     pub module: Module,
     /// The clients' CA and what it revoked, where they are to be among the objects.
     pub client_ca: Option<ClientCa>,
+    /// The server's certificate and key, where they are to be among the objects: never in what `render` writes.
+    pub server: Option<Server>,
+}
+
+/// The server's certificate and key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The certificate and the CAs that issued it, in PEM.
+    pub certificate: String,
+    /// Its private key, in PEM.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
 }
 
 /// The clients' CA. Nothing of it is secret.
@@ -58,7 +96,7 @@ impl<'a> Gate<'a> {
             return Err(Error::failed("this version does not make the gateway on every node")
                 .hint("set `nodeLocal.enabled: false`"));
         }
-        Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca })
+        Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca, server: None })
     }
 
     /// What implements the gateway.

@@ -58,6 +58,11 @@ impl Names {
         }
     }
 
+    /// What selects all of the gate's objects, as kubectl's `--selector` takes it.
+    pub fn selector(&self) -> String {
+        format!("otlp-gate.io/gate={},otlp-gate.io/gate-namespace={}", self.gateway, self.namespace)
+    }
+
     /// The labels of every object of the gate.
     pub fn labels(&self) -> BTreeMap<String, String> {
         [

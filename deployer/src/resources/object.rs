@@ -47,6 +47,11 @@ impl Object {
         Ok(Object { kind: kind.to_owned(), namespace: metadata.namespace.clone(), name, value })
     }
 
+    /// Its API version: group and version, or the version alone for Kubernetes' core.
+    pub fn api_version(&self) -> &str {
+        self.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// The name of the file that holds it, which no other object of the gate has.
     pub fn file_name(&self) -> String {
         format!("{}-{}.yaml", self.kind.to_lowercase(), self.name)

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use otlp_gate_core::config::PolicyConfig;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
@@ -16,12 +17,31 @@ const READABLE: usize = 64 << 10;
 /// etcd takes requests of 1.5 MiB, and the object is more than its policy.
 const LARGEST: usize = 1 << 20;
 
-/// The policy as JSON; or, where that is large, as `{"gzip": base64}`.
+/// Which policy it is: the beginning of its SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// In hex digits.
+    pub text: String,
+    /// As the filter's metric `otlp_gate_policy_revision` has it.
+    pub number: u64,
+}
+
+/// The revision of a policy. Two policies that differ have two.
+pub fn revision(policy: &PolicyConfig) -> Result<Revision, Error> {
+    let text = serde_json::to_vec(&PolicyConfig { revision: String::new(), ..policy.clone() })
+        .map_err(|e| Error::failed(format_args!("cannot write the policy: {e}")))?;
+    let bytes = Sha256::digest(text);
+    let number = bytes.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Ok(Revision { text: format!("{number:012x}"), number })
+}
+
+/// The policy as JSON, with its revision; or, where that is large, as `{"gzip": base64}`.
 ///
 /// # Errors
 /// It does not fit into one Kubernetes object.
 pub fn plugin_config(policy: &PolicyConfig) -> Result<Value, Error> {
     let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot write the policy: {e}"));
+    let policy = &PolicyConfig { revision: revision(policy)?.text, ..policy.clone() };
     let text = serde_json::to_vec(policy).map_err(|e| cannot(&e))?;
     if text.len() <= READABLE {
         return serde_json::to_value(policy).map_err(|e| cannot(&e));

@@ -49,6 +49,23 @@ fn every_object_can_be_found_again_by_its_labels() {
 }
 
 #[test]
+fn every_kind_is_one_that_is_pruned() {
+    for object in everything().iter().filter(|it| it.kind != "Namespace") {
+        assert!(KINDS.contains(&(object.api_version(), object.kind.as_str())), "{object:?}");
+    }
+}
+
+#[test]
+fn a_policy_has_another_revision_than_any_other() {
+    let [one, same, other] =
+        ["", "", "attributes: {a: b}"].map(|text| revision(&config(text).policy()).unwrap());
+    assert_eq!(one, same);
+    assert_ne!(one, other);
+    assert_eq!(u64::from_str_radix(&one.text, 16), Ok(one.number));
+    assert_eq!(plugin_config(&config("").policy()).unwrap()["revision"], one.text);
+}
+
+#[test]
 fn no_route_is_open_to_another_listener() {
     let routes = everything().into_iter().filter(|object| object.kind.ends_with("Route"));
     let mut seen = 0;

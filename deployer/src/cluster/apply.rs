@@ -1,0 +1,257 @@
+//! Server-side apply: what would change, changing it, and removing what is no longer wanted.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::{Cluster, Discovery, FIELD_MANAGER, failed};
+use crate::error::Error;
+use crate::resources::{KINDS, Names, Object};
+
+/// What applying an object does to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is not there yet.
+    Created,
+    /// It is there, and other.
+    Configured,
+    /// It is as it should be.
+    Unchanged,
+}
+
+/// What would be applied.
+#[derive(Debug)]
+pub struct Plan {
+    /// Each object, in the order in which they are made.
+    pub objects: Vec<Planned>,
+}
+
+/// An object that would be applied.
+#[derive(Debug)]
+pub struct Planned {
+    /// As it is wanted.
+    pub object: Object,
+    /// As it is in the cluster.
+    pub live: Option<Value>,
+    /// As it would be then. `None` where its namespace is not there yet.
+    pub then: Option<Value>,
+    /// What that does.
+    pub change: Change,
+}
+
+impl Plan {
+    /// Lets the API server try all of it without doing it.
+    ///
+    /// # Errors
+    /// All that the API server would refuse, at once.
+    pub async fn of(
+        cluster: &Cluster,
+        discovery: &Discovery,
+        objects: Vec<Object>,
+        force: bool,
+    ) -> Result<Self, Error> {
+        let made: BTreeSet<String> =
+            objects.iter().filter(|it| it.kind == "Namespace").map(|it| it.name.clone()).collect();
+        let mut tries = JoinSet::new();
+        for (position, object) in objects.into_iter().enumerate() {
+            let (cluster, discovery, made) = (cluster.clone(), discovery.clone(), made.clone());
+            tries.spawn(async move { (position, attempt(&cluster, &discovery, &made, object, force).await) });
+        }
+        let mut done: Vec<(usize, Result<Planned, Error>)> = tries.join_all().await;
+        done.sort_by_key(|(position, _)| *position);
+        let (mut planned, mut refused) = (Vec::new(), Vec::new());
+        for (_, outcome) in done {
+            match outcome {
+                Ok(it) => planned.push(it),
+                Err(error) => refused.push(error),
+            }
+        }
+        match refused.len() {
+            0 => Ok(Plan { objects: planned }),
+            1 => Err(refused.swap_remove(0)),
+            _ => Err(Error::all(refused)),
+        }
+    }
+
+    /// Does it. What is as it should be is not touched.
+    pub async fn apply(
+        &self,
+        cluster: &Cluster,
+        discovery: &Discovery,
+        force: bool,
+        mut told: impl FnMut(&Planned),
+    ) -> Result<(), Error> {
+        for planned in &self.objects {
+            if planned.change != Change::Unchanged {
+                let object = &planned.object;
+                let api = api(cluster, discovery, object)?;
+                let params = params(force);
+                api.patch(&object.name, &params, &Patch::Apply(&object.value))
+                    .await
+                    .map_err(|e| refused(object, &e))?;
+            }
+            told(planned);
+        }
+        Ok(())
+    }
+
+    /// How many objects it changes.
+    pub fn changes(&self) -> usize {
+        self.objects.iter().filter(|it| it.change != Change::Unchanged).count()
+    }
+}
+
+/// Removes the gate's objects that are not among these. Gives what it removed, or, where `dry`, would remove.
+pub async fn prune(
+    cluster: &Cluster,
+    names: &Names,
+    wanted: &[Object],
+    dry: bool,
+) -> Result<Vec<String>, Error> {
+    let keep: BTreeSet<(&str, Option<&str>, &str)> =
+        wanted.iter().map(|it| (it.kind.as_str(), it.namespace.as_deref(), it.name.as_str())).collect();
+    let discovery = Discovery::of(cluster, KINDS.iter().map(|(version, _)| *version)).await?;
+    let mut removed = Vec::new();
+    // What was made last goes first, so that nothing is let in where half of the gate is gone.
+    for (version, kind) in KINDS.iter().rev() {
+        for object in gates(cluster, &discovery, names, version, kind).await? {
+            let (name, namespace) = (object.name_any(), object.namespace());
+            if keep.contains(&(*kind, namespace.as_deref(), &name)) {
+                continue;
+            }
+            let title = title(kind, namespace.as_deref(), &name);
+            if !dry {
+                let Some(api) = discovery.api(cluster, version, kind, namespace.as_deref()) else { continue };
+                match api.delete(&name, &DeleteParams::background()).await {
+                    Err(kube::Error::Api(status)) if status.is_not_found() => continue,
+                    done => done.map_err(|e| failed(format_args!("cannot delete {title}"), &e))?,
+                };
+            }
+            removed.push(title);
+        }
+    }
+    Ok(removed)
+}
+
+/// The gate's objects of one kind, wherever they are; where that may not be asked, those in its own namespace.
+async fn gates(
+    cluster: &Cluster,
+    discovery: &Discovery,
+    names: &Names,
+    version: &str,
+    kind: &str,
+) -> Result<Vec<DynamicObject>, Error> {
+    let Some(api) = discovery.api(cluster, version, kind, None) else { return Ok(Vec::new()) };
+    let mine = ListParams::default().labels(&names.selector());
+    let listed = match api.list(&mine).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            match discovery.api(cluster, version, kind, Some(&names.namespace)) {
+                None => return Ok(Vec::new()),
+                Some(api) => api.list(&mine).await,
+            }
+        }
+        listed => listed,
+    };
+    let mut items = listed.map_err(|e| failed(format_args!("cannot list every {kind}"), &e))?.items;
+    // What a controller made from one of ours may have its labels, and goes when that goes.
+    items.retain(|object| object.owner_references().is_empty());
+    Ok(items)
+}
+
+async fn attempt(
+    cluster: &Cluster,
+    discovery: &Discovery,
+    made: &BTreeSet<String>,
+    object: Object,
+    force: bool,
+) -> Result<Planned, Error> {
+    let api = api(cluster, discovery, &object)?;
+    let live = api.get_opt(&object.name).await.map_err(|e| refused(&object, &e))?;
+    let params = params(force).dry_run();
+    match api.patch(&object.name, &params, &Patch::Apply(&object.value)).await {
+        Ok(then) => {
+            let (live, then) = (live.as_ref().map(compared).transpose()?, compared(&then)?);
+            let change = match &live {
+                None => Change::Created,
+                Some(live) if *live == then => Change::Unchanged,
+                Some(_) => Change::Configured,
+            };
+            Ok(Planned { object, live, then: Some(then), change })
+        }
+        // The namespace comes first when it is done; what can be tried elsewhere is.
+        Err(kube::Error::Api(status))
+            if status.is_not_found() && object.namespace.as_ref().is_some_and(|it| made.contains(it)) =>
+        {
+            elsewhere(cluster, discovery, &object).await?;
+            Ok(Planned { object, live: None, then: None, change: Change::Created })
+        }
+        Err(error) => Err(refused(&object, &error)),
+    }
+}
+
+/// Whether the API server takes an object of this form, tried under another name in a namespace that is there.
+async fn elsewhere(cluster: &Cluster, discovery: &Discovery, object: &Object) -> Result<(), Error> {
+    let mut trial = object.clone();
+    trial.name = format!("{}-dry-run", trial.name);
+    trial.namespace = Some("default".to_owned());
+    if let Some(metadata) = trial.value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("name".to_owned(), trial.name.clone().into());
+        metadata.insert("namespace".to_owned(), "default".into());
+    }
+    let api = api(cluster, discovery, &trial)?;
+    match api.patch(&trial.name, &params(false).dry_run(), &Patch::Apply(&trial.value)).await {
+        // Who may make a namespace may not be let into this one; the real attempt will tell.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(()),
+        done => done.map(drop).map_err(|e| refused(object, &e)),
+    }
+}
+
+fn params(force: bool) -> PatchParams {
+    let params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+    if force { params.force() } else { params }
+}
+
+fn api(cluster: &Cluster, discovery: &Discovery, object: &Object) -> Result<Api<DynamicObject>, Error> {
+    discovery.api(cluster, object.api_version(), &object.kind, object.namespace.as_deref()).ok_or_else(|| {
+        Error::failed(format_args!("the cluster has no {} of {}", object.kind, object.api_version()))
+    })
+}
+
+/// What of an object is compared: not who wrote it, nor how often.
+fn compared(object: &DynamicObject) -> Result<Value, Error> {
+    let mut value = serde_json::to_value(object)
+        .map_err(|e| Error::failed(format_args!("cannot read {}: {e}", object.name_any())))?;
+    if let Some(all) = value.as_object_mut() {
+        all.remove("status");
+    }
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        for key in ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"] {
+            metadata.remove(key);
+        }
+    }
+    Ok(value)
+}
+
+fn refused(object: &Object, error: &kube::Error) -> Error {
+    let title = title(&object.kind, object.namespace.as_deref(), &object.name);
+    match error {
+        kube::Error::Api(status) if status.code == 409 && status.reason == "Conflict" => {
+            Error::failed(format_args!("{title} has fields that somebody else manages: {}", status.message))
+                .hint("leave them to their owner by taking them out of the config, or take them over with `--force-conflicts`")
+        }
+        kube::Error::Api(status) if status.code == 413 || status.message.contains("Too long") => {
+            Error::failed(format_args!("{title} is too large for the cluster: {}", status.message))
+                .hint("a module that is too large goes into a registry: `gateway.module.url: oci://...`")
+        }
+        _ => failed(format_args!("the cluster does not take {title}"), error),
+    }
+}
+
+/// How an object is called: kind, and name with its namespace.
+pub(super) fn title(kind: &str, namespace: Option<&str>, name: &str) -> String {
+    let kind = kind.to_lowercase();
+    namespace.map_or_else(|| format!("{kind}/{name}"), |namespace| format!("{kind}/{name} in {namespace}"))
+}

@@ -1,0 +1,119 @@
+//! The cluster: what is there, how it gets what the gate needs, and whether all of it is up.
+
+mod apply;
+mod discovery;
+mod explain;
+mod foreign;
+mod ready;
+
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::time::timeout;
+
+pub use apply::{Change, Plan, Planned, prune};
+pub use discovery::{Discovery, Missing};
+pub use foreign::{Finding, foreign};
+pub use ready::{Part, Standing, standing};
+
+use crate::cli::Global;
+use crate::error::Error;
+
+/// Who the API server is told that changes objects.
+pub const FIELD_MANAGER: &str = "otlp-gate";
+/// How long the API server may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A cluster that answers.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Speaks to its API server.
+    pub client: Client,
+    /// Where that is.
+    pub url: String,
+    /// The version that it says it has.
+    pub version: String,
+}
+
+impl Cluster {
+    /// Connects as the kubeconfig says (`KUBECONFIG`, `~/.kube/config`), or as a pod of the cluster itself.
+    ///
+    /// # Errors
+    /// There is no kubeconfig, it has no such context, or the API server does not answer.
+    pub async fn connect(global: &Global) -> Result<Self, Error> {
+        let config = match &global.context {
+            None => Config::infer().await.map_err(|e| no_kubeconfig(&e))?,
+            Some(context) => {
+                let kubeconfig = Kubeconfig::read().map_err(|e| no_kubeconfig(&e))?;
+                let contexts: Vec<String> = kubeconfig.contexts.iter().map(|it| it.name.clone()).collect();
+                let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| {
+                    Error::failed(format_args!("cannot use the kubeconfig's context `{context}`: {e}"))
+                        .hint(format_args!("its contexts are: {}", contexts.join(", ")))
+                })?
+            }
+        };
+        let url = config.cluster_url.to_string();
+        let url = url.trim_end_matches('/').to_owned();
+        let client = Client::try_from(config)
+            .map_err(|e| Error::failed(format_args!("cannot use the kubeconfig for {url}: {e}")))?;
+        let version = match timeout(PATIENCE, client.apiserver_version()).await {
+            Ok(Ok(version)) => version.git_version,
+            Ok(Err(error)) => {
+                return Err(failed(format_args!("cannot talk to the cluster at {url}"), &error));
+            }
+            Err(_) => {
+                return Err(unreachable(format_args!(
+                    "the cluster at {url} does not answer within {} s",
+                    PATIENCE.as_secs()
+                )));
+            }
+        };
+        Ok(Cluster { client, url, version })
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+fn no_kubeconfig(error: &impl std::fmt::Display) -> Error {
+    Error::failed(format_args!("there is no kubeconfig that can be used: {error}"))
+        .hint("set KUBECONFIG to one, or `--context NAME` to one of its contexts")
+}
+
+fn unreachable(message: impl std::fmt::Display) -> Error {
+    Error::failed(message)
+        .hint("`kubectl cluster-info` shows whether it is there; `--context NAME` chooses another cluster")
+}
+
+/// What the API server or the way to it did not do, in a user's words.
+pub fn failed(doing: impl std::fmt::Display, error: &kube::Error) -> Error {
+    match error {
+        kube::Error::Api(status) if status.code == 401 => {
+            Error::failed(format_args!("{doing}: the API server does not know who asks"))
+                .hint("the kubeconfig's credentials may have expired; log in again")
+        }
+        kube::Error::Api(status) if status.is_forbidden() => {
+            Error::failed(format_args!("{doing}: {}", status.message)).hint(
+                "ask for these rights, or use credentials that have them: `kubectl auth can-i --list` shows yours",
+            )
+        }
+        kube::Error::Api(status) => Error::failed(format_args!("{doing}: {}", status.message)),
+        other => {
+            let mut words = other.to_string();
+            let mut source = std::error::Error::source(other);
+            while let Some(inner) = source {
+                let text = inner.to_string();
+                if !words.contains(&text) {
+                    words = format!("{words}: {text}");
+                }
+                source = inner.source();
+            }
+            unreachable(format_args!("{doing}: {words}"))
+        }
+    }
+}

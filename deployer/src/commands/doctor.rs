@@ -1,0 +1,69 @@
+//! `doctor`: what the cluster lacks or has wrong, each with its cure.
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::cluster::Target;
+use super::serving::until_told_to_end;
+use crate::cli::Global;
+use crate::cluster::{Cluster, Discovery, foreign};
+use crate::doctor::{Check, Verdict, examine};
+use crate::error::Error;
+use crate::output;
+use crate::resources::Gate;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const WARN: Style = AnsiColor::Yellow.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate doctor                       exit code 1 if something is wrong
+  otlp-gate doctor -o json")]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    ok: bool,
+    checks: &'a [Check],
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let config = Target::config(global)?;
+    let gate = args.target.gate(&config)?;
+    until_told_to_end(doctor(global, &gate))?.ok_or_else(Error::reported)
+}
+
+async fn doctor(global: &Global, gate: &Gate<'_>) -> Result<(), Error> {
+    let cluster = Cluster::connect(global).await?;
+    let objects = gate.objects()?;
+    let discovery = Discovery::of_objects(&cluster, &objects).await?;
+    let mut checks = examine(&cluster, &discovery, gate, &objects).await?;
+    checks.extend(foreign(&cluster, gate).await?.into_iter().map(|finding| Check {
+        verdict: if finding.unsafe_ { Verdict::Fail } else { Verdict::Warn },
+        subject: finding.object,
+        found: finding.means.to_owned(),
+        cure: Some("remove it, unless you know that it must be there".to_owned()),
+    }));
+    let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);
+    output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
+    if ok { Ok(()) } else { Err(Error::reported()) }
+}
+
+fn table(checks: &[Check]) -> String {
+    let rows = checks.iter().flat_map(|check| {
+        let word = match check.verdict {
+            Verdict::Pass => format!("{GOOD}ok{GOOD:#}"),
+            Verdict::Warn => format!("{WARN}warn{WARN:#}"),
+            Verdict::Fail => format!("{BAD}fail{BAD:#}"),
+        };
+        let own = [check.subject.clone(), word, check.found.clone()];
+        let cure = check.cure.iter().map(|cure| [String::new(), String::new(), format!("cure: {cure}")]);
+        std::iter::once(own).chain(cure).collect::<Vec<_>>()
+    });
+    output::columns(["CHECK", "VERDICT", "FOUND"], rows)
+}

@@ -1,0 +1,100 @@
+//! `status`: whether the gate in the cluster is up, what it admits, and what acts on it from outside.
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::cluster::Target;
+use super::serving::until_told_to_end;
+use crate::cli::Global;
+use crate::cluster::{Cluster, Discovery, Finding, Standing, foreign, standing};
+use crate::error::Error;
+use crate::output;
+use crate::resources::Gate;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate status                       whether every part is up; exit code 1 if one is not
+  otlp-gate status -o json | jq .ready")]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    ready: bool,
+    #[serde(flatten)]
+    standing: &'a Standing,
+    replicas: u32,
+    foreign: &'a [Finding],
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let config = Target::config(global)?;
+    let gate = args.target.gate(&config)?;
+    until_told_to_end(status(global, &gate))?.ok_or_else(Error::reported)
+}
+
+async fn status(global: &Global, gate: &Gate<'_>) -> Result<(), Error> {
+    let cluster = Cluster::connect(global).await?;
+    let objects = gate.objects()?;
+    let discovery = Discovery::of_objects(&cluster, &objects).await?;
+    let standing = standing(&cluster, &discovery, gate, &objects).await?;
+    let foreign = foreign(&cluster, gate).await?;
+    let replicas = gate.config.gateway.replicas.get();
+    let ready = standing.ready() && !foreign.iter().any(|it| it.unsafe_);
+    let outcome = Outcome { ready, standing: &standing, replicas, foreign: &foreign };
+    output::print(global.output, &outcome, || table(&outcome))?;
+    if let (false, Some(cure)) = (standing.ready(), cure(&standing)) {
+        output::say(format_args!("hint: {cure}"));
+    }
+    if ready { Ok(()) } else { Err(Error::reported()) }
+}
+
+fn table(outcome: &Outcome<'_>) -> String {
+    let ready = |ready| match ready {
+        true => format!("{GOOD}yes{GOOD:#}"),
+        false => format!("{BAD}no{BAD:#}"),
+    };
+    let rows = outcome.standing.parts.iter().flat_map(|part| {
+        let own = [part.name.clone(), ready(part.ready), part.detail.clone()];
+        let trouble = part
+            .trouble
+            .iter()
+            .map(|it| [String::new(), String::new(), format!("{}: {}", it.seen, it.words)]);
+        std::iter::once(own).chain(trouble).collect::<Vec<_>>()
+    });
+    let mut text = output::columns(["PART", "READY", "DETAIL"], rows);
+    if outcome.replicas > 1 {
+        text.push_str(&format!(
+            "\na quota holds for one replica: with {} a client can get up to {0} times of it (`otlp-gate check`)\n",
+            outcome.replicas
+        ));
+    }
+    for finding in outcome.foreign {
+        let (style, word) = if finding.unsafe_ { (BAD, "unsafe") } else { (Style::new(), "note") };
+        text.push_str(&format!("\n{style}{word}{style:#}: {} {}\n", finding.object, finding.means));
+    }
+    text
+}
+
+/// The cure of what is most often wrong.
+pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
+    let waits = |words: &str| standing.parts.iter().any(|part| !part.ready && part.detail.contains(words));
+    if waits("AddressNotAssigned") || waits("AddressNotUsable") || waits("no address") {
+        return Some(
+            "the cluster has given the gateway's Service no address: it needs a load balancer, or with Istio \
+             `gateway.annotations: {networking.istio.io/service-type: ClusterIP}`",
+        );
+    }
+    if waits("InvalidCertificateRef") {
+        return Some(
+            "the server's Secret is missing or has other keys: `otlp-gate certs init`, then `otlp-gate apply`",
+        );
+    }
+    None
+}
