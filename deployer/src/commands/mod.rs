@@ -78,7 +78,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Delete(args) => delete::run(args, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
-        Command::Wasm(command) => wasm::run(command),
+        Command::Wasm(command) => wasm::run(command, &cli.global),
         Command::Completions(args) => completions::run(args),
     }
 }

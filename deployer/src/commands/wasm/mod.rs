@@ -1,10 +1,13 @@
 //! `wasm`: the filter's module, which this command carries.
 
+mod push;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use crate::cli::Global;
 use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
 use crate::{module, output};
@@ -12,10 +15,13 @@ use crate::{module, output};
 /// What can be done with the module.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
-  otlp-gate wasm export                      write otlp-gate.wasm")]
+  otlp-gate wasm export                      write otlp-gate.wasm
+  otlp-gate wasm push registry.example/otlp-gate:0.1.0")]
 pub enum Wasm {
     /// Write the module to a file
     Export(Export),
+    /// Push the module to a registry, as an image that Istio and Envoy Gateway take
+    Push(push::Args),
 }
 
 /// Arguments of `wasm export`.
@@ -30,8 +36,14 @@ pub struct Export {
 }
 
 /// Does it.
-pub(super) fn run(command: &Wasm) -> Result<(), Error> {
-    let Wasm::Export(Export { file }) = command;
+pub(super) fn run(command: &Wasm, global: &Global) -> Result<(), Error> {
+    match command {
+        Wasm::Export(args) => export(args),
+        Wasm::Push(args) => push::run(args, global),
+    }
+}
+
+fn export(Export { file }: &Export) -> Result<(), Error> {
     if file.as_os_str() == "-" {
         let mut out = io::stdout().lock();
         return out.write_all(module::bytes()).and_then(|()| out.flush()).map_err(Error::stdout);

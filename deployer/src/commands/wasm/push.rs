@@ -1,0 +1,80 @@
+//! `wasm push`: the module, put into a registry.
+
+use docker_credential::{DockerCredential, get_credential, get_podman_credential};
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference};
+use serde::Serialize;
+
+use super::super::serving::until_told_to_end;
+use crate::cli::Global;
+use crate::error::Error;
+use crate::image::Image;
+use crate::module;
+use crate::output::{self, Format};
+
+/// Arguments of `wasm push`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  otlp-gate wasm push registry.example/otlp-gate:0.1.0
+  otlp-gate wasm push --insecure localhost:5000/otlp-gate:0.1.0    a registry without TLS
+
+Credentials are those of `docker login` or `podman login`.")]
+pub struct Args {
+    /// The image's name, with or without oci:// before it
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// Speak to the registry without TLS
+    #[arg(long)]
+    insecure: bool,
+}
+
+#[derive(Serialize)]
+struct Pushed {
+    url: String,
+    sha256: String,
+}
+
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let name = args.reference.strip_prefix("oci://").unwrap_or(&args.reference);
+    let reference: Reference = name.parse().map_err(|e| {
+        Error::usage(format_args!("`{}` is no image's name: {e}", name.escape_debug()))
+            .hint("write it like registry.example/otlp-gate:0.1.0")
+    })?;
+    let image = Image::of(module::bytes())?;
+    let pushed = until_told_to_end(push(&reference, args.insecure, &image))?;
+    pushed.ok_or_else(|| Error::failed("interrupted; nothing uses an image that is only half there"))?;
+    let pushed = Pushed { url: format!("oci://{reference}"), sha256: image.sha256 };
+    if global.output == Format::Table {
+        output::say("pushed; to use it, write into otlp-gate.yaml:");
+    }
+    output::print(global.output, &pushed, || {
+        format!("gateway:\n  module: {{url: \"{}\", sha256: {}}}\n", pushed.url, pushed.sha256)
+    })
+}
+
+async fn push(reference: &Reference, insecure: bool, image: &Image) -> Result<(), Error> {
+    let registry = reference.resolve_registry();
+    // Where another part of the process has chosen already, it is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let protocol = if insecure { ClientProtocol::Http } else { ClientProtocol::Https };
+    let client = Client::new(ClientConfig { protocol, ..ClientConfig::default() });
+    let layers = std::slice::from_ref(&image.layer);
+    let manifest = Some(image.manifest.clone());
+    client.push(reference, layers, image.config.clone(), &auth(registry), manifest).await.map(drop).map_err(
+        |e| {
+            Error::failed(format_args!("cannot push to {registry}: {e}")).hint(
+            "`docker login` or `podman login` gives credentials; `--insecure` is for a registry without TLS",
+        )
+        },
+    )
+}
+
+fn auth(registry: &str) -> RegistryAuth {
+    match get_credential(registry).or_else(|_| get_podman_credential(registry)) {
+        Ok(DockerCredential::UsernamePassword(user, password)) => RegistryAuth::Basic(user, password),
+        Ok(DockerCredential::IdentityToken(token)) => RegistryAuth::Bearer(token),
+        // Many registries take whoever comes, and the others say that they do not.
+        Err(_) => RegistryAuth::Anonymous,
+    }
+}
