@@ -20,8 +20,8 @@ pub struct Image {
     pub layer: ImageLayer,
     /// Its configuration.
     pub config: Config,
-    /// Its manifest.
-    pub manifest: OciImageManifest,
+    /// Its manifest, as it is pushed.
+    pub manifest: Vec<u8>,
     /// The SHA-256 of the manifest in hex: what `gateway.module.sha256` is for an image.
     pub sha256: String,
 }
@@ -41,8 +41,8 @@ impl Image {
         });
         let config = Config::oci_v1(config.to_string().into_bytes(), None);
         let manifest = OciImageManifest::build(std::slice::from_ref(&layer), &config, None);
-        let text = serde_json::to_vec(&manifest).map_err(|e| cannot(&e))?;
-        Ok(Image { layer, config, manifest, sha256: hex(&text) })
+        let manifest = serde_json::to_vec(&manifest).map_err(|e| cannot(&e))?;
+        Ok(Image { layer, config, sha256: hex(&manifest), manifest })
     }
 }
 

@@ -1,7 +1,10 @@
 //! `wasm push`: the module, put into a registry.
 
 use docker_credential::{DockerCredential, get_credential, get_podman_credential};
+use http::HeaderValue;
 use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use serde::Serialize;
@@ -59,15 +62,20 @@ async fn push(reference: &Reference, insecure: bool, image: &Image) -> Result<()
     let _ = rustls::crypto::ring::default_provider().install_default();
     let protocol = if insecure { ClientProtocol::Http } else { ClientProtocol::Https };
     let client = Client::new(ClientConfig { protocol, ..ClientConfig::default() });
-    let layers = std::slice::from_ref(&image.layer);
-    let manifest = Some(image.manifest.clone());
-    client.push(reference, layers, image.config.clone(), &auth(registry), manifest).await.map(drop).map_err(
-        |e| {
-            Error::failed(format_args!("cannot push to {registry}: {e}")).hint(
+    let pushing = async {
+        client.store_auth_if_needed(registry, &auth(registry)).await;
+        let (layer, config) = (&image.layer, &image.config);
+        client.push_blob(reference, layer.data.clone(), &layer.sha256_digest()).await?;
+        client.push_blob(reference, config.data.clone(), &config.sha256_digest()).await?;
+        let kind = HeaderValue::from_static(OCI_IMAGE_MEDIA_TYPE);
+        // As it was hashed: who writes it anew may write it otherwise.
+        client.push_manifest_raw(reference, image.manifest.clone(), kind).await
+    };
+    pushing.await.map(drop).map_err(|e: OciDistributionError| {
+        Error::failed(format_args!("cannot push to {registry}: {e}")).hint(
             "`docker login` or `podman login` gives credentials; `--insecure` is for a registry without TLS",
         )
-        },
-    )
+    })
 }
 
 fn auth(registry: &str) -> RegistryAuth {
