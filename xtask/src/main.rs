@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "recipes run on the host, where there is a clock")]
 
 mod bench;
+mod cluster;
 mod debian;
 mod demo;
 mod process;
@@ -43,6 +44,9 @@ enum Recipe {
         #[arg(long)]
         quick: bool,
     },
+    /// A real Kubernetes with a real gateway on this machine, for tests
+    #[command(subcommand)]
+    Cluster(cluster::Action),
     /// Run every check: format, lints, unit tests on the host and on wasm32, integration tests against a real Envoy
     Test {
         /// Run only this step
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench { json, quick } => bench::recipe(json, quick),
+        Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::Test { only } => test::recipe(only.as_deref()),
     };
     match done {

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: what the other recipes need beside Rust, installed into the cache once.
 
-mod cache;
+pub(crate) mod cache;
 mod cargo_tool;
 mod python;
 mod telemetrygen;

@@ -1,0 +1,99 @@
+//! etcd, the API server, the controllers and the scheduler, in the namespace of the first node.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::state::State;
+use super::{certificates, daemon, kubectl, network};
+
+/// Starts it and waits until the API server is ready.
+pub(super) fn up(state: &State) -> Result<()> {
+    certificates::write(state)?;
+    write_kubeconfig(state)?;
+    daemon::start(state, "etcd", &mut etcd(state))?;
+    daemon::start(state, "kube-apiserver", &mut api_server(state))?;
+    daemon::wait_until("kube-apiserver", "the API server is ready", || {
+        kubectl::succeeds(state, &["get", "--raw", "/readyz", "--request-timeout=1s"])
+    })?;
+    for name in ["kube-controller-manager", "kube-scheduler"] {
+        let mut command = kube(state, 1, name);
+        command.args(["--leader-elect=false", "--secure-port=0"]);
+        command.arg(format!("--kubeconfig={}", state.kubeconfig().display()));
+        if name == "kube-controller-manager" {
+            let key = state.pki("service-accounts.key");
+            command.arg(format!("--service-account-private-key-file={}", key.display()));
+            command.arg(format!("--root-ca-file={}", state.pki("ca.crt").display()));
+            command.arg("--use-service-account-credentials=true");
+        }
+        daemon::start(state, name, &mut command)?;
+    }
+    Ok(())
+}
+
+/// A program of Kubernetes in the namespace of a node.
+pub(super) fn kube(state: &State, node: u8, program: &str) -> Command {
+    let mut command = network::inside(node, state.kubebox());
+    command.arg(program);
+    command
+}
+
+fn write_kubeconfig(state: &State) -> Result<()> {
+    let server = format!("https://{}:6443", network::node_address(1));
+    let file = |name| state.pki(name);
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "otlp-gate-test", "cluster": {"server": server, "certificate-authority": file("ca.crt")}}],
+        "users": [{"name": "admin", "user": {"client-certificate": file("admin.crt"), "client-key": file("admin.key")}}],
+        "contexts": [{"name": "otlp-gate-test", "context": {"cluster": "otlp-gate-test", "user": "admin"}}],
+        "current-context": "otlp-gate-test",
+    });
+    Ok(fs::write(state.kubeconfig(), serde_json::to_vec_pretty(&config)?)?)
+}
+
+fn etcd(state: &State) -> Command {
+    let mut command = kube(state, 1, "etcd");
+    let (clients, peers) = ("http://127.0.0.1:2379", "http://127.0.0.1:2380");
+    command.arg(format!("--data-dir={}", state.dir().join("etcd").display()));
+    // Nothing in it must survive the machine.
+    command.arg("--unsafe-no-fsync=true");
+    for flag in ["listen-client-urls", "advertise-client-urls"] {
+        command.arg(format!("--{flag}={clients}"));
+    }
+    for flag in ["listen-peer-urls", "initial-advertise-peer-urls"] {
+        command.arg(format!("--{flag}={peers}"));
+    }
+    command.arg(format!("--initial-cluster=default={peers}"));
+    command
+}
+
+fn api_server(state: &State) -> Command {
+    let mut command = kube(state, 1, "kube-apiserver");
+    for (flag, file) in [
+        ("tls-cert-file", "api.crt"),
+        ("tls-private-key-file", "api.key"),
+        ("client-ca-file", "ca.crt"),
+        ("service-account-key-file", "service-accounts.pub"),
+        ("service-account-signing-key-file", "service-accounts.key"),
+        ("kubelet-client-certificate", "admin.crt"),
+        ("kubelet-client-key", "admin.key"),
+    ] {
+        command.arg(format!("--{flag}={}", state.pki(file).display()));
+    }
+    command.arg(format!("--cert-dir={}", state.dir().join("kube-apiserver").display()));
+    command.arg(format!("--advertise-address={}", network::node_address(1)));
+    command.arg(format!("--service-cluster-ip-range={}", network::SERVICES));
+    command.args([
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--bind-address=0.0.0.0",
+        "--secure-port=6443",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--authorization-mode=Node,RBAC",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--allow-privileged",
+    ]);
+    command
+}

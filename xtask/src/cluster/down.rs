@@ -1,0 +1,122 @@
+//! The end of a cluster, also of one that ended uncleanly: what is found is ended and removed, whatever it belonged to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::state::State;
+use super::{cgroup, network};
+use crate::process;
+
+/// Ends every process, then removes mounts, namespaces, control groups and files.
+pub(super) fn down(state: &State) -> Result<()> {
+    end_processes(state)?;
+    unmount(state)?;
+    network::down()?;
+    cgroup::remove()?;
+    remove_log_links(state);
+    if state.dir().exists() {
+        fs::remove_dir_all(state.dir()).with_context(|| format!("removing {}", state.dir().display()))?;
+    }
+    Ok(())
+}
+
+fn end_processes(state: &State) -> Result<()> {
+    for _ in 0..100 {
+        let processes = processes(state)?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        let mut kill = Command::new("kill");
+        kill.arg("-KILL").args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
+        // Some may have ended by themselves: the next look tells.
+        kill.status().context("could not start `kill`")?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    bail!("{:?}: processes of the cluster that do not end", processes(state)?)
+}
+
+/// The processes in the nodes' network namespaces, the shims of their containers, and all that descends from both.
+fn processes(state: &State) -> Result<BTreeSet<u32>> {
+    let namespaces: Vec<_> = (1..=2)
+        .filter_map(|node| fs::metadata(network::namespace_path(node)).ok())
+        .map(|it| identity(&it))
+        .collect();
+    let mut found = BTreeSet::new();
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").context("reading /proc")?.flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let dir = entry.path();
+        if defunct(&dir) {
+            continue;
+        }
+        let inside = fs::metadata(dir.join("ns/net")).is_ok_and(|it| namespaces.contains(&identity(&it)));
+        if inside || is_shim(&dir, state) {
+            found.insert(process);
+        }
+        if let Some(parent) = status_field(&dir, "PPid:").and_then(|parent| parent.parse::<u32>().ok()) {
+            children.push((parent, process));
+        }
+    }
+    loop {
+        let before = found.len();
+        let next: Vec<u32> =
+            children.iter().filter(|(parent, _)| found.contains(parent)).map(|it| it.1).collect();
+        found.extend(next);
+        if found.len() == before {
+            return Ok(found);
+        }
+    }
+}
+
+fn identity(namespace: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (namespace.dev(), namespace.ino())
+}
+
+/// containerd starts one shim per pod, with the address of its socket among the arguments.
+fn is_shim(process: &Path, state: &State) -> bool {
+    let Ok(line) = fs::read(process.join("cmdline")) else { return false };
+    let line = String::from_utf8_lossy(&line);
+    line.contains("containerd-shim") && line.split('\0').any(|word| Path::new(word).starts_with(state.dir()))
+}
+
+fn defunct(process: &Path) -> bool {
+    status_field(process, "State:").is_none_or(|state| state.starts_with('Z'))
+}
+
+fn status_field(process: &Path, name: &str) -> Option<String> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+}
+
+fn unmount(state: &State) -> Result<()> {
+    let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
+    let below: Vec<PathBuf> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(PathBuf::from)
+        .filter(|path| path.starts_with(state.dir()))
+        .collect();
+    // The last mounted first.
+    for path in below.iter().rev() {
+        process::run(Command::new("umount").arg("--lazy").arg(path))?;
+    }
+    Ok(())
+}
+
+/// The kubelet makes links to its pods' logs in a place that cannot be configured.
+fn remove_log_links(state: &State) {
+    for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
+        if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(state.dir())) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The cluster's container images, made from the built programs and nothing else, since there is no registry: one
+//! layer each, in the archive format of `docker save`, which containerd imports.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tar::{Builder, EntryType, Header};
+
+use super::programs::Programs;
+use super::state::State;
+use crate::process;
+
+/// What holds a pod's namespaces.
+pub(super) const PAUSE: &str = "localhost/pause:1";
+/// The name by which `otlp-gate` deploys the Collector.
+const COLLECTOR: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nistio-proxy:x:1337:1337::/tmp:/bin/false\n";
+
+/// A path in an image, and the machine's file that it is a copy of.
+type Files = BTreeMap<String, PathBuf>;
+
+/// Makes them all and gives their archives.
+pub(super) fn make(state: &State, programs: &Programs, envoy: &Path) -> Result<Vec<PathBuf>> {
+    let out = state.dir().join("images");
+    fs::create_dir_all(&out)?;
+    let users = out.join("passwd");
+    fs::write(&users, USERS)?;
+    let bin = |name: &str| format!("usr/local/bin/{name}");
+
+    let sleep = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
+    let pause = files([("bin/busybox", "/bin/busybox")]);
+    let coredns = files([("coredns", &programs.coredns)]);
+    let collector = files([("otelcol", &programs.collector)]);
+    let mut pilot = files([(bin("pilot-discovery"), programs.istio.join("pilot-discovery"))]);
+    pilot.insert("etc/passwd".to_owned(), users.clone());
+    let mut proxy = libraries(envoy)?;
+    proxy.extend(iptables()?);
+    proxy.insert(bin("envoy"), envoy.to_path_buf());
+    proxy.insert(bin("pilot-agent"), programs.istio.join("pilot-agent"));
+    proxy.insert(
+        "var/lib/istio/envoy/envoy_bootstrap_tmpl.json".to_owned(),
+        programs.istio.join("envoy_bootstrap.json"),
+    );
+    proxy.insert("etc/passwd".to_owned(), users);
+    let path = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin";
+
+    Ok(vec![
+        image(&out, PAUSE, &pause, &sleep)?,
+        image(&out, "localhost/coredns:1", &coredns, &json!({"Entrypoint": ["/coredns"]}))?,
+        image(&out, COLLECTOR, &collector, &json!({"Entrypoint": ["/otelcol"], "User": "10001:10001"}))?,
+        image(
+            &out,
+            "localhost/pilot:1",
+            &pilot,
+            &json!({"Entrypoint": ["/usr/local/bin/pilot-discovery"], "User": "1337:1337", "WorkingDir": "/"}),
+        )?,
+        image(
+            &out,
+            "localhost/proxyv2:1",
+            &proxy,
+            &json!({
+                "Entrypoint": ["/usr/local/bin/pilot-agent"], "User": "1337:1337", "WorkingDir": "/", "Env": [path],
+            }),
+        )?,
+    ])
+}
+
+fn files<T: Into<String>, S: Into<PathBuf>, const N: usize>(pairs: [(T, S); N]) -> Files {
+    pairs.into_iter().map(|(target, source)| (target.into(), source.into())).collect()
+}
+
+/// The shared libraries of a program, where it looks for them.
+fn libraries(program: &Path) -> Result<Files> {
+    let linked = process::stdout(Command::new("ldd").arg(program))?;
+    let paths = linked.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(|path| (path.trim_start_matches('/').to_owned(), PathBuf::from(path))).collect())
+}
+
+/// The machine's iptables with its extensions: the init container of a sidecar calls it.
+fn iptables() -> Result<Files> {
+    let multi = Path::new("/usr/sbin/xtables-nft-multi");
+    let mut found = libraries(multi)?;
+    for family in ["ip", "ip6"] {
+        for action in ["", "-save", "-restore"] {
+            found.insert(format!("usr/sbin/{family}tables{action}"), multi.to_path_buf());
+        }
+    }
+    let architecture = std::env::consts::ARCH;
+    let extensions = PathBuf::from(format!("/usr/lib/{architecture}-linux-gnu/xtables"));
+    for entry in fs::read_dir(&extensions).with_context(|| format!("reading {}", extensions.display()))? {
+        let file = entry?.path();
+        found.insert(file.to_string_lossy().trim_start_matches('/').to_owned(), file);
+    }
+    Ok(found)
+}
+
+fn image(out: &Path, name: &str, files: &Files, config: &Value) -> Result<PathBuf> {
+    let layer = layer(files).with_context(|| format!("making the image {name}"))?;
+    let diff_id: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
+    });
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let path = out.join(format!("{}.tar", name.replace(['/', ':', '@'], "_")));
+    let mut archive = Builder::new(File::create(&path)?);
+    let entries = [
+        ("layer.tar", layer),
+        ("config.json", serde_json::to_vec(&config)?),
+        ("manifest.json", serde_json::to_vec(&manifest)?),
+    ];
+    for (entry, data) in entries {
+        append(&mut archive, entry, EntryType::Regular, 0o644, &data)?;
+    }
+    archive.finish()?;
+    Ok(path)
+}
+
+fn layer(files: &Files) -> Result<Vec<u8>> {
+    let mut folders = BTreeMap::from([("tmp".to_owned(), 0o1777), ("var/run".to_owned(), 0o777)]);
+    folders.insert("var/lib".to_owned(), 0o777);
+    for folder in ["dev", "etc", "proc", "sys"] {
+        folders.insert(folder.to_owned(), 0o755);
+    }
+    let inner: Vec<String> = files.keys().chain(folders.keys()).cloned().collect();
+    for path in inner {
+        for (end, _) in path.match_indices('/') {
+            folders.entry(path.get(..end).unwrap_or_default().to_owned()).or_insert(0o755);
+        }
+    }
+    let mut layer = Builder::new(Vec::new());
+    for (folder, mode) in folders {
+        append(&mut layer, &folder, EntryType::Directory, mode, &[])?;
+    }
+    for (target, source) in files {
+        let data = fs::read(source).with_context(|| format!("reading {}", source.display()))?;
+        append(&mut layer, target, EntryType::Regular, 0o755, &data)?;
+    }
+    Ok(layer.into_inner()?)
+}
+
+fn append<W: std::io::Write>(
+    archive: &mut Builder<W>,
+    path: &str,
+    kind: EntryType,
+    mode: u32,
+    data: &[u8],
+) -> Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(u64::try_from(data.len())?);
+    Ok(archive.append_data(&mut header, path, data)?)
+}

@@ -1,0 +1,39 @@
+//! kubectl as the cluster's administrator.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use super::state::State;
+use crate::process;
+
+/// kubectl with these arguments.
+pub(super) fn kubectl(state: &State, arguments: &[&str]) -> Command {
+    let mut command = Command::new(state.kubebox());
+    command.arg("kubectl").arg(format!("--kubeconfig={}", state.kubeconfig().display())).args(arguments);
+    command
+}
+
+/// Runs it in silence; whether it succeeded.
+pub(super) fn succeeds(state: &State, arguments: &[&str]) -> bool {
+    let mut command = kubectl(state, arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Applies manifests on the server's side, which takes CRDs of any size.
+pub(super) fn apply(state: &State, files: &[&Path]) -> Result<()> {
+    let mut command = kubectl(state, &["apply", "--server-side", "--force-conflicts"]);
+    for file in files {
+        command.arg("--filename").arg(file);
+    }
+    process::stdout(&mut command).map(drop)
+}
+
+/// Waits until a Deployment is as it should be.
+pub(super) fn rolled_out(state: &State, namespace: &str, name: &str) -> Result<()> {
+    let target = format!("deployment/{name}");
+    process::stdout(&mut kubectl(state, &["-n", namespace, "rollout", "status", &target, "--timeout=120s"]))
+        .map(drop)
+}

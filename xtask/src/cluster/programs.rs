@@ -1,0 +1,140 @@
+//! The cluster's programs, built from the Go modules in tests/cluster into the cache: minutes, once per go.sum.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::cache;
+use crate::{process, project};
+
+const KUBERNETES: &str = "1.35.4";
+const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.155.0";
+const GATEWAY_API: &str = "v1.6.3";
+
+/// Where they are. Static, so that they run in images with nothing else.
+pub(super) struct Programs {
+    /// etcd, Kubernetes and kubectl in one.
+    pub(super) kube: PathBuf,
+    /// The folder of pilot-discovery, pilot-agent, istioctl and envoy_bootstrap.json.
+    pub(super) istio: PathBuf,
+    pub(super) coredns: PathBuf,
+    pub(super) collector: PathBuf,
+    /// The folder of Gateway API's CRDs, the standard channel's.
+    pub(super) gateway_api: PathBuf,
+}
+
+/// All that every cluster needs. Calls Go only for what is not in the cache.
+pub(super) fn built() -> Result<Programs> {
+    Ok(Programs {
+        kube: kube()?.join("kubebox"),
+        istio: istio()?,
+        coredns: coredns()?.join("coredns"),
+        collector: collector()?.join("otelcol"),
+        gateway_api: gateway_api()?,
+    })
+}
+
+fn kube() -> Result<PathBuf> {
+    module("kube", &["main.go"], |source, out| {
+        let version = "k8s.io/component-base/version";
+        let flags = format!(
+            "-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor=35 \
+             -X {version}.gitTreeState=clean"
+        );
+        build(source, ".", &out.join("kubebox"), &["-ldflags", &flags])
+    })
+}
+
+fn istio() -> Result<PathBuf> {
+    module("istio", &[], |source, out| {
+        for package in ["pilot/cmd/pilot-discovery", "pilot/cmd/pilot-agent", "istioctl/cmd/istioctl"] {
+            let name = package.rsplit('/').next().unwrap_or(package);
+            let tags = ["-tags", "vtprotobuf,disable_pgv", "-ldflags", "-s -w"];
+            build(source, &format!("istio.io/istio/{package}"), &out.join(name), &tags)?;
+        }
+        let list = ["list", "-mod=mod", "-m", "-f", "{{.Dir}}", "istio.io/istio"];
+        let istio = process::stdout(go(source)?.args(list))?;
+        let bootstrap = "envoy_bootstrap.json";
+        fs::copy(Path::new(&istio).join("tools/packaging/common").join(bootstrap), out.join(bootstrap))?;
+        Ok(())
+    })
+}
+
+fn coredns() -> Result<PathBuf> {
+    module("coredns", &[], |source, out| {
+        build(source, "github.com/coredns/coredns", &out.join("coredns"), &["-ldflags", "-s -w"])
+    })
+}
+
+/// The OpenTelemetry Collector Builder writes main.go; go.mod is ours, because not every version of every component
+/// that it would choose can be had.
+fn collector() -> Result<PathBuf> {
+    module("otelcol", &["builder.yaml"], |source, out| {
+        process::run(go(source)?.args(["install", BUILDER]).env("GOBIN", source))?;
+        let mut builder = Command::new(source.join("builder"));
+        builder.args(["--config", "builder.yaml", "--skip-strict-versioning", "--skip-get-modules"]);
+        process::run(builder.arg("--skip-compilation").current_dir(source))?;
+        for entry in fs::read_dir(source.join("build"))? {
+            let file = entry?.path();
+            if let (Some("go"), Some(name)) = (file.extension().and_then(|it| it.to_str()), file.file_name())
+            {
+                fs::rename(&file, source.join(name))?;
+            }
+        }
+        build(source, ".", &out.join("otelcol"), &["-ldflags", "-s -w"])
+    })
+}
+
+fn gateway_api() -> Result<PathBuf> {
+    cache::folder(&format!("cluster-gateway-api-{GATEWAY_API}"), |out| {
+        let module = format!("sigs.k8s.io/gateway-api@{GATEWAY_API}");
+        let json = process::stdout(go(out)?.args(["mod", "download", "-json", &module]))?;
+        let json: serde_json::Value = serde_json::from_str(&json).context("reading go mod download")?;
+        let dir = json.get("Dir").and_then(|dir| dir.as_str()).context("go mod download names no Dir")?;
+        for entry in fs::read_dir(Path::new(dir).join("config/crd/standard"))? {
+            let file = entry?.path();
+            match file.file_name() {
+                Some(name) if name.to_string_lossy().starts_with("gateway") => {
+                    fs::copy(&file, out.join(name))?
+                }
+                _ => continue,
+            };
+        }
+        Ok(())
+    })
+}
+
+/// The cache's folder for what a module of tests/cluster says now. `compile` gets a copy of it, because Go may write
+/// to go.mod, and where its programs go.
+fn module(name: &str, more: &[&str], compile: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
+    let dir = project::root().join("tests/cluster").join(name);
+    let files: Vec<PathBuf> = ["go.mod", "go.sum"].iter().chain(more).map(|file| dir.join(file)).collect();
+    let key = cache::key(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    cache::folder(&format!("cluster-{name}-{key}"), |out| {
+        let source = out.join("source");
+        fs::create_dir(&source)?;
+        for file in &files {
+            fs::copy(file, source.join(file.file_name().unwrap_or_default()))?;
+        }
+        compile(&source, out)?;
+        Ok(fs::remove_dir_all(source)?)
+    })
+}
+
+fn build(source: &Path, package: &str, out: &Path, flags: &[&str]) -> Result<()> {
+    let mut build = go(source)?;
+    process::run(build.args(["build", "-mod=mod", "-trimpath"]).args(flags).arg("-o").arg(out).arg(package))
+}
+
+fn go(dir: &Path) -> Result<Command> {
+    if process::find("go").is_none() {
+        bail!(
+            "go is not on PATH, and the cluster's programs are built from Go modules\n\nhint: https://go.dev/doc/install"
+        );
+    }
+    let mut go = Command::new("go");
+    go.env("CGO_ENABLED", "0").current_dir(dir);
+    Ok(go)
+}
