@@ -91,6 +91,7 @@ class Sink:
     fail: tuple[grpc.StatusCode, int] | None = None
     grpc_port: int = 0
     http_port: int = 0
+    host: str = "127.0.0.1"
 
     def take(self, timeout: float = 10) -> Received:
         """The next request; waits for it."""
@@ -112,9 +113,9 @@ class Sink:
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
         )
         self._grpc.add_generic_rpc_handlers([GrpcHandler(self)])
-        self.grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self.grpc_port = self._grpc.add_insecure_port(f"{self.host}:0")
         self._grpc.start()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), HttpHandler)
+        self._http = ThreadingHTTPServer((self.host, 0), HttpHandler)
         self._http.daemon_threads = True
         self._http.sink = self
         self.http_port = self._http.server_port

@@ -8,6 +8,7 @@ mod bench;
 mod cluster;
 mod debian;
 mod demo;
+mod e2e;
 mod process;
 mod project;
 mod setup;
@@ -47,6 +48,8 @@ enum Recipe {
     /// A real Kubernetes with a real gateway on this machine, for tests
     #[command(subcommand)]
     Cluster(cluster::Action),
+    /// Test the whole road on a real cluster that is started for it
+    E2e(e2e::Args),
     /// Run every check: format, lints, unit tests on the host and on wasm32, integration tests against a real Envoy
     Test {
         /// Run only this step
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench { json, quick } => bench::recipe(json, quick),
         Recipe::Cluster(action) => cluster::recipe(&action),
+        Recipe::E2e(args) => e2e::recipe(&args),
         Recipe::Test { only } => test::recipe(only.as_deref()),
     };
     match done {

@@ -116,13 +116,9 @@ fn look(kind: &str) -> Option<Look> {
 /// The gateway's own proxies, and the policy that each has.
 async fn proxy_parts(cluster: &Cluster, gate: &Gate<'_>, proxies: &Workload) -> Result<Vec<Part>, Error> {
     let mine = ListParams::default().labels(&proxies.selector);
-    let deployments: Api<Deployment> = Api::all(cluster.client.clone());
-    let found = deployments.list(&mine).await;
-    let found = match found {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            Api::<Deployment>::namespaced(cluster.client.clone(), &gate.names.namespace).list(&mine).await
-        }
-        found => found,
+    let found = match &proxies.namespace {
+        Some(namespace) => Api::<Deployment>::namespaced(cluster.client.clone(), namespace).list(&mine).await,
+        None => Api::<Deployment>::all(cluster.client.clone()).list(&mine).await,
     };
     let found = found.map_err(|e| failed("cannot list the gateway's Deployments", &e))?;
     let Some(deployment) = found.items.first() else {

@@ -49,7 +49,13 @@ async fn class(cluster: &Cluster, gate: &Gate<'_>) -> Result<Check, Error> {
     let Some(api) = discovery.api(cluster, VERSION, "GatewayClass", None) else {
         return Ok(Check::fail(subject, "there are no GatewayClasses", "install the Gateway API first"));
     };
-    let all = api.list(&kube::api::ListParams::default()).await;
+    let all = match api.list(&kube::api::ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            let cure = "ask for the right to list GatewayClasses, or ask whoever has it";
+            return Ok(Check::warn(subject, "GatewayClasses may not be listed", cure));
+        }
+        all => all,
+    };
     let all = all.map_err(|e| failed("cannot list GatewayClasses", &e))?;
     let Some(found) = all.items.iter().find(|it| it.name_any() == wanted) else {
         let names: Vec<String> = all.items.iter().map(kube::ResourceExt::name_any).collect();

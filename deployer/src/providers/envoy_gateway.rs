@@ -72,6 +72,8 @@ impl Provider for EnvoyGateway {
         let label = |end: &str, value: &str| format!("gateway.envoyproxy.io/owning-gateway-{end}={value}");
         Workload {
             selector: format!("{},{}", label("name", &names.gateway), label("namespace", &names.namespace)),
+            // It runs them in its own namespace, or in the Gateway's where it is told so.
+            namespace: None,
             stats_port: 19001,
         }
     }

@@ -62,6 +62,7 @@ impl Provider for Istio {
     fn workload(&self, names: &Names) -> Workload {
         Workload {
             selector: format!("gateway.networking.k8s.io/gateway-name={}", names.gateway),
+            namespace: Some(names.namespace.clone()),
             stats_port: 15090,
         }
     }

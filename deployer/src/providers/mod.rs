@@ -51,6 +51,8 @@ pub trait Provider: std::fmt::Debug {
 pub struct Workload {
     /// The labels of the Deployment and its pods.
     pub selector: String,
+    /// Their namespace, where it is known.
+    pub namespace: Option<String>,
     /// The port of the pods on which Envoy shows its metrics at `/stats/prometheus`.
     pub stats_port: u16,
 }

@@ -16,6 +16,8 @@ mod phase;
 mod programs;
 mod state;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 
@@ -60,11 +62,38 @@ pub(crate) enum Provider {
     Istio,
 }
 
+impl Provider {
+    /// As the config of a gate names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Provider::Istio => "istio",
+        }
+    }
+}
+
+/// The OpenTelemetry Collector of the clusters.
+pub(crate) fn collector() -> Result<PathBuf> {
+    programs::collector()
+}
+
+/// Starts a cluster, runs `work` with its kubeconfig and its kubectl, and ends it, whatever becomes of the work.
+pub(crate) fn with(provider: Provider, work: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+    let state = State::new()?;
+    let done = up(&state, provider, 1).and_then(|()| work(&state.kubeconfig(), &state.kubebox()));
+    // Where both fail, the work's error is the one that tells why.
+    let ended = down::down(&state);
+    done.and(ended)
+}
+
 /// The recipe.
 pub(crate) fn recipe(action: &Action) -> Result<()> {
     let state = State::new()?;
     match action {
-        Action::Up { provider, nodes } => up(&state, *provider, *nodes),
+        Action::Up { provider, nodes } => {
+            up(&state, *provider, *nodes)?;
+            println!("{}", state.kubeconfig().display());
+            Ok(())
+        }
         Action::Down => {
             need_root()?;
             down::down(&state)
@@ -120,7 +149,6 @@ fn up(state: &State, provider: Provider, nodes: u8) -> Result<()> {
         Provider::Istio => istio::wait_ready(state)?,
     }
     phase.done();
-    println!("{}", state.kubeconfig().display());
     Ok(())
 }
 

@@ -31,7 +31,7 @@ pub(super) fn built() -> Result<Programs> {
         kube: kube()?.join("kubebox"),
         istio: istio()?,
         coredns: coredns()?.join("coredns"),
-        collector: collector()?.join("otelcol"),
+        collector: collector()?,
         gateway_api: gateway_api()?,
     })
 }
@@ -70,8 +70,8 @@ fn coredns() -> Result<PathBuf> {
 
 /// The OpenTelemetry Collector Builder writes main.go; go.mod is ours, because not every version of every component
 /// that it would choose can be had.
-fn collector() -> Result<PathBuf> {
-    module("otelcol", &["builder.yaml"], |source, out| {
+pub(super) fn collector() -> Result<PathBuf> {
+    let folder = module("otelcol", &["builder.yaml"], |source, out| {
         process::run(go(source)?.args(["install", BUILDER]).env("GOBIN", source))?;
         let mut builder = Command::new(source.join("builder"));
         builder.args(["--config", "builder.yaml", "--skip-strict-versioning", "--skip-get-modules"]);
@@ -84,7 +84,8 @@ fn collector() -> Result<PathBuf> {
             }
         }
         build(source, ".", &out.join("otelcol"), &["-ldflags", "-s -w"])
-    })
+    })?;
+    Ok(folder.join("otelcol"))
 }
 
 fn gateway_api() -> Result<PathBuf> {

@@ -1,0 +1,76 @@
+"""A gate in a real cluster, deployed by the command as a user does it, with a backend on this machine behind its Collector."""
+
+import functools
+import http.server
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployed import MACHINE, PROVIDER, Deployed, Kubectl
+from sink import Sink
+
+MODULE = "/otlp-gate.wasm"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Nothing here means anything without a cluster: that there is none is a failure, not a skipped test."""
+    assert os.environ.get("KUBECONFIG"), "these tests need a cluster: cargo xtask e2e"
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    return Kubectl()
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[Sink]:
+    """Where the Collectors export to."""
+    sink = Sink(host=MACHINE).start()
+    yield sink
+    sink.stop()
+
+
+@pytest.fixture(scope="session")
+def module_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A web server that has the filter's module, for those who do not take it from a ConfigMap."""
+    folder = tmp_path_factory.mktemp("module")
+    place = Deployed(folder, "unused")
+    place.run("wasm", "export", str(folder / MODULE.strip("/")))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer((MACHINE, 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://{MACHINE}:{server.server_port}{MODULE}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def deploy(
+    tmp_path_factory: pytest.TempPathFactory, kubectl: Kubectl, backend: Sink, module_url: str
+) -> Iterator[Callable[..., Deployed]]:
+    """Makes folders with a config and certificates for a gate in a namespace of its own; applies nothing."""
+    made: list[Deployed] = []
+
+    def deploy(namespace: str) -> Deployed:
+        folder = tmp_path_factory.mktemp(namespace)
+        url = None if PROVIDER == "istio" else module_url
+        place = Deployed(folder, namespace)
+        place.configure(f"{MACHINE}:{backend.grpc_port}", url)
+        place.run("certs", "init", "--local")
+        made.append(place)
+        return place
+
+    yield deploy
+    for place in made:
+        place.run("delete", "--yes")
+        kubectl("delete", "namespace", place.namespace, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def gate(deploy: Callable[..., Deployed]) -> Deployed:
+    """A gate that is up, and that tests share."""
+    place = deploy("gate")
+    place.apply()
+    return place

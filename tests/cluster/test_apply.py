@@ -1,0 +1,205 @@
+"""From one file to a running gate, as a new user types it; and what can go wrong on the way."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client import frame
+from deployed import KUBECTL, PROVIDER, Deployed, Kubectl, eventually
+from sink import GRPC_PATHS, HTTP_PATHS, Sink
+from wire import attribute, traces
+
+OTHER = "envoy-gateway" if PROVIDER == "istio" else "istio"
+
+
+def labelled(kubectl: Kubectl, namespace: str) -> list[str]:
+    kinds = "secrets,configmaps,deployments,services,networkpolicies,gateways,grpcroutes,httproutes"
+    listed = kubectl("get", kinds, "-n", namespace, "-l", "otlp-gate.io/gate", "-o", "name")
+    return listed.split()
+
+
+def test_telemetry_arrives_stamped_over_both_protocols(gate: Deployed, backend: Sink) -> None:
+    backend.rest()
+    message = traces("a", attributes=(attribute("tenant.id", "forged"), attribute("otlp_gate.client", "forged")))
+    with gate.connect(gate.acme()) as connection:
+        assert connection.grpc(GRPC_PATHS["traces"], frame(message)).grpc_status == 0
+    with gate.connect(gate.globex(), 4318) as connection:
+        assert connection.http(HTTP_PATHS["traces"], message).status == 200
+    seen = [resource for _ in range(2) for resource in backend.take().resources()]
+    stamps = [{key: one[key] for key in ("tenant.id", "otlp_gate.client")} for one in seen]
+    assert stamps == [
+        {"tenant.id": "acme", "otlp_gate.client": "acme"},
+        {"tenant.id": "globex", "otlp_gate.client": "globex"},
+    ]
+
+
+def test_the_second_time_changes_nothing(gate: Deployed) -> None:
+    again = gate.apply()
+    assert {one["change"] for one in again["objects"]} == {"unchanged"}
+    assert again["removed"] == []
+    assert gate.run("diff").stdout == ""
+
+
+def test_status_and_doctor_find_nothing_wrong(gate: Deployed) -> None:
+    status = gate.json("status")
+    assert status["ready"] and all(part["ready"] for part in status["parts"]), status
+    assert any(part["name"] == "filter" and "in 1 of 1 proxies" in part["detail"] for part in status["parts"])
+    assert status["foreign"] == []
+    doctor = gate.json("doctor")
+    assert doctor["ok"] and {check["verdict"] for check in doctor["checks"]} == {"pass"}, doctor
+
+
+def test_a_policy_acts_on_connections_that_are_open(gate: Deployed) -> None:
+    """And nobody is restarted for it."""
+    with gate.connect(gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")) as connection:
+        send = lambda: connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status
+        assert send() == 7
+        rule = {"name": "stranger", "match": {"spiffe": "spiffe://stranger.example/*"}}
+        gate.change(lambda config: config["clients"].append(rule))
+        assert "+    - match:\n+        spiffe: spiffe://stranger.example/*" in gate.run("diff", code=1).stdout
+        begun = time.monotonic()
+        changed = [one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"]
+        assert changed == ["WasmPlugin" if PROVIDER == "istio" else "EnvoyExtensionPolicy"]
+        assert eventually(lambda: send() == 0, 30)
+        print(f"a new policy acts after {time.monotonic() - begun:.1f} s")
+    gate.change(lambda config: config["clients"].pop())
+    gate.apply()
+
+
+def test_a_new_server_certificate_is_shown_without_a_restart(gate: Deployed, kubectl: Kubectl) -> None:
+    pods = lambda: kubectl("get", "pods", "-n", gate.namespace, "-o", "name")
+    before = pods()
+    shown = lambda: gate.connect(gate.acme()).socket.getpeercert()["serialNumber"]
+    first = shown()
+    gate.run("certs", "server", "--local", "--force")
+    gate.apply()
+    assert eventually(lambda: shown() != first, 60)
+    assert pods() == before
+
+
+def test_routes_of_others_are_reported(gate: Deployed, kubectl: Kubectl) -> None:
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "around", "namespace": gate.namespace},
+        "spec": {
+            "parentRefs": [{"name": "otel-gateway"}],
+            "rules": [{"backendRefs": [{"name": "otel-gateway-collector", "port": 4318}]}],
+        },
+    }
+    kubectl.apply(route)
+    try:
+        found = gate.json("status")["foreign"]
+        assert [one["object"] for one in found] == [f"httproute/around in {gate.namespace}"]
+    finally:
+        kubectl("delete", "httproute", "around", "-n", gate.namespace)
+
+
+def test_fields_that_another_manager_took_are_a_conflict(gate: Deployed, kubectl: Kubectl) -> None:
+    scaled = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "otel-gateway-collector", "namespace": gate.namespace},
+        "spec": {"replicas": 0},
+    }
+    manager = ("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-")
+    kubectl(*manager, stdin=json.dumps(scaled))
+    said = gate.run("apply", code=1).stderr
+    assert "deployment/otel-gateway-collector" in said and '"somebody"' in said and ".spec.replicas" in said, said
+    assert "--force-conflicts" in said
+    gate.apply("--force-conflicts")
+
+
+def test_what_the_config_no_longer_wants_is_removed(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+    place = deploy("pruned")
+    place.apply()
+    gone = f"deployment/otel-gateway-collector in {place.namespace}"
+    service = {"service": {"name": "elsewhere", "namespace": "gate"}}
+    place.change(lambda config: config.update(backend=service))
+    kubectl("create", "service", "clusterip", "elsewhere", "--tcp=4317", "--tcp=4318", "-n", "gate")
+    try:
+        assert f"removed {gone}" in place.run("diff", code=1).stdout
+        assert gone in place.apply()["removed"]
+        listed = kubectl("get", "deployments", "-n", place.namespace, "-o", "name")
+        assert "collector" not in listed
+        assert kubectl("get", "referencegrants", "-n", "gate", "-o", "name").strip()
+        place.run("delete", "--yes")
+        assert kubectl("get", "referencegrants", "-n", "gate", "-o", "name") == ""
+        assert labelled(kubectl, place.namespace) == []
+    finally:
+        kubectl("delete", "service", "elsewhere", "-n", "gate")
+
+
+def test_a_provider_that_is_not_there_is_told_with_its_cure(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+    place = deploy("nobody")
+    url = "oci://registry.example/otlp-gate:1"
+    place.change(lambda config: config["gateway"].update(provider=OTHER, module={"url": url}))
+    said = place.run("apply", code=1).stderr
+    assert "the cluster has no" in said and f"`gateway.provider: {PROVIDER}`" in said, said
+    failed = [check for check in place.json("doctor", code=1)["checks"] if check["verdict"] == "fail"]
+    assert failed and all(check["cure"] for check in failed)
+    assert kubectl("get", "namespaces", "nobody", "--ignore-not-found", "-o", "name") == "", "nothing is half applied"
+
+
+def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
+    place = deploy("unpulled")
+    place.change(lambda config: config["backend"]["collector"].update(image="localhost/not-there:1"))
+    said = place.run("apply", "--timeout", "15s", code=1).stderr
+    assert "the gate is not up after 15 s" in said
+    assert "container collector" in said and "localhost/not-there:1" in said, said
+
+
+def test_somebody_without_rights_is_told_which(deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path) -> None:
+    place = deploy("unheard")
+    kubectl("create", "serviceaccount", "nobody", "-n", "default")
+    try:
+        token = kubectl("create", "token", "nobody", "-n", "default").strip()
+        config = kubectl.json("config", "view", "--raw", "--flatten")
+        config["users"][0]["user"] = {"token": token}
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text(json.dumps(config))
+        env = {"KUBECONFIG": str(kubeconfig)}
+        said = place.run("apply", code=1, env=env).stderr
+        assert "system:serviceaccount:default:nobody" in said and "hint: ask for these rights" in said, said
+        checks = {check["subject"]: check for check in json.loads(place.run("doctor", "-o", "json", code=1, env=env).stdout)["checks"]}
+        assert checks["rights"]["verdict"] == "fail" and "gateways in namespace unheard" in checks["rights"]["found"]
+    finally:
+        kubectl("delete", "serviceaccount", "nobody", "-n", "default")
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("unreachable", ("cannot talk to the cluster at https://127.0.0.1:9", "kubectl cluster-info")),
+        ("no such context", ("context `nowhere`", "its contexts are: ")),
+        ("no kubeconfig", ("there is no kubeconfig", "set KUBECONFIG")),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_told(
+    deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path, case: str, words: tuple[str, ...]
+) -> None:
+    place = deploy("absent")
+    kubeconfig, args = tmp_path / "kubeconfig", ()
+    if case == "unreachable":
+        config = kubectl.json("config", "view", "--raw", "--flatten")
+        config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+        kubeconfig.write_text(json.dumps(config))
+    elif case == "no such context":
+        kubeconfig.write_text(kubectl("config", "view", "--raw", "--flatten"))
+        args = ("--context", "nowhere")
+    env = {"KUBECONFIG": str(kubeconfig)}
+    said = place.run(*args, "status", code=1, env=env).stderr
+    assert all(word in said for word in words), said
+
+
+def test_manifests_are_taken_by_the_api_server(gate: Deployed, tmp_path: Path, kubectl: Kubectl) -> None:
+    """As GitOps would: what `render` writes is applied by kubectl, without a warning of the API server's."""
+    out = tmp_path / "manifests"
+    gate.run("render", "--out", str(out))
+    command = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "--field-manager=gitops", "-k", str(out)]
+    done = subprocess.run([*KUBECTL.split(), *command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "warning" not in done.stderr.lower(), done.stderr

@@ -1,0 +1,52 @@
+//! `cargo xtask e2e`: the whole road on a real cluster, from the command to what arrives behind the Collector.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cluster::{self, Provider};
+use crate::{process, project, setup, wasm};
+
+/// Where to run it.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Who makes Gateways real
+    #[arg(long, value_enum, default_value_t = Provider::Istio)]
+    provider: Provider,
+    /// A cluster of yours instead of one on this machine; its pods must reach this machine at $OTLP_GATE_MACHINE
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// What to ask pytest for, such as `-k stamped`
+    #[arg(last = true, value_name = "ARG")]
+    pytest: Vec<String>,
+}
+
+/// Runs the tests in tests/cluster.
+pub(crate) fn recipe(args: &Args) -> Result<()> {
+    wasm::filter()?;
+    process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
+    match &args.kubeconfig {
+        Some(kubeconfig) => tests(args, kubeconfig, Path::new("kubectl")),
+        None => cluster::with(args.provider, |kubeconfig, kubectl| tests(args, kubeconfig, kubectl)),
+    }
+}
+
+fn tests(args: &Args, kubeconfig: &Path, kubectl: &Path) -> Result<()> {
+    let python = setup::python()?;
+    let mut pytest = Command::new(python.interpreter);
+    pytest
+        .current_dir(project::root())
+        .args(["-m", "pytest", "--timeout=300", "tests/cluster"])
+        .args(&args.pytest);
+    pytest.env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate")).env("ENVOY", python.envoy);
+    pytest
+        .env("KUBECONFIG", std::path::absolute(kubeconfig)?)
+        .env("OTLP_GATE_PROVIDER", args.provider.name());
+    let kubectl = if kubectl.ends_with("kubebox") {
+        format!("{} kubectl", kubectl.display())
+    } else {
+        kubectl.display().to_string()
+    };
+    process::run(pytest.env("KUBECTL", kubectl))
+}
