@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from client import Http2, Identity
+from client import Http2, Identity, secure_channel
 from gate import Certificates, Gate
 from sink import Sink
 
@@ -146,9 +146,3 @@ def channel(gate: Gate) -> Iterator[Callable[..., grpc.Channel]]:
     yield channel
     for opened in channels:
         opened.close()
-
-
-def secure_channel(address: str, credentials: grpc.ChannelCredentials, **how) -> grpc.Channel:
-    # The server's certificate is for `localhost`. Channels of equal settings would share a connection, and its identity.
-    options = [("grpc.ssl_target_name_override", "localhost"), ("grpc.use_local_subchannel_pool", 1)]
-    return grpc.secure_channel(address, credentials, options=options, **how)

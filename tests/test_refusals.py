@@ -8,8 +8,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from client import TIMEOUT, Answer, Http2, Identity, call, frame, http1, trusting
-from conftest import secure_channel
+from client import TIMEOUT, Answer, Http2, Identity, call, frame, http1, secure_channel, trusting
 from gate import Gate
 from sink import GRPC_PATHS, HTTP_PATHS, SIGNALS, Sink
 from wire import attribute, field, request, resource, scope, span, traces, uint, varint

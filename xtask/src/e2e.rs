@@ -43,6 +43,7 @@ fn tests(args: &Args, kubeconfig: &Path, kubectl: &Path) -> Result<()> {
     pytest
         .env("KUBECONFIG", std::path::absolute(kubeconfig)?)
         .env("OTLP_GATE_PROVIDER", args.provider.name());
+    pytest.env("OTELCOL", cluster::collector()?);
     let kubectl = if kubectl.ends_with("kubebox") {
         format!("{} kubectl", kubectl.display())
     } else {

@@ -4,6 +4,7 @@ mod amount;
 mod apply;
 mod certs;
 mod check;
+mod client_config;
 mod cluster;
 mod completions;
 mod delete;
@@ -51,6 +52,8 @@ pub enum Command {
     Status(status::Args),
     /// Remove the gate from the cluster
     Delete(delete::Args),
+    /// Print what a client needs to send through the gate, ready to use
+    ClientConfig(client_config::Args),
     /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
     Local(local::Args),
     /// Show the gate at work: clients with certificates, over quota, forging, and without any
@@ -76,6 +79,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Apply(args) => apply::run(args, &cli.global),
         Command::Status(args) => status::run(args, &cli.global),
         Command::Delete(args) => delete::run(args, &cli.global),
+        Command::ClientConfig(args) => client_config::run(args, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Wasm(command) => wasm::run(command, &cli.global),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod certs;
+mod client_config;
 mod config;
 mod conventions;
 mod openssl;

@@ -1,0 +1,166 @@
+"""What the OpenTelemetry guide to an exposed Collector with mTLS shows, and what must not work: from outside, as its reader does it."""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Identity, frame, trusting
+from deployed import Deployed, eventually
+from sink import GRPC_PATHS, Sink
+from wire import traces
+
+OTELCOL = os.environ.get("OTELCOL", "otelcol")
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen]]:
+    """Starts Collectors on this machine, outside of the cluster."""
+    started: list[subprocess.Popen] = []
+
+    def start(config: str) -> subprocess.Popen:
+        file = tmp_path / "otelcol.yaml"
+        file.write_text(config)
+        log = open(tmp_path / "otelcol.log", "wb")
+        started.append(subprocess.Popen([OTELCOL, "--config", file], stdout=log, stderr=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
+
+
+def test_an_external_collector_sends_its_hosts_metrics(
+    gate: Deployed, backend: Sink, collector: Callable[[str], subprocess.Popen]
+) -> None:
+    gate.acme()
+    address = f"{gate.address()}:4317"
+    config = json.loads(gate.run("client-config", "acme", "--address", address, "-o", "json").stdout)
+    config["receivers"]["host_metrics"]["collection_interval"] = "1s"
+    # Only one reader of this machine's port 4317 at a time.
+    config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": "localhost:0"}}
+    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+    backend.rest()
+    collector(json.dumps(config))
+    received = backend.take(30)
+    while received.signal != "metrics":
+        received = backend.take(30)
+    assert {one["tenant.id"] for one in received.resources()} == {"acme"}
+    assert any(name.startswith("system.") for name in received.names())
+
+
+def expired(folder: Path, identity: Identity, certs: Path) -> Identity:
+    """A certificate that was the client's until 2020, from the gate's own CA; by openssl, since the command makes none."""
+    (folder / "index").write_text("")
+    (folder / "serial").write_text("4242")
+    (folder / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\nnew_certs_dir={folder}\n"
+        f"default_md=sha256\npolicy=p\ncopy_extensions=copy\nemail_in_dn=no\n[p]\ncommonName=optional\n"
+    )
+    run = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+    request, certificate = folder / "request", folder / "expired.crt"
+    san = "subjectAltName=URI:spiffe://acme.example/1"
+    run("req", "-new", "-key", identity.key, "-subj", "/CN=acme", "-addext", san, "-out", request)
+    run(
+        *("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-in", request, "-out", certificate),
+        *("-cert", certs / "client-ca.crt", "-keyfile", certs / "client-ca.key"),
+        *("-startdate", "20200101000000Z", "-enddate", "20200102000000Z"),
+    )
+    return Identity(certificate, identity.key, identity.ca)
+
+
+def refused(address: str, context: ssl.SSLContext) -> None:
+    """The handshake fails: with TLS 1.3 the client learns of it at its first read."""
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        host, port = address.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            with context.wrap_socket(raw, server_hostname="localhost") as connection:
+                # The server speaks first once it has let somebody in: HTTP/2 settings.
+                assert not connection.recv(1)
+                raise ConnectionResetError
+
+
+def test_who_has_no_valid_certificate_does_not_get_as_far_as_a_request(
+    gate: Deployed, deploy: Callable[..., Deployed], tmp_path: Path
+) -> None:
+    gate.connect(gate.acme()).socket.close()
+    address, certs = f"{gate.address()}:4317", gate.folder / "certs"
+    with socket.create_connection(address.rsplit(":", 1), timeout=10) as raw:
+        raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        try:
+            assert raw.recv(1) == b"", "plain text is no TLS, and the connection ends"
+        except ConnectionResetError:
+            pass
+    refused(address, trusting(certs / "server-ca.crt", "h2"))
+    others = deploy("foreign").acme()
+    refused(address, Identity(others.certificate, others.key, certs / "server-ca.crt").context("h2"))
+    refused(address, expired(tmp_path, gate.acme(), certs).context("h2"))
+
+
+def test_a_revoked_certificate_is_refused_and_the_others_are_not(gate: Deployed) -> None:
+    doomed = gate.client("doomed", "--spiffe", "spiffe://acme.example/doomed")
+    gate.connect(doomed).socket.close()
+    gate.run("certs", "revoke", "doomed")
+    begun = time.monotonic()
+    gate.apply()
+    address = f"{gate.address()}:4317"
+
+    def locked_out() -> bool:
+        refused(address, doomed.context("h2"))
+        return True
+
+    def try_until_refused() -> bool:
+        try:
+            return locked_out()
+        except pytest.fail.Exception as still_let_in:
+            raise AssertionError from still_let_in
+
+    eventually(try_until_refused, 60)
+    print(f"a revocation acts on new connections after {time.monotonic() - begun:.1f} s")
+    with gate.connect(gate.acme()) as connection:
+        assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
+
+
+def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
+    """And what is over quota is told when to come again."""
+
+    def median(connection, count: int = 25) -> float:
+        taken = []
+        for _ in range(count):
+            begun = time.perf_counter()
+            assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
+            taken.append(time.perf_counter() - begun)
+        return sorted(taken)[count // 2]
+
+    flood = frame(traces(*(f"flood {number}" for number in range(1000))))
+    with gate.connect(gate.acme()) as acme, gate.connect(gate.globex()) as globex:
+        answer = globex.grpc(GRPC_PATHS["traces"], flood)
+        assert answer.grpc_status == 8, "more than the quota could ever allow"
+        alone = median(acme)
+        small = frame(traces("flood"))
+        stop, refusals = threading.Event(), []
+
+        def flooding() -> None:
+            while not stop.is_set():
+                refusals.append(globex.grpc(GRPC_PATHS["traces"], small))
+
+        thread = threading.Thread(target=flooding)
+        thread.start()
+        try:
+            beside = median(acme)
+        finally:
+            stop.set()
+            thread.join()
+    over = [answer for answer in refusals if answer.grpc_status == 8]
+    assert len(over) > 10 and all(answer.retry_infos() for answer in over)
+    print(f"a request takes {alone * 1e3:.2f} ms alone, {beside * 1e3:.2f} ms beside {len(over)} refusals")
+    # One core of two is the flooder's own here: what matters is that nothing queues behind it.
+    assert beside < 10 * alone
