@@ -12,6 +12,7 @@ extern crate otlp_gate_wasm_test;
 pub mod config;
 pub mod gate;
 pub mod identity;
+mod order;
 pub mod policy;
 pub mod quota;
 pub mod reply;

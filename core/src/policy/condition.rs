@@ -2,6 +2,7 @@
 
 use super::pattern::{Pattern, Reading};
 use crate::identity::Identity;
+use crate::order;
 
 /// Captured words and their values, each word once.
 pub(super) type Captures<'a> = Vec<(&'a str, &'a str)>;
@@ -40,7 +41,7 @@ impl Condition {
             sample.value(key).is_some_and(|value| pattern.matches(value, Reading::Sample, &mut captures))
         });
         // Whether two values are the same, samples cannot tell.
-        captures.sort_unstable();
+        order::sort(&mut captures);
         matches && captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
     }
 
@@ -106,7 +107,7 @@ impl<'a> Key<'a> {
 
 /// A word that several patterns of one match capture must be the same in all of them; it is kept once.
 fn same_words_have_same_values(captures: &mut Captures<'_>) -> bool {
-    captures.sort_unstable();
+    order::sort(captures);
     captures.dedup();
     captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
 }

@@ -6,6 +6,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::order;
+
 /// A sorted table of hashes.
 #[derive(Debug, Default)]
 pub(super) struct Hashed {
@@ -15,7 +17,7 @@ pub(super) struct Hashed {
 impl Hashed {
     pub(super) fn new<K: Hash>(filed: impl Iterator<Item = (K, u32)>) -> Self {
         let mut entries: Vec<(u64, u32)> = filed.map(|(key, position)| (hash(&key), position)).collect();
-        entries.sort_unstable();
+        order::sort(&mut entries);
         Hashed { entries }
     }
 
@@ -39,7 +41,7 @@ impl Hashed {
 /// Which of these equal one before them: (its position, the position of the first), in order.
 pub(super) fn repeated<K: Hash + Eq>(keys: &[K]) -> Vec<(usize, usize)> {
     let mut hashes: Vec<(u64, usize)> = keys.iter().map(hash).zip(0..).collect();
-    hashes.sort_unstable();
+    order::sort(&mut hashes);
     let mut repeated = Vec::new();
     for group in hashes.chunk_by(|(a, _), (b, _)| a == b).filter(|group| group.len() > 1) {
         for (at, (_, position)) in group.iter().enumerate() {
@@ -49,7 +51,7 @@ pub(super) fn repeated<K: Hash + Eq>(keys: &[K]) -> Vec<(usize, usize)> {
             }
         }
     }
-    repeated.sort_unstable();
+    order::sort(&mut repeated);
     repeated
 }
 

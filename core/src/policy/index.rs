@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::condition::{Condition, Key, Sample};
 use super::hashed::Hashed;
 use crate::identity::Identity;
+use crate::order;
 
 /// Candidate matches by what a certificate shows.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl Index {
             }
         }
         // Each is filed once, but under a hash that another may have too.
-        found.sort_unstable();
+        order::sort(&mut found);
         found.dedup();
         found
     }

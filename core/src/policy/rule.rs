@@ -7,6 +7,7 @@ use super::header;
 use super::template::{Placeholder, Template};
 use super::verdict::Client;
 use crate::identity::Identity;
+use crate::order;
 use crate::quota::{BucketId, Tier};
 
 /// Templates by the key or header that they are for, sorted by it.
@@ -143,7 +144,7 @@ impl<'a> Values<'a> {
                 attributes.push((key.clone(), value));
             }
         }
-        attributes.sort_unstable();
+        order::sort(attributes);
     }
 
     fn headers(

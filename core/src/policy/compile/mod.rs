@@ -20,6 +20,7 @@ use super::template::{Placeholder, Template};
 use super::{Alternative, Policy};
 use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
 use crate::identity::Fingerprint;
+use crate::order;
 
 /// So many clients have metrics of their own: the first ones whose names are literal.
 const LISTED_CLIENTS: usize = 200;
@@ -43,7 +44,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         unknown_are_clients,
         &mut problems,
     );
-    problems.sort_by_key(|problem| problem.path.first_index());
+    problems = order::sorted_by_key(problems, |problem| problem.path.first_index());
 
     let unknown = match &config.unknown {
         Unknown::Reject => None,
@@ -57,7 +58,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     }
 
     let own = compiler.rules.iter().flat_map(|rule| &rule.attributes);
-    let owned_attributes: BTreeSet<&String> = own.chain(&stamping.attributes).map(|(key, _)| key).collect();
+    let owned_attributes = order::set(own.chain(&stamping.attributes).map(|(key, _)| key));
     Ok(Policy {
         gate: config.gate.clone(),
         shadow: config.quotas.mode == Mode::Shadow,
@@ -171,12 +172,11 @@ impl Compiler {
                 words.keys().map(String::as_str).chain(built_in),
             ));
         }
-        let sorted: BTreeSet<&Placeholder> = template.placeholders().collect();
-        sorted.into_iter().cloned().collect()
+        order::set(template.placeholders()).into_iter().cloned().collect()
     }
 
     fn broken_rules(&self) -> BTreeSet<usize> {
-        self.broken.iter().filter_map(|position| Some(self.alternatives.get(*position)?.rule)).collect()
+        order::set(self.broken.iter().filter_map(|position| Some(self.alternatives.get(*position)?.rule)))
     }
 
     /// Refuses a match that says the same as one before it.

@@ -9,6 +9,7 @@ use super::super::template::{Part, Placeholder, Template};
 use super::matching::{Words, is_subject_key};
 use super::{template, unknown_placeholder};
 use crate::config::PolicyConfig;
+use crate::order;
 
 const MAX_KEY: usize = 256;
 
@@ -19,7 +20,7 @@ pub(super) fn own(
     path: &Place<'_>,
     problems: &mut Vec<Problem>,
 ) -> Stamps {
-    let words: BTreeSet<&str> = words.keys().map(String::as_str).collect();
+    let words = order::set(words.keys().map(String::as_str));
     attributes.iter().map(|(key, text)| (key.clone(), attribute(key, text, &words, path, problems))).collect()
 }
 
@@ -30,14 +31,14 @@ pub(super) fn general(
     words: &[Words],
     problems: &mut Vec<Problem>,
 ) -> Stamping {
-    let captured: BTreeSet<&str> = words.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    let captured = order::set(words.iter().flat_map(BTreeMap::keys).map(String::as_str));
     let path = Place::of("attributes");
     let stamp =
         |(key, text): (&String, &String)| (key.clone(), attribute(key, text, &captured, &path, problems));
     let attributes: Stamps = config.attributes.iter().map(stamp).collect();
 
     let all = rules.iter().flat_map(|rule| &rule.attributes).chain(&attributes);
-    let keys = all.map(|(key, _)| key.as_str()).collect();
+    let keys = order::set(all.map(|(key, _)| key.as_str()));
     let scope = Scope { rules, words, captured, general: &attributes, keys };
     let mut headers: BTreeMap<String, Template> = BTreeMap::new();
     let place = Place::of("headers");
@@ -115,7 +116,7 @@ impl<'a> Scope<'a> {
             let is_attribute = self.keys.contains(word.as_str());
             match placeholder {
                 Placeholder::Other(word) if !is_attribute && !self.captured.contains(&**word) => {
-                    let known: BTreeSet<&str> = self.captured.union(&self.keys).copied().collect();
+                    let known = order::set(self.captured.union(&self.keys).copied());
                     let known = known.into_iter().chain(Placeholder::BUILT_IN);
                     problems.push(unknown_placeholder(placeholder, path, known));
                 }

@@ -9,6 +9,7 @@ use super::Policy;
 use super::condition::Key;
 use super::problem::{Path, Problem};
 use crate::config::{PolicyConfig, TierConfig, Unknown};
+use crate::order;
 use crate::quota::{Dimension, Tier};
 
 /// A burst of `bytes` that is smaller does not hold the largest message that a Collector's gRPC receiver takes by
@@ -25,7 +26,7 @@ pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
     if let Ok(policy) = Policy::compile(config) {
         warnings.extend(patterns(&policy, config));
         warnings.extend(never_reached::warnings(&policy, config));
-        warnings.sort_by_key(|warning| warning.path.first_index());
+        warnings = order::sorted_by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(left_out::warnings(&policy, config));
     }
     warnings.extend(tiers(config));
