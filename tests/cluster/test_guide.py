@@ -145,7 +145,8 @@ def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
         answer = globex.grpc(GRPC_PATHS["traces"], flood)
         assert answer.grpc_status == 8, "more than the quota could ever allow"
         alone = median(acme)
-        small = frame(traces("flood"))
+        # The first one fits, and no other for ten seconds.
+        small = frame(traces(*(f"flood {number}" for number in range(15))))
         stop, refusals = threading.Event(), []
 
         def flooding() -> None:
