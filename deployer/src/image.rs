@@ -7,9 +7,9 @@ use flate2::{Compression, GzBuilder};
 use oci_client::client::{Config, ImageLayer};
 use oci_client::manifest::OciImageManifest;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::sha256;
 
 /// The file in the layer, whose name the specification gives.
 const FILE: &str = "plugin.wasm";
@@ -37,12 +37,12 @@ impl Image {
         let config = json!({
             "architecture": "wasm",
             "os": "wasi",
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&tar))]},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256::hex(&tar))]},
         });
         let config = Config::oci_v1(config.to_string().into_bytes(), None);
         let manifest = OciImageManifest::build(std::slice::from_ref(&layer), &config, None);
         let manifest = serde_json::to_vec(&manifest).map_err(|e| cannot(&e))?;
-        Ok(Image { layer, config, sha256: hex(&manifest), manifest })
+        Ok(Image { layer, config, sha256: sha256::hex(&manifest), manifest })
     }
 }
 
@@ -53,10 +53,6 @@ fn tar(module: &[u8]) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_data(&mut header, FILE, module)?;
     tar.into_inner()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

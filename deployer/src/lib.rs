@@ -16,4 +16,5 @@ pub mod module;
 pub mod output;
 pub mod providers;
 pub mod resources;
+pub mod sha256;
 pub mod x509;

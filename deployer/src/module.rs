@@ -1,7 +1,7 @@
 //! The filter's module, as `cargo xtask build-wasm` built it: the command carries it, so that what it deploys and
 //! what it was tested with cannot be two things.
 
-use sha2::{Digest, Sha256};
+use crate::sha256;
 
 /// The module's bytes.
 pub fn bytes() -> &'static [u8] {
@@ -10,7 +10,7 @@ pub fn bytes() -> &'static [u8] {
 
 /// The SHA-256 of the module, 64 lower-case hex digits, as Envoy's and Istio's configuration want it.
 pub fn sha256() -> String {
-    Sha256::digest(bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256::hex(bytes())
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::Write;
 use std::iter;
+use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
@@ -48,6 +50,16 @@ pub fn print_text(text: &str) -> Result<(), Error> {
 /// Tells standard error one line. Nobody listening is no failure.
 pub fn say(words: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{words}");
+}
+
+/// A spinner on standard error with what is under way, for people at a terminal.
+pub fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(80));
+    bar
 }
 
 /// Columns under a header, as kubectl prints them: upper-case names, no lines. Cells may hold colour.

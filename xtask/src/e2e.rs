@@ -27,12 +27,12 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
     wasm::filter()?;
     process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
     match &args.kubeconfig {
-        Some(kubeconfig) => tests(args, kubeconfig, Path::new("kubectl")),
+        Some(kubeconfig) => tests(args, kubeconfig, "kubectl"),
         None => cluster::with(args.provider, |kubeconfig, kubectl| tests(args, kubeconfig, kubectl)),
     }
 }
 
-fn tests(args: &Args, kubeconfig: &Path, kubectl: &Path) -> Result<()> {
+fn tests(args: &Args, kubeconfig: &Path, kubectl: &str) -> Result<()> {
     let python = setup::python()?;
     let mut pytest = Command::new(python.interpreter);
     pytest
@@ -44,10 +44,5 @@ fn tests(args: &Args, kubeconfig: &Path, kubectl: &Path) -> Result<()> {
         .env("KUBECONFIG", std::path::absolute(kubeconfig)?)
         .env("OTLP_GATE_PROVIDER", args.provider.name());
     pytest.env("OTELCOL", cluster::collector()?);
-    let kubectl = if kubectl.ends_with("kubebox") {
-        format!("{} kubectl", kubectl.display())
-    } else {
-        kubectl.display().to_string()
-    };
     process::run(pytest.env("KUBECTL", kubectl))
 }

@@ -144,18 +144,9 @@ async fn gates(
     version: &str,
     kind: &str,
 ) -> Result<Vec<DynamicObject>, Error> {
-    let Some(api) = discovery.api(cluster, version, kind, None) else { return Ok(Vec::new()) };
     let mine = ListParams::default().labels(&names.selector());
-    let listed = match api.list(&mine).await {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            match discovery.api(cluster, version, kind, Some(&names.namespace)) {
-                None => return Ok(Vec::new()),
-                Some(api) => api.list(&mine).await,
-            }
-        }
-        listed => listed,
-    };
-    let mut items = listed.map_err(|e| failed(format_args!("cannot list every {kind}"), &e))?.items;
+    let listed = discovery.list(cluster, (version, kind), &names.namespace, &mine).await;
+    let mut items = listed.map_err(|e| failed(format_args!("cannot list every {kind}"), &e))?;
     // What a controller made from one of ours may have its labels, and goes when that goes.
     items.retain(|object| object.owner_references().is_empty());
     Ok(items)

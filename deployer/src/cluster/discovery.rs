@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use tokio::task::JoinSet;
 
@@ -114,6 +114,26 @@ impl Discovery {
             Some(namespace) if found.namespaced => Api::namespaced_with(client, namespace, &found.resource),
             _ => Api::all_with(client, &found.resource),
         })
+    }
+
+    /// The objects of a kind wherever they are; where that may not be asked, those in `namespace`. None where the kind is
+    /// not served.
+    pub async fn list(
+        &self,
+        cluster: &Cluster,
+        (api_version, kind): (&str, &str),
+        namespace: &str,
+        which: &ListParams,
+    ) -> Result<Vec<DynamicObject>, kube::Error> {
+        let Some(everywhere) = self.api(cluster, api_version, kind, None) else { return Ok(Vec::new()) };
+        let listed =
+            match (everywhere.list(which).await, self.api(cluster, api_version, kind, Some(namespace))) {
+                (Err(kube::Error::Api(status)), Some(here)) if status.is_forbidden() => {
+                    here.list(which).await
+                }
+                (listed, _) => listed,
+            };
+        listed.map(|list| list.items)
     }
 }
 

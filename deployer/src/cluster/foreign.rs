@@ -52,22 +52,13 @@ pub async fn foreign(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Finding>,
     let ours = gate.names.labels();
     let mut found = Vec::new();
     for (version, kind, means) in KINDS {
-        let Some(api) = discovery.api(cluster, version, kind, None) else { continue };
-        let listed = match api.list(&ListParams::default()).await {
-            Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                let Some(api) = discovery.api(cluster, version, kind, Some(&gate.names.namespace)) else {
-                    continue;
-                };
-                api.list(&ListParams::default()).await
-            }
-            listed => listed,
-        };
-        let listed = match listed {
+        let all = ListParams::default();
+        let listed = match discovery.list(cluster, (version, kind), &gate.names.namespace, &all).await {
             // Whoever may not look is told of it where rights are looked at.
             Err(kube::Error::Api(status)) if status.is_forbidden() => continue,
             listed => listed.map_err(|e| failed(format_args!("cannot list every {kind}"), &e))?,
         };
-        for object in listed.items {
+        for object in listed {
             let mine = ours.iter().all(|(key, value)| object.labels().get(key) == Some(value));
             if !mine && acts_on(kind, &object, gate) {
                 let object = title(kind, object.namespace().as_deref(), &object.name_any());
@@ -75,7 +66,7 @@ pub async fn foreign(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Finding>,
             }
         }
     }
-    found.extend(unvalidated(cluster, gate).await?);
+    found.extend(unvalidated(cluster, &discovery, gate).await?);
     Ok(found)
 }
 
@@ -128,14 +119,17 @@ fn selects(spec: &Value, gate: &Gate<'_>) -> bool {
 }
 
 /// Whether the gateway, as it is in the cluster, lets in clients whose certificates nobody validated.
-async fn unvalidated(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Finding>, Error> {
+async fn unvalidated(
+    cluster: &Cluster,
+    discovery: &Discovery,
+    gate: &Gate<'_>,
+) -> Result<Vec<Finding>, Error> {
     let mut found = Vec::new();
     let names = &gate.names;
     for (version, kind) in [
         ("gateway.networking.k8s.io/v1", "Gateway"),
         ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"),
     ] {
-        let discovery = Discovery::of(cluster, [version]).await?;
         let Some(api) = discovery.api(cluster, version, kind, Some(&names.namespace)) else { continue };
         let live = match api.get_opt(&names.gateway).await {
             Err(kube::Error::Api(status)) if status.is_forbidden() => continue,

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, DynamicObject, ListParams};
+use otlp_gate_core::gate::POLICY_REVISION;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -20,8 +21,6 @@ use crate::resources::{Gate, Object, revision};
 
 /// How long a proxy may take to show its metrics.
 const METRICS: Duration = Duration::from_secs(3);
-/// The metric in which the filter says which policy it has.
-const REVISION: &str = "otlp_gate_policy_revision";
 
 /// Whether the gate is up.
 #[derive(Debug, Default, Serialize)]
@@ -159,8 +158,9 @@ fn is_running(pod: &Pod) -> bool {
 
 /// The number of the policy that a proxy's filter has; none where the filter is not there yet.
 async fn policy_of(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Option<u64>, String> {
-    let path =
-        format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus?filter={REVISION}");
+    let path = format!(
+        "/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus?filter={POLICY_REVISION}"
+    );
     let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
     match timeout(METRICS, cluster.client.request_text(request)).await {
         Err(_) => Err(format!("no answer within {} s", METRICS.as_secs())),
@@ -169,7 +169,7 @@ async fn policy_of(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> 
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(text)) => Ok(text
             .lines()
-            .filter(|line| !line.starts_with('#') && line.contains(REVISION))
+            .filter(|line| !line.starts_with('#') && line.contains(POLICY_REVISION))
             .find_map(|line| line.rsplit(' ').next()?.parse().ok())),
     }
 }

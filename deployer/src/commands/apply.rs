@@ -1,17 +1,19 @@
 //! `apply`: the gate, put into the cluster.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::Api;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::cluster::Target;
+use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use super::status;
 use crate::cli::Global;
-use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, prune, standing};
+use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, failed, prune, standing};
 use crate::config::Config;
 use crate::error::Error;
 use crate::output::{self, Format};
@@ -63,7 +65,7 @@ struct Applied<'a> {
 
 /// Does it.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = Target::config(global)?;
+    let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
     until_told_to_end(apply(args, global, &config, &gate))?
         .ok_or_else(|| Error::failed("interrupted; `otlp-gate status` shows how far it is"))
@@ -121,7 +123,7 @@ async fn apply(args: &Args, global: &Global, config: &Config, gate: &Gate<'_>) -
             let at = standing.addresses.first().map_or("?", String::as_str);
             let listeners = &config.gateway.listeners;
             output::say(format_args!(
-                "the gate is up: {} at {at}, ports {} (gRPC) and {} (HTTP); `otlp-gate verify` proves it from outside",
+                "the gate is up: {} at {at}, ports {} (gRPC) and {} (HTTP); `otlp-gate client-config NAME` says how to send",
                 config.gateway.hostname, listeners.grpc, listeners.http
             ));
             Ok(())
@@ -134,7 +136,7 @@ async fn apply(args: &Args, global: &Global, config: &Config, gate: &Gate<'_>) -
 pub(super) async fn plan(
     cluster: &Cluster,
     gate: &Gate<'_>,
-    certs: &std::path::Path,
+    certs: &Path,
     force: bool,
 ) -> Result<(Plan, Discovery, Vec<Object>), Error> {
     let mut objects = gate.objects()?;
@@ -163,8 +165,7 @@ pub(super) async fn plan(
 
 /// A namespace that is there and not the gate's stays as it is.
 async fn namespace(cluster: &Cluster, gate: &Gate<'_>, objects: &mut Vec<Object>) -> Result<(), Error> {
-    use k8s_openapi::api::core::v1::Namespace;
-    let api = kube::Api::<Namespace>::all(cluster.client.clone());
+    let api = Api::<Namespace>::all(cluster.client.clone());
     let found = match api.get_opt(&gate.names.namespace).await {
         // Who may only work inside of it cannot see it either.
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
@@ -173,9 +174,8 @@ async fn namespace(cluster: &Cluster, gate: &Gate<'_>, objects: &mut Vec<Object>
         }
         found => found,
     };
-    let found = found.map_err(|e| {
-        crate::cluster::failed(format_args!("cannot read the namespace {}", gate.names.namespace), &e)
-    })?;
+    let found =
+        found.map_err(|e| failed(format_args!("cannot read the namespace {}", gate.names.namespace), &e))?;
     let labels = found.as_ref().and_then(|it| it.metadata.labels.as_ref());
     let ours =
         labels.and_then(|it| it.get("app.kubernetes.io/managed-by")).is_some_and(|it| it == "otlp-gate");
@@ -186,16 +186,15 @@ async fn namespace(cluster: &Cluster, gate: &Gate<'_>, objects: &mut Vec<Object>
 }
 
 /// The certificates must be here or there.
-async fn expected(cluster: &Cluster, gate: &Gate<'_>, certs: &std::path::Path) -> Result<(), Error> {
+async fn expected(cluster: &Cluster, gate: &Gate<'_>, certs: &Path) -> Result<(), Error> {
     if gate.server.is_some() {
         return Ok(());
     }
     let (client, namespace) = (cluster.client.clone(), &gate.names.namespace);
-    let secrets = kube::Api::<k8s_openapi::api::core::v1::Secret>::namespaced(client, namespace);
+    let secrets = Api::<Secret>::namespaced(client, namespace);
     let name = gate.names.server();
     let there = secrets.get_metadata_opt(&name).await;
-    let there = there
-        .map_err(|e| crate::cluster::failed(format_args!("cannot read secret {name} in {namespace}"), &e))?;
+    let there = there.map_err(|e| failed(format_args!("cannot read secret {name} in {namespace}"), &e))?;
     if there.is_some() {
         return Ok(());
     }
@@ -208,7 +207,6 @@ async fn expected(cluster: &Cluster, gate: &Gate<'_>, certs: &std::path::Path) -
 
 /// What pruning leaves: the objects, and certificates that the cluster has and this machine does not.
 pub(super) fn kept(gate: &Gate<'_>, mut objects: Vec<Object>) -> Result<Vec<Object>, Error> {
-    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
     if gate.server.is_none() {
         let (server, ca) = (gate.names.server(), gate.names.client_ca());
         objects
@@ -229,7 +227,7 @@ async fn wait(
     patience: Duration,
 ) -> Result<Standing, Error> {
     let begun = Instant::now();
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
+    let bar = output::progress();
     let mut told = String::new();
     loop {
         let now = standing(cluster, discovery, gate, objects).await?;
@@ -249,7 +247,6 @@ async fn wait(
         let words = format!("waiting for {first}{more}");
         if std::io::stderr().is_terminal() {
             bar.set_message(words);
-            bar.tick();
         } else if words != told {
             output::say(&words);
             told = words;

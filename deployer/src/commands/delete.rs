@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use super::cluster::Target;
+use super::gate;
 use super::serving::until_told_to_end;
 use crate::cli::Global;
 use crate::cluster::{Cluster, prune};
@@ -33,7 +33,7 @@ struct Outcome {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = Target::config(global)?;
+    let config = gate::config(global)?;
     let names = Names::of(&config.gateway)?;
     until_told_to_end(delete(args, global, &names))?
         .ok_or_else(|| Error::failed("interrupted; `otlp-gate delete --dry-run` shows what is left"))

@@ -1,9 +1,7 @@
 //! `otlp-gate demo`: the gate shows itself.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use super::serving::until_told_to_end;
@@ -44,7 +42,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 
 /// Gives whether all was as expected.
 async fn play(args: &Args, format: Format) -> Result<bool, Error> {
-    let (begin, progress) = (Instant::now(), progress());
+    let (begin, progress) = (Instant::now(), output::progress());
     let step = |words: &str| progress.set_message(words.to_owned());
     let mut demo = Demo::start(args.envoy.clone(), &step).await?;
     let outcome = demo.play(&step).await?;
@@ -58,14 +56,4 @@ async fn play(args: &Args, format: Format) -> Result<bool, Error> {
     }
     demo.stop().await;
     Ok(outcome.ok)
-}
-
-/// What comes next, on stderr; nothing where that is no terminal.
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(80));
-    bar
 }

@@ -5,14 +5,15 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::apply::plan;
-use super::cluster::Target;
+use super::apply::{kept, plan};
+use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use crate::cli::Global;
 use crate::cluster::{Change, Cluster, Planned, prune};
 use crate::error::Error;
 use crate::output::{self, Format};
 use crate::resources::{Gate, Object, yaml};
+use crate::sha256;
 
 const ADDED: Style = AnsiColor::Green.on_default();
 const REMOVED: Style = AnsiColor::Red.on_default();
@@ -37,7 +38,7 @@ struct Outcome {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = Target::config(global)?;
+    let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
     until_told_to_end(diff(args, global, &gate))?.ok_or_else(Error::reported)
 }
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 async fn diff(args: &Args, global: &Global, gate: &Gate<'_>) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
     let (plan, _, objects) = plan(&cluster, gate, args.target.certs(), args.force_conflicts).await?;
-    let kept = super::apply::kept(gate, objects)?;
+    let kept = kept(gate, objects)?;
     let removed = prune(&cluster, &gate.names, &kept, true).await?;
     let changed: Vec<&Planned> = plan.objects.iter().filter(|it| it.change != Change::Unchanged).collect();
     if global.output == Format::Table {
@@ -97,14 +98,10 @@ fn shown(kind: &str, object: &Value) -> Value {
         if let (true, Some(data)) = (hide, object.get_mut(key).and_then(Value::as_object_mut)) {
             for value in data.values_mut() {
                 let text = value.as_str().unwrap_or_default();
-                *value = format!("({} bytes in base64, sha256 {})", text.len(), digest(text)).into();
+                *value =
+                    format!("({} bytes in base64, sha256 {})", text.len(), sha256::short(text, 12)).into();
             }
         }
     }
     object
-}
-
-fn digest(text: &str) -> String {
-    use sha2::{Digest as _, Sha256};
-    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

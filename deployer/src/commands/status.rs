@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::cluster::Target;
+use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use crate::cli::Global;
 use crate::cluster::{Cluster, Discovery, Finding, Standing, foreign, standing};
@@ -34,7 +34,7 @@ struct Outcome<'a> {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = Target::config(global)?;
+    let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
     until_told_to_end(status(global, &gate))?.ok_or_else(Error::reported)
 }

@@ -15,12 +15,12 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use sha2::{Digest, Sha256};
 
 use super::collector_config::{GRPC, HEALTH, HTTP, config};
 use super::{Gate, Object, yaml};
 use crate::config::Collector;
 use crate::error::Error;
+use crate::sha256;
 
 /// Where its configuration is, in its pod.
 const CONFIG_FOLDER: &str = "/etc/otelcol";
@@ -33,7 +33,7 @@ pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Obje
     let name = gate.names.collector();
     let metadata = metadata(gate, &name);
     let text = yaml(&config(collector, &gate.config.limits))?;
-    let digest: String = Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256::short(&text, 16);
     let config = ConfigMap {
         metadata: metadata.clone(),
         data: Some([(CONFIG_FILE.to_owned(), text)].into()),

@@ -1,8 +1,7 @@
 //! How the filter's module gets to the gateway.
 
-use sha2::{Digest, Sha256};
-
 use crate::error::Error;
+use crate::sha256;
 
 /// Kubernetes' bound on what a ConfigMap holds, in bytes (api/core/v1 `MaxSecretSize`, which holds for both).
 const LARGEST_CONFIG_MAP: usize = 1 << 20;
@@ -46,8 +45,7 @@ impl Module {
             ))
             .hint("push it to a registry with `otlp-gate wasm push`, and name it: `--module oci://...`"));
         }
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Module::ConfigMap { bytes: bytes.to_owned(), sha256 })
+        Ok(Module::ConfigMap { bytes: bytes.to_owned(), sha256: sha256::hex(bytes) })
     }
 
     /// The module at a URL. Where no digest is given, a web server must have the module with this one.

@@ -77,9 +77,10 @@ pub(crate) fn collector() -> Result<PathBuf> {
 }
 
 /// Starts a cluster, runs `work` with its kubeconfig and its kubectl, and ends it, whatever becomes of the work.
-pub(crate) fn with(provider: Provider, work: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+pub(crate) fn with(provider: Provider, work: impl FnOnce(&Path, &str) -> Result<()>) -> Result<()> {
     let state = State::new()?;
-    let done = up(&state, provider, 1).and_then(|()| work(&state.kubeconfig(), &state.kubebox()));
+    let kubectl = format!("{} kubectl", state.kubebox().display());
+    let done = up(&state, provider, 1).and_then(|()| work(&state.kubeconfig(), &kubectl));
     // Where both fail, the work's error is the one that tells why.
     let ended = down::down(&state);
     done.and(ended)

@@ -1,0 +1,84 @@
+//! What the commands about a gate's objects share: its config, its module, and its certificates.
+
+use std::path::{Path, PathBuf};
+
+use crate::certs::{Folder, Role};
+use crate::cli::Global;
+use crate::config::{Config, Loaded};
+use crate::error::Error;
+use crate::resources::{ClientCa, Gate, Module, Server};
+use crate::{module, output};
+
+/// Arguments of those that speak to a cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct Target {
+    /// The folder with the certificates that `certs init` made. Without it, those that the cluster has are left as they are
+    #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
+    certs: PathBuf,
+    #[command(flatten)]
+    source: ModuleSource,
+}
+
+/// Where the gateway gets the filter's module.
+#[derive(Debug, clap::Args)]
+pub(super) struct ModuleSource {
+    /// Where the gateway gets the filter's module: oci://, https:// or http:// [default: the configuration's, else a
+    /// ConfigMap]
+    #[arg(long, value_name = "URL")]
+    module: Option<String>,
+    /// The SHA-256 of what is at --module
+    #[arg(long, value_name = "HEX", requires = "module")]
+    module_sha256: Option<String>,
+}
+
+/// Reads the config, and tells what looks like a mistake in it.
+pub(super) fn config(global: &Global) -> Result<Config, Error> {
+    let Loaded { config, warnings, .. } = Loaded::read(global)?;
+    if !warnings.findings.is_empty() {
+        output::say(&warnings);
+    }
+    Ok(config)
+}
+
+/// The clients' CA and what it revoked.
+pub(super) fn client_ca(folder: &Folder) -> Result<ClientCa, Error> {
+    Ok(ClientCa {
+        certificates: read(&folder.authority_files(Role::Client).certificate)?,
+        revocations: read(&folder.revocations_file())?,
+    })
+}
+
+impl Target {
+    /// The gate, with its certificates where they are here.
+    pub(super) fn gate<'a>(&self, config: &'a Config) -> Result<Gate<'a>, Error> {
+        let mut gate = Gate::new(config, self.source.module(config)?, None)?;
+        let folder = Folder::at(&self.certs);
+        let files = folder.server_files();
+        if files.certificate.exists() {
+            gate.server = Some(Server { certificate: read(&files.certificate)?, key: read(&files.key)? });
+            gate.client_ca = Some(client_ca(&folder)?);
+        }
+        Ok(gate)
+    }
+
+    /// The folder with the certificates.
+    pub(super) fn certs(&self) -> &Path {
+        &self.certs
+    }
+}
+
+impl ModuleSource {
+    /// From the command line, the config, or a ConfigMap.
+    pub(super) fn module(&self, config: &Config) -> Result<Module, Error> {
+        match (&self.module, &config.gateway.module) {
+            (Some(url), _) => Module::at(url, self.module_sha256.as_deref(), &module::sha256()),
+            (None, Some(module)) => Module::at(&module.url, module.sha256.as_deref(), &module::sha256()),
+            (None, None) => Module::in_config_map(module::bytes()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path)
+        .map_err(|e| Error::failed(format_args!("cannot read {}: {e}", path.display())))
+}

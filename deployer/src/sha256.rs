@@ -1,0 +1,27 @@
+//! SHA-256 as configuration and people write it.
+
+use sha2::{Digest, Sha256};
+
+/// The digest in 64 lower-case hex digits.
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The digest's first hex digits, at most 64 of them: enough to tell one thing from another.
+pub fn short(bytes: impl AsRef<[u8]>, digits: usize) -> String {
+    let mut hex = hex(bytes);
+    hex.truncate(digits);
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_fips_180() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex("abc"), abc);
+        assert_eq!(short("abc", 12), abc[..12]);
+    }
+}
