@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -33,11 +35,18 @@ pub(super) fn create(node: u8) -> Result<()> {
     Ok(())
 }
 
-/// Removes all of them, once no process is left in them.
+/// Removes all of them. A process that was killed stays in its group for a moment; what is still in use after a
+/// second goes at the next `down`.
 pub(super) fn remove() -> Result<()> {
     for hierarchy in hierarchies()? {
-        // A group that a dying process is still in goes at the next `down`.
-        remove_tree(&hierarchy.join(GROUP));
+        let group = hierarchy.join(GROUP);
+        for _ in 0..20 {
+            remove_tree(&group);
+            if !group.exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
     Ok(())
 }

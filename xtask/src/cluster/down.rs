@@ -13,6 +13,17 @@ use super::state::State;
 use super::{cgroup, network};
 use crate::process;
 
+/// Refuses where a cluster is up, or was cut off while it came up: it may be in use by somebody else.
+pub(super) fn expect_none(state: &State) -> Result<()> {
+    match processes(state)?.len() {
+        0 => Ok(()),
+        count => bail!(
+            "a cluster is up on this machine already, with {count} processes: there can be one only\n\n\
+             hint: `cargo xtask cluster down` ends it, whoever started it"
+        ),
+    }
+}
+
 /// Ends every process, then removes mounts, namespaces, control groups and files.
 pub(super) fn down(state: &State) -> Result<()> {
     end_processes(state)?;
@@ -20,6 +31,7 @@ pub(super) fn down(state: &State) -> Result<()> {
     network::down()?;
     cgroup::remove()?;
     remove_log_links(state);
+    remove_shim_sockets(state);
     if state.dir().exists() {
         fs::remove_dir_all(state.dir()).with_context(|| format!("removing {}", state.dir().display()))?;
     }
@@ -98,18 +110,21 @@ fn status_field(process: &Path, name: &str) -> Option<String> {
 }
 
 fn unmount(state: &State) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
-    let below: Vec<PathBuf> = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(PathBuf::from)
-        .filter(|path| path.starts_with(state.dir()))
-        .collect();
     // The last mounted first.
-    for path in below.iter().rev() {
-        process::run(Command::new("umount").arg("--lazy").arg(path))?;
+    for path in mounts(state)?.iter().rev() {
+        let unmounted = process::run(Command::new("umount").args(["--lazy", "--quiet"]).arg(path));
+        // A mount may go by itself meanwhile, with the process or the mount that held it.
+        if unmounted.is_err() && mounts(state)?.contains(path) {
+            return unmounted;
+        }
     }
     Ok(())
+}
+
+fn mounts(state: &State) -> Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
+    let paths = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
+    Ok(paths.filter(|path| path.starts_with(state.dir())).collect())
 }
 
 /// The kubelet makes links to its pods' logs in a place that cannot be configured.
@@ -117,6 +132,19 @@ fn remove_log_links(state: &State) {
     for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
         if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(state.dir())) {
             let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Nor can the place where shims have their sockets; each writes down where its own is.
+fn remove_shim_sockets(state: &State) {
+    for node in 1..=2 {
+        let tasks = state.node(node).join("containerd-state/io.containerd.runtime.v2.task/k8s.io");
+        for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+            let address = fs::read_to_string(task.path().join("address")).unwrap_or_default();
+            if let Some(socket) = address.trim().strip_prefix("unix://") {
+                let _ = fs::remove_file(socket);
+            }
         }
     }
 }

@@ -19,70 +19,55 @@ use crate::process;
 pub(super) const PAUSE: &str = "localhost/pause:1";
 /// The name by which `otlp-gate` deploys the Collector.
 const COLLECTOR: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
-const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nistio-proxy:x:1337:1337::/tmp:/bin/false\n";
 
 /// A path in an image, and the machine's file that it is a copy of.
-type Files = BTreeMap<String, PathBuf>;
+pub(super) type Files = BTreeMap<String, PathBuf>;
 
-/// Makes them all and gives their archives.
-pub(super) fn make(state: &State, programs: &Programs, envoy: &Path) -> Result<Vec<PathBuf>> {
-    let out = state.dir().join("images");
-    fs::create_dir_all(&out)?;
-    let users = out.join("passwd");
-    fs::write(&users, USERS)?;
-    let bin = |name: &str| format!("usr/local/bin/{name}");
-
-    let sleep = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
-    let pause = files([("bin/busybox", "/bin/busybox")]);
-    let coredns = files([("coredns", &programs.coredns)]);
-    let collector = files([("otelcol", &programs.collector)]);
-    let mut pilot = files([(bin("pilot-discovery"), programs.istio.join("pilot-discovery"))]);
-    pilot.insert("etc/passwd".to_owned(), users.clone());
-    let mut proxy = libraries(envoy)?;
-    proxy.extend(iptables()?);
-    proxy.insert(bin("envoy"), envoy.to_path_buf());
-    proxy.insert(bin("pilot-agent"), programs.istio.join("pilot-agent"));
-    proxy.insert(
-        "var/lib/istio/envoy/envoy_bootstrap_tmpl.json".to_owned(),
-        programs.istio.join("envoy_bootstrap.json"),
-    );
-    proxy.insert("etc/passwd".to_owned(), users);
-    let path = "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin";
-
-    Ok(vec![
-        image(&out, PAUSE, &pause, &sleep)?,
-        image(&out, "localhost/coredns:1", &coredns, &json!({"Entrypoint": ["/coredns"]}))?,
-        image(&out, COLLECTOR, &collector, &json!({"Entrypoint": ["/otelcol"], "User": "10001:10001"}))?,
-        image(
-            &out,
-            "localhost/pilot:1",
-            &pilot,
-            &json!({"Entrypoint": ["/usr/local/bin/pilot-discovery"], "User": "1337:1337", "WorkingDir": "/"}),
-        )?,
-        image(
-            &out,
-            "localhost/proxyv2:1",
-            &proxy,
-            &json!({
-                "Entrypoint": ["/usr/local/bin/pilot-agent"], "User": "1337:1337", "WorkingDir": "/", "Env": [path],
-            }),
-        )?,
-    ])
+/// An image to be.
+pub(super) struct Image {
+    /// The name that manifests ask for.
+    pub(super) name: &'static str,
+    pub(super) files: Files,
+    /// The `config` of the image, as OCI's image specification has it.
+    pub(super) config: Value,
 }
 
-fn files<T: Into<String>, S: Into<PathBuf>, const N: usize>(pairs: [(T, S); N]) -> Files {
+/// What every cluster runs.
+pub(super) fn base(programs: &Programs) -> Vec<Image> {
+    let sleep = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
+    let collector = json!({"Entrypoint": ["/otelcol"], "User": "10001:10001"});
+    vec![
+        Image { name: PAUSE, files: files([("bin/busybox", Path::new("/bin/busybox"))]), config: sleep },
+        Image {
+            name: "localhost/coredns:1",
+            files: files([("coredns", &programs.coredns)]),
+            config: json!({"Entrypoint": ["/coredns"]}),
+        },
+        Image { name: COLLECTOR, files: files([("otelcol", &programs.collector)]), config: collector },
+    ]
+}
+
+/// Makes their archives.
+pub(super) fn make(state: &State, images: &[Image]) -> Result<Vec<PathBuf>> {
+    let out = state.dir().join("images");
+    fs::create_dir_all(&out)?;
+    images.iter().map(|image| archive(&out, image)).collect()
+}
+
+/// These copies at these places, relative to the root.
+pub(super) fn files<T: Into<String>, S: Into<PathBuf>, const N: usize>(pairs: [(T, S); N]) -> Files {
     pairs.into_iter().map(|(target, source)| (target.into(), source.into())).collect()
 }
 
 /// The shared libraries of a program, where it looks for them.
-fn libraries(program: &Path) -> Result<Files> {
+pub(super) fn libraries(program: &Path) -> Result<Files> {
     let linked = process::stdout(Command::new("ldd").arg(program))?;
     let paths = linked.split_whitespace().filter(|word| word.starts_with('/'));
     Ok(paths.map(|path| (path.trim_start_matches('/').to_owned(), PathBuf::from(path))).collect())
 }
 
 /// The machine's iptables with its extensions: the init container of a sidecar calls it.
-fn iptables() -> Result<Files> {
+pub(super) fn iptables() -> Result<Files> {
     let multi = Path::new("/usr/sbin/xtables-nft-multi");
     let mut found = libraries(multi)?;
     for family in ["ip", "ip6"] {
@@ -99,7 +84,8 @@ fn iptables() -> Result<Files> {
     Ok(found)
 }
 
-fn image(out: &Path, name: &str, files: &Files, config: &Value) -> Result<PathBuf> {
+fn archive(out: &Path, image: &Image) -> Result<PathBuf> {
+    let Image { name, files, config } = image;
     let layer = layer(files).with_context(|| format!("making the image {name}"))?;
     let diff_id: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = json!({

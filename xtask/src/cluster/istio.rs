@@ -1,11 +1,12 @@
-//! Istio and Gateway API's CRDs.
+//! Istio.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
+use serde_json::json;
 
-use super::programs::Programs;
+use super::images::{self, Image};
 use super::state::State;
 use super::{kubectl, network};
 use crate::process;
@@ -24,16 +25,48 @@ const VALUES: [&str; 9] = [
     "values.global.proxy.resources.requests.cpu=10m",
 ];
 
-/// Installs both.
-pub(super) fn up(state: &State, programs: &Programs) -> Result<()> {
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nistio-proxy:x:1337:1337::/tmp:/bin/false\n";
+
+/// The images of istiod and of the proxy, which gateways and sidecars run.
+pub(super) fn images(state: &State, istio: &Path, envoy: &Path) -> Result<Vec<Image>> {
+    let users = state.dir().join("passwd");
+    fs::write(&users, USERS)?;
+    let mut proxy = images::libraries(envoy)?;
+    proxy.extend(images::iptables()?);
+    proxy.extend(images::files([
+        ("usr/local/bin/envoy", envoy),
+        ("usr/local/bin/pilot-agent", &istio.join("pilot-agent")),
+        ("var/lib/istio/envoy/envoy_bootstrap_tmpl.json", &istio.join("envoy_bootstrap.json")),
+        ("etc/passwd", &users),
+    ]));
+    let pilot = "usr/local/bin/pilot-discovery";
+    let config = |program: &str| {
+        json!({
+            "Entrypoint": [program],
+            "User": "1337:1337",
+            "WorkingDir": "/",
+            "Env": ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/bin"],
+        })
+    };
+    Ok(vec![
+        Image {
+            name: "localhost/pilot:1",
+            files: images::files([(pilot, istio.join("pilot-discovery")), ("etc/passwd", users)]),
+            config: config("/usr/local/bin/pilot-discovery"),
+        },
+        Image { name: "localhost/proxyv2:1", files: proxy, config: config("/usr/local/bin/pilot-agent") },
+    ])
+}
+
+/// Installs it.
+pub(super) fn up(state: &State, istio: &Path) -> Result<()> {
     let manifest = state.dir().join("istio.yaml");
-    let mut generate = network::inside(1, programs.istio.join("istioctl"));
+    let mut generate = network::inside(1, istio.join("istioctl"));
     generate.args(["manifest", "generate", "--set", "profile=minimal"]);
     for value in VALUES {
         generate.args(["--set", value]);
     }
     fs::write(&manifest, process::stdout(&mut generate)?)?;
-    gateway_api(state, programs)?;
     process::stdout(&mut kubectl::kubectl(state, &["create", "namespace", "istio-system"]))?;
     // The first round makes the CRDs that some objects of the second are of.
     let apply = || kubectl::apply(state, &[&manifest]);
@@ -43,15 +76,4 @@ pub(super) fn up(state: &State, programs: &Programs) -> Result<()> {
 /// Waits until it takes Gateways.
 pub(super) fn wait_ready(state: &State) -> Result<()> {
     kubectl::rolled_out(state, "istio-system", "istiod")
-}
-
-/// Applies the CRDs of Gateway API's standard channel.
-fn gateway_api(state: &State, programs: &Programs) -> Result<()> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(&programs.gateway_api)? {
-        files.push(entry?.path());
-    }
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.sort();
-    kubectl::apply(state, &files.iter().map(PathBuf::as_path).collect::<Vec<&Path>>())
 }

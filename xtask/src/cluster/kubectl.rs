@@ -1,6 +1,7 @@
 //! kubectl as the cluster's administrator.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -23,12 +24,23 @@ pub(super) fn succeeds(state: &State, arguments: &[&str]) -> bool {
 }
 
 /// Applies manifests on the server's side, which takes CRDs of any size.
-pub(super) fn apply(state: &State, files: &[&Path]) -> Result<()> {
+pub(super) fn apply(state: &State, files: &[impl AsRef<Path>]) -> Result<()> {
     let mut command = kubectl(state, &["apply", "--server-side", "--force-conflicts"]);
     for file in files {
-        command.arg("--filename").arg(file);
+        command.arg("--filename").arg(file.as_ref());
     }
     process::stdout(&mut command).map(drop)
+}
+
+/// The YAML files in a folder, in the order of their names.
+pub(super) fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        files.push(entry?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    Ok(files)
 }
 
 /// Waits until a Deployment is as it should be.

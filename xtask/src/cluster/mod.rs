@@ -6,6 +6,7 @@ mod cgroup;
 mod control_plane;
 mod daemon;
 mod down;
+mod envoy_gateway;
 mod images;
 mod istio;
 mod kubectl;
@@ -17,12 +18,14 @@ mod programs;
 mod state;
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 
-use crate::{debian, process, setup};
+use crate::{debian, process, project, setup};
 use phase::Phase;
+use programs::Programs;
 use state::State;
 
 /// What Debian has of a node.
@@ -60,6 +63,8 @@ pub(crate) enum Action {
 pub(crate) enum Provider {
     /// Istio
     Istio,
+    /// Envoy Gateway
+    EnvoyGateway,
 }
 
 impl Provider {
@@ -67,6 +72,7 @@ impl Provider {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Provider::Istio => "istio",
+            Provider::EnvoyGateway => "envoy-gateway",
         }
     }
 }
@@ -80,7 +86,9 @@ pub(crate) fn collector() -> Result<PathBuf> {
 pub(crate) fn with(provider: Provider, work: impl FnOnce(&Path, &str) -> Result<()>) -> Result<()> {
     let state = State::new()?;
     let kubectl = format!("{} kubectl", state.kubebox().display());
-    let done = up(&state, provider, 1).and_then(|()| work(&state.kubeconfig(), &kubectl));
+    // A cluster that is up already is somebody's, and stays.
+    let parts = Parts::gather(&state, provider)?;
+    let done = up(&state, &parts, 1).and_then(|()| work(&state.kubeconfig(), &kubectl));
     // Where both fail, the work's error is the one that tells why.
     let ended = down::down(&state);
     done.and(ended)
@@ -91,7 +99,7 @@ pub(crate) fn recipe(action: &Action) -> Result<()> {
     let state = State::new()?;
     match action {
         Action::Up { provider, nodes } => {
-            up(&state, *provider, *nodes)?;
+            up(&state, &Parts::gather(&state, *provider)?, *nodes)?;
             println!("{}", state.kubeconfig().display());
             Ok(())
         }
@@ -108,15 +116,38 @@ pub(crate) fn recipe(action: &Action) -> Result<()> {
     }
 }
 
-fn up(state: &State, provider: Provider, nodes: u8) -> Result<()> {
-    need_root()?;
-    debian::install(&PACKAGES)?;
-    let programs = programs::built()?;
-    let envoy = setup::python()?.envoy;
+/// What a cluster is made of.
+struct Parts {
+    programs: Programs,
+    provider: Provider,
+    /// The folder of the provider's programs.
+    provider_dir: PathBuf,
+    envoy: PathBuf,
+}
 
+impl Parts {
+    /// Builds and installs what is missing, where a cluster can come up.
+    fn gather(state: &State, provider: Provider) -> Result<Self> {
+        need_root()?;
+        down::expect_none(state)?;
+        debian::install(&PACKAGES)?;
+        let programs = programs::built()?;
+        let provider_dir = match provider {
+            Provider::Istio => programs::istio()?,
+            Provider::EnvoyGateway => programs::envoy_gateway()?,
+        };
+        let envoy = setup::python()?.envoy;
+        // Building may have taken long enough for another one to come up.
+        down::expect_none(state)?;
+        Ok(Parts { programs, provider, provider_dir, envoy })
+    }
+}
+
+fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
+    let Parts { programs, provider, provider_dir, envoy } = parts;
     let phase = Phase::start("clean");
     down::down(state)?;
-    state.create(&programs)?;
+    state.create(programs)?;
     phase.done();
 
     let phase = Phase::start("network");
@@ -124,30 +155,52 @@ fn up(state: &State, provider: Provider, nodes: u8) -> Result<()> {
     phase.done();
 
     let phase = Phase::start("images");
-    let images = images::make(state, &programs, &envoy)?;
+    let mut images = images::base(programs);
+    images.extend(match provider {
+        Provider::Istio => istio::images(state, provider_dir, envoy)?,
+        Provider::EnvoyGateway => envoy_gateway::images(provider_dir, envoy)?,
+    });
+    let images = images::make(state, &images)?;
     phase.done();
 
-    let phase = Phase::start("control plane");
-    control_plane::up(state)?;
-    load_balancer::start(state)?;
-    phase.done();
+    // What the nodes read from the disk and what the API server computes go well together.
+    thread::scope(|scope| {
+        let import = |node| {
+            scope.spawn({
+                let images = &images;
+                move || node::containers(state, node, images)
+            })
+        };
+        let imports: Vec<_> = (1..=nodes).map(import).collect();
 
-    let phase = Phase::start("nodes");
-    for number in 1..=nodes {
-        node::up(state, number, &images)?;
-    }
-    phase.done();
+        let phase = Phase::start("control plane");
+        control_plane::up(state)?;
+        load_balancer::start(state)?;
+        phase.done();
 
-    let phase = Phase::start("gateway");
-    match provider {
-        Provider::Istio => istio::up(state, &programs)?,
-    }
-    phase.done();
+        let phase = Phase::start("gateway");
+        kubectl::apply(state, &[project::root().join("tests/cluster/coredns/coredns.yaml")])?;
+        kubectl::apply(state, &kubectl::manifests(&programs.gateway_api)?)?;
+        match provider {
+            Provider::Istio => istio::up(state, provider_dir)?,
+            Provider::EnvoyGateway => envoy_gateway::up(state, provider_dir)?,
+        }
+        phase.done();
+
+        let phase = Phase::start("nodes");
+        for (node, import) in (1..).zip(imports) {
+            import.join().map_err(|_| anyhow!("importing images into node {node} panicked"))??;
+            node::join(state, node)?;
+        }
+        phase.done();
+        anyhow::Ok(())
+    })?;
 
     let phase = Phase::start("ready");
     node::wait_ready(state, nodes)?;
     match provider {
         Provider::Istio => istio::wait_ready(state)?,
+        Provider::EnvoyGateway => envoy_gateway::wait_ready(state)?,
     }
     phase.done();
     Ok(())

@@ -11,10 +11,10 @@ use super::control_plane::kube;
 use super::images::PAUSE;
 use super::state::State;
 use super::{cgroup, daemon, kubectl, network};
-use crate::{process, project};
+use crate::process;
 
-/// Starts it.
-pub(super) fn up(state: &State, node: u8, images: &[PathBuf]) -> Result<()> {
+/// Starts containerd and gives it the images.
+pub(super) fn containers(state: &State, node: u8, images: &[PathBuf]) -> Result<()> {
     cgroup::create(node)?;
     let dir = state.node(node);
     fs::create_dir_all(dir.join("cni"))?;
@@ -33,6 +33,12 @@ pub(super) fn up(state: &State, node: u8, images: &[PathBuf]) -> Result<()> {
     for image in images {
         process::stdout(ctr(state, node, &["images", "import"]).arg(image))?;
     }
+    Ok(())
+}
+
+/// Makes it a node of the cluster.
+pub(super) fn join(state: &State, node: u8) -> Result<()> {
+    let dir = state.node(node);
     for (program, config) in
         [("kubelet", kubelet_config(state, node)), ("kube-proxy", proxy_config(state, node))]
     {
@@ -46,9 +52,6 @@ pub(super) fn up(state: &State, node: u8, images: &[PathBuf]) -> Result<()> {
             command.arg("--root-dir").arg(dir.join("kubelet")).arg("--cert-dir").arg(dir.join("kubelet-pki"));
         }
         daemon::start(state, &format!("{program}-{node}"), &mut command)?;
-    }
-    if node == 1 {
-        kubectl::apply(state, &[&project::root().join("tests/cluster/coredns/coredns.yaml")])?;
     }
     Ok(())
 }

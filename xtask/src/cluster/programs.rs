@@ -13,26 +13,42 @@ const KUBERNETES: &str = "1.35.4";
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.155.0";
 const GATEWAY_API: &str = "v1.6.3";
 
-/// Where they are. Static, so that they run in images with nothing else.
+/// What every cluster runs. Static, so that they run in images with nothing else.
 pub(super) struct Programs {
     /// etcd, Kubernetes and kubectl in one.
     pub(super) kube: PathBuf,
-    /// The folder of pilot-discovery, pilot-agent, istioctl and envoy_bootstrap.json.
-    pub(super) istio: PathBuf,
     pub(super) coredns: PathBuf,
     pub(super) collector: PathBuf,
     /// The folder of Gateway API's CRDs, the standard channel's.
     pub(super) gateway_api: PathBuf,
 }
 
-/// All that every cluster needs. Calls Go only for what is not in the cache.
+/// All of it. Calls Go only for what is not in the cache.
 pub(super) fn built() -> Result<Programs> {
     Ok(Programs {
         kube: kube()?.join("kubebox"),
-        istio: istio()?,
         coredns: coredns()?.join("coredns"),
         collector: collector()?,
         gateway_api: gateway_api()?,
+    })
+}
+
+/// The folder of envoy-gateway and its CRDs.
+pub(super) fn envoy_gateway() -> Result<PathBuf> {
+    module("envoy-gateway", &[], |source, out| {
+        let package = "github.com/envoyproxy/gateway";
+        let main = format!("{package}/cmd/envoy-gateway");
+        build(source, &main, &out.join("envoy-gateway"), &["-ldflags", "-s -w"])?;
+        let list = ["list", "-mod=mod", "-m", "-f", "{{.Dir}}", package];
+        let charts = Path::new(&process::stdout(go(source)?.args(list))?).join("charts/gateway-crds-helm");
+        for entry in fs::read_dir(charts.join("templates/generated"))? {
+            let file = entry?.path();
+            // Plain manifests, but for a condition around them.
+            let text = fs::read_to_string(&file)?;
+            let plain: Vec<&str> = text.lines().filter(|line| !line.starts_with("{{")).collect();
+            fs::write(out.join(file.file_name().unwrap_or_default()), plain.join("\n"))?;
+        }
+        Ok(())
     })
 }
 
@@ -47,7 +63,8 @@ fn kube() -> Result<PathBuf> {
     })
 }
 
-fn istio() -> Result<PathBuf> {
+/// The folder of pilot-discovery, pilot-agent, istioctl and envoy_bootstrap.json.
+pub(super) fn istio() -> Result<PathBuf> {
     module("istio", &[], |source, out| {
         for package in ["pilot/cmd/pilot-discovery", "pilot/cmd/pilot-agent", "istioctl/cmd/istioctl"] {
             let name = package.rsplit('/').next().unwrap_or(package);
