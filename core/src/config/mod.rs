@@ -31,6 +31,10 @@ pub struct PolicyConfig {
     /// metric `otlp_gate_policy_revision`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
+    /// Whether `otlp-gate verify` may send, as a client of its own with a tiny quota, whose certificate has the URI
+    /// `spiffe://otlp-gate/verify`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub verify: bool,
     /// Who may send. The first rule that matches a certificate decides; only the validated certificate counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientRule>,
@@ -89,7 +93,7 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place_and_what_was_expected() {
         for (text, message) in [
-            (r#"{"client":[]}"#, "unknown field `client`, expected one of `gate`, `revision`"),
+            (r#"{"client":[]}"#, "unknown field `client`, expected one of `gate`, `revision`, `verify`"),
             (
                 r#"{"clients":[{"name":"a","match":{"spifee":"x"}}]}"#,
                 "unknown field `spifee`, expected one of `spiffe`",

@@ -54,6 +54,10 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
     if policy.denies(identity) {
         return explanation;
     }
+    if let Some(client) = policy.verify_client(identity) {
+        explanation.verdict = Verdict::Client(client);
+        return explanation;
+    }
     for position in policy.index.candidates(identity) {
         let Some((alternative, rule)) = policy.alternative(position) else { continue };
         let pass_over = |reason| PassedOver { rule: alternative.rule, reason };

@@ -12,6 +12,7 @@ mod problem;
 mod rule;
 mod template;
 mod verdict;
+mod verify;
 mod warning;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use std::rc::Rc;
 pub use explain::{Explanation, Matched, PassedOver};
 pub use problem::{Path, Problem, Segment};
 pub use verdict::{Client, Verdict};
+pub use verify::{VERIFY_ATTRIBUTE, VERIFY_NAME, VERIFY_URI};
 pub use warning::warnings;
 
 use self::condition::Condition;
@@ -42,6 +44,7 @@ pub struct Policy {
     alternatives: Vec<Alternative>,
     index: Index,
     unknown: Option<Rc<Tier>>,
+    verify: Option<Rule>,
     stamping: Stamping,
     owned_attributes: Vec<String>,
     owned_headers: Vec<String>,
@@ -64,10 +67,14 @@ impl Policy {
         compile::compile(config)
     }
 
-    /// Which client this is. The first rule that matches decides; the deny list comes before all rules.
+    /// Which client this is. The first rule that matches decides; before all rules come the deny list and the client
+    /// that is reserved for `otlp-gate verify`.
     pub fn identify(&self, identity: &Identity) -> Verdict {
         if self.denies(identity) {
             return Verdict::Denied;
+        }
+        if let Some(client) = self.verify_client(identity) {
+            return Verdict::Client(client);
         }
         for position in self.index.candidates(identity) {
             let Some((alternative, rule)) = self.alternative(position) else { continue };
@@ -111,6 +118,10 @@ impl Policy {
 
     fn denies(&self, identity: &Identity) -> bool {
         identity.sha256.is_some_and(|digest| self.deny.contains(&digest))
+    }
+
+    fn verify_client(&self, identity: &Identity) -> Option<Client> {
+        verify::admit(self.verify.as_ref()?, identity, &self.stamping)
     }
 
     fn alternative(&self, position: u32) -> Option<(&Alternative, &Rule)> {

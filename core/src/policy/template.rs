@@ -36,6 +36,11 @@ pub(super) enum Placeholder {
 }
 
 impl Template {
+    /// This text, as it is.
+    pub(super) fn plain(text: &str) -> Self {
+        Template { parts: vec![Part::Text(text.into())] }
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.len() > MAX_TEMPLATE {
             return Err(TemplateError::TooLong);

@@ -325,6 +325,35 @@ fn unknown_certificates_are_clients_of_their_own_where_a_tier_is_named() {
 }
 
 #[test]
+fn a_reserved_client_with_a_tiny_quota_comes_before_all_rules() {
+    let config = |verify: bool| {
+        json!({
+            "verify": verify,
+            "clients": [{"name": "all.{x}", "match": {"spiffe": "spiffe://{x}/**"}, "quota": "gold"}],
+            "attributes": {"client": "{name}"},
+            "headers": {"x-client": "{name}"},
+            "deny": [format!("sha256:{}", "d".repeat(64))],
+            "quotas": {"tiers": {"gold": {"requests": "1k/s"}}},
+        })
+    };
+    let (with, without) = (policy(config(true)), policy(config(false)));
+    let it = client(&with, &spiffe(VERIFY_URI));
+    assert_eq!((it.name.as_str(), it.rule, it.listed), (VERIFY_NAME, None, true));
+    assert_eq!(attribute(&it, VERIFY_ATTRIBUTE).as_deref(), Some("true"));
+    assert_eq!(attribute(&it, "client").as_deref(), Some(VERIFY_NAME));
+    assert_eq!(it.headers, [("x-client".to_owned(), VERIFY_NAME.to_owned())]);
+    assert_eq!(it.tier.limit(Dimension::Items).map(|limit| limit.capacity), Some(100));
+    assert!(with.owned_attributes().iter().any(|key| key == VERIFY_ATTRIBUTE));
+    assert_eq!(with.explain(&spiffe(VERIFY_URI)).verdict, Verdict::Client(it));
+
+    assert_eq!(name(&with, &spiffe("spiffe://otlp-gate/verify/x")).as_deref(), Some("all.otlp-gate"));
+    assert_eq!(name(&without, &spiffe(VERIFY_URI)).as_deref(), Some("all.otlp-gate"));
+    assert!(!without.owned_attributes().iter().any(|key| key == VERIFY_ATTRIBUTE));
+    let denied = Identity::from_parts(Some(VERIFY_URI.as_bytes()), None, None, Some(&[b'd'; 64]));
+    assert_eq!(with.identify(&denied), Verdict::Denied);
+}
+
+#[test]
 fn tiers_limit_what_they_name_and_default_is_for_the_rest() {
     let config = json!({
         "clients": [

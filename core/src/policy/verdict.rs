@@ -18,9 +18,10 @@ pub enum Verdict {
 /// A client, as its certificate makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Its name: from the rule, or `unknown-` and 12 hex digits.
+    /// Its name: from the rule, or `unknown-` and 12 hex digits, or [`super::VERIFY_NAME`].
     pub name: String,
-    /// The index in `clients` of the rule that matched; `None` for a client that no rule matched (`unknown: TIER`).
+    /// The index in `clients` of the rule that matched; `None` for a client that no rule matched (`unknown: TIER`), and
+    /// for the one that is reserved for `otlp-gate verify`.
     pub rule: Option<usize>,
     /// The resource attributes that it is stamped with, sorted by key, each key once.
     pub attributes: Vec<(String, String)>,

@@ -20,10 +20,15 @@ impl Authority {
     /// A new CA, valid from now on for so many days.
     pub fn generate(role: Role, days: u32) -> Result<Self, Error> {
         let params = request::authority(role, OffsetDateTime::now_utc(), days)?;
-        let key = new_key()?;
+        let key = Self::new_key()?;
         let pem = params.self_signed(&key).map_err(|e| cannot("make a CA", &e))?.pem();
         let certificate = Certificate::parse(pem.as_bytes()).map_err(|e| cannot("read the new CA", &e))?;
         Ok(Authority { certificate, pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// A new ECDSA P-256 key.
+    pub fn new_key() -> Result<KeyPair, Error> {
+        KeyPair::generate().map_err(|e| cannot("make a key", &e))
     }
 
     /// The CA of this certificate and key, both PEM.
@@ -63,7 +68,7 @@ impl Authority {
         let now = OffsetDateTime::now_utc();
         let mut params = request.params(now)?;
         params.not_after = params.not_after.min(self.certificate.not_after);
-        if params.not_after <= now {
+        if self.certificate.not_after <= now {
             return Err(Error::failed(format_args!("the {} CA has expired", request.role)).hint(
                 "`otlp-gate certs init --force` makes new CAs; every certificate must then be made anew",
             ));
@@ -96,11 +101,6 @@ impl Authority {
         let list = params.signed_by(&self.issuer).map_err(|e| cannot("sign the revocation list", &e))?;
         list.pem().map_err(|e| cannot("write the revocation list", &e))
     }
-}
-
-/// A new ECDSA P-256 key.
-pub(super) fn new_key() -> Result<KeyPair, Error> {
-    KeyPair::generate().map_err(|e| cannot("make a key", &e))
 }
 
 fn cannot(what: &str, error: &impl std::fmt::Display) -> Error {

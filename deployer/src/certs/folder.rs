@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
 
-use super::authority::new_key;
 use super::{Authority, Request, Revocations, Role};
 use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
 use crate::x509::Certificate;
 
-/// The folder: `server-ca`, `client-ca`, `server` and `clients/NAME`, each `.crt` and `.key`, and `client.crl`.
+/// The folder: `server-ca`, `client-ca`, `server`, `clients/NAME` and `verify/NAME`, each `.crt` and `.key`, and `client.crl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
@@ -58,7 +57,7 @@ impl Folder {
         self.path.join("client.crl")
     }
 
-    fn files(&self, stem: &str) -> Files {
+    pub(super) fn files(&self, stem: &str) -> Files {
         let file = |extension: &str| self.path.join(format!("{stem}.{extension}"));
         Files { certificate: file("crt"), key: file("key") }
     }
@@ -129,7 +128,7 @@ impl Folder {
         if existing == Existing::Keep {
             refuse_existing(files)?;
         }
-        let key = new_key()?;
+        let key = Authority::new_key()?;
         let (pem, certificate) = self.issue(request, &key)?;
         approve(&certificate)?;
         let staged = [
@@ -157,7 +156,8 @@ impl Folder {
         Certificate::parse(pem.as_bytes()).map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
     }
 
-    /// The files of all certificates that are there: CAs, server, clients by name.
+    /// The files of all certificates that are there: CAs, server, clients by name. Not those in `verify`, of which some
+    /// are meant to be bad.
     pub fn all(&self) -> Result<Vec<Files>, Error> {
         let mut all =
             vec![self.authority_files(Role::Server), self.authority_files(Role::Client), self.server_files()];

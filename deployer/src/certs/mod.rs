@@ -8,12 +8,14 @@ mod folder;
 mod names;
 mod request;
 mod revocation;
+mod verify;
 
 pub use authority::Authority;
 pub use folder::{Files, Folder};
 pub use names::{client_name, dns_name, spiffe_id};
-pub use request::{Request, Role};
+pub use request::{Request, Role, Validity};
 pub use revocation::{Revocation, Revocations};
+pub use verify::Trial;
 
 #[cfg(test)]
 mod tests;

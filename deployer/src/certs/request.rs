@@ -25,6 +25,15 @@ pub enum Role {
     Client,
 }
 
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// From now on for so many days, at most as long as its CA.
+    Days(u32),
+    /// It ended a day ago: for seeing that it is refused.
+    Over,
+}
+
 /// What a new certificate is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -38,14 +47,14 @@ pub struct Request {
     pub dns: Vec<String>,
     /// IP address SANs.
     pub ips: Vec<IpAddr>,
-    /// How many days it is valid, at most as long as its CA.
-    pub days: u32,
+    /// When it is valid.
+    pub validity: Validity,
 }
 
 impl Request {
     /// The parameters of a certificate that begins to be valid at `now`, a little backdated.
     pub(super) fn params(&self, now: OffsetDateTime) -> Result<CertificateParams, Error> {
-        let mut params = blank(now, self.days)?;
+        let mut params = blank(now, self.validity)?;
         for (key, value) in &self.subject {
             let (key, value) = attribute(key, value)?;
             params.distinguished_name.push(key, value);
@@ -70,18 +79,20 @@ impl Request {
 
 /// The parameters of a CA that may sign no other CA.
 pub(super) fn authority(role: Role, now: OffsetDateTime, days: u32) -> Result<CertificateParams, Error> {
-    let mut params = blank(now, days)?;
+    let mut params = blank(now, Validity::Days(days))?;
     params.distinguished_name.push(DnType::CommonName, format!("otlp-gate {role} CA"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
 }
 
-fn blank(now: OffsetDateTime, days: u32) -> Result<CertificateParams, Error> {
+fn blank(now: OffsetDateTime, validity: Validity) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.not_before = now - BACKDATED;
-    params.not_after = now.saturating_add(Duration::days(i64::from(days)));
+    (params.not_before, params.not_after) = match validity {
+        Validity::Days(days) => (now - BACKDATED, now.saturating_add(Duration::days(i64::from(days)))),
+        Validity::Over => (now - Duration::days(2), now - Duration::days(1)),
+    };
     params.serial_number = Some(serial()?);
     Ok(params)
 }

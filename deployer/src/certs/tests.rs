@@ -8,8 +8,7 @@ use std::sync::LazyLock;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::authority::new_key;
-use super::{Authority, Request, Role, dns_name, spiffe_id};
+use super::{Authority, Request, Role, Validity, dns_name, spiffe_id};
 use crate::x509::Certificate;
 
 static CLIENT_CA: LazyLock<Authority> = LazyLock::new(|| Authority::generate(Role::Client, 10).unwrap());
@@ -51,12 +50,12 @@ proptest! {
             prop_assert!(dns_name(name).is_ok(), "{name}");
         }
         let subject: Vec<_> = subject.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let request = Request { role, subject, uris, dns, ips, days };
+        let request = Request { role, subject, uris, dns, ips, validity: Validity::Days(days) };
         let (own, other) = match role {
             Role::Server => (&*SERVER_CA, &*CLIENT_CA),
             Role::Client => (&*CLIENT_CA, &*SERVER_CA),
         };
-        let key = new_key().unwrap();
+        let key = Authority::new_key().unwrap();
         let pem = own.issue(&request, &key).unwrap();
         let certificate = Certificate::parse(pem.as_bytes()).unwrap();
 

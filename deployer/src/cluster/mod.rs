@@ -15,7 +15,7 @@ use tokio::time::timeout;
 pub use apply::{Change, Plan, Planned, prune};
 pub use discovery::{Discovery, Missing};
 pub use foreign::{Finding, foreign};
-pub use ready::{Part, Standing, standing};
+pub use ready::{Part, Standing, gateway_address, standing};
 
 use crate::cli::Global;
 use crate::error::Error;

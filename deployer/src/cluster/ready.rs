@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use otlp_gate_core::gate::POLICY_REVISION;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use super::{Cluster, Discovery, failed};
 use crate::config::Backend;
 use crate::error::Error;
 use crate::providers::Workload;
-use crate::resources::{Gate, Object, revision};
+use crate::resources::{Gate, Names, Object, revision};
 
 /// How long a proxy may take to show its metrics.
 const METRICS: Duration = Duration::from_secs(3);
@@ -99,6 +99,19 @@ pub async fn standing(
     let proxies = gate.provider().workload(&gate.names);
     all.parts.extend(proxy_parts(cluster, gate, &proxies).await?);
     Ok(all)
+}
+
+/// Where the cluster has the gateway, if it has it.
+pub async fn gateway_address(cluster: &Cluster, names: &Names) -> Result<Option<String>, Error> {
+    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");
+    let kind = ApiResource::from_gvk(&kind);
+    let api = Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &names.namespace, &kind);
+    let found = match api.get_opt(&names.gateway).await {
+        // The cluster may not know gateways at all.
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        found => found.map_err(|e| failed(format_args!("cannot read gateway {}", names.gateway), &e))?,
+    };
+    Ok(found.and_then(|it| addresses(&it).into_iter().next()))
 }
 
 type Look = fn(&DynamicObject) -> (bool, String);
@@ -280,7 +293,6 @@ fn unmet(status: &Value, wanted: &str, generation: Option<i64>) -> Option<String
 
 #[cfg(test)]
 mod tests {
-    use kube::core::{ApiResource, GroupVersionKind};
     use serde_json::json;
 
     use super::*;

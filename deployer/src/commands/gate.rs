@@ -33,11 +33,16 @@ pub(super) struct ModuleSource {
 
 /// Reads the config, and tells what looks like a mistake in it.
 pub(super) fn config(global: &Global) -> Result<Config, Error> {
-    let Loaded { config, warnings, .. } = Loaded::read(global)?;
-    if !warnings.findings.is_empty() {
-        output::say(&warnings);
+    Ok(loaded(global)?.config)
+}
+
+/// The same, with what it comes to.
+pub(super) fn loaded(global: &Global) -> Result<Loaded, Error> {
+    let loaded = Loaded::read(global)?;
+    if !loaded.warnings.findings.is_empty() {
+        output::say(&loaded.warnings);
     }
-    Ok(config)
+    Ok(loaded)
 }
 
 /// The clients' CA and what it revoked.

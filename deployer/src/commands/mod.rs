@@ -18,6 +18,7 @@ mod schema;
 mod serving;
 mod status;
 mod verdict;
+mod verify;
 mod wasm;
 mod whoami;
 
@@ -54,6 +55,8 @@ pub enum Command {
     Delete(delete::Args),
     /// Print what a client needs to send through the gate, ready to use
     ClientConfig(client_config::Args),
+    /// Try the gate from outside, as clients do: everybody who must not get in, and one who must
+    Verify(verify::Args),
     /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
     Local(local::Args),
     /// Show the gate at work: clients with certificates, over quota, forging, and without any
@@ -80,6 +83,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         Command::Status(args) => status::run(args, &cli.global),
         Command::Delete(args) => delete::run(args, &cli.global),
         Command::ClientConfig(args) => client_config::run(args, &cli.global),
+        Command::Verify(args) => verify::run(args, &cli.global),
         Command::Local(args) => local::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),
         Command::Wasm(command) => wasm::run(command, &cli.global),

@@ -1,6 +1,6 @@
 //! What the policy says about a certificate, in words.
 
-use otlp_gate_core::policy::{Explanation, Verdict};
+use otlp_gate_core::policy::{Explanation, VERIFY_NAME, Verdict};
 
 use crate::config::Config;
 
@@ -22,6 +22,9 @@ pub(super) fn outcome(config: &Config, explanation: &Explanation) -> String {
         }
         (Verdict::Client(client), Some(index)) => {
             format!("the client `{}`, of {}", client.name, rule(config, index))
+        }
+        (Verdict::Client(client), None) if client.name == VERIFY_NAME => {
+            "the client that is reserved for `otlp-gate verify`".to_owned()
         }
         (Verdict::Client(client), None) => {
             format!("the client `{}`, in the tier for unknown certificates", client.name)

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::{fs, iter};
 
-use otlp_gate_core::policy::{Explanation, Verdict};
+use otlp_gate_core::policy::{Explanation, VERIFY_NAME, Verdict};
 use otlp_gate_core::quota::{Dimension, Tier};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -154,7 +154,9 @@ impl Answer {
         };
         add("CLIENT", vec![self.client.clone().unwrap_or_else(|| verdict::outcome(config, explanation))]);
         let matched = |it: usize| iter::once(verdict::rule(config, it)).chain(pairs(&self.matched)).collect();
-        add("RULE", explanation.rule.map(matched).unwrap_or_default());
+        let reserved = self.client.as_deref() == Some(VERIFY_NAME);
+        let none = || if reserved { vec!["reserved for `otlp-gate verify`".to_owned()] } else { Vec::new() };
+        add("RULE", explanation.rule.map_or_else(none, matched));
         add("CAPTURED", self.captured.iter().map(|(word, value)| format!("{{{word}}}: {value}")).collect());
         add("ATTRIBUTES", pairs(&self.attributes));
         add("HEADERS", pairs(&self.headers));

@@ -30,7 +30,8 @@ pub enum Backend {
 pub struct Collector {
     /// How many replicas it has.
     pub replicas: NonZeroU32,
-    /// Its image. Any distribution of the Collector of version 0.148 or later that has the exporters.
+    /// Its image: any distribution of the Collector of version 0.148 or later that has the exporters and the routing
+    /// connector, such as opentelemetry-collector-contrib and opentelemetry-collector-k8s.
     pub image: String,
     /// Its exporters by name, each as in the Collector's own configuration. All signals go to all of them. With none,
     /// telemetry is written to the Collector's log only.

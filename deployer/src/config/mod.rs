@@ -82,6 +82,7 @@ impl Config {
         PolicyConfig {
             gate: format!("{}/{}", self.gateway.namespace, self.gateway.name),
             revision: String::new(),
+            verify: true,
             clients: self.clients.clone(),
             unknown: self.unknown.clone(),
             attributes: self.attributes.clone(),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::certs::{Folder, Request, Role};
+use crate::certs::{Folder, Request, Role, Validity};
 use crate::error::Error;
 use crate::file::Existing;
+use crate::probe::Credentials;
 use crate::x509::Certificate;
 
 /// The gate's configuration.
@@ -19,15 +20,6 @@ const DAYS: u32 = 7;
 #[derive(Debug)]
 pub(super) struct Cast {
     folder: TempDir,
-}
-
-/// What a client shows, and whom it trusts; PEM.
-#[derive(Debug, Clone)]
-pub(super) struct Credentials {
-    /// The CA of the server.
-    pub(super) ca: String,
-    /// The client's certificate and key; `None` for one who has none.
-    pub(super) own: Option<(String, String)>,
 }
 
 impl Cast {
@@ -90,7 +82,7 @@ impl Cast {
     /// For somebody who shows nothing.
     pub(super) fn no_credentials(&self) -> Result<Credentials, Error> {
         let ca = read(&self.gates().authority_files(Role::Server).certificate)?;
-        Ok(Credentials { ca, own: None })
+        Ok(Credentials { ca, server_name: "localhost".to_owned(), own: None })
     }
 
     fn shown(&self, folder: &Folder, name: &str) -> Result<Credentials, Error> {
@@ -110,7 +102,14 @@ impl Cast {
 
 fn request(role: Role, name: &str) -> Request {
     let subject = vec![("CN".to_owned(), name.to_owned())];
-    Request { role, subject, uris: Vec::new(), dns: Vec::new(), ips: Vec::new(), days: DAYS }
+    Request {
+        role,
+        subject,
+        uris: Vec::new(),
+        dns: Vec::new(),
+        ips: Vec::new(),
+        validity: Validity::Days(DAYS),
+    }
 }
 
 fn read(file: &PathBuf) -> Result<String, Error> {

@@ -1,12 +1,10 @@
 //! The demo: a gate, clients of its own who behave and misbehave, and a backend that shows what arrived.
 
 mod cast;
-mod handshake;
 mod outcome;
 mod sink;
 mod story;
 mod table;
-mod telemetry;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::sink::Attributes;
-use super::telemetry::{Answer, Fate};
+use crate::probe::{Answer, Fate};
 
 /// What became of the demo.
 #[derive(Debug, Serialize)]
@@ -69,11 +69,10 @@ impl Outcome {
 
 impl Refusal {
     pub(super) fn new(case: impl Into<String>, expected: Fate, seen: &Answer) -> Self {
-        let words = if seen.words.is_empty() { String::new() } else { format!(": {}", seen.words) };
         Refusal {
             case: case.into(),
             expected: expected.to_string(),
-            seen: format!("{}{words}", seen.fate),
+            seen: seen.to_string(),
             ok: seen.fate == expected,
         }
     }

@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use otlp_gate_core::policy::Verdict;
 use tonic::Code;
 
-use super::cast::{Cast, Credentials};
-use super::handshake;
+use super::cast::Cast;
 use super::outcome::{ClientOutcome, Outcome, Refusal, common};
 use super::sink::{Attributes, Sink};
-use super::telemetry::{Answer, Fate, Sender};
 use crate::config::Source;
 use crate::envoy::{Addresses, Admin};
 use crate::error::Error;
+use crate::probe::{self, Answer, Credentials, Fate, Message, Sender, Signal};
 
 /// Spans in a request.
 const BATCH: usize = 50;
@@ -52,7 +51,7 @@ pub(super) async fn play(
         ("no certificate", cast.no_credentials()?),
         ("acme's name, from a foreign CA", cast.foreign_credentials()?),
     ] {
-        let answer = handshake::attempt(addresses.grpc, &credentials).await;
+        let answer = probe::attempt(&addresses.grpc.to_string(), &credentials, b"h2").await;
         refused.push(Refusal::new(case, Fate::NoConnection, &answer));
     }
     refused.push(Refusal::new("no TLS at all", Fate::NoConnection, &stage.stranger(None).await));
@@ -80,14 +79,14 @@ impl Stage<'_> {
         let Verdict::Client(client) = policy.identify(&identity) else {
             return Err(Error::failed(format_args!("the demo's config does not know {name}")));
         };
-        let sender = Sender::connect(self.gate, Some(self.cast.credentials(name)?)).await;
-        let mut sender = sender
+        let sender = Sender::connect(&self.gate.to_string(), Some(&self.cast.credentials(name)?)).await;
+        let sender = sender
             .map_err(|answer| Error::failed(format_args!("{name} could not connect: {}", answer.words)))?;
 
         let seen_before = self.sink.arrived().len();
         let (mut accepted, mut rejected, mut refusal) = (0, 0, None);
         for _ in 0..requests {
-            let answer = sender.send(written, BATCH).await;
+            let answer = sender.send(Signal::Traces, Message { attributes: written, items: BATCH }).await;
             if answer.fate == Fate::Accepted {
                 accepted += BATCH;
             } else {
@@ -120,8 +119,9 @@ impl Stage<'_> {
 
     /// Somebody sends one span.
     async fn stranger(&self, credentials: Option<Credentials>) -> Answer {
-        match Sender::connect(self.gate, credentials).await {
-            Ok(mut sender) => sender.send(&[("service.name", "stranger")], 1).await,
+        let message = Message { attributes: &[("service.name", "stranger")], items: 1 };
+        match Sender::connect(&self.gate.to_string(), credentials.as_ref()).await {
+            Ok(sender) => sender.send(Signal::Traces, message).await,
             Err(answer) => answer,
         }
     }

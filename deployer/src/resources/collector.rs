@@ -47,7 +47,7 @@ pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Obje
     let service = Service {
         metadata: metadata.clone(),
         spec: Some(ServiceSpec {
-            selector: Some(selector(gate)),
+            selector: Some(gate.names.collector_selector()),
             ports: Some(vec![
                 service_port("grpc", GRPC, "kubernetes.io/h2c"),
                 service_port("http", HTTP, "http"),
@@ -76,25 +76,17 @@ pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Obje
 
 fn metadata(gate: &Gate<'_>, name: &str) -> ObjectMeta {
     let mut metadata = gate.names.metadata(name);
-    metadata.labels.get_or_insert_default().extend(selector(gate));
+    metadata.labels.get_or_insert_default().extend(gate.names.collector_selector());
     metadata
 }
 
-fn selector(gate: &Gate<'_>) -> BTreeMap<String, String> {
-    [
-        ("app.kubernetes.io/name".to_owned(), "opentelemetry-collector".to_owned()),
-        ("app.kubernetes.io/instance".to_owned(), gate.names.gateway.clone()),
-    ]
-    .into()
-}
-
 fn label_selector(gate: &Gate<'_>) -> LabelSelector {
-    LabelSelector { match_labels: Some(selector(gate)), ..LabelSelector::default() }
+    LabelSelector { match_labels: Some(gate.names.collector_selector()), ..LabelSelector::default() }
 }
 
 fn deployment(gate: &Gate<'_>, collector: &Collector, config_digest: &str) -> DeploymentSpec {
     let mut labels = gate.names.labels();
-    labels.extend(selector(gate));
+    labels.extend(gate.names.collector_selector());
     labels.extend(gate.provider().collector_labels());
     DeploymentSpec {
         replicas: i32::try_from(collector.replicas.get()).ok(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use otlp_gate_core::config::Limits;
+use otlp_gate_core::policy::VERIFY_ATTRIBUTE;
 use serde_json::{Value, json};
 
 use crate::config::Collector;
@@ -23,8 +24,8 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     if exporters.is_empty() {
         exporters.insert("debug".to_owned(), json!({}));
     }
-    let names: Vec<&String> = exporters.keys().collect();
-    let pipeline = json!({"receivers": ["otlp"], "processors": ["memory_limiter"], "exporters": names});
+    let names: Vec<String> = exporters.keys().cloned().collect();
+    exporters.insert(CANARY.to_owned(), json!({"verbosity": "detailed", "use_internal_logger": false}));
     // What was stamped comes on top of what the gate measured, and the gate bounds both.
     let largest = limits.inflated.bytes().saturating_mul(5) / 4;
     json!({
@@ -36,11 +37,44 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
         "processors": {"memory_limiter": {
             "check_interval": "1s", "limit_percentage": 80, "spike_limit_percentage": 20,
         }},
+        "connectors": of_signals(|signal| [(format!("routing/{signal}"), canary_only(signal))]),
         "exporters": exporters,
         "service": {
             "extensions": ["health_check"],
-            "pipelines": {"traces": pipeline, "metrics": pipeline, "logs": pipeline},
+            "pipelines": of_signals(|signal| pipelines(signal, &names)),
         },
+    })
+}
+
+/// Prints what `otlp-gate verify` sent, for it to read in the log, where every other line is the Collector's own.
+const CANARY: &str = "debug/otlp-gate-verify";
+
+/// What is said once for each signal.
+fn of_signals<const N: usize>(of: impl Fn(&str) -> [(String, Value); N]) -> Value {
+    Value::Object(["logs", "metrics", "traces"].into_iter().flat_map(of).collect())
+}
+
+/// All that comes in goes on to the exporters; only what `otlp-gate verify` sent ends in the log.
+fn pipelines(signal: &str, exporters: &[String]) -> [(String, Value); 3] {
+    let routing = [format!("routing/{signal}")];
+    [
+        (
+            format!("{signal}/in"),
+            json!({"receivers": ["otlp"], "processors": ["memory_limiter"], "exporters": routing}),
+        ),
+        (signal.to_owned(), json!({"receivers": routing, "exporters": exporters})),
+        (format!("{signal}/verify"), json!({"receivers": routing, "exporters": [CANARY]})),
+    ]
+}
+
+fn canary_only(signal: &str) -> Value {
+    json!({
+        "default_pipelines": [signal],
+        "table": [{
+            "context": "resource",
+            "condition": format!("attributes[\"{VERIFY_ATTRIBUTE}\"] != nil"),
+            "pipelines": [format!("{signal}/verify")],
+        }],
     })
 }
 

@@ -38,6 +38,15 @@ impl Names {
         format!("{}-collector", self.gateway)
     }
 
+    /// The labels by which the Collector's pods are found.
+    pub fn collector_selector(&self) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/name".to_owned(), "opentelemetry-collector".to_owned()),
+            ("app.kubernetes.io/instance".to_owned(), self.gateway.clone()),
+        ]
+        .into()
+    }
+
     /// The Secret with the server's certificate and key.
     pub fn server(&self) -> String {
         format!("{}-server", self.gateway)

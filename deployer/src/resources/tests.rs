@@ -134,8 +134,9 @@ fn exporters_answer_when_they_have_delivered_unless_the_user_says_otherwise() {
         let objects = objects(&config(&format!("backend: {{collector: {{exporters: {{{exporter}}}}}}}")));
         let text = find(&objects, "ConfigMap")["data"]["config.yaml"].as_str().unwrap().to_owned();
         let collector: Value = serde_saphyr::from_str(&text).unwrap();
-        let mut queue =
-            collector["exporters"].as_object().unwrap().values().next().unwrap()["sending_queue"].clone();
+        let mut exporters = collector["exporters"].as_object().unwrap().iter();
+        let (_, theirs) = exporters.find(|(name, _)| !name.starts_with("debug/")).unwrap();
+        let mut queue = theirs["sending_queue"].clone();
         if exporter.contains("x:4317") {
             let queue = queue.as_object_mut().unwrap();
             queue.retain(|key, _| key == "wait_for_result");

@@ -268,7 +268,7 @@ fn a_revoked_certificate_is_refused_and_the_others_are_not() {
         let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
         openssl(&place, &format!("{args} certs/clients/{client}.crt"))
     };
-    assert!(verify("legacy").0 && verify("edge").0, "the empty list refuses nobody: {:?}", verify("edge"));
+    assert!(verify("legacy").0 && verify("edge").0, "the first list refuses neither: {:?}", verify("edge"));
     place.run("certs revoke legacy").ok();
     assert!(verify("legacy").1.contains("certificate revoked"), "{:?}", verify("legacy"));
     assert!(verify("edge").0);
@@ -279,8 +279,8 @@ fn a_revoked_certificate_is_refused_and_the_others_are_not() {
     place.run("certs revoke edge").ok();
     assert!(!verify("legacy").0 && !verify("edge").0);
     let list = read(&place, "crl -in certs/client.crl -noout -text");
-    assert_eq!(list.matches("Serial Number:").count(), 2, "{list}");
-    assert!(list.contains("CRL Number: \n                3\n"), "{list}");
+    assert_eq!(list.matches("Serial Number:").count(), 3, "with the one that `verify` shows: {list}");
+    assert!(list.contains("CRL Number: \n                4\n"), "{list}");
 
     assert_snapshot!("certs_renew_revoked", place.run("certs renew legacy").failure());
     place.run("certs renew --all").ok();
@@ -308,4 +308,34 @@ fn a_list_lives_as_long_as_its_ca() {
     let date = |text: String| text.trim().split_once('=').unwrap().1.to_owned();
     let next = date(read(&place, "crl -in certs/client.crl -noout -nextupdate"));
     assert_eq!(next, date(read(&place, "x509 -in certs/client-ca.crt -noout -enddate")));
+}
+
+#[test]
+fn what_verify_shows_is_what_it_is_called() {
+    let place = place();
+    let check = |file: &str, more: &str| {
+        let args = "verify -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+        openssl(&place, &format!("{args} {more} certs/verify/{file}.crt")).1
+    };
+    assert!(check("client", "-crl_check").contains(": OK"));
+    assert!(check("stranger", "-crl_check").contains(": OK"));
+    assert!(check("expired", "").contains("certificate has expired"));
+    assert!(check("revoked", "-crl_check").contains("certificate revoked"));
+    assert_eq!(listed(&place, "server.crt")["status"], json!("valid"));
+    assert!(!place.run("certs list").ok().contains("verify/"), "what is meant to be bad is not told as bad");
+    for (file, name) in [("client", "otlp-gate/verify"), ("expired", "otlp-gate/verify")] {
+        let who = place.run(&format!("whoami certs/verify/{file}.crt -o json")).json();
+        assert_eq!(who["client"], json!(name), "{file}");
+    }
+    assert!(place.run("whoami certs/verify/stranger.crt").stdout.contains("no client"));
+
+    // CAs of an earlier version have none of it
+    std::fs::remove_dir_all(place.path("certs/verify")).unwrap();
+    place.run("certs verify").ok();
+    assert!(check("client", "-crl_check").contains(": OK"));
+    assert_snapshot!("certs_verify_exists", place.run("certs verify").failure());
+    place.run("certs revoke --cert certs/verify/client.crt").ok();
+    assert!(check("client", "-crl_check").contains("certificate revoked"));
+    place.run("certs verify --force").ok();
+    assert!(check("client", "-crl_check").contains(": OK"));
 }

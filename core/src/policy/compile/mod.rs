@@ -17,6 +17,7 @@ use super::nearest::nearest;
 use super::problem::{Path, Place, Problem};
 use super::rule::Rule;
 use super::template::{Placeholder, Template};
+use super::verify;
 use super::{Alternative, Policy};
 use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
 use crate::identity::Fingerprint;
@@ -57,8 +58,10 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         return Err(problems);
     }
 
-    let own = compiler.rules.iter().flat_map(|rule| &rule.attributes);
+    let verify = config.verify.then(verify::rule);
+    let own = compiler.rules.iter().chain(&verify).flat_map(|rule| &rule.attributes);
     let owned_attributes = order::set(own.chain(&stamping.attributes).map(|(key, _)| key));
+    let owned_attributes = owned_attributes.into_iter().cloned().collect();
     Ok(Policy {
         gate: config.gate.clone(),
         shadow: config.quotas.mode == Mode::Shadow,
@@ -66,7 +69,8 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         deny,
         index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),
         unknown,
-        owned_attributes: owned_attributes.into_iter().cloned().collect(),
+        verify,
+        owned_attributes,
         owned_headers: stamping.headers.iter().map(|(name, _)| name.clone()).collect(),
         rules: compiler.rules,
         alternatives: compiler.alternatives,

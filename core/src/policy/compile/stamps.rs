@@ -6,6 +6,7 @@ use super::super::header;
 use super::super::problem::{Place, Problem};
 use super::super::rule::{Rule, Stamping, Stamps};
 use super::super::template::{Part, Placeholder, Template};
+use super::super::verify::VERIFY_ATTRIBUTE;
 use super::matching::{Words, is_subject_key};
 use super::{template, unknown_placeholder};
 use crate::config::PolicyConfig;
@@ -69,6 +70,9 @@ fn attribute(
     } else if key.len() > MAX_KEY || key.contains(char::is_control) {
         let message = format!("an attribute's key is at most {MAX_KEY} bytes, without control characters");
         problems.push(Problem::new(path, message));
+    }
+    if key == VERIFY_ATTRIBUTE {
+        problems.push(Problem::new(path, "this key is reserved for `otlp-gate verify`"));
     }
     if key.contains(['{', '}']) {
         let message = "a key is plain text, so that the gate knows which attributes it owns";

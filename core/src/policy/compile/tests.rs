@@ -220,6 +220,10 @@ fn attributes() {
     check([
         (own("", "x"), json!("clients[0].attributes[\"\"]: an attribute needs a key")),
         (
+            own("otlp_gate.verify", "x"),
+            json!("clients[0].attributes[\"otlp_gate.verify\"]: this key is reserved for `otlp-gate verify`"),
+        ),
+        (
             general("a\nb", "x"),
             json!(
                 "attributes[\"a\\nb\"]: an attribute's key is at most 256 bytes, without control characters"

@@ -5,7 +5,7 @@ use otlp_gate_core::policy::Verdict;
 
 use super::super::verdict;
 use super::{Place, table};
-use crate::certs::{Request, Role, client_name, dns_name, spiffe_id};
+use crate::certs::{Request, Role, Validity, client_name, dns_name, spiffe_id};
 use crate::cli::Global;
 use crate::config::{Config, Loaded, Source};
 use crate::error::Error;
@@ -136,7 +136,7 @@ impl Args {
             uris: self.spiffe.clone().or_else(|| literal(one.spiffe.as_ref())).into_iter().collect(),
             dns: self.dns.clone().or_else(|| literal(one.dns.as_ref())).into_iter().collect(),
             ips: Vec::new(),
-            days: self.days,
+            validity: Validity::Days(self.days),
         }
     }
 

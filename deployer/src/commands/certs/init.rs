@@ -40,11 +40,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     let server = folder.server_files();
     folder.make(&server, &request, existing, |_| Ok(()))?;
+    folder.make_trials(existing)?;
 
     let files = [folder.authority_files(Role::Server), folder.authority_files(Role::Client), server];
     table::print(&folder, &files, global.output)?;
     output::say(format_args!(
-        "\nwrote them with their keys, and an empty {}; clients need {} and what `otlp-gate certs client NAME` makes",
+        "\nwrote them with their keys, {}, and in verify/ what `otlp-gate verify` shows; clients need {} and what \
+         `otlp-gate certs client NAME` makes",
         folder.revocations_file().display(),
         folder.authority_files(Role::Server).certificate.display(),
     ));

@@ -7,6 +7,7 @@ mod renew;
 mod revoke;
 mod server;
 mod table;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -19,11 +20,11 @@ use crate::error::Error;
 /// What can be done with certificates.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
-  otlp-gate certs init      both CAs, the server's certificate, an empty revocation list
+  otlp-gate certs init      both CAs, the server's certificate, a revocation list
   otlp-gate certs client acme-edge --spiffe spiffe://acme.example/edge/zurich
   otlp-gate certs list")]
 pub enum Certs {
-    /// Make both CAs, the server's certificate, and an empty revocation list
+    /// Make both CAs, the server's certificate, a revocation list, and what `otlp-gate verify` shows
     Init(init::Args),
     /// Make a new key and certificate for the server
     Server(server::Args),
@@ -35,6 +36,8 @@ pub enum Certs {
     Renew(renew::Args),
     /// Revoke a client's certificate
     Revoke(revoke::Args),
+    /// Make the certificates with which `otlp-gate verify` tries the gate
+    Verify(verify::Args),
 }
 
 pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
@@ -45,6 +48,7 @@ pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
         Certs::List(args) => list::run(args, global),
         Certs::Renew(args) => renew::run(args, global),
         Certs::Revoke(args) => revoke::run(args, global),
+        Certs::Verify(args) => verify::run(args, global),
     }
 }
 

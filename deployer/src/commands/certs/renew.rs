@@ -1,7 +1,7 @@
 //! `certs renew`: the same certificates, for longer.
 
 use super::{Place, table};
-use crate::certs::{Files, Folder, Request, Role, client_name};
+use crate::certs::{Files, Folder, Request, Role, Validity, client_name};
 use crate::cli::Global;
 use crate::error::Error;
 use crate::file::Existing;
@@ -91,6 +91,6 @@ fn same(role: Role, old: &Certificate, days: u32) -> Request {
         uris: old.uris.clone(),
         dns: old.dns.clone(),
         ips: old.ips.clone(),
-        days,
+        validity: Validity::Days(days),
     }
 }

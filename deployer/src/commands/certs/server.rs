@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Place, table};
-use crate::certs::{Request, Role, dns_name};
+use crate::certs::{Request, Role, Validity, dns_name};
 use crate::cli::Global;
 use crate::config::Source;
 use crate::error::Error;
@@ -81,7 +81,7 @@ impl Names {
             uris: Vec::new(),
             dns: Vec::new(),
             ips: Vec::new(),
-            days: self.days,
+            validity: Validity::Days(self.days),
         };
         for host in hosts {
             match host {

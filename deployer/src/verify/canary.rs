@@ -1,0 +1,117 @@
+//! What arrived in the Collector that otlp-gate deploys, read from the log of its canary pipeline.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, LogParams};
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Cluster, failed};
+use crate::error::Error;
+
+/// How long what was acknowledged may take to show: the Collector wrote it before it answered.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A run is over long before that.
+const RECENT: i64 = 120;
+
+/// Texts by their keys.
+pub(super) type Attributes = BTreeMap<String, String>;
+
+/// Reads the Resources whose attribute `key` has one of these values, until all are there or nothing more is to be hoped
+/// for.
+pub(super) async fn arrived(
+    cluster: &Cluster,
+    namespace: &str,
+    labels: &Attributes,
+    key: &str,
+    values: &[&str],
+) -> Result<Vec<Attributes>, Error> {
+    let begun = Instant::now();
+    loop {
+        let mut found = Vec::new();
+        for log in logs(cluster, namespace, labels).await? {
+            let resources = resources(&log).into_iter();
+            found.extend(
+                resources.filter(|it| it.get(key).is_some_and(|value| values.contains(&value.as_str()))),
+            );
+        }
+        if found.len() >= values.len() || begun.elapsed() > PATIENCE {
+            return Ok(found);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn logs(cluster: &Cluster, namespace: &str, labels: &Attributes) -> Result<Vec<String>, Error> {
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let pods = api.list(&ListParams::default().labels(&labels.join(","))).await;
+    let pods = pods.map_err(|e| failed("cannot list the Collector's pods", &e))?;
+    let mut logs = Vec::new();
+    for pod in pods.items.iter().filter(|pod| has_run(pod)) {
+        let name = pod.name_any();
+        let recent = LogParams { since_seconds: Some(RECENT), ..LogParams::default() };
+        let log = api.logs(&name, &recent).await;
+        logs.push(log.map_err(|e| failed(format_args!("cannot read the log of {name}"), &e))?);
+    }
+    Ok(logs)
+}
+
+/// A pod that never ran has no log.
+fn has_run(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+    matches!(phase, Some("Running" | "Succeeded" | "Failed"))
+}
+
+/// The Resources in what the debug exporter writes: a headline, and an attribute with its type on each line after it.
+fn resources(log: &str) -> Vec<Attributes> {
+    let mut all = Vec::new();
+    let mut lines = log.lines();
+    while let Some(line) = lines.next() {
+        if line != "Resource attributes:" {
+            continue;
+        }
+        let mut attributes = Attributes::new();
+        for line in lines.by_ref() {
+            let Some((key, value)) = attribute(line) else { break };
+            attributes.insert(key.to_owned(), value.to_owned());
+        }
+        all.push(attributes);
+    }
+    all
+}
+
+fn attribute(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.strip_prefix("     -> ")?.split_once(": ")?;
+    Some((key, value.strip_prefix("Str(")?.strip_suffix(')')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_found_between_everything_else() {
+        let log = "\
+2026-11-23T15:07:27.095Z\tinfo\tEverything is ready.
+Traces\t{\"resource spans\": 1, \"spans\": 1}
+ResourceSpans #0
+Resource SchemaURL: 
+Resource attributes:
+     -> otlp_gate.verify: Str(true)
+     -> note: Str(a: b (c))
+ScopeSpans #0
+Attributes:
+     -> key: Str(of the span)
+Resource attributes:
+     -> otlp_gate.verify: Str(true)
+";
+        let found = resources(log);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].get("note").unwrap(), "a: b (c)");
+        assert_eq!(found[0].len(), 2);
+        assert_eq!(found[1].len(), 1);
+    }
+}

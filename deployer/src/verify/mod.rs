@@ -1,0 +1,369 @@
+//! Trying a gate from outside, as clients do: everybody who must not get in, and one who must, and what arrives of it.
+
+mod canary;
+mod case;
+mod credentials;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use otlp_gate_core::policy::{self, Client, VERIFY_ATTRIBUTE};
+use otlp_gate_core::quota::Dimension;
+use tokio::time::sleep;
+use tonic::Code;
+
+pub use case::{Case, Listener, Verdict};
+pub use credentials::Shown;
+
+use crate::cluster::Cluster;
+use crate::config::Loaded;
+use crate::error::Error;
+use crate::probe::{self, Answer, Credentials, Fate, Message, Sender, Signal};
+use canary::Attributes;
+
+const OVER_QUOTA: Fate = Fate::Refused { code: Code::ResourceExhausted, retry: true };
+const TOO_LARGE: Fate = Fate::Refused { code: Code::ResourceExhausted, retry: false };
+const DENIED: Fate = Fate::Refused { code: Code::PermissionDenied, retry: false };
+
+/// The attribute by which what a run sent is found again.
+const RUN: &str = "otlp_gate.run";
+/// What a client forges.
+const FORGED: &str = "forged";
+/// A run before this one may have left the quota empty: it is full again after five seconds.
+const ATTEMPTS: usize = 30;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where the gate is, and what is known of it.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// `host:port` of OTLP/gRPC.
+    pub grpc: String,
+    /// `host:port` of OTLP/HTTP.
+    pub http: String,
+    /// Its config.
+    pub loaded: &'a Loaded,
+    /// What is shown to it.
+    pub shown: Shown,
+    /// Where to see what arrived.
+    pub backend: Backend,
+}
+
+/// Where to see what arrived.
+#[derive(Debug)]
+pub enum Backend {
+    /// In the Collector that otlp-gate deploys.
+    Collector {
+        /// The cluster that it is in.
+        cluster: Cluster,
+        /// Its namespace.
+        namespace: String,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// Nowhere, for this reason.
+    Unseen(String),
+}
+
+/// Tries everything. `step` is told what is tried.
+pub async fn verify(target: &Target<'_>, step: &impl Fn(&str)) -> Result<Vec<Case>, Error> {
+    let run = Run { target, id: random()? };
+    step("a good client sends");
+    let (mut cases, open) = run.good().await;
+    step("others try to get in");
+    let (grpc, http, plain) = tokio::join!(
+        run.strangers(Listener::Grpc, open),
+        run.strangers(Listener::Http, open),
+        run.plain(open)
+    );
+    cases.extend(plain);
+    cases.extend(grpc);
+    cases.extend(http);
+    step("one sends too much");
+    cases.extend(run.over_quota(open).await);
+    step("reading what arrived");
+    cases.extend(run.arrived(&cases).await?);
+    Ok(cases)
+}
+
+/// One run.
+struct Run<'a> {
+    target: &'a Target<'a>,
+    /// What marks its data.
+    id: String,
+}
+
+/// Whether anybody gets a connection at all: where nobody does, that somebody does not is no proof.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    grpc: bool,
+    http: bool,
+}
+
+impl Open {
+    fn has(self, listener: Listener) -> bool {
+        match listener {
+            Listener::Grpc => self.grpc,
+            Listener::Http => self.http,
+        }
+    }
+}
+
+/// What the good client sends, by the name under which it is found again.
+const GOOD: [(&str, Signal, Listener); 5] = [
+    ("traces", Signal::Traces, Listener::Grpc),
+    ("metrics", Signal::Metrics, Listener::Grpc),
+    ("logs", Signal::Logs, Listener::Grpc),
+    ("forged attributes", Signal::Traces, Listener::Grpc),
+    ("traces", Signal::Traces, Listener::Http),
+];
+
+impl Run<'_> {
+    /// The good client sends every signal.
+    async fn good(&self) -> (Vec<Case>, Open) {
+        let mut cases = Vec::new();
+        let mut open = Open { grpc: false, http: false };
+        let credentials = match &self.target.shown.client {
+            Ok(credentials) => credentials,
+            Err(reason) => {
+                let skipped =
+                    |(name, _, on): &(&str, Signal, Listener)| Case::skipped(good(name), *on, reason);
+                // What nobody gets in with says nothing; whoever must not get in is tried all the same.
+                return (GOOD.iter().map(skipped).collect(), Open { grpc: true, http: true });
+            }
+        };
+        let sender = Sender::connect(&self.target.grpc, Some(credentials)).await;
+        for (name, signal, listener) in GOOD {
+            let marker = self.marker(name, listener);
+            let mut attributes = vec![("service.name", "otlp-gate-verify"), (RUN, marker.as_str())];
+            if name.starts_with(FORGED) {
+                attributes.extend(self.owned().filter(|key| *key != RUN).map(|key| (key, FORGED)));
+            }
+            let message = Message { attributes: &attributes, items: 1 };
+            let mut answer = Answer { fate: Fate::NoConnection, words: String::new() };
+            for _ in 0..ATTEMPTS {
+                answer = match (listener, &sender) {
+                    (Listener::Grpc, Err(answer)) => answer.clone(),
+                    (Listener::Grpc, Ok(sender)) => sender.send(signal, message).await,
+                    (Listener::Http, _) => probe::post(&self.target.http, credentials, signal, message).await,
+                };
+                let busy = [OVER_QUOTA, Fate::HttpRefused(StatusCode::TOO_MANY_REQUESTS)];
+                if !busy.contains(&answer.fate) {
+                    break;
+                }
+                sleep(PAUSE).await;
+            }
+            if answer.fate != Fate::NoConnection {
+                match listener {
+                    Listener::Grpc => open.grpc = true,
+                    Listener::Http => open.http = true,
+                }
+            }
+            cases.push(Case::of(good(name), listener, Fate::Accepted, &answer));
+        }
+        (cases, open)
+    }
+
+    /// Those who must not get in.
+    async fn strangers(&self, listener: Listener, open: Open) -> Vec<Case> {
+        let shown = &self.target.shown;
+        let cases = [
+            ("no certificate", &shown.nothing),
+            ("certificate of another CA", &shown.foreign),
+            ("expired certificate", &shown.expired),
+            ("revoked certificate", &shown.revoked),
+        ];
+        let tried = cases.map(|(case, credentials)| self.shut_out(case, credentials, listener, open));
+        let [first, second, third, fourth] = tried;
+        let (first, second, third, fourth, stranger) =
+            tokio::join!(first, second, third, fourth, self.stranger(listener));
+        vec![first, second, third, fourth, stranger]
+    }
+
+    async fn shut_out(
+        &self,
+        case: &str,
+        credentials: &Result<Credentials, String>,
+        listener: Listener,
+        open: Open,
+    ) -> Case {
+        let address = self.address(listener);
+        match credentials {
+            Err(reason) => Case::skipped(case, listener, reason),
+            Ok(_) if !open.has(listener) => Case::skipped(case, listener, closed(address)),
+            Ok(credentials) => {
+                let answer = probe::attempt(address, credentials, listener.protocol()).await;
+                Case::of(case, listener, Fate::NoConnection, &answer)
+            }
+        }
+    }
+
+    /// A certificate that is valid, and no client's.
+    async fn stranger(&self, listener: Listener) -> Case {
+        let case = "certificate of no client";
+        let credentials = match &self.target.shown.stranger {
+            Ok(credentials) => credentials,
+            Err(reason) => return Case::skipped(case, listener, reason),
+        };
+        let message = Message { attributes: &[("service.name", "otlp-gate-verify")], items: 1 };
+        match listener {
+            Listener::Grpc => {
+                let answer = match Sender::connect(&self.target.grpc, Some(credentials)).await {
+                    Ok(sender) => sender.send(Signal::Traces, message).await,
+                    Err(answer) => answer,
+                };
+                Case::of(case, listener, DENIED, &answer)
+            }
+            Listener::Http => {
+                let answer = probe::post(&self.target.http, credentials, Signal::Traces, message).await;
+                Case::of(case, listener, Fate::HttpRefused(StatusCode::FORBIDDEN), &answer)
+            }
+        }
+    }
+
+    /// Somebody who does not speak TLS.
+    async fn plain(&self, open: Open) -> Vec<Case> {
+        let case = "no TLS";
+        if !open.grpc {
+            return vec![Case::skipped(case, Listener::Grpc, closed(&self.target.grpc))];
+        }
+        let message = Message { attributes: &[("service.name", "otlp-gate-verify")], items: 1 };
+        let answer = match Sender::connect(&self.target.grpc, None).await {
+            Ok(sender) => sender.send(Signal::Traces, message).await,
+            Err(answer) => answer,
+        };
+        vec![Case::of(case, Listener::Grpc, Fate::NoConnection, &answer)]
+    }
+
+    /// The good client sends more than its quota, which is tiny.
+    async fn over_quota(&self, open: Open) -> Vec<Case> {
+        let names = ["over quota", "larger than the quota"];
+        let skip = |reason: &str| names.map(|it| Case::skipped(it, Listener::Grpc, reason)).into();
+        let credentials = match &self.target.shown.client {
+            Ok(credentials) => credentials,
+            Err(reason) => return skip(reason),
+        };
+        if self.target.loaded.policy.shadow() {
+            return skip("quotas.mode is shadow, which refuses nothing");
+        }
+        let client = self.client();
+        let Some(limit) = client.as_ref().and_then(|it| it.tier.limit(Dimension::Items)) else {
+            return skip("the configuration does not know the certificate");
+        };
+        let sender = match Sender::connect(&self.target.grpc, Some(credentials)).await {
+            Ok(sender) if open.grpc => sender,
+            _ => return skip(&closed(&self.target.grpc)),
+        };
+        let marker = self.marker("over quota", Listener::Grpc);
+        let attributes = [("service.name", "otlp-gate-verify"), (RUN, marker.as_str())];
+        let all = usize::try_from(limit.capacity).unwrap_or(usize::MAX);
+        let send = |items| sender.send(Signal::Traces, Message { attributes: &attributes, items });
+        let too_large = send(all + 1).await;
+        let mut over = send(all).await;
+        for _ in 0..ATTEMPTS {
+            if over.fate != Fate::Accepted {
+                break;
+            }
+            over = send(all).await;
+        }
+        vec![
+            Case::of(names[0], Listener::Grpc, OVER_QUOTA, &over),
+            Case::of(names[1], Listener::Grpc, TOO_LARGE, &too_large),
+        ]
+    }
+
+    /// Whether what was accepted came to the backend as the policy says.
+    async fn arrived(&self, sent: &[Case]) -> Result<Vec<Case>, Error> {
+        let sent = GOOD.iter().filter(|(name, _, listener)| {
+            sent.iter()
+                .any(|it| it.case == good(name) && it.listener == *listener && it.result == Verdict::Pass)
+        });
+        let markers: Vec<(String, &str, Listener)> =
+            sent.map(|(name, _, listener)| (self.marker(name, *listener), *name, *listener)).collect();
+        let seen = match &self.target.backend {
+            Backend::Unseen(reason) => Err(reason.clone()),
+            Backend::Collector { cluster, namespace, labels } => {
+                let values: Vec<&str> = markers.iter().map(|(marker, ..)| marker.as_str()).collect();
+                Ok(canary::arrived(cluster, namespace, labels, RUN, &values).await?)
+            }
+        };
+        let case = |(marker, name, listener): &(String, &str, Listener)| {
+            let title = format!("{name} in the backend");
+            let expected = self.stamped(marker);
+            match &seen {
+                Err(reason) => Case::skipped(title, *listener, reason),
+                Ok(arrived) => {
+                    let mine: Vec<&Attributes> =
+                        arrived.iter().filter(|it| it.get(RUN) == Some(marker)).collect();
+                    let result = if mine == [&expected] { Verdict::Pass } else { Verdict::Fail };
+                    Case {
+                        case: title,
+                        listener: *listener,
+                        result,
+                        expected: text(&expected),
+                        seen: match mine.as_slice() {
+                            [] => "it did not arrive".to_owned(),
+                            all => all.iter().map(|it| text(it)).collect::<Vec<_>>().join("; "),
+                        },
+                    }
+                }
+            }
+        };
+        Ok(markers.iter().map(case).collect())
+    }
+
+    fn address(&self, listener: Listener) -> &str {
+        match listener {
+            Listener::Grpc => &self.target.grpc,
+            Listener::Http => &self.target.http,
+        }
+    }
+
+    fn marker(&self, name: &str, listener: Listener) -> String {
+        format!("{}/{}/{}", self.id, listener.name(), name.replace(' ', "-"))
+    }
+
+    fn owned(&self) -> impl Iterator<Item = &str> {
+        self.target.loaded.policy.owned_attributes().iter().map(String::as_str)
+    }
+
+    fn client(&self) -> Option<Client> {
+        match self.target.loaded.policy.identify(self.target.shown.identity.as_ref()?) {
+            policy::Verdict::Client(client) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// What should be in the backend.
+    fn stamped(&self, marker: &str) -> Attributes {
+        let written = [("service.name", "otlp-gate-verify"), (RUN, marker)];
+        let written = written.into_iter().filter(|(key, _)| self.owned().all(|owned| owned != *key));
+        let mut stamped: Attributes =
+            written.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        stamped.extend(self.client().map(|it| it.attributes).unwrap_or_default());
+        stamped
+    }
+}
+
+fn good(name: &str) -> String {
+    format!("good client, {name}")
+}
+
+fn closed(address: &str) -> String {
+    format!("nobody gets a connection to {address}, so that this one gets none proves nothing")
+}
+
+/// Without what is the same in all of them.
+fn text(attributes: &Attributes) -> String {
+    let told =
+        attributes.iter().filter(|(key, _)| ![RUN, VERIFY_ATTRIBUTE, "service.name"].contains(&key.as_str()));
+    let told: Vec<String> = told.map(|(key, value)| format!("{key}={value}")).collect();
+    if told.is_empty() { "nothing but what marks it".to_owned() } else { told.join(", ") }
+}
+
+fn random() -> Result<String, Error> {
+    let mut bytes = [0_u8; 6];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::failed(format_args!("the system gives no random bytes: {e}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
