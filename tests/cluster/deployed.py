@@ -18,6 +18,23 @@ KUBECTL = os.environ.get("KUBECTL", "kubectl")
 PATIENCE = 120
 
 
+# Where the control plane's pods are, and how they are selected; and the same of a gateway's proxies and their Deployment.
+CONTROL_PLANE, PROXIES = {
+    "istio": (
+        ("istio-system", "app=istiod"),
+        ("{namespace}", "gateway.networking.k8s.io/gateway-name=otel-gateway"),
+    ),
+    "envoy-gateway": (
+        ("envoy-gateway-system", "control-plane=envoy-gateway"),
+        (
+            "envoy-gateway-system",
+            "gateway.envoyproxy.io/owning-gateway-name=otel-gateway,"
+            "gateway.envoyproxy.io/owning-gateway-namespace={namespace}",
+        ),
+    ),
+}[PROVIDER]
+
+
 class Kubectl:
     """kubectl, whose failure is the test's."""
 
@@ -100,6 +117,11 @@ class Deployed:
         lines = self.run(*args, "-o", "json", code=code).stdout.splitlines()
         assert len(lines) == 1, lines
         return json.loads(lines[0])
+
+    def proxies(self) -> tuple[str, ...]:
+        """Selects the gateway's Deployment and pods, as kubectl's arguments."""
+        namespace, selector = (text.format(namespace=self.namespace) for text in PROXIES)
+        return ("-n", namespace, "-l", selector)
 
     def apply(self, *args: str) -> dict:
         return self.json("apply", *args)

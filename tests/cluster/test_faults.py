@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from client import secure_channel
-from deployed import Deployed, Kubectl, eventually
+from deployed import CONTROL_PLANE, Deployed, Kubectl, eventually
 from sink import GRPC_PATHS, Sink
 from wire import traces
 
@@ -63,39 +63,48 @@ def load(gate: Deployed, backend: Sink) -> Iterator[Load]:
     load.stop()
 
 
-def ready(kubectl: Kubectl, namespace: str, deployment: str) -> bool:
-    status = kubectl.json("get", "deployment", deployment, "-n", namespace)["status"]
-    return status.get("availableReplicas", 0) >= 1 and not status.get("unavailableReplicas")
+def ready(kubectl: Kubectl, *deployment: str) -> bool:
+    """Whether the selected Deployments, of which there is one at least, have all their pods and no other."""
+    found = kubectl.json("get", "deployments", *deployment)["items"]
+    return bool(found) and all(
+        one["status"].get("availableReplicas", 0) >= 1
+        and not one["status"].get("unavailableReplicas")
+        and one["status"].get("observedGeneration") == one["metadata"]["generation"]
+        for one in found
+    )
 
 
-def kill(kubectl: Kubectl, namespace: str, selector: str) -> None:
-    kubectl("delete", "pod", "-n", namespace, "-l", selector, "--grace-period=0", "--force", "--wait=false")
+def kill(kubectl: Kubectl, *pods: str) -> None:
+    kubectl("delete", "pod", *pods, "--grace-period=0", "--force", "--wait=false")
 
 
-FAULTS: dict[str, Callable[[Deployed, Kubectl], None]] = {
-    "gateway pod killed": lambda gate, kubectl: kill(
-        kubectl, gate.namespace, "gateway.networking.k8s.io/gateway-name=otel-gateway"
-    ),
-    "Collector pod killed": lambda gate, kubectl: kill(
-        kubectl, gate.namespace, "app.kubernetes.io/name=opentelemetry-collector"
-    ),
-    "control plane killed": lambda gate, kubectl: kill(kubectl, "istio-system", "app=istiod"),
+def control_plane() -> tuple[str, ...]:
+    namespace, selector = CONTROL_PLANE
+    return ("-n", namespace, "-l", selector)
+
+
+def collector(gate: Deployed) -> tuple[str, ...]:
+    return ("-n", gate.namespace, "-l", "app.kubernetes.io/name=opentelemetry-collector")
+
+
+FAULTS: dict[str, Callable[[Deployed, Kubectl], object]] = {
+    "gateway pod killed": lambda gate, kubectl: kill(kubectl, *gate.proxies()),
+    "Collector pod killed": lambda gate, kubectl: kill(kubectl, *collector(gate)),
+    "control plane killed": lambda gate, kubectl: kill(kubectl, *control_plane()),
     "policy changed": lambda gate, kubectl: (
         gate.change(lambda config: config["attributes"].update(changed="{name}")),
         gate.apply(),
     ),
     "server certificate rotated": lambda gate, kubectl: (gate.run("certs", "server", "--local", "--force"), gate.apply()),
-    "gateway rolled": lambda gate, kubectl: kubectl(
-        "rollout", "restart", "deployment/otel-gateway-istio", "-n", gate.namespace
-    ),
+    "gateway rolled": lambda gate, kubectl: kubectl("rollout", "restart", "deployment", *gate.proxies()),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_acknowledged_is_lost(gate: Deployed, kubectl: Kubectl, backend: Sink, load: Load, fault: str) -> None:
     FAULTS[fault](gate, kubectl)
-    eventually(lambda: ready(kubectl, gate.namespace, "otel-gateway-istio"))
-    eventually(lambda: ready(kubectl, gate.namespace, "otel-gateway-collector"))
+    for deployment in (control_plane(), gate.proxies(), collector(gate)):
+        eventually(lambda: ready(kubectl, *deployment))
     before = len(load.acknowledged)
     eventually(lambda: len(load.acknowledged) > before + 300)
     load.stop()

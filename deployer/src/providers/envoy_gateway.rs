@@ -143,7 +143,14 @@ fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
     let replicas = gate.config.gateway.replicas.get();
     let tags = METRIC_TAGS.map(|tag| json!({"tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)")}));
     let bootstrap = yaml(&json!({"stats_config": {"stats_tags": tags}}))?;
-    let mut kubernetes = json!({"envoyDeployment": {"replicas": replicas}});
+    // Envoy Gateway asks every 10 s whether a proxy has started: a new one would serve up to 10 s later than it could.
+    // As long as before, 5 minutes, until it is given up.
+    let startup = ["envoy", "shutdown-manager"]
+        .map(|name| json!({"name": name, "startupProbe": {"periodSeconds": 1, "failureThreshold": 300}}));
+    let mut kubernetes = json!({"envoyDeployment": {
+        "replicas": replicas,
+        "patch": {"type": "StrategicMerge", "value": {"spec": {"template": {"spec": {"containers": startup}}}}},
+    }});
     if let (true, Some(kubernetes)) = (replicas > 1, kubernetes.as_object_mut()) {
         kubernetes.insert("envoyPDB".to_owned(), json!({"minAvailable": 1}));
     }

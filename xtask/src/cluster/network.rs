@@ -3,6 +3,7 @@
 //! This machine reaches pods and Services by two routes. No namespace has a default route, so nothing in the cluster
 //! reaches any address outside of it but this machine's end of the link.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -65,9 +66,14 @@ pub(super) fn up(nodes: u8) -> Result<()> {
 
 /// Removes all of it that is there.
 pub(super) fn down() -> Result<()> {
+    // A namespace lives on, without a name, for as long as connections of processes that were killed try to end: its
+    // link would stay as well.
+    if Path::new("/sys/class/net").join(LINK_NAME).exists() {
+        ip(&format!("link del {LINK_NAME}"))?;
+    }
     for node in 1..=2 {
         if namespace_path(node).exists() {
-            // The links in it go with it.
+            // The other links in it go with it.
             ip(&format!("netns del {}", namespace(node)))?;
         }
     }
@@ -75,8 +81,8 @@ pub(super) fn down() -> Result<()> {
 }
 
 /// Where a process finds the namespace.
-pub(super) fn namespace_path(node: u8) -> std::path::PathBuf {
-    std::path::Path::new("/run/netns").join(namespace(node))
+pub(super) fn namespace_path(node: u8) -> PathBuf {
+    Path::new("/run/netns").join(namespace(node))
 }
 
 fn namespace_up(node: u8) -> Result<()> {
