@@ -123,7 +123,7 @@ async fn apply(args: &Args, global: &Global, config: &Config, gate: &Gate<'_>) -
             let at = standing.addresses.first().map_or("?", String::as_str);
             let listeners = &config.gateway.listeners;
             output::say(format_args!(
-                "the gate is up: {} at {at}, ports {} (gRPC) and {} (HTTP); `otlp-gate client-config NAME` says how to send",
+                "the gate is up: {} at {at}, ports {} (gRPC) and {} (HTTP)\n`otlp-gate verify` tries it from outside, `otlp-gate client-config NAME` says how to send",
                 config.gateway.hostname, listeners.grpc, listeners.http
             ));
             Ok(())

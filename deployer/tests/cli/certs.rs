@@ -314,7 +314,8 @@ fn a_list_lives_as_long_as_its_ca() {
 fn what_verify_shows_is_what_it_is_called() {
     let place = place();
     let check = |file: &str, more: &str| {
-        let args = "verify -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+        let args =
+            "verify -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
         openssl(&place, &format!("{args} {more} certs/verify/{file}.crt")).1
     };
     assert!(check("client", "-crl_check").contains(": OK"));
