@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
+use time::OffsetDateTime;
 
 use super::{Authority, Request, Revocations, Role};
 use crate::error::Error;
@@ -16,6 +17,10 @@ use crate::x509::Certificate;
 pub struct Folder {
     path: PathBuf,
 }
+
+/// The ends of what is in PEM files.
+const END: &str = "-----END CERTIFICATE-----";
+const END_OF_LIST: &str = "-----END X509 CRL-----";
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,37 +88,87 @@ impl Folder {
             Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?,
         ];
         if role == Role::Client {
-            let list = authority.sign_revocations(&Revocations::none())?;
+            let list = authority.sign_revocations(&Revocations::none(authority.certificate()))?;
             staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
         }
         staged.into_iter().try_for_each(|it| it.commit(existing))?;
         Ok(authority)
     }
 
-    /// Reads a CA.
+    /// Reads the CA that issues: the first of its file.
     pub fn authority(&self, role: Role) -> Result<Authority, Error> {
         let files = self.authority_files(role);
+        if files.certificate.exists() && !files.key.exists() {
+            return Err(Error::failed(format_args!("there is no file {}", files.key.display())).hint(
+                "the CA is somebody else's: ask there for what is to be issued or revoked; or give its key",
+            ));
+        }
         let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
         Authority::parse(&certificate, &key).map_err(|e| {
             Error::failed(format_args!("{} and {}: {e}", files.certificate.display(), files.key.display()))
         })
     }
 
-    /// Reads what the clients' CA revoked.
-    pub fn revocations(&self) -> Result<Revocations, Error> {
-        let path = self.revocations_file();
-        if !path.exists() {
-            return Ok(Revocations::none());
-        }
-        let list = read(&path)?;
-        Revocations::parse(list.as_bytes())
-            .map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
+    /// The certificates of all CAs of a role: the one that issues, and what else is trusted.
+    pub fn authority_certificates(&self, role: Role) -> Result<Vec<Certificate>, Error> {
+        let path = self.authority_files(role).certificate;
+        let all = Certificate::parse_all(read(&path)?.as_bytes());
+        all.map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
     }
 
-    /// Writes what the clients' CA revoked.
-    pub fn write_revocations(&self, authority: &Authority, revocations: &Revocations) -> Result<(), Error> {
-        let list = authority.sign_revocations(revocations)?;
-        Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?.commit(Existing::Replace)
+    /// Reads what the clients' CAs revoked, a list for each.
+    pub fn revocations(&self) -> Result<Vec<Revocations>, Error> {
+        let lists = self.revocation_list()?;
+        if lists.is_empty() {
+            return Ok(Vec::new());
+        }
+        Revocations::parse_all(lists.as_bytes())
+            .map_err(|e| Error::failed(format_args!("{}: {e}", self.revocations_file().display())))
+    }
+
+    /// The same as it is in the file; empty where there is none.
+    pub(super) fn revocation_list(&self) -> Result<String, Error> {
+        let path = self.revocations_file();
+        if path.exists() { read(&path) } else { Ok(String::new()) }
+    }
+
+    /// Revokes a certificate of the clients' CA, be it the one that issues or the one before it. `false`: it was revoked
+    /// already.
+    ///
+    /// # Errors
+    /// Neither issued it.
+    pub fn revoke(&self, file: &Path, certificate: &Certificate, now: OffsetDateTime) -> Result<bool, Error> {
+        let mut authorities = vec![self.authority(Role::Client)?];
+        if self.old_key_file().exists() {
+            let bundle = self.authority_files(Role::Client).certificate;
+            let both = read(&bundle)?;
+            let old = both.split_once(END).map(|(_, old)| old).unwrap_or_default();
+            let old = Authority::parse(old, &read(&self.old_key_file())?);
+            authorities
+                .push(old.map_err(|e| Error::failed(format_args!("{}, the old CA: {e}", bundle.display())))?);
+        }
+        let Some(authority) = authorities.iter().find(|it| certificate.is_signed_by(it.certificate())) else {
+            let message = format!("{} is not from the clients' CA of this folder", file.display());
+            return Err(Error::failed(message).hint(
+                "ask the CA that issued it, or put its sha256 on the `deny` list of the configuration",
+            ));
+        };
+        let mine = |list: &Revocations| list.issuer == authority.certificate().subject;
+        let (mut own, mut text) = (Revocations::none(authority.certificate()), String::new());
+        for block in self.revocation_list()?.split_inclusive(END_OF_LIST) {
+            match Revocations::parse_all(block.as_bytes()).ok().and_then(|mut it| it.pop()) {
+                Some(list) if mine(&list) => own = list,
+                Some(_) => text.push_str(&format!("{}\n", block.trim())),
+                None => {}
+            }
+        }
+        let added = own.add(&certificate.serial, now);
+        if added {
+            text.insert_str(0, &authority.sign_revocations(&own)?);
+            Staged::new(&self.revocations_file(), text.as_bytes(), Access::Public)?
+                .commit(Existing::Replace)?;
+        }
+        Ok(added)
     }
 
     /// Makes a key and a certificate for it. `approve` sees the certificate before anything is written, and may refuse

@@ -8,13 +8,16 @@ mod folder;
 mod names;
 mod request;
 mod revocation;
+mod rotation;
+mod serving;
 mod verify;
 
 pub use authority::Authority;
 pub use folder::{Files, Folder};
 pub use names::{client_name, dns_name, spiffe_id};
 pub use request::{Request, Role, Validity};
-pub use revocation::{Revocation, Revocations};
+pub use revocation::{Revocation, Revocations, is_revoked};
+pub use serving::Serving;
 pub use verify::Trial;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::x509;
 const BACKDATED: Duration = Duration::minutes(10);
 
 /// Which side of a connection shows a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Role {
     /// The gateway.
     Server,
@@ -78,9 +78,9 @@ impl Request {
 }
 
 /// The parameters of a CA that may sign no other CA.
-pub(super) fn authority(role: Role, now: OffsetDateTime, days: u32) -> Result<CertificateParams, Error> {
+pub(super) fn authority(name: &str, now: OffsetDateTime, days: u32) -> Result<CertificateParams, Error> {
     let mut params = blank(now, Validity::Days(days))?;
-    params.distinguished_name.push(DnType::CommonName, format!("otlp-gate {role} CA"));
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)

@@ -2,11 +2,15 @@
 
 use time::OffsetDateTime;
 use x509_parser::parse_x509_crl;
-use x509_parser::pem::parse_x509_pem;
+use x509_parser::pem::Pem;
+
+use crate::x509::{Certificate, rfc2253};
 
 /// What a CA revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocations {
+    /// The name of the CA whose list it is, as its certificate's subject has it.
+    pub issuer: Option<String>,
     /// The number of the list. Each new one has a higher number (RFC 5280 section 5.2.3).
     pub number: u64,
     /// In the order in which they were revoked.
@@ -24,23 +28,31 @@ pub struct Revocation {
 
 impl Revocations {
     /// The first list of a CA, with nothing in it.
-    pub fn none() -> Self {
-        Revocations { number: 1, entries: Vec::new() }
+    pub fn none(authority: &Certificate) -> Self {
+        Revocations { issuer: authority.subject.clone(), number: 1, entries: Vec::new() }
     }
 
-    /// Reads a list in PEM.
+    /// Reads all lists of a PEM text.
     ///
     /// # Errors
     /// The reason why it is none, to be put after the name of the file.
-    pub fn parse(pem: &[u8]) -> Result<Self, String> {
-        let (_, block) = parse_x509_pem(pem).map_err(|e| format!("not a revocation list in PEM: {e}"))?;
-        let (_, list) = parse_x509_crl(&block.contents).map_err(|e| format!("not a revocation list: {e}"))?;
+    pub fn parse_all(pem: &[u8]) -> Result<Vec<Self>, String> {
+        let blocks: Result<Vec<Pem>, _> = Pem::iter_from_buffer(pem).collect();
+        let blocks = blocks.map_err(|e| format!("not a revocation list in PEM: {e}"))?;
+        if blocks.is_empty() {
+            return Err("not a revocation list in PEM: it is empty".to_owned());
+        }
+        blocks.iter().map(|block| Self::from_der(&block.contents)).collect()
+    }
+
+    fn from_der(der: &[u8]) -> Result<Self, String> {
+        let (_, list) = parse_x509_crl(der).map_err(|e| format!("not a revocation list: {e}"))?;
         let number = list.crl_number().and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
         let entries = list.iter_revoked_certificates().map(|it| Revocation {
             serial: it.serial().to_bytes_be(),
             time: it.revocation_date.to_datetime(),
         });
-        Ok(Revocations { number, entries: entries.collect() })
+        Ok(Revocations { issuer: rfc2253(list.issuer()), number, entries: entries.collect() })
     }
 
     /// Adds a certificate by its serial number, and counts the list up. `false`: it was there already.
@@ -57,4 +69,9 @@ impl Revocations {
     pub fn contains(&self, serial: &[u8]) -> bool {
         self.entries.iter().any(|it| it.serial == serial)
     }
+}
+
+/// Whether one of these lists holds this serial number. 126 random bits are not another CA's by chance.
+pub fn is_revoked(lists: &[Revocations], serial: &[u8]) -> bool {
+    lists.iter().any(|list| list.contains(serial))
 }

@@ -64,9 +64,7 @@ impl Folder {
         for trial in Trial::ALL {
             let certificate = self.make(&self.trial_files(trial), &trial.request(), existing, |_| Ok(()))?;
             if trial == Trial::Revoked {
-                let mut revocations = self.revocations()?;
-                revocations.add(&certificate.serial, OffsetDateTime::now_utc());
-                self.write_revocations(&self.authority(Role::Client)?, &revocations)?;
+                self.revoke(&self.trial_files(trial).certificate, &certificate, OffsetDateTime::now_utc())?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::certs::{Folder, Role};
+use crate::certs::{Folder, Serving};
 use crate::cli::Global;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
@@ -47,10 +47,8 @@ pub(super) fn loaded(global: &Global) -> Result<Loaded, Error> {
 
 /// The clients' CA and what it revoked.
 pub(super) fn client_ca(folder: &Folder) -> Result<ClientCa, Error> {
-    Ok(ClientCa {
-        certificates: read(&folder.authority_files(Role::Client).certificate)?,
-        revocations: read(&folder.revocations_file())?,
-    })
+    let (certificates, revocations) = Serving::read_clients(folder.path())?;
+    Ok(ClientCa { certificates, revocations: revocations.ok_or_else(|| no_list(folder))? })
 }
 
 impl Target {
@@ -58,10 +56,11 @@ impl Target {
     pub(super) fn gate<'a>(&self, config: &'a Config) -> Result<Gate<'a>, Error> {
         let mut gate = Gate::new(config, self.source.module(config)?, None)?;
         let folder = Folder::at(&self.certs);
-        let files = folder.server_files();
-        if files.certificate.exists() {
-            gate.server = Some(Server { certificate: read(&files.certificate)?, key: read(&files.key)? });
-            gate.client_ca = Some(client_ca(&folder)?);
+        if folder.server_files().certificate.exists() {
+            let Serving { server, key, authorities, revoked } = Serving::read(&self.certs)?;
+            gate.server = Some(Server { certificate: server, key });
+            let revocations = revoked.ok_or_else(|| no_list(&folder))?;
+            gate.client_ca = Some(ClientCa { certificates: authorities, revocations });
         }
         Ok(gate)
     }
@@ -83,7 +82,8 @@ impl ModuleSource {
     }
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path)
-        .map_err(|e| Error::failed(format_args!("cannot read {}: {e}", path.display())))
+fn no_list(folder: &Folder) -> Error {
+    Error::failed(format_args!("there is no {}", folder.revocations_file().display())).hint(
+        "a gate must be able to shut a client out: ask the CA for its revocation list; `otlp-gate certs init` makes one for a CA of its own",
+    )
 }

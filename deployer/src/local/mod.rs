@@ -3,7 +3,6 @@
 //! The config file and the certificates are watched. A change that is good reaches Envoy in place, and open connections
 //! stay; a bad one is told and left out.
 
-mod certificates;
 mod policy;
 mod port;
 mod watch;
@@ -18,11 +17,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::certs::Serving;
 use crate::envoy::{self, Addresses, Admin, Backend, Bootstrap, Dynamic, Envoy, LogLevel, Start, dynamic};
 use crate::error::Error;
 use crate::module;
 use crate::output::say;
-use certificates::Certificates;
 use policy::LocalPolicy;
 use watch::Watch;
 
@@ -61,7 +60,7 @@ pub struct Gate {
     envoy: Envoy,
     addresses: Addresses,
     policy: LocalPolicy,
-    certificates: Certificates,
+    certificates: Serving,
     version: u64,
     options: Options,
     watched_config: Watch,
@@ -74,9 +73,9 @@ impl Gate {
     pub async fn start(options: Options) -> Result<Self, Error> {
         // From before the files are read, so that no change falls in between.
         let watched_config = Watch::new(vec![options.config.clone()]);
-        let watched_certificates = Watch::new(Certificates::files(&options.certs));
+        let watched_certificates = Watch::new(Serving::files(&options.certs));
         let policy = LocalPolicy::read(&options.config)?;
-        let certificates = Certificates::read(&options.certs)?;
+        let certificates = Serving::read(&options.certs)?;
         let binary = envoy::find(options.envoy.as_deref())?;
         let grpc = options.grpc.unwrap_or(policy.grpc);
         let http = options.http.unwrap_or(policy.http);
@@ -182,7 +181,7 @@ impl Gate {
     }
 
     async fn reload_certificates(&mut self) -> Result<String, Error> {
-        let now = Certificates::read(&self.options.certs)?;
+        let now = Serving::read(&self.options.certs)?;
         let was = std::mem::replace(&mut self.certificates, now.clone());
         if (&now.server, &now.key) != (&was.server, &was.key) {
             self.update(Dynamic::Server, &dynamic::server(&now.server, &now.key)).await?;
@@ -222,8 +221,8 @@ impl Gate {
     }
 }
 
-fn parts(run: &Path, policy: &LocalPolicy, certificates: &Certificates) -> [(Dynamic, Value); 3] {
-    let Certificates { server, key, authorities, revoked } = certificates;
+fn parts(run: &Path, policy: &LocalPolicy, certificates: &Serving) -> [(Dynamic, Value); 3] {
+    let Serving { server, key, authorities, revoked } = certificates;
     [
         (Dynamic::Policy, dynamic::filter(&module_file(run), &policy.text)),
         (Dynamic::Server, dynamic::server(server, key)),

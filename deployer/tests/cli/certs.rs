@@ -340,3 +340,138 @@ fn what_verify_shows_is_what_it_is_called() {
     place.run("certs verify --force").ok();
     assert!(check("client", "-crl_check").contains(": OK"));
 }
+
+#[test]
+fn a_ca_is_changed_without_a_moment_in_which_somebody_is_shut_out() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let good = |file: &str| {
+        let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+        openssl(&place, &format!("{args} {file}"))
+    };
+    place.write("old.crt", place.read("certs/clients/edge.crt"));
+    assert_snapshot!("certs_rotate_not_begun", place.run("certs rotate client --finish").failure());
+    assert_snapshot!(
+        "certs_rotate",
+        place.run("certs rotate client").stderr.replace(rotated(&place).as_str(), "01234567")
+    );
+
+    // both are trusted, and both revoke
+    place.run("certs client either --spiffe spiffe://either/one --dns either.example.org").ok();
+    for file in ["certs/clients/legacy.crt", "certs/clients/either.crt", "certs/verify/client.crt", "old.crt"]
+    {
+        assert!(good(file).0, "{file}: {:?}", good(file));
+    }
+    assert_eq!(listed(&place, "clients/legacy.crt")["status"], json!("outgoing"));
+    assert_eq!(listed(&place, "clients/either.crt")["status"], json!("valid"));
+    place.run("certs revoke legacy").ok();
+    place.run("certs revoke either").ok();
+    for file in ["certs/clients/legacy.crt", "certs/clients/either.crt", "certs/verify/revoked.crt"] {
+        assert!(good(file).1.contains("certificate revoked"), "{file}: {:?}", good(file));
+    }
+    assert!(good("old.crt").0, "the others of either CA stay good");
+    assert!(place.run("certs rotate client").failure().contains("holds an old CA already"));
+
+    // the old one goes when nobody needs it
+    assert_snapshot!("certs_rotate_in_use", place.run("certs rotate client --finish").failure());
+    place.run("certs renew --all").ok();
+    place.run("certs rotate client --finish").ok();
+    assert!(good("certs/clients/edge.crt").0 && !good("old.crt").0);
+    assert!(good("certs/clients/either.crt").1.contains("certificate revoked"));
+    assert_eq!(read(&place, "crl -in certs/client.crl -noout -text").matches("Serial Number:").count(), 2);
+    assert!(!place.path("certs/client-ca.old.key").exists());
+    assert!(
+        place.run("certs rotate client --finish").failure().contains("does not hold a new and an old CA")
+    );
+}
+
+/// What the new CA's name ends with.
+fn rotated(place: &Place) -> String {
+    let subject = read(place, "x509 -in certs/client-ca.crt -noout -subject");
+    subject.trim().rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_servers_ca_is_changed_after_the_clients_know_the_new_one() {
+    let place = place();
+    let serves =
+        |ca: &str| openssl(&place, &format!("verify -purpose sslserver -CAfile {ca} certs/server.crt")).0;
+    place.write("old-ca.crt", place.read("certs/server-ca.crt"));
+    place.run("certs rotate server").ok();
+    assert!(serves("old-ca.crt") && serves("certs/server-ca.crt"), "clients with either file know it");
+    assert!(place.run("certs rotate server --finish").failure().contains("still of the old CA: server"));
+    place.run("certs renew server").ok();
+    assert!(!serves("old-ca.crt") && serves("certs/server-ca.crt"));
+    place.run("certs rotate server --finish").ok();
+    assert!(serves("certs/server-ca.crt"));
+    assert_eq!(String::from_utf8(place.read("certs/server-ca.crt")).unwrap().matches("BEGIN").count(), 1);
+}
+
+/// A CA of somebody else's, with RSA keys and names that are not ours.
+fn somebody_elses(place: &Place) {
+    for (name, subject, more) in [
+        (
+            "site-ca",
+            "/O=Acme, Inc./CN=Acme Root",
+            "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign",
+        ),
+        (
+            "site",
+            "/CN=otel.example.com",
+            "-CA site-ca.crt -CAkey site-ca.key -addext subjectAltName=DNS:otel.example.com -addext basicConstraints=CA:FALSE",
+        ),
+    ] {
+        let mut args: Vec<&str> = "req -x509 -newkey rsa:2048 -nodes -days 30".split(' ').collect();
+        let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+        args.extend(["-keyout", &key, "-out", &certificate, "-subj", subject]);
+        args.extend(more.split(' '));
+        let made = std::process::Command::new("openssl")
+            .args(&args)
+            .current_dir(place.folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+}
+
+#[test]
+fn certificates_of_ones_own_are_taken_as_they_are() {
+    let place = Place::with(CONFIG);
+    somebody_elses(&place);
+    let server = "--server-cert site.crt --server-key site.key --server-ca site-ca.crt";
+    // without a key there must be a list
+    assert_snapshot!(
+        "certs_init_no_list",
+        usage(&place, &format!("certs init --client-ca site-ca.crt {server}"))
+    );
+    // with it, all that is ours to do is done with it
+    place.run(&format!("certs init --client-ca site-ca.crt --client-ca-key site-ca.key {server}")).ok();
+    assert_eq!(place.read("certs/server.crt"), place.read("site.crt"));
+    place.run("certs client legacy").ok();
+    let args = "verify -crl_check -purpose sslclient -CAfile site-ca.crt -CRLfile certs/client.crl";
+    assert!(openssl(&place, &format!("{args} certs/clients/legacy.crt")).0);
+    assert!(openssl(&place, &format!("{args} certs/verify/revoked.crt")).1.contains("certificate revoked"));
+
+    // with its list only, it is theirs
+    place.write("site.crl", place.read("certs/client.crl"));
+    place.run(&format!("certs init --force --client-ca site-ca.crt --client-crl site.crl {server}")).ok();
+    assert!(!place.path("certs/client-ca.key").exists());
+    assert_snapshot!("certs_not_our_ca", place.run("certs client legacy --force").failure());
+    // another CA's list is no list for this one
+    place.run("certs init --dir other").ok();
+    let args =
+        format!("certs init --dir third --client-ca site-ca.crt --client-crl other/client.crl {server}");
+    assert_snapshot!("certs_init_wrong_list", place.run(&args).failure());
+    assert!(!place.path("third/server.key").exists(), "nothing is left of what does not fit");
+    let args =
+        "certs init --dir third --server-cert site.crt --server-key site-ca.key --server-ca site-ca.crt";
+    assert_snapshot!("certs_init_wrong_server_key", place.run(args).failure());
+}
+
+/// What it told, called wrongly.
+fn usage(place: &Place, args: &str) -> String {
+    let ended = place.run(args);
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{ended:#?}");
+    ended.stderr
+}

@@ -5,6 +5,7 @@ mod init;
 mod list;
 mod renew;
 mod revoke;
+mod rotate;
 mod server;
 mod table;
 mod verify;
@@ -36,6 +37,8 @@ pub enum Certs {
     Renew(renew::Args),
     /// Revoke a client's certificate
     Revoke(revoke::Args),
+    /// Change to another CA, with a time in which both are trusted
+    Rotate(rotate::Args),
     /// Make the certificates with which `otlp-gate verify` tries the gate
     Verify(verify::Args),
 }
@@ -48,6 +51,7 @@ pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
         Certs::List(args) => list::run(args, global),
         Certs::Renew(args) => renew::run(args, global),
         Certs::Revoke(args) => revoke::run(args, global),
+        Certs::Rotate(args) => rotate::run(args, global),
         Certs::Verify(args) => verify::run(args, global),
     }
 }

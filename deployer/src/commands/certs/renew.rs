@@ -1,7 +1,7 @@
 //! `certs renew`: the same certificates, for longer.
 
 use super::{Place, table};
-use crate::certs::{Files, Folder, Request, Role, Validity, client_name};
+use crate::certs::{Files, Folder, Request, Role, Validity, client_name, is_revoked};
 use crate::cli::Global;
 use crate::error::Error;
 use crate::file::Existing;
@@ -59,7 +59,7 @@ fn everyone(folder: &Folder) -> Result<Vec<(Role, Files)>, Error> {
     }
     for name in folder.clients()? {
         let files = folder.client_files(&name);
-        if !revocations.contains(&folder.certificate(&files)?.serial) {
+        if !is_revoked(&revocations, &folder.certificate(&files)?.serial) {
             targets.push((Role::Client, files));
         }
     }
@@ -72,7 +72,7 @@ fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error>
         "server" => Ok((Role::Server, folder.server_files())),
         name => {
             let files = folder.client_files(name);
-            if revocations.contains(&folder.certificate(&files)?.serial) {
+            if is_revoked(&revocations, &folder.certificate(&files)?.serial) {
                 return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(
                     format_args!("`otlp-gate certs client {name} --force` makes a new key and certificate"),
                 ));

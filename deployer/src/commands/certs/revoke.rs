@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use super::Place;
-use crate::certs::{Folder, Role, client_name};
+use crate::certs::{Folder, client_name};
 use crate::cli::Global;
 use crate::error::Error;
 use crate::output;
@@ -31,21 +31,11 @@ pub struct Args {
 pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
     let folder = args.place.folder();
     let _lock = folder.lock()?;
-    let authority = folder.authority(Role::Client)?;
     let (path, certificate) = certificate(&folder, args)?;
-    if !certificate.is_signed_by(authority.certificate()) {
-        return Err(Error::failed(format_args!(
-            "{} is not from the clients' CA of this folder",
-            path.display()
-        ))
-        .hint("ask the CA that issued it, or put its sha256 on the `deny` list of the configuration"));
-    }
-    let mut revocations = folder.revocations()?;
-    if !revocations.add(&certificate.serial, OffsetDateTime::now_utc()) {
+    if !folder.revoke(&path, &certificate, OffsetDateTime::now_utc())? {
         output::say(format_args!("{} is revoked already", path.display()));
         return Ok(());
     }
-    folder.write_revocations(&authority, &revocations)?;
     output::say(format_args!(
         "revoked {} in {}; it acts on new connections, `deny: [\"sha256:{}\"]` in the configuration on open ones too",
         path.display(),

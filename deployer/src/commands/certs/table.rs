@@ -4,7 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::certs::{Files, Folder, Revocations, Role};
+use crate::certs::{Files, Folder, Revocations, Role, is_revoked};
 use crate::error::Error;
 use crate::output::{self, Format};
 use crate::x509::Certificate;
@@ -33,6 +33,8 @@ enum Status {
     NotYetValid,
     Expired,
     Revoked,
+    /// It is of a CA that another one has taken the place of.
+    Outgoing,
     /// Neither CA of the folder issued it.
     Foreign,
 }
@@ -41,17 +43,23 @@ enum Status {
 pub(super) fn print(folder: &Folder, files: &[Files], format: Format) -> Result<(), Error> {
     let authorities = [Role::Server, Role::Client]
         .into_iter()
-        .filter_map(|role| Some((role, folder.certificate(&folder.authority_files(role)).ok()?)))
+        .flat_map(|role| {
+            let all = folder.authority_certificates(role).unwrap_or_default();
+            all.into_iter().enumerate().map(move |(place, it)| (role, place > 0, it))
+        })
         .collect::<Vec<_>>();
     let revocations = folder.revocations()?;
     let now = OffsetDateTime::now_utc();
-    let rows = files
-        .iter()
-        .map(|files| {
-            let certificate = folder.certificate(files)?;
-            Ok(row(folder, files, &certificate, &authorities, &revocations, now))
-        })
-        .collect::<Result<Vec<Row>, Error>>()?;
+    let mut rows = Vec::new();
+    for files in files {
+        let role = [Role::Server, Role::Client].into_iter().find(|it| folder.authority_files(*it) == *files);
+        let all = match role {
+            Some(role) => folder.authority_certificates(role)?,
+            None => vec![folder.certificate(files)?],
+        };
+        let all = all.iter().map(|it| row(folder, files, it, &authorities, &revocations, now));
+        rows.extend(all);
+    }
     output::print(format, &rows, || {
         let header = ["FILE", "SUBJECT", "NAMES", "EXPIRES", "STATUS", "SHA256"];
         output::columns(header, rows.iter().map(cells))
@@ -62,16 +70,17 @@ fn row(
     folder: &Folder,
     files: &Files,
     certificate: &Certificate,
-    authorities: &[(Role, Certificate)],
-    revocations: &Revocations,
+    authorities: &[(Role, bool, Certificate)],
+    revocations: &[Revocations],
     now: OffsetDateTime,
 ) -> Row {
-    let issuer = authorities.iter().find(|(_, authority)| certificate.is_signed_by(authority));
+    let issuer = authorities.iter().find(|(.., authority)| certificate.is_signed_by(authority));
     let status = match issuer {
         None => Status::Foreign,
-        Some((Role::Client, _)) if revocations.contains(&certificate.serial) => Status::Revoked,
+        Some((Role::Client, ..)) if is_revoked(revocations, &certificate.serial) => Status::Revoked,
         Some(_) if certificate.not_after < now => Status::Expired,
         Some(_) if certificate.not_before > now => Status::NotYetValid,
+        Some((_, true, _)) => Status::Outgoing,
         Some(_) => Status::Valid,
     };
     let file = files.certificate.strip_prefix(folder.path()).unwrap_or(&files.certificate);
@@ -86,7 +95,7 @@ fn row(
         not_after: time_text(certificate.not_after),
         days_left: (certificate.not_after - now).whole_days(),
         status,
-        issued_by: issuer.map(|(role, _)| format!("{role}-ca")),
+        issued_by: issuer.map(|(role, ..)| format!("{role}-ca")),
         serial: certificate.serial_hex(),
         sha256: certificate.sha256_hex(),
     }
@@ -103,6 +112,7 @@ fn cells(row: &Row) -> [String; 6] {
         Status::NotYetValid => "not yet valid",
         Status::Expired => "expired",
         Status::Revoked => "revoked",
+        Status::Outgoing => "of the old CA",
         Status::Foreign => "of another CA",
     };
     [

@@ -19,15 +19,15 @@ use crate::error::Error;
 
 /// What a listener needs to know its clients and be known to them; all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Certificates {
+pub struct Serving {
     /// The server's certificate and those that vouch for it.
-    pub(super) server: String,
+    pub server: String,
     /// The server's key.
-    pub(super) key: String,
+    pub key: String,
     /// The authorities of the clients.
-    pub(super) authorities: String,
+    pub authorities: String,
     /// What they revoked.
-    pub(super) revoked: Option<String>,
+    pub revoked: Option<String>,
 }
 
 /// The files that are read.
@@ -39,27 +39,34 @@ struct Files {
     revoked: PathBuf,
 }
 
-impl Certificates {
+impl Serving {
     /// Reads `server.crt`, `server.key`, `client-ca.crt` and, if it is there, `client.crl`.
-    pub(super) fn read(folder: &Path) -> Result<Self, Error> {
+    pub fn read(folder: &Path) -> Result<Self, Error> {
         let files = Files::within(folder);
         let now = ASN1Time::now();
         let server = text(&files.server)?;
         let key = text(&files.key)?;
+        check_server(&files, &server, &key, now)?;
+        let (authorities, revoked) = Serving::read_clients(folder)?;
+        Ok(Serving { server, key, authorities, revoked })
+    }
+
+    /// Reads what has to do with clients only: their authorities and what those revoked.
+    pub fn read_clients(folder: &Path) -> Result<(String, Option<String>), Error> {
+        let files = Files::within(folder);
+        let now = ASN1Time::now();
         let authorities = text(&files.authorities)?;
         let revoked = if files.revoked.exists() { Some(text(&files.revoked)?) } else { None };
-
-        check_server(&files, &server, &key, now)?;
         let authority_ders = certificates(&files.authorities, &authorities)?;
         let parsed = check_authorities(&files.authorities, &authority_ders, now)?;
         if let Some(revoked) = &revoked {
             check_revoked(&files, &parsed, revoked, now)?;
         }
-        Ok(Certificates { server, key, authorities, revoked })
+        Ok((authorities, revoked))
     }
 
-    /// The files that [`Certificates::read`] reads.
-    pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
+    /// The files that [`Serving::read`] reads.
+    pub fn files(folder: &Path) -> Vec<PathBuf> {
         let Files { server, key, authorities, revoked } = Files::within(folder);
         vec![server, key, authorities, revoked]
     }
@@ -248,12 +255,12 @@ mod tests {
     }
 
     fn wrong(files: &[(&str, &str)]) -> String {
-        Certificates::read(folder(files).path()).unwrap_err().to_string()
+        Serving::read(folder(files).path()).unwrap_err().to_string()
     }
 
     #[test]
     fn what_fits_is_read() {
-        let read = Certificates::read(folder(&[]).path()).unwrap();
+        let read = Serving::read(folder(&[]).path()).unwrap();
         assert!(read.key.contains("PRIVATE KEY"));
         assert_eq!(read.revoked, None);
     }
@@ -294,7 +301,7 @@ mod tests {
         };
         let both = list(1, 1) + &list(0, 1);
         let read = folder(&[("client-ca.crt", &cas), ("client.crl", &both)]);
-        assert_eq!(Certificates::read(read.path()).unwrap().revoked, Some(both));
+        assert_eq!(Serving::read(read.path()).unwrap().revoked, Some(both));
 
         let one = wrong(&[("client-ca.crt", &cas), ("client.crl", &list(0, 1))]);
         assert!(one.contains("no list that is signed by CN=second"), "{one}");
