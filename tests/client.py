@@ -12,6 +12,7 @@ import grpc
 import h2.config
 import h2.connection
 import h2.events
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -78,6 +79,8 @@ class Answer:
 
     def rpc_status(self) -> status_pb2.Status:
         """The body of an HTTP error."""
+        if self.headers["content-type"] == "application/json":
+            return json_format.Parse(self.body, status_pb2.Status())
         assert self.headers["content-type"] == "application/x-protobuf"
         return status_pb2.Status.FromString(self.body)
 
@@ -135,6 +138,10 @@ class Http2:
     def http(self, path: str, body: bytes, headers: dict[str, str] | None = None, **how) -> Answer:
         """A POST of protobuf."""
         return self.request(path, body, {"content-type": "application/x-protobuf"} | (headers or {}), **how)
+
+    def json(self, path: str, body: bytes, headers: dict[str, str] | None = None, **how) -> Answer:
+        """A POST of JSON."""
+        return self.request(path, body, {"content-type": "application/json"} | (headers or {}), **how)
 
     def request(
         self,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -49,7 +50,10 @@ class Received:
 
     def decode(self) -> Message:
         """The message as protobuf's own implementation reads it."""
-        return REQUESTS[self.signal].FromString(self.body)
+        message = REQUESTS[self.signal]
+        if self.headers.get("content-type") == "application/json":
+            return json_format.Parse(self.body, message())
+        return message.FromString(self.body)
 
     def resources(self) -> list[dict[str, str]]:
         """The attributes of every Resource. A key that occurs twice is a failure: which one counts is anyone's guess."""

@@ -32,11 +32,10 @@ fuzz_target!(|input: (u8, bool, Vec<&[u8]>, &[u8], u64)| {
         panic!("the client is known")
     };
     let signal = otlp_gate_wire::otlp::Signal::ALL[usize::from(kind % 4)];
-    let grpc = kind & 4 == 0;
-    let (path, content_type, name): (_, &[u8], &[u8]) = if grpc {
-        (signal.grpc_path(), b"application/grpc", b"grpc-encoding")
-    } else {
-        (signal.http_path(), b"application/x-protobuf", b"content-encoding")
+    let (path, content_type, name): (_, &[u8], &[u8]) = match kind / 4 % 3 {
+        0 => (signal.grpc_path(), b"application/grpc", b"grpc-encoding"),
+        1 => (signal.http_path(), b"application/x-protobuf", b"content-encoding"),
+        _ => (signal.http_path(), b"application/json", b"content-encoding"),
     };
     let mut headers: Vec<(&[u8], &[u8])> =
         vec![(b":method", b"POST"), (b":path", path.as_bytes()), (b"content-type", content_type)];

@@ -52,7 +52,10 @@ impl Head {
             return refuse(Reason::Method);
         }
         match &content_type[..] {
-            b"application/grpc" | b"application/grpc+proto" | b"application/x-protobuf" => {}
+            b"application/grpc"
+            | b"application/grpc+proto"
+            | b"application/x-protobuf"
+            | b"application/json" => {}
             other => return refuse(Reason::Unsupported(format!("content type {}", printable(other)))),
         }
         let name: &[u8] = if protocol == Protocol::Grpc { b"grpc-encoding" } else { b"content-encoding" };
@@ -99,6 +102,7 @@ mod tests {
 
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
     const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+    const JSON: (&str, &str) = ("content-type", "application/json");
 
     #[test]
     fn knows_every_export() {
@@ -109,6 +113,9 @@ mod tests {
             assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "gzip")]), Ok(gzip));
             let http = Head { protocol: Protocol::HttpProtobuf, ..plain };
             assert_eq!(read(signal.http_path(), &[PROTOBUF]), Ok(http));
+            let json = Head { protocol: Protocol::HttpJson, encoding: Encoding::Gzip, ..plain };
+            let headers = [("content-type", "application/json; charset=utf-8"), ("content-encoding", "gzip")];
+            assert_eq!(read(signal.http_path(), &headers), Ok(json));
             let query = format!("{}?x=/v1/logs", signal.http_path());
             assert_eq!(read(&query, &[("content-type", "Application/X-Protobuf; charset=x")]), Ok(http));
         }
@@ -120,6 +127,14 @@ mod tests {
         for (path, headers, protocol, label) in [
             (traces.http_path(), vec![GRPC], Protocol::Grpc, "not_otlp"),
             (traces.grpc_path(), vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
+            (traces.grpc_path(), vec![JSON], Protocol::HttpJson, "not_otlp"),
+            ("/v1/traces", vec![JSON, PROTOBUF], Protocol::HttpJson, "unsupported"),
+            (
+                "/v1/traces",
+                vec![("content-type", "application/jsonl")],
+                Protocol::HttpProtobuf,
+                "unsupported",
+            ),
             ("/v1/traces/", vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
             ("/V1/traces", vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),
             ("//v1/traces", vec![PROTOBUF], Protocol::HttpProtobuf, "not_otlp"),

@@ -8,7 +8,7 @@ use super::{Client, Gate};
 use crate::quota::{Amounts, Charge, Dimension, Ledger, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, GunzipError};
-use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice};
+use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
 /// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
 const HARMLESS: u64 = 1 << 20;
@@ -163,7 +163,7 @@ impl Request {
                 }
                 (frame.compressed, encoding::HEADER_LEN)
             }
-            _ => (self.head.encoding == Encoding::Gzip, 0),
+            Protocol::HttpProtobuf | Protocol::HttpJson => (self.head.encoding == Encoding::Gzip, 0),
         };
         let (message, offset) = if compressed {
             (self.inflate(body.get(offset..).unwrap_or_default())?, 0)
@@ -173,6 +173,10 @@ impl Request {
         let limit = usize::try_from(self.gate.policy.limits().inflated.bytes()).unwrap_or(usize::MAX);
         let otlp = message.get(offset..).unwrap_or_default();
         let bytes = otlp.len() as u64;
+        let splice = match self.head.protocol {
+            Protocol::Grpc | Protocol::HttpProtobuf => splice,
+            Protocol::HttpJson => splice_json,
+        };
         let splice =
             splice(self.head.signal, otlp, &self.client.stamp, limit).map_err(|error| match error {
                 SpliceError::Malformed(malformed) => Reason::Invalid(malformed.to_string()),

@@ -88,6 +88,7 @@ fn head(protocol: crate::reply::Protocol, encoding: Encoding) -> Head {
 const GRPC: Head =
     Head { protocol: crate::reply::Protocol::Grpc, signal: Signal::Traces, encoding: Encoding::Identity };
 const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
+const JSON: Head = Head { protocol: crate::reply::Protocol::HttpJson, ..GRPC };
 
 fn attribute(key: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(Value::StringValue(value.into())) };
@@ -150,6 +151,33 @@ fn every_encoding_arrives_stamped_as_an_uncompressed_message() {
 }
 
 #[test]
+fn json_arrives_stamped_and_is_charged_by_what_is_inside() {
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    let message = |spans: usize| {
+        let spans = vec!["{}"; spans].join(",");
+        format!(
+            r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"tenant\u002eid"}}]}},"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#
+        )
+    };
+    let attributes = concat!(
+        r#"{"key":"otlp_gate.client","value":{"stringValue":"acme"}},"#,
+        r#"{"key":"tenant.id","value":{"stringValue":"acme"}}"#
+    );
+    for (encoding, body) in
+        [(Encoding::Identity, message(2).into_bytes()), (Encoding::Gzip, gzip(message(2).as_bytes()))]
+    {
+        let out = fixture.send(&client, Head { encoding, ..JSON }, &body).unwrap();
+        let want = message(2).replace(r#"{"key":"tenant\u002eid"}"#, attributes);
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+    let refused = fixture.send(&client, JSON, message(101).as_bytes()).unwrap_err();
+    let Reason::Quota { refusal: Refusal::Never { asked: 101, .. }, .. } = refused else {
+        panic!("{refused}")
+    };
+}
+
+#[test]
 fn a_certificate_decides_who_it_is() {
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
     let dns = Identity::from_parts(None, Some(b"Berlin.Globex.example"), None, Some(&[b'a'; 64]));
@@ -184,6 +212,10 @@ fn what_is_not_a_valid_message_is_refused() {
         (grpc, framed(&gzip(&message)[1..], 1), "invalid"),
         (HTTP, truncated.to_vec(), "invalid"),
         (http, vec![], "invalid"),
+        (HTTP, b"{}".to_vec(), "invalid"),
+        (JSON, message.clone(), "invalid"),
+        (JSON, vec![], "invalid"),
+        (JSON, b"{}{}".to_vec(), "invalid"),
         (http, message.clone(), "invalid"),
         (http, gzip(&vec![0; 5 << 20]), "too_large"),
         (HTTP, vec![0; (1 << 20) + 1], "too_large"),
@@ -330,12 +362,11 @@ fn a_large_policy_comes_compressed() {
 proptest! {
     #[test]
     fn any_bytes_in_any_chunks_are_forwarded_or_refused(
-        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..6), compressed in any::<bool>(), grpc in any::<bool>(),
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..6), compressed in any::<bool>(), protocol in prop::sample::select(vec![GRPC.protocol, HTTP.protocol, JSON.protocol]),
     ) {
         let fixture = Fixture::new(POLICY);
         let client = acme(&fixture.gate);
         let encoding = if compressed { Encoding::Gzip } else { Encoding::Identity };
-        let protocol = if grpc { GRPC.protocol } else { HTTP.protocol };
         for signal in Signal::ALL {
             let mut request = fixture.open(&client, Head { protocol, signal, encoding }).unwrap();
             for chunk in &chunks {

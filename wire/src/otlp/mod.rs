@@ -1,9 +1,11 @@
 //! OTLP messages on the wire: which signal, how many items, and the [`splice`] that stamps a client's attributes.
 
+mod json;
 mod signal;
 mod splice;
 mod wire;
 
+pub use json::splice as splice_json;
 pub use signal::Signal;
 pub use splice::{MAX_EDITS, Splice, SpliceError, Stamp, splice};
 pub use wire::{Malformed, put_bytes, put_uint};

@@ -33,7 +33,23 @@ impl Stamp {
         Stamp { owned: Rc::clone(owned), fields }
     }
 
-    fn owns(&self, key: &[u8]) -> bool {
+    /// The client's attributes, read back from the fields.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = |span: Span| {
+            core::str::from_utf8(self.fields.get(span.start..span.end).unwrap_or_default())
+                .unwrap_or_default()
+        };
+        let inner = |span: Span| Reader::new(&self.fields, span).next().ok().flatten()?.message().ok();
+        let mut fields = Reader::whole(&self.fields);
+        core::iter::from_fn(move || {
+            let mut key_value = Reader::new(&self.fields, fields.next().ok().flatten()?.message().ok()?);
+            let key = key_value.next().ok().flatten()?.message().ok()?;
+            let value = inner(key_value.next().ok().flatten()?.message().ok()?)?;
+            Some((text(key), text(value)))
+        })
+    }
+
+    pub(super) fn owns(&self, key: &[u8]) -> bool {
         self.owned.iter().any(|owned| owned == key)
     }
 }
@@ -74,13 +90,37 @@ pub struct Splice {
 
 /// Replace `message[at..at + remove]` by a range of the patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Edit {
-    at: usize,
-    remove: usize,
-    insert: Span,
+pub(super) struct Edit {
+    pub(super) at: usize,
+    pub(super) remove: usize,
+    pub(super) insert: Span,
+}
+
+/// Adds an edit, within the bound.
+pub(super) fn push(edits: &mut Vec<Edit>, edit: Edit) -> Result<(), SpliceError> {
+    if edits.len() >= MAX_EDITS {
+        return Err(SpliceError::TooManyEdits);
+    }
+    edits.push(edit);
+    Ok(())
 }
 
 impl Splice {
+    /// The outcome of `edits`, in order, to `message`.
+    pub(super) fn new(
+        message: &[u8],
+        edits: Vec<Edit>,
+        patch: Vec<u8>,
+        items: u64,
+        removed: u64,
+        max_len: usize,
+    ) -> Result<Splice, SpliceError> {
+        let grown = |edit: &Edit| (edit.insert.end - edit.insert.start) as i64 - edit.remove as i64;
+        let len = message.len() as i64 + edits.iter().map(grown).sum::<i64>();
+        let len = usize::try_from(len).ok().filter(|&len| len <= max_len).ok_or(SpliceError::TooLarge)?;
+        Ok(Splice { edits, patch, len, items, removed })
+    }
+
     /// The stamped message in pieces, in order: parts of `message`, which must be the one that was spliced, and new bytes.
     pub fn pieces<'a>(&'a self, message: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let mut from = 0;
@@ -204,20 +244,8 @@ impl Splicer<'_> {
             return Err(Malformed { what: "an attribute key that is not UTF-8", at: key.start });
         }
         match &self.owned_indexes {
-            Some(indexes) if index != 0 => {
-                // common.proto: "key MUST NOT be set if key_strindex is used"; which one counts is anybody's guess.
-                if !bytes.is_empty() {
-                    return Err(Malformed {
-                        what: "an attribute with both key and key_strindex",
-                        at: attribute.start,
-                    });
-                }
-                indexes.owns(index).ok_or(Malformed {
-                    what: "a key_strindex outside of the string table",
-                    at: attribute.start,
-                })
-            }
-            _ => Ok(self.stamp.owns(bytes)),
+            Some(indexes) => indexes.owned(self.stamp, bytes, index, attribute.start),
+            None => Ok(self.stamp.owns(bytes)),
         }
     }
 
@@ -265,16 +293,13 @@ impl Splicer<'_> {
     }
 
     fn edit(&mut self, edit: Edit) -> Result<(), SpliceError> {
-        if self.edits.len() >= MAX_EDITS {
-            return Err(SpliceError::TooManyEdits);
-        }
-        self.edits.push(edit);
-        Ok(())
+        push(&mut self.edits, edit)
     }
 }
 
 /// Profiles may spell a key as an index into the dictionary's string table: the indexes that spell an owned key.
-struct OwnedIndexes {
+#[derive(Default)]
+pub(super) struct OwnedIndexes {
     indexes: Vec<usize>,
     strings: usize,
 }
@@ -282,7 +307,7 @@ struct OwnedIndexes {
 impl OwnedIndexes {
     /// Reads ExportProfilesServiceRequest.dictionary (2) and ProfilesDictionary.string_table (5), wherever they stand.
     fn read(message: &[u8], stamp: &Stamp) -> Result<Self, Malformed> {
-        let mut found = OwnedIndexes { indexes: Vec::new(), strings: 0 };
+        let mut found = OwnedIndexes::default();
         let mut fields = Reader::whole(message);
         while let Some(field) = fields.next()? {
             if field.number != 2 {
@@ -292,20 +317,34 @@ impl OwnedIndexes {
             while let Some(field) = dictionary.next()? {
                 if field.number == 5 {
                     let span = field.message()?;
-                    if stamp.owns(message.get(span.start..span.end).unwrap_or_default()) {
-                        found.indexes.push(found.strings);
-                    }
-                    found.strings += 1;
+                    found.add(message.get(span.start..span.end).unwrap_or_default(), stamp);
                 }
             }
         }
         Ok(found)
     }
 
-    /// Whether the string at `index` is an owned key; `None` outside of the table.
-    fn owns(&self, index: i32) -> Option<bool> {
-        let index = usize::try_from(index).ok().filter(|&index| index < self.strings)?;
-        Some(self.indexes.binary_search(&index).is_ok())
+    /// Adds the next string of the table.
+    pub(super) fn add(&mut self, string: &[u8], stamp: &Stamp) {
+        if stamp.owns(string) {
+            self.indexes.push(self.strings);
+        }
+        self.strings += 1;
+    }
+
+    /// Whether the KeyValue at `at` with this key and key_strindex has an owned key.
+    pub(super) fn owned(&self, stamp: &Stamp, key: &[u8], index: i32, at: usize) -> Result<bool, Malformed> {
+        if index == 0 {
+            return Ok(stamp.owns(key));
+        }
+        // common.proto: "key MUST NOT be set if key_strindex is used"; which one counts is anybody's guess.
+        if !key.is_empty() {
+            return Err(Malformed { what: "an attribute with both key and key_strindex", at });
+        }
+        match usize::try_from(index).ok().filter(|&index| index < self.strings) {
+            Some(index) => Ok(self.indexes.binary_search(&index).is_ok()),
+            None => Err(Malformed { what: "a key_strindex outside of the string table", at }),
+        }
     }
 }
 

@@ -1,0 +1,292 @@
+//! The splice for OTLP/JSON: as for protobuf, what is not the gate's survives byte for byte.
+
+mod names;
+mod scanner;
+
+use names::{ATTRIBUTES, DICTIONARY, KEY, KEY_INDEX, Level, Names, RESOURCE, SCOPES, STRING_TABLE};
+use scanner::Scanner;
+
+use super::signal::Signal;
+use super::splice::{Edit, OwnedIndexes, Splice, SpliceError, Stamp, push};
+use super::wire::{Malformed, Span};
+
+/// Stamps the export request `message`, which is JSON. `max_len` bounds the stamped message, in bytes.
+pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> Result<Splice, SpliceError> {
+    let names = Names::of(signal);
+    let scanner = Scanner::new(message)?;
+    let owned_indexes = match signal {
+        Signal::Profiles => Some(owned_indexes(scanner, &names, stamp)?),
+        _ => None,
+    };
+    let (patch, texts) = Texts::write(stamp);
+    let mut splicer =
+        Splicer { scanner, names, stamp, owned_indexes, texts, edits: Vec::new(), items: 0, removed: 0 };
+    splicer.request()?;
+    let Splicer { edits, items, removed, .. } = splicer;
+    Splice::new(message, edits, patch, items, removed, max_len)
+}
+
+struct Splicer<'a> {
+    scanner: Scanner<'a>,
+    names: Names,
+    stamp: &'a Stamp,
+    owned_indexes: Option<OwnedIndexes>,
+    /// `None` where the client has no attributes.
+    texts: Option<Texts>,
+    edits: Vec<Edit>,
+    items: u64,
+    removed: u64,
+}
+
+impl Splicer<'_> {
+    fn request(&mut self) -> Result<(), SpliceError> {
+        let start = self.scanner.start();
+        let Some(mut request) = self.scanner.enter(b'{')? else {
+            return Err(Malformed { what: "no JSON object where one must be", at: start }.into());
+        };
+        while let Some(field) = self.scanner.member(&mut request, self.names.request)? {
+            if field == 0 {
+                let Some(mut containers) = self.scanner.enter(b'[')? else { continue };
+                while self.scanner.next(&mut containers)?.is_some() {
+                    self.container()?;
+                }
+            } else {
+                self.scanner.skip()?;
+            }
+        }
+        Ok(self.scanner.finish()?)
+    }
+
+    /// ResourceSpans and its like.
+    fn container(&mut self) -> Result<(), SpliceError> {
+        let start = self.scanner.start();
+        let Some(mut container) = self.scanner.enter(b'{')? else {
+            return self.replace(start, |texts| texts.container);
+        };
+        while let Some(field) = self.scanner.member(&mut container, self.names.container)? {
+            match field {
+                RESOURCE => self.resource()?,
+                SCOPES => self.items += self.array(self.names.items)?,
+                _ => {}
+            }
+        }
+        if container.has(RESOURCE) {
+            return Ok(());
+        }
+        self.insert(container.end, |texts| texts.resource_member.after(!container.empty))
+    }
+
+    fn resource(&mut self) -> Result<(), SpliceError> {
+        let start = self.scanner.start();
+        let Some(mut resource) = self.scanner.enter(b'{')? else {
+            return self.replace(start, |texts| texts.resource);
+        };
+        let mut found = false;
+        while self.scanner.member(&mut resource, ATTRIBUTES)?.is_some() {
+            found = true;
+            self.attributes()?;
+        }
+        if found {
+            return Ok(());
+        }
+        self.insert(resource.end, |texts| texts.attributes_member.after(!resource.empty))
+    }
+
+    /// Puts the stamp before all attributes, so that each later one has a comma before it, which goes where it goes.
+    fn attributes(&mut self) -> Result<(), SpliceError> {
+        let start = self.scanner.start();
+        let Some(mut attributes) = self.scanner.enter(b'[')? else {
+            return self.replace(start, |texts| texts.attributes);
+        };
+        let stamp = self.edits.len();
+        self.insert(self.scanner.at(), |texts| texts.stamp)?;
+        let mut first = true;
+        let mut kept = false;
+        while let Some(from) = self.scanner.next(&mut attributes)? {
+            if self.is_owned()? {
+                let remove = self.scanner.at() - from;
+                push(&mut self.edits, Edit { at: from, remove, insert: Span { start: 0, end: 0 } })?;
+                self.removed += 1;
+            } else {
+                match &self.texts {
+                    Some(texts) if first => {
+                        if let Some(edit) = self.edits.get_mut(stamp) {
+                            edit.insert = texts.stamp_and_comma;
+                        }
+                    }
+                    // Nothing is left before it: its comma goes.
+                    None if !first && !kept => {
+                        push(
+                            &mut self.edits,
+                            Edit { at: from, remove: 1, insert: Span { start: 0, end: 0 } },
+                        )?;
+                    }
+                    _ => {}
+                }
+                kept = true;
+            }
+            first = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the KeyValue that comes next has an owned key.
+    fn is_owned(&mut self) -> Result<bool, Malformed> {
+        let start = self.scanner.start();
+        let Some(mut attribute) = self.scanner.enter(b'{')? else { return Ok(false) };
+        let mut key = Default::default();
+        let mut index = 0;
+        while let Some(field) = self.scanner.member(&mut attribute, self.names.key_value)? {
+            match field {
+                KEY => key = self.scanner.text()?,
+                KEY_INDEX => index = self.scanner.index()?,
+                _ => {}
+            }
+        }
+        match &self.owned_indexes {
+            Some(indexes) => indexes.owned(self.stamp, &key, index, start),
+            None => Ok(self.stamp.owns(&key)),
+        }
+    }
+
+    /// The items in an array of messages, down the remaining levels.
+    fn array(&mut self, levels: &[Level]) -> Result<u64, Malformed> {
+        let Some(mut array) = self.scanner.enter(b'[')? else { return Ok(0) };
+        let mut items = 0;
+        while self.scanner.next(&mut array)?.is_some() {
+            items += self.count(levels)?;
+        }
+        Ok(items)
+    }
+
+    /// The items in a message. Where null stands for an item it counts, since the Collector makes one of it.
+    fn count(&mut self, levels: &[Level]) -> Result<u64, Malformed> {
+        let Some((level, below)) = levels.split_first() else {
+            self.scanner.skip_message()?;
+            return Ok(1);
+        };
+        let Some(mut message) = self.scanner.enter(b'{')? else { return Ok(0) };
+        let (Level::Many(fields) | Level::One(fields)) = level;
+        let mut items = 0;
+        while self.scanner.member(&mut message, fields)?.is_some() {
+            items += match level {
+                Level::Many(_) => self.array(below)?,
+                Level::One(_) => self.count(below)?,
+            };
+        }
+        Ok(items)
+    }
+
+    /// Replaces the null at `at`.
+    fn replace(&mut self, at: usize, by: impl Fn(&Texts) -> Span) -> Result<(), SpliceError> {
+        self.change(at, b"null".len(), by)
+    }
+
+    fn insert(&mut self, at: usize, text: impl Fn(&Texts) -> Span) -> Result<(), SpliceError> {
+        self.change(at, 0, text)
+    }
+
+    fn change(&mut self, at: usize, remove: usize, by: impl Fn(&Texts) -> Span) -> Result<(), SpliceError> {
+        match &self.texts {
+            Some(texts) => push(&mut self.edits, Edit { at, remove, insert: by(texts) }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the patch has what is ever inserted.
+struct Texts {
+    container: Span,
+    resource: Span,
+    resource_member: Member,
+    attributes: Span,
+    attributes_member: Member,
+    stamp: Span,
+    stamp_and_comma: Span,
+}
+
+/// A member with a comma before it.
+struct Member(Span);
+
+impl Member {
+    /// The member as it follows another one, or none.
+    fn after(&self, another: bool) -> Span {
+        Span { start: self.0.start + usize::from(!another), ..self.0 }
+    }
+}
+
+impl Texts {
+    /// The patch, and where in it what stands.
+    fn write(stamp: &Stamp) -> (Vec<u8>, Option<Texts>) {
+        let mut attributes = String::new();
+        for (key, value) in stamp.attributes() {
+            if !attributes.is_empty() {
+                attributes.push(',');
+            }
+            attributes.push_str("{\"key\":");
+            put_string(&mut attributes, key);
+            attributes.push_str(",\"value\":{\"stringValue\":");
+            put_string(&mut attributes, value);
+            attributes.push_str("}}");
+        }
+        if attributes.is_empty() {
+            return (Vec::new(), None);
+        }
+        let mut patch = String::new();
+        let mut put = |parts: &[&str]| {
+            let start = patch.len();
+            parts.iter().for_each(|part| patch.push_str(part));
+            Span { start, end: patch.len() }
+        };
+        let texts = Texts {
+            container: put(&["{\"resource\":{\"attributes\":[", &attributes, "]}}"]),
+            resource: put(&["{\"attributes\":[", &attributes, "]}"]),
+            resource_member: Member(put(&[",\"resource\":{\"attributes\":[", &attributes, "]}"])),
+            attributes: put(&["[", &attributes, "]"]),
+            attributes_member: Member(put(&[",\"attributes\":[", &attributes, "]"])),
+            stamp: put(&[&attributes]),
+            stamp_and_comma: put(&[&attributes, ","]),
+        };
+        (patch.into_bytes(), Some(texts))
+    }
+}
+
+/// A JSON string.
+fn put_string(out: &mut String, text: &str) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\0'..' ' => {
+                let digit =
+                    |shift: u32| char::from_digit(letter as u32 >> shift & 0xf, 16).unwrap_or_default();
+                out.extend(['\\', 'u', '0', '0', digit(4), digit(0)]);
+            }
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
+}
+
+/// The strings of the dictionary, wherever it stands.
+fn owned_indexes(mut scanner: Scanner, names: &Names, stamp: &Stamp) -> Result<OwnedIndexes, Malformed> {
+    let mut found = OwnedIndexes::default();
+    let Some(mut request) = scanner.enter(b'{')? else { return Ok(found) };
+    while let Some(field) = scanner.member(&mut request, names.request)? {
+        if field != DICTIONARY {
+            scanner.skip()?;
+            continue;
+        }
+        let Some(mut dictionary) = scanner.enter(b'{')? else { continue };
+        while scanner.member(&mut dictionary, STRING_TABLE)?.is_some() {
+            let Some(mut table) = scanner.enter(b'[')? else { continue };
+            while scanner.next(&mut table)?.is_some() {
+                found.add(&scanner.text()?, stamp);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,450 @@
+//! JSON, read in place: strict, without a tree, without recursion.
+//!
+//! Stricter than RFC 8259 where decoders could disagree about what a text means, since a forger could then show one thing
+//! to the gate and another to the backend:
+//! - A name that the gate reads may occur once in its object, in one spelling. The Collector merges duplicates, others take
+//!   the last, and protobuf's own decoders refuse them.
+//! - Nor may a name differ from one only in case: Go's encoding/json would take it.
+//! - No name is empty, however deep: jsoniter's `ReadObject`, on which the Collector's decoder stands, takes it for the end
+//!   of its object, and reads what follows as part of the outer one.
+
+use std::borrow::Cow;
+
+use crate::otlp::wire::Malformed;
+
+/// The members that are looked for in an object, each in all its spellings.
+pub(super) type Fields = &'static [&'static [&'static str]];
+
+/// How deep objects and arrays may be nested in what is skipped: about as deep as protobuf's decoders follow an AnyValue
+/// (100 messages; each level of a list in a list is three of them in protobuf and four in JSON).
+const MAX_DEPTH: u32 = u128::BITS;
+
+/// The longest escaped name or key that is decoded, in bytes; what is decoded is held beside the message.
+const MAX_ESCAPED: usize = 1 << 16;
+
+/// A place in a JSON text.
+#[derive(Clone, Copy)]
+pub(super) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+/// An object or array that was entered and is not yet left.
+pub(super) struct Open {
+    close: u8,
+    /// Nothing in it has been read.
+    pub(super) empty: bool,
+    /// Which of the fields have been read, a bit each.
+    seen: u32,
+    /// Where its closing bracket is, once that has been read.
+    pub(super) end: usize,
+}
+
+impl Open {
+    /// Whether `field` has been read.
+    pub(super) fn has(&self, field: usize) -> bool {
+        self.seen & 1 << field != 0
+    }
+}
+
+/// A string between its quotes.
+#[derive(Clone, Copy)]
+struct Text {
+    start: usize,
+    end: usize,
+    escaped: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// The start of a text.
+    pub(super) fn new(text: &'a [u8]) -> Result<Self, Malformed> {
+        match core::str::from_utf8(text) {
+            Ok(_) => Ok(Scanner { text, at: 0 }),
+            Err(error) => Err(Malformed { what: "JSON that is not UTF-8", at: error.valid_up_to() }),
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Where the next token starts.
+    pub(super) fn start(&mut self) -> usize {
+        self.token();
+        self.at
+    }
+
+    /// Enters the object or array, by its opening bracket, that must come next; `None` where it is null.
+    pub(super) fn enter(&mut self, open: u8) -> Result<Option<Open>, Malformed> {
+        let token = self.token();
+        if token == Some(b'n') {
+            self.literal(b"null")?;
+            return Ok(None);
+        }
+        let (close, what) = if open == b'{' {
+            (b'}', "no JSON object where one must be")
+        } else {
+            (b']', "no JSON array where one must be")
+        };
+        if token != Some(open) {
+            return Err(self.wrong(what));
+        }
+        self.at += 1;
+        Ok(Some(Open { close, empty: true, seen: 0, end: 0 }))
+    }
+
+    /// Goes to the value of the next member that is one of `fields`; `None` at the end of the object.
+    pub(super) fn member(&mut self, object: &mut Open, fields: Fields) -> Result<Option<usize>, Malformed> {
+        while self.next(object)?.is_some() {
+            let start = self.start();
+            let name = self.name()?;
+            let Some(field) =
+                known(self.decoded(name)?.as_ref(), fields).map_err(|what| Malformed { what, at: start })?
+            else {
+                self.skip()?;
+                continue;
+            };
+            if object.has(field) {
+                return Err(Malformed { what: "a member that its JSON object has twice", at: start });
+            }
+            object.seen |= 1 << field;
+            return Ok(Some(field));
+        }
+        Ok(None)
+    }
+
+    /// Goes to the next element or member. Returns the place of the comma before it, or for the first one its own; `None` at
+    /// the end.
+    pub(super) fn next(&mut self, open: &mut Open) -> Result<Option<usize>, Malformed> {
+        let token = self.token();
+        let at = self.at;
+        if token == Some(open.close) {
+            open.end = at;
+            self.at += 1;
+            return Ok(None);
+        }
+        if open.empty {
+            open.empty = false;
+        } else if token == Some(b',') {
+            self.at += 1;
+        } else {
+            return Err(self.wrong("no comma in JSON where one must be"));
+        }
+        Ok(Some(at))
+    }
+
+    /// The string that must come next, decoded; null is an empty one.
+    pub(super) fn text(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
+        if self.token() == Some(b'n') {
+            self.literal(b"null")?;
+            return Ok(Cow::Borrowed(b""));
+        }
+        let text = self.string()?;
+        self.decoded(text)
+    }
+
+    /// The index that must come next, perhaps in quotes; null is 0. Other spellings of a number (`1e1`) are refused.
+    pub(super) fn index(&mut self) -> Result<i32, Malformed> {
+        let start = self.start();
+        let digits = match self.token() {
+            Some(b'n') => return self.literal(b"null").map(|()| 0),
+            Some(b'"') => self.string().map(|text| self.text.get(text.start..text.end))?,
+            _ => self.number().map(|()| self.text.get(start..self.at))?,
+        };
+        let digits = digits.and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or_default();
+        let plain = digits == "0" || digits.starts_with(|first: char| matches!(first, '1'..='9'));
+        digits
+            .parse()
+            .ok()
+            .filter(|_| plain)
+            .ok_or(Malformed { what: "an index that is not a plain number", at: start })
+    }
+
+    /// Skips a value, whatever it is.
+    pub(super) fn skip(&mut self) -> Result<(), Malformed> {
+        // The kinds of what is open, innermost last: 1 is an object.
+        let mut objects = 0u128;
+        let mut depth = 0;
+        loop {
+            let token = self.token();
+            match token {
+                Some(b'"') => drop(self.string()?),
+                Some(open @ (b'{' | b'[')) => {
+                    self.at += 1;
+                    let object = open == b'{';
+                    if self.token() != Some(if object { b'}' } else { b']' }) {
+                        if depth == MAX_DEPTH {
+                            return Err(self.wrong("JSON nested too deeply"));
+                        }
+                        depth += 1;
+                        objects = objects << 1 | u128::from(object);
+                        if object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return Err(self.wrong("no JSON value where one must be")),
+            }
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                let object = objects & 1 == 1;
+                match self.token() {
+                    Some(b',') => {
+                        self.at += 1;
+                        if object {
+                            self.name()?;
+                        }
+                        break;
+                    }
+                    Some(b'}') if object => {}
+                    Some(b']') if !object => {}
+                    _ => return Err(self.wrong("no comma in JSON where one must be")),
+                }
+                self.at += 1;
+                objects >>= 1;
+                depth -= 1;
+            }
+        }
+    }
+
+    /// Skips a message: an object or null.
+    pub(super) fn skip_message(&mut self) -> Result<(), Malformed> {
+        match self.token() {
+            Some(b'{' | b'n') => self.skip(),
+            _ => Err(self.wrong("no JSON object where one must be")),
+        }
+    }
+
+    /// Checks that nothing comes any more.
+    pub(super) fn finish(&mut self) -> Result<(), Malformed> {
+        match self.token() {
+            None => Ok(()),
+            Some(_) => Err(self.wrong("more after the end of the JSON text")),
+        }
+    }
+
+    /// The first byte of the next token.
+    #[inline]
+    fn token(&mut self) -> Option<u8> {
+        loop {
+            match self.text.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    /// A member's name and the colon behind it.
+    #[inline]
+    fn name(&mut self) -> Result<Text, Malformed> {
+        let start = self.start();
+        let name = self.string()?;
+        if name.start == name.end {
+            return Err(Malformed { what: "an empty name in a JSON object", at: start });
+        }
+        if self.token() != Some(b':') {
+            return Err(self.wrong("no colon in JSON where one must be"));
+        }
+        self.at += 1;
+        Ok(name)
+    }
+
+    fn string(&mut self) -> Result<Text, Malformed> {
+        if self.token() != Some(b'"') {
+            return Err(self.wrong("no JSON string where one must be"));
+        }
+        self.at += 1;
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.plain();
+            match self.text.get(self.at) {
+                Some(b'"') => {
+                    let end = self.at;
+                    self.at += 1;
+                    return Ok(Text { start, end, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(self.wrong("a control character in a JSON string")),
+            }
+        }
+    }
+
+    /// Skips what stands for itself in a string: eight bytes at a time, since nearly all of a message is strings.
+    #[inline]
+    fn plain(&mut self) {
+        const ONES: u64 = u64::MAX / 255;
+        const HIGHS: u64 = ONES << 7;
+        while let Some(&bytes) = self.text.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let word = u64::from_le_bytes(bytes);
+            // The lowest byte that is zero has its high bit set; see "Bit Twiddling Hacks", "Determine if a word has a zero byte".
+            let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+            let quote = zero(word ^ (ONES * u64::from(b'"')));
+            let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+            let control = word.wrapping_sub(ONES * 0x20) & !word;
+            let found = (quote | backslash | control) & HIGHS;
+            if found != 0 {
+                self.at += (found.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.text.get(self.at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Malformed> {
+        let len = match self.text.get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') if self.unit(self.at).is_some() => 6,
+            _ => return Err(self.wrong("an unknown escape in a JSON string")),
+        };
+        self.at += len;
+        Ok(())
+    }
+
+    /// The UTF-16 code unit that the `\uXXXX` at `at` stands for.
+    fn unit(&self, at: usize) -> Option<u32> {
+        let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
+    }
+
+    /// A string without its escapes. Half a surrogate pair is refused: decoders replace it, keep it, or fail.
+    #[inline]
+    fn decoded(&self, text: Text) -> Result<Cow<'a, [u8]>, Malformed> {
+        let bytes = self.text.get(text.start..text.end).unwrap_or_default();
+        if text.escaped { self.unescaped(text).map(Cow::Owned) } else { Ok(Cow::Borrowed(bytes)) }
+    }
+
+    #[cold]
+    fn unescaped(&self, text: Text) -> Result<Vec<u8>, Malformed> {
+        if text.end - text.start > MAX_ESCAPED {
+            return Err(Malformed { what: "a name or key with escapes of more than 64 KiB", at: text.start });
+        }
+        let mut out = Vec::with_capacity(text.end - text.start);
+        let mut at = text.start;
+        while let Some(&byte) = self.text.get(at..text.end).and_then(|rest| rest.first()) {
+            if byte != b'\\' {
+                out.push(byte);
+                at += 1;
+                continue;
+            }
+            let escape = self.text.get(at + 1).copied().unwrap_or_default();
+            if escape != b'u' {
+                out.push(match escape {
+                    b'b' => 8,
+                    b'f' => 12,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    other => other,
+                });
+                at += 2;
+                continue;
+            }
+            let first = self.unit(at).unwrap_or_default();
+            let (code, len) = match (first, self.unit(at + 6)) {
+                (0xd800..0xdc00, Some(second @ 0xdc00..0xe000)) => {
+                    (0x10000 + ((first - 0xd800) << 10 | (second - 0xdc00)), 12)
+                }
+                _ => (first, 6),
+            };
+            let Some(decoded) = char::from_u32(code) else {
+                return Err(Malformed { what: "half a surrogate pair in a JSON string", at });
+            };
+            out.extend_from_slice(decoded.encode_utf8(&mut [0; 4]).as_bytes());
+            at += len;
+        }
+        Ok(out)
+    }
+
+    /// RFC 8259, section 6.
+    fn number(&mut self) -> Result<(), Malformed> {
+        if self.text.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        if self.text.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.text.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.text.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// At least one digit.
+    fn digits(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.wrong("no digit in a JSON number where one must be")) } else { Ok(()) }
+    }
+
+    fn literal(&mut self, literal: &[u8]) -> Result<(), Malformed> {
+        if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
+            return Err(self.wrong("no JSON value where one must be"));
+        }
+        self.at += literal.len();
+        Ok(())
+    }
+
+    #[cold]
+    fn wrong(&self, what: &'static str) -> Malformed {
+        let what = if self.at >= self.text.len() { "JSON that is cut off" } else { what };
+        Malformed { what, at: self.at }
+    }
+}
+
+/// Which of `fields` a name is; an error where it is one but for its case.
+fn known(name: &[u8], fields: Fields) -> Result<Option<usize>, &'static str> {
+    let position = |same: &dyn Fn(&[u8]) -> bool| {
+        fields.iter().position(|spellings| spellings.iter().any(|spelling| same(spelling.as_bytes())))
+    };
+    if let Some(field) = position(&|spelling| spelling == name) {
+        return Ok(Some(field));
+    }
+    match position(&|spelling| folds_to(name, spelling)) {
+        Some(_) => Err("a name that differs only in case from one of OTLP"),
+        None => Ok(None),
+    }
+}
+
+/// Whether a name is `spelling` without regard to case, as Go's `bytes.EqualFold` sees it: to Unicode, `ſ` is a kind of `s`
+/// and the Kelvin sign a kind of `k`. `spelling` is ASCII.
+fn folds_to(name: &[u8], spelling: &[u8]) -> bool {
+    // The longest letter is three bytes.
+    if name.len() < spelling.len() || name.len() > 3 * spelling.len() {
+        return false;
+    }
+    let name = core::str::from_utf8(name).unwrap_or_default();
+    let folded = name.chars().map(|letter| match letter {
+        'ſ' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    });
+    folded.eq(spelling.iter().map(|&letter| char::from(letter).to_ascii_lowercase()))
+}

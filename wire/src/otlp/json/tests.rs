@@ -1,0 +1,686 @@
+//! The splice against another implementation: what serde_json reads from the outcome is what it reads from the input, minus
+//! owned attributes, plus the client's. And what a forger would try.
+
+use std::rc::Rc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::splice::MAX_EDITS;
+use super::*;
+
+const OWNED: [&str; 2] = ["tenant.id", "otlp_gate.client"];
+const LIMIT: usize = 64 << 20;
+/// What every Resource gets, as text.
+const STAMP: &str = concat!(
+    r#"{"key":"otlp_gate.client","value":{"stringValue":"acme-edge"}},"#,
+    r#"{"key":"tenant.id","value":{"stringValue":"acme"}}"#
+);
+const FORGED: &str = r#"{"key":"tenant.id","value":{"stringValue":"forged"}}"#;
+const NAME: &str = r#"{"key":"service.name","value":{"stringValue":"shop"}}"#;
+
+fn owned() -> Rc<[Vec<u8>]> {
+    OWNED.iter().map(|key| key.as_bytes().to_vec()).collect()
+}
+
+fn stamp() -> Stamp {
+    Stamp::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
+}
+
+fn stamped_with(stamp: &Stamp, signal: Signal, message: &str) -> Result<(String, Splice), SpliceError> {
+    let splice = splice(signal, message.as_bytes(), stamp, LIMIT)?;
+    let out: Vec<u8> = splice.pieces(message.as_bytes()).flatten().copied().collect();
+    assert_eq!(out.len(), splice.len);
+    Ok((String::from_utf8(out).unwrap(), splice))
+}
+
+fn stamped(signal: Signal, message: &str) -> Result<(String, Splice), SpliceError> {
+    stamped_with(&stamp(), signal, message)
+}
+
+fn refusal(signal: Signal, message: &str) -> &'static str {
+    match stamped(signal, message) {
+        Err(SpliceError::Malformed(malformed)) => malformed.what,
+        other => panic!("{message}: {other:?}"),
+    }
+}
+
+/// Whether a text is well-formed, whatever its numbers and strings mean.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// The one container of a request for traces.
+fn traces(container: &str) -> String {
+    format!(r#"{{"resourceSpans":[{container}]}}"#)
+}
+
+#[test]
+fn the_stamp_goes_where_it_fits_and_all_else_stays_as_it_was() {
+    for (container, want) in [
+        ("{}", r#"{"resource":{"attributes":[$S]}}"#),
+        ("null", r#"{"resource":{"attributes":[$S]}}"#),
+        (r#"{ "x" : 1.50 }"#, r#"{ "x" : 1.50 ,"resource":{"attributes":[$S]}}"#),
+        (r#"{"resource":null,"x":[]}"#, r#"{"resource":{"attributes":[$S]},"x":[]}"#),
+        (r#"{"resource":{}}"#, r#"{"resource":{"attributes":[$S]}}"#),
+        (r#"{"resource":{"x":"\/"}}"#, r#"{"resource":{"x":"\/","attributes":[$S]}}"#),
+        (r#"{"resource":{"attributes":null}}"#, r#"{"resource":{"attributes":[$S]}}"#),
+        (r#"{"resource":{"attributes":[ ]}}"#, r#"{"resource":{"attributes":[$S ]}}"#),
+        (r#"{"resource":{"attributes":[$N]}}"#, r#"{"resource":{"attributes":[$S,$N]}}"#),
+        (r#"{"resource":{"attributes":[ $F ]}}"#, r#"{"resource":{"attributes":[$S  ]}}"#),
+        (r#"{"resource":{"attributes":[$F,$N]}}"#, r#"{"resource":{"attributes":[$S,$N]}}"#),
+        (r#"{"resource":{"attributes":[$N , $F , $N, $F]}}"#, r#"{"resource":{"attributes":[$S,$N  , $N]}}"#),
+        (r#"{"resource":{"attributes":[$F,$F,$F]}}"#, r#"{"resource":{"attributes":[$S]}}"#),
+        (r#"{"resource":{"attributes":[null,$F]}}"#, r#"{"resource":{"attributes":[$S,null]}}"#),
+        // Entity references name attributes and are left alone, as are attributes of anything but the Resource.
+        (
+            r#"{"scopeSpans":[{"scope":{"attributes":[$F]},"spans":[{"attributes":[$F]}]}],"resource":{"entityRefs":[{"idKeys":["tenant.id"]}]}}"#,
+            r#"{"scopeSpans":[{"scope":{"attributes":[$F]},"spans":[{"attributes":[$F]}]}],"resource":{"entityRefs":[{"idKeys":["tenant.id"]}],"attributes":[$S]}}"#,
+        ),
+    ] {
+        let spelled =
+            |text: &str| traces(&text.replace("$S", STAMP).replace("$F", FORGED).replace("$N", NAME));
+        let (out, _) = stamped(Signal::Traces, &spelled(container)).unwrap();
+        assert_eq!(out, spelled(want), "{container}");
+    }
+}
+
+#[test]
+fn a_client_without_attributes_only_loses_what_it_forged() {
+    let none = Stamp::new(&owned(), []);
+    for (attributes, want) in [
+        (vec![FORGED], vec![]),
+        (vec![FORGED, NAME], vec![NAME]),
+        (vec![FORGED, FORGED, NAME, FORGED, NAME], vec![NAME, NAME]),
+        (vec![NAME, FORGED], vec![NAME]),
+    ] {
+        let container = |attributes: &[&str]| {
+            traces(&format!(r#"{{"resource":{{"attributes":[{}]}}}}"#, attributes.join(",")))
+        };
+        let (out, _) = stamped_with(&none, Signal::Traces, &container(&attributes)).unwrap();
+        assert_eq!(out, container(&want));
+    }
+    for container in
+        ["null", "{}", r#"{"resource":null}"#, r#"{"resource":{}}"#, r#"{"resource":{"attributes":null}}"#]
+    {
+        let message = traces(container);
+        let splice = splice(Signal::Traces, message.as_bytes(), &none, LIMIT).unwrap();
+        assert_eq!(splice.pieces(message.as_bytes()).collect::<Vec<_>>(), [message.as_bytes()]);
+    }
+}
+
+#[test]
+fn a_key_is_owned_however_it_is_spelled() {
+    for (attribute, owned) in [
+        (r#"{"key":"tenant.id"}"#, true),
+        (r#"{"value":{"intValue":"7"},"key":"tenant.id"}"#, true),
+        (r#"{"\u006bey":"tenant.id"}"#, true),
+        (r#"{"key":"\u0074enant\u002Eid"}"#, true),
+        (r#"{"key":"tenant\u002eid"}"#, true),
+        (r#"{"key":"Tenant.id"}"#, false),
+        (r#"{"key":"tenant.id\u0000"}"#, false),
+        (r#"{"key":"tenant.id "}"#, false),
+        (r#"{"key":"\\u0074enant.id"}"#, false),
+        (r#"{"key":"\ud83d\ude00"}"#, false),
+        (r#"{"key":null}"#, false),
+        (r#"{"xkey":"tenant.id"}"#, false),
+        (r#"{"value":{"key":"tenant.id"}}"#, false),
+    ] {
+        let message = traces(&format!(r#"{{"re\u0073ource":{{"attributes":[{attribute}]}}}}"#));
+        let (_, splice) = stamped(Signal::Traces, &message).unwrap();
+        assert_eq!(splice.removed, u64::from(owned), "{attribute}");
+    }
+}
+
+#[test]
+fn what_decoders_may_read_in_two_ways_is_refused() {
+    let twice = "a member that its JSON object has twice";
+    let case = "a name that differs only in case from one of OTLP";
+    let half = "half a surrogate pair in a JSON string";
+    let empty = "an empty name in a JSON object";
+    for (message, what) in [
+        (r#"{"resourceSpans":[],"resourceSpans":[]}"#, twice),
+        (r#"{"resourceSpans":[],"resource_spans":[]}"#, twice),
+        (r#"{"resourceSpans":null,"resource\u0053pans":[]}"#, twice),
+        (r#"{"resourceSpans":[{"resource":{},"resource":{}}]}"#, twice),
+        (r#"{"resourceSpans":[{"resource":null,"resource":{}}]}"#, twice),
+        (r#"{"resourceSpans":[{"scopeSpans":[],"scope_spans":[]}]}"#, twice),
+        (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[],"spans":[]}]}]}"#, twice),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[],"attributes":[]}}]}"#, twice),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"a","key":"tenant.id"}]}}]}"#, twice),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"a","ke\u0079":"tenant.id"}]}}]}"#, twice),
+        (r#"{"ResourceSpans":[]}"#, case),
+        (r#"{"RESOURCE_SPANS":[]}"#, case),
+        (r#"{"resourceſpans":[]}"#, case),
+        (r#"{"resource\u017fpans":[]}"#, case),
+        (r#"{"resourceSpans":[{"Resource":{}}]}"#, case),
+        (r#"{"resourceSpans":[{"resource":{"aTTributes":[]}}]}"#, case),
+        ("{\"resourceSpans\":[{\"resource\":{\"attributes\":[{\"\u{212a}ey\":\"a\"}]}}]}", case),
+        (r#"{"resourceSpans":[{"scopeSpans":[{"SPANS":[]}]}]}"#, case),
+        (r#"{"\ud800":[]}"#, half),
+        (r#"{"\udc00":[]}"#, half),
+        (
+            &format!(r#"{{"\u0061{}":[]}}"#, "a".repeat(1 << 16)),
+            "a name or key with escapes of more than 64 KiB",
+        ),
+        (r#"{"\ud800\ud800\udc00":[]}"#, half),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"a\ud800"}]}}]}"#, half),
+        (r#"{"":{"resourceSpans":[]}}"#, empty),
+        (r#"{"resourceSpans":[{"resource":{"":{"resource":{}}}}]}"#, empty),
+        (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"status":{"a":[{"x":1,"":{}}]}}]}]}]}"#, empty),
+    ] {
+        assert_eq!(refusal(Signal::Traces, message), what, "{message}");
+    }
+}
+
+#[test]
+fn what_is_on_the_way_to_resources_and_items_in_the_wrong_shape_is_refused() {
+    let (object, array) = ("no JSON object where one must be", "no JSON array where one must be");
+    for (signal, message, what) in [
+        (Signal::Traces, "[]", object),
+        (Signal::Traces, "null", object),
+        (Signal::Traces, "\"{}\"", object),
+        (Signal::Traces, r#"{"resourceSpans":{}}"#, array),
+        (Signal::Traces, r#"{"resourceSpans":[[]]}"#, object),
+        (Signal::Traces, r#"{"resourceSpans":[{"resource":[]}]}"#, object),
+        (Signal::Traces, r#"{"resourceSpans":[{"resource":{"attributes":{}}}]}"#, array),
+        (Signal::Traces, r#"{"resourceSpans":[{"resource":{"attributes":["tenant.id"]}}]}"#, object),
+        (
+            Signal::Traces,
+            r#"{"resourceSpans":[{"resource":{"attributes":[{"key":1}]}}]}"#,
+            "no JSON string where one must be",
+        ),
+        (Signal::Traces, r#"{"resourceSpans":[{"scopeSpans":{"spans":[]}}]}"#, array),
+        (Signal::Logs, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[1]}]}]}"#, object),
+        (Signal::Metrics, r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":[]}]}]}]}"#, object),
+    ] {
+        assert_eq!(refusal(signal, message), what, "{message}");
+    }
+}
+
+#[test]
+fn what_is_not_json_is_refused_as_another_parser_does() {
+    let inside = |value: &str| format!(r#"{{"a":[{value},{{"b":{value}}}]}}"#);
+    let mut texts: Vec<String> = [
+        "1",
+        "-0",
+        "0",
+        "01",
+        "-",
+        "+1",
+        "1.",
+        ".5",
+        "1.5",
+        "1e",
+        "1e5",
+        "1E+5",
+        "1e-",
+        "0x1",
+        "--1",
+        "1.e5",
+        "NaN",
+        "Infinity",
+        "true",
+        "tru",
+        "True",
+        "truex",
+        "null",
+        "nul",
+        "false",
+        "falsey",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[]",
+        "[[]]",
+        "[]]",
+        "{}",
+        r#"{"a":1,}"#,
+        r#"{,}"#,
+        r#"{"a" 1}"#,
+        r#"{"a":}"#,
+        r#"{a:1}"#,
+        r#"{'a':1}"#,
+        r#"{1:1}"#,
+        r#"{null:1}"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{"a":1]"#,
+        r#"[1}"#,
+        r#""a"#,
+        r#""\""#,
+        r#""\x""#,
+        r#""\u12""#,
+        r#""\u12g4""#,
+        r#""\u+123""#,
+        "\"\t\"",
+        "\"\n\"",
+        "\"\u{7f}\"",
+        "\"\u{0}\"",
+        r#""\u0000""#,
+        r#""0123456789abcdef\t""#,
+        "\"0123456\u{1f}\"",
+        r#""é€😀""#,
+        "/**/1",
+        "1//",
+        " 1 ",
+        "\u{a0}1",
+        "\u{c}1",
+        "",
+        " ",
+        ",",
+        ":",
+    ]
+    .iter()
+    .map(|value| inside(value))
+    .collect();
+    texts.extend(
+        [
+            "{}",
+            " {} ",
+            "{}x",
+            "{}{}",
+            "{",
+            "",
+            " ",
+            "{}\0",
+            "\u{feff}{}",
+            "{\"a\":1",
+            "{\"a\"",
+            "{\"a",
+            "{}]",
+            "{\"a\":1}}",
+        ]
+        .map(str::to_owned),
+    );
+    let mut good = 0;
+    for text in texts {
+        let valid = is_json(&text);
+        good += usize::from(valid);
+        assert_eq!(stamped(Signal::Traces, &text).is_ok(), valid, "{text}");
+    }
+    assert!(good > 10, "the test accepts nothing");
+    let SpliceError::Malformed(malformed) =
+        splice(Signal::Traces, b"{\"a\":\"\xff\"}", &stamp(), LIMIT).unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!((malformed.what, malformed.at), ("JSON that is not UTF-8", 6));
+}
+
+#[test]
+fn nesting_and_growth_are_bounded() {
+    let nested =
+        |depth: usize| format!(r#"{{"a":{}{}}}"#, r#"{"a":["#.repeat(depth / 2), "]}".repeat(depth / 2));
+    assert!(stamped(Signal::Traces, &nested(128)).is_ok());
+    assert_eq!(refusal(Signal::Traces, &nested(132)), "JSON nested too deeply");
+    assert_eq!(
+        refusal(Signal::Traces, &format!("{{\"a\":{}", "[".repeat(1 << 20))),
+        "JSON nested too deeply"
+    );
+
+    let containers = |count: usize| traces(&vec!["null"; count].join(","));
+    assert_eq!(stamped(Signal::Traces, &containers(MAX_EDITS + 1)).unwrap_err(), SpliceError::TooManyEdits);
+    let many = containers(1000);
+    assert_eq!(splice(Signal::Traces, many.as_bytes(), &stamp(), 20_000).unwrap_err(), SpliceError::TooLarge);
+}
+
+#[test]
+fn items_of_every_signal_are_counted_in_both_spellings() {
+    for (signal, message, items) in [
+        (
+            Signal::Traces,
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{},null]},{"spans":[{"spans":[{}]}]}]}]}"#,
+            3,
+        ),
+        (Signal::Traces, r#"{"resource_spans":[{"scope_spans":[{"spans":[{}]}]}]}"#, 1),
+        (Signal::Traces, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#, 0),
+        (Signal::Logs, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{},{}]},null]}]}"#, 2),
+        (Signal::Logs, r#"{"resource_logs":[{"scope_logs":[{"log_records":[{},{}]}]}]}"#, 2),
+        (
+            Signal::Metrics,
+            r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{}]}},{"sum":{"data_points":[{},{}]}},
+                {"histogram":{"dataPoints":[{}]}},{"exponentialHistogram":{"dataPoints":[{}]}},{"exponential_histogram":{"dataPoints":[{}]}},
+                {"summary":{"dataPoints":[{}]}},{"summary":null},{"name":"none"}]}]}]}"#,
+            7,
+        ),
+        (
+            Signal::Profiles,
+            r#"{"resourceProfiles":[{"scopeProfiles":[{"profiles":[{"samples":[{},{}]},{"samples":[{}]}]}]}]}"#,
+            3,
+        ),
+        (
+            Signal::Profiles,
+            r#"{"resource_profiles":[{"scope_profiles":[{"profiles":[{"samples":[{}]}]}]}]}"#,
+            1,
+        ),
+    ] {
+        assert_eq!(stamped(signal, message).unwrap().1.items, items, "{message}");
+    }
+}
+
+#[test]
+fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
+    let profiles = |attribute: &str| {
+        format!(
+            r#"{{"resourceProfiles":[{{"resource":{{"attributes":[{attribute}]}}}}],"dictionary":{{"stringTable":["","x","tenant\u002eid"]}}}}"#
+        )
+    };
+    for (attribute, removed) in [
+        (r#"{"keyStrindex":2}"#, 1),
+        (r#"{"key_strindex":"2","value":{}}"#, 1),
+        (r#"{"keyStrindex":2,"key":""}"#, 1),
+        (r#"{"keyStrindex":1}"#, 0),
+        (r#"{"keyStrindex":0,"key":"tenant.id"}"#, 1),
+        (r#"{"keyStrindex":null,"key":"x"}"#, 0),
+    ] {
+        assert_eq!(
+            stamped(Signal::Profiles, &profiles(attribute)).unwrap().1.removed,
+            removed,
+            "{attribute}"
+        );
+    }
+    for (attribute, what) in [
+        (r#"{"keyStrindex":3}"#, "a key_strindex outside of the string table"),
+        (r#"{"keyStrindex":1,"key":"x"}"#, "an attribute with both key and key_strindex"),
+        (r#"{"keyStrindex":1,"key_strindex":2}"#, "a member that its JSON object has twice"),
+        (r#"{"keyStrindex":2.0}"#, "an index that is not a plain number"),
+        (r#"{"keyStrindex":"02"}"#, "an index that is not a plain number"),
+        (r#"{"keyStrindex":"+2"}"#, "an index that is not a plain number"),
+        (r#"{"keyStrindex":-1}"#, "an index that is not a plain number"),
+        (r#"{"keyStrindex":4294967298}"#, "an index that is not a plain number"),
+        (r#"{"keyStrindex":"\u0032"}"#, "an index that is not a plain number"),
+        (r#"{"keyStrindex":true}"#, "no digit in a JSON number where one must be"),
+    ] {
+        assert_eq!(refusal(Signal::Profiles, &profiles(attribute)), what, "{attribute}");
+    }
+    // Elsewhere there is no table that it could mean.
+    assert_eq!(
+        stamped(Signal::Traces, &traces(r#"{"resource":{"attributes":[{"keyStrindex":2}]}}"#))
+            .unwrap()
+            .1
+            .removed,
+        0
+    );
+}
+
+#[test]
+fn the_stamp_is_json_whatever_is_in_it() {
+    let value = "\"\\\u{0}\u{1f}\u{7f}\n😀é/";
+    let stamp = Stamp::new(&owned(), [("a\"b", value)]);
+    let (out, _) = stamped_with(&stamp, Signal::Traces, &traces("{}")).unwrap();
+    let out: Value = serde_json::from_str(&out).unwrap();
+    let want = json!([{"key": "a\"b", "value": {"stringValue": value}}]);
+    assert_eq!(out["resourceSpans"][0]["resource"]["attributes"], want);
+}
+
+/// A JSON text that is still to be spelled: whitespace and escapes by dice.
+#[derive(Debug, Clone)]
+enum Node {
+    Plain(&'static str),
+    Text(String),
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+}
+
+impl Node {
+    fn spell(&self, dice: &mut impl FnMut(u32) -> u32) -> String {
+        let space = |dice: &mut dyn FnMut(u32) -> u32| ["", "", "", " ", "\n\t", "\r "][dice(6) as usize];
+        match self {
+            Node::Plain(text) => (*text).to_owned(),
+            Node::Text(text) => spell_text(text, dice),
+            Node::Array(nodes) => {
+                let nodes: Vec<_> = nodes
+                    .iter()
+                    .map(|node| format!("{}{}{}", space(dice), node.spell(dice), space(dice)))
+                    .collect();
+                format!("[{}]", nodes.join(","))
+            }
+            Node::Object(members) => {
+                let members: Vec<_> = members
+                    .iter()
+                    .map(|(name, node)| {
+                        let (before, after) = (space(dice), space(dice));
+                        format!(
+                            "{before}{}{after}:{}{}",
+                            spell_text(name, dice),
+                            space(dice),
+                            node.spell(dice)
+                        )
+                    })
+                    .collect();
+                format!("{{{}{}}}", members.join(","), space(dice))
+            }
+        }
+    }
+}
+
+fn spell_text(text: &str, dice: &mut impl FnMut(u32) -> u32) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        if dice(6) == 0 || letter < ' ' || letter == '"' || letter == '\\' {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                out += &if dice(2) == 0 { format!("\\u{unit:04x}") } else { format!("\\u{unit:04X}") };
+            }
+        } else {
+            out.push(letter);
+        }
+    }
+    out + "\""
+}
+
+fn scalar() -> impl Strategy<Value = Node> {
+    prop_oneof![
+        prop::sample::select(vec!["null", "true", "false", "0", "-1.5e3", "12345678901234567890"])
+            .prop_map(Node::Plain),
+        ".{0,12}".prop_map(Node::Text),
+        Just(Node::Text("tenant.id".into())),
+    ]
+}
+
+/// Anything, with names that OTLP knows elsewhere.
+fn anything() -> impl Strategy<Value = Node> {
+    let name = prop_oneof![
+        "[a-zä_]{1,8}".prop_map(|name| format!("x{name}")),
+        Just("xkey".to_owned()),
+        Just("tenant.id".to_owned()),
+        Just("schemaUrl".to_owned()),
+    ];
+    scalar().prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Node::Array),
+            prop::collection::vec((name.clone(), inner), 0..4).prop_map(Node::Object),
+        ]
+    })
+}
+
+/// An object with these members, each of them there or not, and unknown ones, in any order.
+fn object(members: Vec<(Vec<&'static str>, BoxedStrategy<Node>)>) -> BoxedStrategy<Node> {
+    let known: Vec<_> = members
+        .into_iter()
+        .map(|(spellings, value)| {
+            prop::option::weighted(0.8, (prop::sample::select(spellings), value)).boxed()
+        })
+        .collect();
+    (known, prop::option::of(("x[a-z]{1,6}", anything())))
+        .prop_flat_map(|(known, unknown)| {
+            let mut members: Vec<(String, Node)> =
+                known.into_iter().flatten().map(|(name, node)| (name.to_owned(), node)).collect();
+            members.extend(unknown);
+            Just(members).prop_shuffle().prop_map(Node::Object)
+        })
+        .boxed()
+}
+
+fn array(of: BoxedStrategy<Node>) -> BoxedStrategy<Node> {
+    prop_oneof![
+        9 => prop::collection::vec(prop_oneof![9 => of, 1 => Just(Node::Plain("null"))], 0..4).prop_map(Node::Array),
+        1 => Just(Node::Plain("null")),
+    ]
+    .boxed()
+}
+
+fn or_null(of: BoxedStrategy<Node>) -> BoxedStrategy<Node> {
+    prop_oneof![9 => of, 1 => Just(Node::Plain("null"))].boxed()
+}
+
+fn key() -> impl Strategy<Value = Node> {
+    prop_oneof![
+        Just(Node::Text("tenant.id".into())),
+        Just(Node::Text("otlp_gate.client".into())),
+        Just(Node::Plain("null")),
+        "[a-zä.\"]{0,12}".prop_map(Node::Text),
+    ]
+}
+
+fn request(signal: Signal) -> BoxedStrategy<Node> {
+    let attribute = object(vec![(vec!["key"], key().boxed()), (vec!["value"], anything().boxed())]);
+    let resource = object(vec![(vec!["attributes"], array(attribute))]);
+    let anything = || object(vec![]);
+    let many =
+        |spellings: &[&'static str], of: BoxedStrategy<Node>| object(vec![(spellings.to_vec(), array(of))]);
+    let (containers, scopes, scope) = match signal {
+        Signal::Traces => {
+            (["resourceSpans", "resource_spans"], ["scopeSpans", "scope_spans"], many(&["spans"], anything()))
+        }
+        Signal::Logs => (
+            ["resourceLogs", "resource_logs"],
+            ["scopeLogs", "scope_logs"],
+            many(&["logRecords", "log_records"], anything()),
+        ),
+        Signal::Metrics => {
+            let data = or_null(many(&["dataPoints", "data_points"], anything()));
+            let kinds =
+                vec!["gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram", "summary"];
+            let metric = object(vec![(kinds, data)]);
+            (
+                ["resourceMetrics", "resource_metrics"],
+                ["scopeMetrics", "scope_metrics"],
+                many(&["metrics"], metric),
+            )
+        }
+        Signal::Profiles => {
+            let profile = many(&["samples"], anything());
+            (
+                ["resourceProfiles", "resource_profiles"],
+                ["scopeProfiles", "scope_profiles"],
+                many(&["profiles"], profile),
+            )
+        }
+    };
+    let container = object(vec![(vec!["resource"], or_null(resource)), (scopes.to_vec(), array(scope))]);
+    object(vec![(containers.to_vec(), array(container))])
+}
+
+/// The member of an object, by any of its spellings.
+fn member<'a>(object: &'a mut Value, spellings: &[&str]) -> Option<&'a mut Value> {
+    let object = object.as_object_mut()?;
+    let name = spellings.iter().find(|name| object.contains_key(**name))?;
+    object.get_mut(*name)
+}
+
+fn elements(array: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    array.and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn snake(camel: &str) -> String {
+    camel
+        .chars()
+        .map(
+            |letter| {
+                if letter.is_uppercase() { format!("_{}", letter.to_lowercase()) } else { letter.into() }
+            },
+        )
+        .collect()
+}
+
+/// What the backend should see of a message; items and removed attributes.
+fn expected(signal: Signal, message: &mut Value) -> (u64, u64) {
+    let (mut items, mut removed) = (0, 0);
+    let (of, scopes) = match signal {
+        Signal::Traces => ("resourceSpans", "scopeSpans"),
+        Signal::Logs => ("resourceLogs", "scopeLogs"),
+        Signal::Metrics => ("resourceMetrics", "scopeMetrics"),
+        Signal::Profiles => ("resourceProfiles", "scopeProfiles"),
+    };
+    for container in elements(member(message, &[of, &snake(of)])) {
+        for scope in elements(member(container, &[scopes, &snake(scopes)])) {
+            items += match signal {
+                Signal::Traces => elements(member(scope, &["spans"])).count(),
+                Signal::Logs => elements(member(scope, &["logRecords", "log_records"])).count(),
+                Signal::Metrics => elements(member(scope, &["metrics"]))
+                    .filter_map(Value::as_object_mut)
+                    .flat_map(|metric| metric.iter_mut().filter(|(name, _)| !name.starts_with('x')))
+                    .map(|(_, data)| elements(member(data, &["dataPoints", "data_points"])).count())
+                    .sum(),
+                Signal::Profiles => elements(member(scope, &["profiles"]))
+                    .map(|profile| elements(member(profile, &["samples"])).count())
+                    .sum(),
+            } as u64;
+        }
+        for path in [&["resource"][..], &["resource", "attributes"]] {
+            let place = path.iter().fold(&mut *container, |value, name| &mut value[*name]);
+            if place.is_null() {
+                *place = if path.len() == 1 { json!({}) } else { json!([]) };
+            }
+        }
+        let attributes = container["resource"]["attributes"].as_array_mut().unwrap();
+        let before = attributes.len();
+        attributes.retain(|attribute| !OWNED.iter().any(|key| attribute["key"] == *key));
+        removed += (before - attributes.len()) as u64;
+        let stamp: Vec<Value> = serde_json::from_str(&format!("[{STAMP}]")).unwrap();
+        attributes.splice(0..0, stamp);
+    }
+    (items, removed)
+}
+
+fn any_signal() -> impl Strategy<Value = (Signal, Node)> {
+    prop::sample::select(&Signal::ALL[..]).prop_flat_map(|signal| (Just(signal), request(signal)))
+}
+
+/// Numbers below a bound, from a seed.
+fn dice(mut seed: u64) -> impl FnMut(u32) -> u32 {
+    move |sides| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as u32 % sides
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_signal_is_stamped_and_nothing_else_changes((signal, node) in any_signal(), seed in any::<u64>()) {
+        let message = node.spell(&mut dice(seed));
+        let mut want: Value = serde_json::from_str(&message).unwrap();
+        let (items, removed) = expected(signal, &mut want);
+        let (out, splice) = stamped(signal, &message).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), want);
+        prop_assert_eq!((splice.items, splice.removed), (items, removed));
+        // What has been through a gate goes through the next one unchanged in meaning.
+        let (again, _) = stamped(signal, &out).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), serde_json::from_str::<Value>(&out).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_message_is_refused_or_still_free_of_owned_attributes(
+        (signal, node) in any_signal(), seed in any::<u64>(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
+    ) {
+        let mut message = node.spell(&mut dice(seed)).into_bytes();
+        let at = at.index(message.len());
+        if cut { message.truncate(at) } else { message[at] = byte & 0x7f }
+        let Ok(message) = String::from_utf8(message) else { return Ok(()) };
+        let Ok((out, _)) = stamped(signal, &message) else { return Ok(()) };
+        prop_assert!(is_json(&message));
+        // Half a surrogate pair where the gate reads nothing: well-formed, but no value.
+        let Ok(mut want) = serde_json::from_str(&message) else { return Ok(()) };
+        expected(signal, &mut want);
+        prop_assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), want);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_and_what_it_forwards_is_json(message in "[\\[\\]{}\",:\\\\u0-9a-e \\n-]{0,40}|.{0,40}") {
+        for signal in Signal::ALL {
+            if let Ok((out, _)) = stamped(signal, &message) {
+                prop_assert!(is_json(&message) && is_json(&out));
+            }
+        }
+    }
+}
