@@ -231,3 +231,16 @@ def test_manifests_are_taken_by_the_api_server(gate: Deployed, tmp_path: Path, k
     command = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "--field-manager=gitops", "-k", str(out)]
     done = subprocess.run([*KUBECTL.split(), *command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "warning" not in done.stderr.lower(), done.stderr
+
+
+@pytest.mark.skipif(PROVIDER != "istio", reason="only Istio's overlay is a text that nobody checks")
+def test_an_overlay_that_somebody_broke_is_told_and_mended(gate: Deployed, kubectl: Kubectl) -> None:
+    """Istio only logs one that it cannot read, and goes on without."""
+    name, key = "otel-gateway-deployment", "deployment"
+    patch = json.dumps({"data": {key: "spec: [this is not a Deployment"}})
+    kubectl("patch", "configmap", name, "-n", gate.namespace, "--type=merge", "-p", patch, "--field-manager=somebody")
+    failed = gate.run("apply", code=1).stderr
+    assert name in failed and "somebody" in failed and "--force-conflicts" in failed
+    assert "this is not a Deployment" in kubectl("get", "configmap", name, "-n", gate.namespace, "-o", "yaml")
+    gate.apply("--force-conflicts")
+    assert "this is not a Deployment" not in kubectl("get", "configmap", name, "-n", gate.namespace, "-o", "yaml")

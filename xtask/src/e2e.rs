@@ -43,6 +43,6 @@ fn tests(args: &Args, kubeconfig: &Path, kubectl: &str) -> Result<()> {
     pytest
         .env("KUBECONFIG", std::path::absolute(kubeconfig)?)
         .env("OTLP_GATE_PROVIDER", args.provider.name());
-    pytest.env("OTELCOL", cluster::collector()?);
+    pytest.env("OTELCOL", cluster::collector()?).env("CERT_MANAGER_CRDS", cluster::cert_manager()?);
     process::run(pytest.env("KUBECTL", kubectl))
 }

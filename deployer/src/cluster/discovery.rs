@@ -146,6 +146,9 @@ pub(super) fn cure(api_version: &str) -> &'static str {
         "gateway.envoyproxy.io" => {
             "install Envoy Gateway: gateway.envoyproxy.io/docs/install; or set `gateway.provider: istio`"
         }
+        "cert-manager.io" => {
+            "install cert-manager: cert-manager.io/docs/installation; or leave out `certificates.certManager`"
+        }
         group if group.ends_with("istio.io") => {
             "install Istio: istio.io/docs/setup/install; or set `gateway.provider: envoy-gateway`"
         }

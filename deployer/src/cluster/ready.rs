@@ -120,6 +120,7 @@ fn look(kind: &str) -> Option<Look> {
     match kind {
         "Gateway" => Some(gateway),
         "GRPCRoute" | "HTTPRoute" => Some(route),
+        "Certificate" => Some(certificate),
         "EnvoyExtensionPolicy" | "ClientTrafficPolicy" | "BackendTrafficPolicy" => Some(policy),
         _ => None,
     }
@@ -245,6 +246,14 @@ fn gateway(object: &DynamicObject) -> (bool, String) {
 
 fn route(object: &DynamicObject) -> (bool, String) {
     of_each(object, "/status/parents", &["Accepted", "ResolvedRefs"], "no gateway has taken it yet")
+}
+
+fn certificate(object: &DynamicObject) -> (bool, String) {
+    let status = object.data.get("status").unwrap_or(&Value::Null);
+    match unmet(status, "Ready", object.metadata.generation) {
+        Some(why) => (false, why),
+        None => (true, "issued".to_owned()),
+    }
 }
 
 fn policy(object: &DynamicObject) -> (bool, String) {

@@ -55,6 +55,9 @@ impl Target {
     /// The gate, with its certificates where they are here.
     pub(super) fn gate<'a>(&self, config: &'a Config) -> Result<Gate<'a>, Error> {
         let mut gate = Gate::new(config, self.source.module(config)?, None)?;
+        if config.certificates.cert_manager.is_some() {
+            return Ok(gate);
+        }
         let folder = Folder::at(&self.certs);
         if folder.server_files().certificate.exists() {
             let Serving { server, key, authorities, revoked } = Serving::read(&self.certs)?;

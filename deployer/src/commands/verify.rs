@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use serde::Serialize;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
@@ -12,12 +14,12 @@ use super::gate;
 use super::serving::until_told_to_end;
 use crate::certs::Folder;
 use crate::cli::Global;
-use crate::cluster::{Cluster, gateway_address};
+use crate::cluster::{Cluster, failed, gateway_address};
 use crate::config::{self, Loaded};
 use crate::error::Error;
 use crate::output;
 use crate::resources::Names;
-use crate::verify::{Backend, Case, Shown, Target, Verdict, verify};
+use crate::verify::{Backend, Case, Kept, Shown, Target, Verdict, verify};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -68,12 +70,18 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Error> {
     let gateway = &loaded.config.gateway;
     let server_name = gateway.hostname.replacen('*', "otlp", 1);
-    let shown = Shown::from(&Folder::at(&args.certs), &server_name, loaded)?;
-    let cluster = match args.no_cluster {
-        true => Err("--no-cluster".to_owned()),
-        false => Cluster::connect(global).await.map_err(|e| e.to_string()),
-    };
     let names = Names::of(gateway)?;
+    let (shown, cluster) = if loaded.config.certificates.cert_manager.is_some() {
+        let cluster = Cluster::connect(global).await?;
+        (Shown::kept(kept(&cluster, &names).await?, &server_name), Ok(cluster))
+    } else {
+        let shown = Shown::from(&Folder::at(&args.certs), &server_name, loaded)?;
+        let cluster = match args.no_cluster {
+            true => Err("--no-cluster".to_owned()),
+            false => Cluster::connect(global).await.map_err(|e| e.to_string()),
+        };
+        (shown, cluster)
+    };
     let host = host(args, &server_name, cluster.as_ref(), &names).await?;
     let (host, port) = split(&host);
     let grpc = format!("{host}:{}", port.unwrap_or_else(|| gateway.listeners.grpc.to_string()));
@@ -100,6 +108,33 @@ async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Erro
     output::print(global.output, &outcome, || table(&outcome.cases))?;
     summary(&outcome);
     if ok { Ok(()) } else { Err(Error::reported()) }
+}
+
+/// What cert-manager made for the gate.
+async fn kept(cluster: &Cluster, names: &Names) -> Result<Kept, Error> {
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), &names.namespace);
+    let texts = async |name: String, keys: &[&str]| -> Result<Vec<String>, Error> {
+        let found = secrets.get_opt(&name).await;
+        let found = found.map_err(|e| failed(format_args!("cannot read secret {name}"), &e))?;
+        let found = found.ok_or_else(|| {
+            Error::failed(format_args!("cert-manager has not made the secret {name} in {}", names.namespace))
+                .hint("`otlp-gate status` shows what it waits for")
+        })?;
+        let text = |key: &&str| {
+            let bytes = found.data.as_ref().and_then(|data| data.get(*key)).map(|it| it.0.clone());
+            bytes.and_then(|it| String::from_utf8(it).ok()).ok_or_else(|| {
+                Error::failed(format_args!("the secret {name} in {} has no {key}", names.namespace))
+                    .hint("its issuer does not say by which CA it is known, so that the gate cannot be told from another")
+            })
+        };
+        keys.iter().map(text).collect()
+    };
+    let server_ca = texts(names.server(), &["ca.crt"]).await?.concat();
+    let [certificate, key] = texts(names.client_trust(), &["tls.crt", "tls.key"])
+        .await?
+        .try_into()
+        .map_err(|_| Error::failed("a secret without its two parts"))?;
+    Ok(Kept { server_ca, client: (certificate, key) })
 }
 
 /// Where the gate is, as a user would find it.

@@ -30,6 +30,10 @@ pub enum Backend {
 pub struct Collector {
     /// How many replicas it has.
     pub replicas: NonZeroU32,
+    /// How many replicas an autoscaler may make of it when they are busy: more than 70 % of the CPU that they ask for. By
+    /// default there is no autoscaler. It needs the cluster's metrics server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_replicas: Option<NonZeroU32>,
     /// Its image: any distribution of the Collector of version 0.148 or later that has the exporters and the routing
     /// connector, such as opentelemetry-collector-contrib and opentelemetry-collector-k8s.
     pub image: String,
@@ -64,7 +68,12 @@ impl Default for Backend {
 
 impl Default for Collector {
     fn default() -> Self {
-        Collector { replicas: NonZeroU32::MIN, image: IMAGE.to_owned(), exporters: BTreeMap::new() }
+        Collector {
+            replicas: NonZeroU32::MIN,
+            max_replicas: None,
+            image: IMAGE.to_owned(),
+            exporters: BTreeMap::new(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `otlp-gate.yaml`: the only file a user edits. Manifests, certificates and the filter's policy follow from it.
 
 mod backend;
+mod certificates;
 mod gateway;
 mod parse;
 mod position;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Collector, Service};
+pub use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
 pub use gateway::{Gateway, Listeners, Module, NodeLocal, Provider};
 pub use report::{Finding, Report, Severity};
 pub use source::{Loaded, Source};
@@ -32,6 +34,9 @@ pub struct Config {
     /// The gateway that clients connect to.
     #[serde(default)]
     pub gateway: Gateway,
+    /// Who makes the certificates: by default `otlp-gate certs`.
+    #[serde(default, skip_serializing_if = "Certificates::is_default")]
+    pub certificates: Certificates,
     /// Where accepted telemetry goes: a Collector that otlp-gate deploys, or a service that is there.
     #[serde(default)]
     pub backend: Backend,

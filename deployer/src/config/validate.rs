@@ -41,6 +41,23 @@ fn gateway(config: &Config) -> Vec<Problem> {
         name(&["backend", "service", "name"], &service.name);
         service.namespace.iter().for_each(|namespace| name(&["backend", "service", "namespace"], namespace));
     }
+    if let Some(cert_manager) = &config.certificates.cert_manager {
+        for (key, issuer) in [("server", &cert_manager.server), ("clients", &cert_manager.clients)] {
+            issuer
+                .iter()
+                .for_each(|issuer| name(&["certificates", "certManager", key, "name"], &issuer.name));
+        }
+    }
+    if let Backend::Collector(collector) = &config.backend
+        && collector.max_replicas.is_some_and(|most| most < collector.replicas)
+    {
+        let message = "it is less than `replicas`, which there always are".to_owned();
+        problems.push(problem(
+            &["backend", "collector", "maxReplicas"],
+            message,
+            "raise it, or leave it out",
+        ));
+    }
     let hostname = &gateway.hostname;
     let labels = hostname.strip_prefix("*.").unwrap_or(hostname);
     if hostname.len() > 253 || !labels.split('.').all(is_label) {

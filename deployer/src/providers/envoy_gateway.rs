@@ -32,8 +32,13 @@ impl Provider for EnvoyGateway {
         "eg"
     }
 
-    fn listener_options(&self) -> BTreeMap<String, String> {
+    fn listener_options(&self, _: &Gate<'_>) -> BTreeMap<String, String> {
         BTreeMap::new()
+    }
+
+    fn frontend_ca(&self, _: &Gate<'_>) -> Option<(&'static str, String)> {
+        // Its ClientTrafficPolicy names it, which takes a revocation list as well.
+        None
     }
 
     fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef {
@@ -107,7 +112,7 @@ impl Provider for EnvoyGateway {
             })?);
         }
         objects.push(policy("EnvoyProxy", envoy_proxy(gate)?)?);
-        objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(names))?)?);
+        objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(gate))?)?);
         objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(names))?)?);
         objects.push(policy("EnvoyExtensionPolicy", typed(&EnvoyExtensionPolicy::of(gate)?)?)?);
         Ok(objects)
@@ -180,7 +185,8 @@ struct ClientTls {
 struct ClientValidation {
     optional: bool,
     ca_certificate_refs: Vec<ObjectRef>,
-    crl: Crl,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crl: Option<Crl>,
 }
 
 #[derive(Debug, Serialize)]
@@ -209,16 +215,20 @@ struct Http2 {
 }
 
 impl ClientTrafficPolicy {
-    fn of(names: &Names) -> Self {
-        let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
+    fn of(gate: &Gate<'_>) -> Self {
+        let names = &gate.names;
+        let (ca, crl) = match gate.config.certificates.cert_manager {
+            None => {
+                let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
+                (ca.clone(), Some(Crl { refs: vec![ca] }))
+            }
+            // cert-manager makes no revocation lists.
+            Some(_) => (ObjectRef { group: "", kind: "Secret", name: names.client_trust() }, None),
+        };
         ClientTrafficPolicy {
             target_refs: vec![TargetRef::gateway(names)],
             tls: ClientTls {
-                client_validation: ClientValidation {
-                    optional: false,
-                    ca_certificate_refs: vec![ca.clone()],
-                    crl: Crl { refs: vec![ca] },
-                },
+                client_validation: ClientValidation { optional: false, ca_certificate_refs: vec![ca], crl },
             },
             // The defaults, 32 KiB and 64 KiB, make a batch of telemetry wait for many round trips.
             connection: Connection { buffer_limit: "1Mi" },

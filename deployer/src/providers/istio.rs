@@ -35,9 +35,19 @@ impl Provider for Istio {
         "istio"
     }
 
-    fn listener_options(&self) -> BTreeMap<String, String> {
-        // Newer versions also take `spec.tls.frontend`, but from it no revocation list.
-        [("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into()
+    fn listener_options(&self, gate: &Gate<'_>) -> BTreeMap<String, String> {
+        // Every version takes it. The clients' CA is then in the server's Secret.
+        match gate.config.certificates.cert_manager {
+            None => [("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into(),
+            Some(_) => BTreeMap::new(),
+        }
+    }
+
+    fn frontend_ca(&self, gate: &Gate<'_>) -> Option<(&'static str, String)> {
+        // With the option above, Istio takes the server's issuer for the clients' as long as it has not found theirs. This
+        // way, which needs Istio 1.28, it lets nobody in; and an older one, which does not know it, asks for no certificate,
+        // so that the filter refuses everybody.
+        gate.config.certificates.cert_manager.is_some().then(|| ("Secret", gate.names.client_trust()))
     }
 
     fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef {

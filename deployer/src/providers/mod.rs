@@ -25,7 +25,10 @@ pub trait Provider: std::fmt::Debug {
     fn class(&self) -> &'static str;
 
     /// Options of a listener's TLS.
-    fn listener_options(&self) -> BTreeMap<String, String>;
+    fn listener_options(&self, gate: &Gate<'_>) -> BTreeMap<String, String>;
+
+    /// The kind and name of the object whose `ca.crt` is the clients' CA, where the Gateway itself names it.
+    fn frontend_ca(&self, gate: &Gate<'_>) -> Option<(&'static str, String)>;
 
     /// The object that says how the gateway's proxies are deployed.
     fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef;

@@ -1,8 +1,13 @@
 //! The Collector that otlp-gate deploys, which only the gateway reaches.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::autoscaling::v2::{
+    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
+    MetricTarget, ResourceMetricSource,
+};
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HTTPGetAction,
     PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
@@ -27,6 +32,9 @@ const CONFIG_FOLDER: &str = "/etc/otelcol";
 const CONFIG_FILE: &str = "config.yaml";
 /// `nobody`, which every image lets run.
 const USER: i64 = 65532;
+
+/// An autoscaler keeps the CPU at so many percent of what the pods ask for.
+const BUSY: i32 = 70;
 
 /// The Collector's objects.
 pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Object>, Error> {
@@ -65,13 +73,47 @@ pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Obje
         }),
         ..PodDisruptionBudget::default()
     };
-    Ok(vec![
+    let mut objects = vec![
         Object::builtin(&config)?,
         Object::builtin(&deployment)?,
         Object::builtin(&service)?,
         Object::builtin(&budget)?,
-        Object::builtin(&network_policy(gate, metadata))?,
-    ])
+    ];
+    if let Some(most) = collector.max_replicas {
+        objects.push(Object::builtin(&autoscaler(&metadata, collector, most))?);
+    }
+    objects.push(Object::builtin(&network_policy(gate, metadata))?);
+    Ok(objects)
+}
+
+fn autoscaler(metadata: &ObjectMeta, collector: &Collector, most: NonZeroU32) -> HorizontalPodAutoscaler {
+    let busy = ResourceMetricSource {
+        name: "cpu".to_owned(),
+        target: MetricTarget {
+            type_: "Utilization".to_owned(),
+            average_utilization: Some(BUSY),
+            ..MetricTarget::default()
+        },
+    };
+    HorizontalPodAutoscaler {
+        metadata: metadata.clone(),
+        spec: Some(HorizontalPodAutoscalerSpec {
+            scale_target_ref: CrossVersionObjectReference {
+                api_version: Some("apps/v1".to_owned()),
+                kind: "Deployment".to_owned(),
+                name: metadata.name.clone().unwrap_or_default(),
+            },
+            min_replicas: i32::try_from(collector.replicas.get()).ok(),
+            max_replicas: i32::try_from(most.get()).unwrap_or(i32::MAX),
+            metrics: Some(vec![MetricSpec {
+                type_: "Resource".to_owned(),
+                resource: Some(busy),
+                ..MetricSpec::default()
+            }]),
+            ..HorizontalPodAutoscalerSpec::default()
+        }),
+        ..HorizontalPodAutoscaler::default()
+    }
 }
 
 fn metadata(gate: &Gate<'_>, name: &str) -> ObjectMeta {
@@ -89,7 +131,11 @@ fn deployment(gate: &Gate<'_>, collector: &Collector, config_digest: &str) -> De
     labels.extend(gate.names.collector_selector());
     labels.extend(gate.provider().collector_labels());
     DeploymentSpec {
-        replicas: i32::try_from(collector.replicas.get()).ok(),
+        // Where there is an autoscaler, that decides.
+        replicas: match collector.max_replicas {
+            None => i32::try_from(collector.replicas.get()).ok(),
+            Some(_) => None,
+        },
         selector: label_selector(gate),
         strategy: Some(DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),

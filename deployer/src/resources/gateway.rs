@@ -4,7 +4,9 @@ use gateway_api::apis::standard::gateways::{
     GatewayInfrastructure, GatewayListeners, GatewayListenersAllowedRoutes,
     GatewayListenersAllowedRoutesKinds, GatewayListenersAllowedRoutesNamespaces,
     GatewayListenersAllowedRoutesNamespacesFrom, GatewayListenersTls, GatewayListenersTlsCertificateRefs,
-    GatewayListenersTlsMode, GatewaySpec,
+    GatewayListenersTlsMode, GatewaySpec, GatewayTls, GatewayTlsFrontend, GatewayTlsFrontendDefault,
+    GatewayTlsFrontendDefaultValidation, GatewayTlsFrontendDefaultValidationCaCertificateRefs,
+    GatewayTlsFrontendDefaultValidationMode,
 };
 
 use super::{Gate, Object};
@@ -30,13 +32,30 @@ pub(super) fn gateway(gate: &Gate<'_>) -> Result<Object, Error> {
             listener(gate, GRPC, listeners.grpc.get(), "GRPCRoute"),
             listener(gate, HTTP, listeners.http.get(), "HTTPRoute"),
         ],
+        tls: gate.provider().frontend_ca(gate).map(|(kind, name)| trusting(kind, name)),
         ..GatewaySpec::default()
     };
     Object::custom(API_VERSION, "Gateway", gate.names.metadata(&gate.names.gateway), spec)
 }
 
+/// Clients are asked for a certificate of the CA in this object.
+fn trusting(kind: &str, name: String) -> GatewayTls {
+    let ca = GatewayTlsFrontendDefaultValidationCaCertificateRefs {
+        group: String::new(),
+        kind: kind.to_owned(),
+        name,
+        namespace: None,
+    };
+    let validation = GatewayTlsFrontendDefaultValidation {
+        ca_certificate_refs: vec![ca],
+        mode: Some(GatewayTlsFrontendDefaultValidationMode::AllowValidOnly),
+    };
+    let default = GatewayTlsFrontendDefault { validation: Some(validation) };
+    GatewayTls { frontend: Some(GatewayTlsFrontend { default, per_port: None }), ..GatewayTls::default() }
+}
+
 fn listener(gate: &Gate<'_>, name: &str, port: u16, route: &str) -> GatewayListeners {
-    let options = gate.provider().listener_options();
+    let options = gate.provider().listener_options(gate);
     GatewayListeners {
         name: name.to_owned(),
         hostname: Some(gate.config.gateway.hostname.clone()),

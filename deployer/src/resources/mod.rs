@@ -2,6 +2,7 @@
 //!
 //! **Architecture Invariant:** the same config gives the same objects, byte for byte. Nothing here asks a cluster or a clock.
 
+mod cert_manager;
 mod collector;
 mod collector_config;
 mod folder;
@@ -29,14 +30,17 @@ use crate::providers::{self, Provider};
 
 /// Every kind of object that a gate may have, in the order in which they are made; with its API version. Not among them: the
 /// namespace, which may hold more than the gate.
-pub const KINDS: [(&str, &str); 16] = [
+pub const KINDS: [(&str, &str); 19] = [
     ("v1", "Secret"),
     ("v1", "ConfigMap"),
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
     ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    (cert_manager::API_VERSION, "Issuer"),
+    (cert_manager::API_VERSION, "Certificate"),
     ("networking.istio.io/v1", "DestinationRule"),
     ("extensions.istio.io/v1alpha1", "WasmPlugin"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
@@ -114,6 +118,9 @@ impl<'a> Gate<'a> {
         match &self.config.backend {
             Backend::Collector(collector) => objects.extend(collector::objects(self, collector)?),
             Backend::Service(service) => objects.extend(routes::grant(self, service)?),
+        }
+        if let Some(cert_manager) = &self.config.certificates.cert_manager {
+            objects.extend(cert_manager::objects(self, cert_manager)?);
         }
         objects.extend(self.provider().objects(self)?);
         objects.push(gateway::gateway(self)?);

@@ -57,6 +57,11 @@ impl Names {
         format!("{}-client-ca", self.gateway)
     }
 
+    /// The Secret whose `ca.crt` is the clients' CA, where cert-manager makes it.
+    pub fn client_trust(&self) -> String {
+        format!("{}-client-trust", self.gateway)
+    }
+
     /// What every object of the gate has: its name, its namespace, and the labels by which it is found again.
     pub fn metadata(&self, name: &str) -> ObjectMeta {
         ObjectMeta {

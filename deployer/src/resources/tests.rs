@@ -25,8 +25,12 @@ fn objects(config: &Config) -> Vec<Object> {
 fn everything() -> Vec<Object> {
     let mut all = Vec::new();
     for (provider, _) in PROVIDERS {
-        for backend in ["{collector: {}}", "{service: {name: otel, namespace: elsewhere}}"] {
-            let mut config = config(&format!("backend: {backend}"));
+        for text in [
+            "backend: {collector: {maxReplicas: 3}}",
+            "backend: {service: {name: otel, namespace: elsewhere}}",
+            "certificates: {certManager: {}}",
+        ] {
+            let mut config = config(text);
             config.gateway.provider = provider;
             all.extend(objects(&config));
         }
@@ -75,7 +79,7 @@ fn no_route_is_open_to_another_listener() {
         assert!(parents.iter().all(|parent| parent["sectionName"] == section), "{route:?}");
         seen += 1;
     }
-    assert_eq!(seen, 20);
+    assert_eq!(seen, 30);
 }
 
 #[test]
@@ -143,6 +147,51 @@ fn exporters_answer_when_they_have_delivered_unless_the_user_says_otherwise() {
         }
         assert_eq!(queue, serde_json::from_str::<Value>(expected).unwrap(), "{exporter}");
     }
+}
+
+#[test]
+fn an_autoscaler_decides_how_many_collectors_there_are() {
+    let objects = objects(&config("backend: {collector: {replicas: 2, maxReplicas: 5}}"));
+    let scaler = &find(&objects, "HorizontalPodAutoscaler")["spec"];
+    assert_eq!((&scaler["minReplicas"], &scaler["maxReplicas"]), (&2.into(), &5.into()));
+    let collector = find(&objects, "Deployment");
+    assert_eq!(scaler["scaleTargetRef"]["name"], collector["metadata"]["name"]);
+    assert_eq!(collector["spec"]["replicas"], Value::Null);
+}
+
+#[test]
+fn cert_manager_makes_what_the_user_has_not_named_an_issuer_for() {
+    let issuer = |text: &str, certificate: &str| {
+        let objects = objects(&config(&format!("certificates: {{certManager: {text}}}")));
+        let kinds = |kind: &str| objects.iter().filter(|it| it.kind == kind).count();
+        let found = objects.iter().find(|it| it.kind == "Certificate" && it.name == certificate).unwrap();
+        (
+            found.value["spec"]["issuerRef"]["name"].as_str().unwrap().to_owned(),
+            kinds("Issuer"),
+            kinds("Certificate"),
+        )
+    };
+    let (server, trust) = ("otel-gateway-server", "otel-gateway-client-trust");
+    assert_eq!(issuer("{}", server), ("otel-gateway-servers".to_owned(), 3, 4));
+    assert_eq!(issuer("{}", trust), ("otel-gateway-clients".to_owned(), 3, 4));
+    assert_eq!(issuer("{server: {name: le, kind: ClusterIssuer}}", server), ("le".to_owned(), 2, 3));
+    assert_eq!(issuer("{server: {name: le}, clients: {name: ours}}", trust), ("ours".to_owned(), 0, 2));
+}
+
+#[test]
+fn with_cert_manager_no_gateway_lets_in_who_is_not_of_the_clients_issuer() {
+    let mut config = config("certificates: {certManager: {}}");
+    let gateway = find(&objects(&config), "Gateway")["spec"].clone();
+    let ca = &gateway["tls"]["frontend"]["default"]["validation"];
+    assert_eq!(ca["caCertificateRefs"][0]["name"], "otel-gateway-client-trust");
+    assert_eq!(ca["mode"], "AllowValidOnly");
+    // With this option Istio would look for the clients' CA in the server's Secret where it finds none elsewhere.
+    assert_eq!(gateway["listeners"][0]["tls"]["options"], Value::Null);
+    config.gateway.provider = Provider::EnvoyGateway;
+    let policy = find(&objects(&config), "ClientTrafficPolicy")["spec"]["tls"]["clientValidation"].clone();
+    assert_eq!(policy["caCertificateRefs"][0]["name"], "otel-gateway-client-trust");
+    assert_eq!(policy["caCertificateRefs"][0]["kind"], "Secret");
+    assert_eq!((&policy["optional"], &policy["crl"]), (&false.into(), &Value::Null));
 }
 
 #[test]
@@ -227,7 +276,7 @@ fn a_module_is_named_by_a_url() {
 fn manifests_are_what_the_examples_render_to() {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let update = std::env::var_os("OTLP_GATE_UPDATE_MANIFESTS").is_some();
-    for example in ["partners", "edge-fleet"] {
+    for example in ["partners", "edge-fleet", "cert-manager"] {
         for (provider, provider_name) in PROVIDERS {
             let source =
                 Source::read_file(&root.join("examples").join(example).join("otlp-gate.yaml")).unwrap();

@@ -11,6 +11,15 @@ use crate::error::Error;
 use crate::probe::Credentials;
 use crate::x509::Certificate;
 
+/// What cert-manager keeps in the cluster, in PEM.
+#[derive(Debug)]
+pub struct Kept {
+    /// The CA of the server's certificate.
+    pub server_ca: String,
+    /// The certificate and key of the reserved client.
+    pub client: (String, String),
+}
+
 /// What is shown to the gate; or why it cannot be.
 #[derive(Debug)]
 pub struct Shown {
@@ -50,12 +59,34 @@ impl Shown {
                 .and_then(|it| no_client(loaded, certificate(Trial::Stranger)).map(|()| it)),
             expired: of(Trial::Expired),
             revoked: of(Trial::Revoked),
-            foreign: foreign()
-                .map(|own| Credentials { own: Some(own), ..nothing.clone() })
-                .map_err(|e| e.to_string()),
+            foreign: foreign_to(&nothing),
             nothing: Ok(nothing),
         })
     }
+}
+
+impl Shown {
+    /// From what cert-manager keeps: only the good client's is there.
+    pub fn kept(kept: Kept, server_name: &str) -> Self {
+        let Kept { server_ca: ca, client } = kept;
+        let identity = Certificate::parse(client.0.as_bytes()).ok().map(|it| it.identity());
+        let nothing = Credentials { ca, server_name: server_name.to_owned(), own: None };
+        let none = |what: &str| Err(format!("cert-manager makes no certificate that {what}"));
+        Shown {
+            identity,
+            client: Ok(Credentials { own: Some(client), ..nothing.clone() }),
+            stranger: none("is no client's"),
+            expired: none("has expired"),
+            revoked: none("is revoked"),
+            foreign: foreign_to(&nothing),
+            nothing: Ok(nothing),
+        }
+    }
+}
+
+fn foreign_to(nothing: &Credentials) -> Result<Credentials, String> {
+    let own = foreign().map_err(|e| e.to_string())?;
+    Ok(Credentials { own: Some(own), ..nothing.clone() })
 }
 
 /// The reserved client's certificate, were it of a CA that the gate trusts.

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tonic::Code;
 
 pub use case::{Case, Listener, Verdict};
-pub use credentials::Shown;
+pub use credentials::{Kept, Shown};
 
 use crate::cluster::Cluster;
 use crate::config::Loaded;

@@ -82,6 +82,11 @@ pub(crate) fn collector() -> Result<PathBuf> {
     programs::collector()
 }
 
+/// The folder of cert-manager's CRDs.
+pub(crate) fn cert_manager() -> Result<PathBuf> {
+    programs::cert_manager()
+}
+
 /// Starts a cluster, runs `work` with its kubeconfig and its kubectl, and ends it, whatever becomes of the work.
 pub(crate) fn with(provider: Provider, work: impl FnOnce(&Path, &str) -> Result<()>) -> Result<()> {
     let state = State::new()?;

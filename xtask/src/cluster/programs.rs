@@ -12,6 +12,7 @@ use crate::{process, project};
 const KUBERNETES: &str = "1.35.4";
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.155.0";
 const GATEWAY_API: &str = "v1.6.3";
+const CERT_MANAGER: &str = "v1.21.2";
 
 /// What every cluster runs. Static, so that they run in images with nothing else.
 pub(super) struct Programs {
@@ -106,17 +107,26 @@ pub(super) fn collector() -> Result<PathBuf> {
 }
 
 fn gateway_api() -> Result<PathBuf> {
-    cache::folder(&format!("cluster-gateway-api-{GATEWAY_API}"), |out| {
-        let module = format!("sigs.k8s.io/gateway-api@{GATEWAY_API}");
-        let json = process::stdout(go(out)?.args(["mod", "download", "-json", &module]))?;
+    crds("gateway-api", &format!("sigs.k8s.io/gateway-api@{GATEWAY_API}"), "config/crd/standard", "gateway")
+}
+
+/// The folder of cert-manager's CRDs. Its controllers are in a module of their own, which cannot be had.
+pub(super) fn cert_manager() -> Result<PathBuf> {
+    let module = format!("github.com/cert-manager/cert-manager@{CERT_MANAGER}");
+    crds("cert-manager", &module, "deploy/crds", "cert-manager.io")
+}
+
+/// The CRDs in a folder of a Go module, of the files whose names begin like this.
+fn crds(name: &str, module: &str, folder: &str, prefix: &str) -> Result<PathBuf> {
+    let version = module.rsplit('@').next().unwrap_or_default();
+    cache::folder(&format!("cluster-{name}-{version}"), |out| {
+        let json = process::stdout(go(out)?.args(["mod", "download", "-json", module]))?;
         let json: serde_json::Value = serde_json::from_str(&json).context("reading go mod download")?;
         let dir = json.get("Dir").and_then(|dir| dir.as_str()).context("go mod download names no Dir")?;
-        for entry in fs::read_dir(Path::new(dir).join("config/crd/standard"))? {
+        for entry in fs::read_dir(Path::new(dir).join(folder))? {
             let file = entry?.path();
             match file.file_name() {
-                Some(name) if name.to_string_lossy().starts_with("gateway") => {
-                    fs::copy(&file, out.join(name))?
-                }
+                Some(name) if name.to_string_lossy().starts_with(prefix) => fs::copy(&file, out.join(name))?,
                 _ => continue,
             };
         }
