@@ -190,7 +190,9 @@ impl Splicer<'_> {
                     grown += self.resource(field.start, field.message()?, !stamped)?;
                     stamped = true;
                 }
-                2 => self.items += self.count(field.message()?, self.item_fields)?,
+                // Where there is nothing in 2, the Collector takes what is in 1000 (its `MigrateTraces` and the like): scopes
+                // as they were before OTLP 1.0, in a field that is reserved since.
+                2 | 1000 => self.items += self.count(field.message()?, self.item_fields)?,
                 _ => {}
             }
         }

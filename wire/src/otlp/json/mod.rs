@@ -3,7 +3,7 @@
 mod names;
 mod scanner;
 
-use names::{ATTRIBUTES, DICTIONARY, KEY, KEY_INDEX, Level, Names, RESOURCE, SCOPES, STRING_TABLE};
+use names::{ATTRIBUTES, DICTIONARY, KEY, KEY_INDEX, Level, Names, RESOURCE, STRING_TABLE};
 use scanner::Scanner;
 
 use super::signal::Signal;
@@ -66,8 +66,7 @@ impl Splicer<'_> {
         while let Some(field) = self.scanner.member(&mut container, self.names.container)? {
             match field {
                 RESOURCE => self.resource()?,
-                SCOPES => self.items += self.array(self.names.items)?,
-                _ => {}
+                _ => self.items += self.array(self.names.items)?,
             }
         }
         if container.has(RESOURCE) {

@@ -8,7 +8,8 @@ use crate::otlp::Signal;
 pub(super) struct Names {
     /// Of the request; the first is the list of ResourceSpans and its like.
     pub(super) request: Fields,
-    /// Of ResourceSpans and its like: [`RESOURCE`] and [`SCOPES`].
+    /// Of ResourceSpans and its like: [`RESOURCE`], and lists of scopes. Where the first list is empty, the Collector takes the
+    /// second (its `MigrateTraces` and the like).
     pub(super) container: Fields,
     /// From ScopeSpans and its like down to the items, level by level.
     pub(super) items: &'static [Level],
@@ -25,7 +26,6 @@ pub(super) enum Level {
 }
 
 pub(super) const RESOURCE: usize = 0;
-pub(super) const SCOPES: usize = 1;
 pub(super) const KEY: usize = 0;
 pub(super) const KEY_INDEX: usize = 1;
 
@@ -42,13 +42,21 @@ impl Names {
         match signal {
             Signal::Traces => Names {
                 request: &[&["resourceSpans", "resource_spans"]],
-                container: &[&["resource"], &["scopeSpans", "scope_spans"]],
+                container: &[
+                    &["resource"],
+                    &["scopeSpans", "scope_spans"],
+                    &["deprecatedScopeSpans", "deprecated_scope_spans"],
+                ],
                 items: &[Level::Many(&[&["spans"]])],
                 key_value,
             },
             Signal::Metrics => Names {
                 request: &[&["resourceMetrics", "resource_metrics"]],
-                container: &[&["resource"], &["scopeMetrics", "scope_metrics"]],
+                container: &[
+                    &["resource"],
+                    &["scopeMetrics", "scope_metrics"],
+                    &["deprecatedScopeMetrics", "deprecated_scope_metrics"],
+                ],
                 items: &[
                     Level::Many(&[&["metrics"]]),
                     Level::One(&[
@@ -64,7 +72,11 @@ impl Names {
             },
             Signal::Logs => Names {
                 request: &[&["resourceLogs", "resource_logs"]],
-                container: &[&["resource"], &["scopeLogs", "scope_logs"]],
+                container: &[
+                    &["resource"],
+                    &["scopeLogs", "scope_logs"],
+                    &["deprecatedScopeLogs", "deprecated_scope_logs"],
+                ],
                 items: &[Level::Many(&[&["logRecords", "log_records"]])],
                 key_value,
             },

@@ -333,6 +333,12 @@ fn items_of_every_signal_are_counted_in_both_spellings() {
             3,
         ),
         (Signal::Traces, r#"{"resource_spans":[{"scope_spans":[{"spans":[{}]}]}]}"#, 1),
+        (
+            Signal::Traces,
+            r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}],"deprecatedScopeSpans":[{"spans":[{},{},{}]}]}]}"#,
+            4,
+        ),
+        (Signal::Logs, r#"{"resourceLogs":[{"deprecated_scope_logs":[{"logRecords":[{}]}]}]}"#, 1),
         (Signal::Traces, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#, 0),
         (Signal::Logs, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{},{}]},null]}]}"#, 2),
         (Signal::Logs, r#"{"resource_logs":[{"scope_logs":[{"log_records":[{},{}]}]}]}"#, 2),

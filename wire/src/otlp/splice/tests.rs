@@ -282,6 +282,12 @@ fn a_message_with_nothing_to_change_has_one_piece() {
 }
 
 #[test]
+fn items_are_counted_also_where_only_the_collector_looks() {
+    let message = field(1, &[field(2, &repeated(2, 1), 0), field(1000, &repeated(2, 3), 0)].concat(), 0);
+    assert_eq!(stamped(Signal::Traces, &message).unwrap().1.items, 4);
+}
+
+#[test]
 fn growth_is_bounded() {
     let containers = |count: usize| [0x0a, 0].repeat(count);
     assert_eq!(stamped(Signal::Logs, &containers(MAX_EDITS)).unwrap_err(), SpliceError::TooManyEdits);
