@@ -220,12 +220,14 @@ fn addresses(gateway: &DynamicObject) -> Vec<String> {
 fn gateway(object: &DynamicObject) -> (bool, String) {
     let generation = object.metadata.generation;
     let status = object.data.get("status").unwrap_or(&Value::Null);
+    let listeners = status.get("listeners").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for wanted in ["Accepted", "Programmed"] {
         if let Some(why) = unmet(status, wanted, generation) {
-            return (false, why);
+            // What a listener misses says more than that there is no good listener.
+            let mut missing = listeners.iter().filter_map(|it| unmet(it, "ResolvedRefs", generation));
+            return (false, missing.find(|it| it.contains(" is False")).unwrap_or(why));
         }
     }
-    let listeners = status.get("listeners").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let wanted = object.data.pointer("/spec/listeners").and_then(Value::as_array).map_or(0, Vec::len);
     if listeners.len() < wanted {
         return (false, format!("{} of {wanted} listeners are set up", listeners.len()));
