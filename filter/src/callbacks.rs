@@ -10,8 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic;
 
-use crate::host;
-use crate::{Plugin, Stream};
+use crate::{Plugin, Stream, host, worker};
 
 /// What the proxy is to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +69,7 @@ extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
 extern "C" fn proxy_on_configure(id: u32, _size: usize) -> bool {
     PLUGINS.with_borrow_mut(|plugins| {
         if let Some(plugin) = plugins.get_mut(&id) {
-            plugin.configure();
+            plugin.configure(id);
         }
     });
     // Without a policy every request is answered "try again"; a refused configuration would take the proxy's own
@@ -118,5 +117,7 @@ extern "C" fn proxy_on_done(_id: u32) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     STREAMS.with_borrow_mut(|streams| streams.remove(&id));
-    PLUGINS.with_borrow_mut(|plugins| plugins.remove(&id));
+    if PLUGINS.with_borrow_mut(|plugins| plugins.remove(&id)).is_some() {
+        worker::forget(id);
+    }
 }

@@ -18,20 +18,21 @@ use callbacks::Action;
 use host::{HeaderMap, Map};
 use worker::{Known, Loaded, count};
 
-/// A plugin as it is configured in the proxy.
+/// A plugin as it is configured in the proxy. Each policy has one of its own, which the proxy keeps while connections
+/// still use it, and takes again without a word if the same policy comes back meanwhile.
 #[derive(Default)]
 struct Plugin {
-    name: Vec<u8>,
+    loaded: Option<Rc<Loaded>>,
 }
 
 impl Plugin {
-    fn configure(&mut self) {
-        self.name = host::property(b"plugin_root_id").unwrap_or_default();
-        worker::configure(&self.name, &host::configuration());
+    fn configure(&mut self, id: u32) {
+        let name = host::property(b"plugin_root_id").unwrap_or_default();
+        self.loaded = worker::configure(id, &name, &host::configuration());
     }
 
     fn stream(&self, id: u32) -> Stream {
-        Stream { id, loaded: worker::loaded(&self.name), known: None, state: State::New }
+        Stream { id, loaded: self.loaded.clone(), known: None, state: State::New }
     }
 }
 

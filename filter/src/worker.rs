@@ -21,8 +21,10 @@ thread_local! {
 
 #[derive(Default)]
 struct Worker {
-    /// By the plugin's name: two gateways may share a VM.
+    /// The last good one by the plugin's name: two gateways may share a VM.
     gates: RefCell<BTreeMap<Vec<u8>, Rc<Loaded>>>,
+    /// The plugins with a good policy, and its revision; the one that was configured last is the last.
+    revisions: RefCell<Vec<(u32, u64)>>,
     memory: Memory,
     store: Rc<Remember<SharedData>>,
     counters: RefCell<BTreeMap<String, Option<u32>>>,
@@ -47,25 +49,36 @@ struct Accepted {
     bytes: Option<u32>,
 }
 
-/// Takes over a new policy for a plugin. A bad one does not replace a good one.
-pub(crate) fn configure(plugin: &[u8], configuration: &[u8]) {
-    match Gate::load(configuration) {
-        Ok(gate) => WORKER.with(|worker| {
+/// The gate of a plugin, of its policy; where that is bad, of the last good one of that name.
+pub(crate) fn configure(plugin: u32, name: &[u8], configuration: &[u8]) -> Option<Rc<Loaded>> {
+    WORKER.with(|worker| match Gate::load(configuration) {
+        Ok(gate) => {
             host::show(POLICY_REVISION, gate.revision());
-            let loaded = Loaded { gate: Rc::new(gate), clients: RefCell::default() };
-            worker.gates.borrow_mut().insert(plugin.to_vec(), Rc::new(loaded));
-        }),
+            worker.revisions.borrow_mut().push((plugin, gate.revision()));
+            let loaded = Rc::new(Loaded { gate: Rc::new(gate), clients: RefCell::default() });
+            worker.gates.borrow_mut().insert(name.to_vec(), Rc::clone(&loaded));
+            Some(loaded)
+        }
         Err(mistakes) => {
             count(Metric::PolicyRejected, None, None, None, 1);
-            let kept = if loaded(plugin).is_some() { "the last good one stays" } else { "nobody is let in" };
+            let last = worker.gates.borrow().get(name).cloned();
+            let kept = if last.is_some() { "the last good one stays" } else { "nobody is let in" };
             host::warn(&format!("otlp-gate: {mistakes}; {kept}"));
+            last
         }
-    }
+    })
 }
 
-/// The gate of a plugin, if it ever had a good policy.
-pub(crate) fn loaded(plugin: &[u8]) -> Option<Rc<Loaded>> {
-    WORKER.with(|worker| worker.gates.borrow().get(plugin).cloned())
+/// Ends a plugin. Where it was the last one configured, the policy of the one before came back.
+pub(crate) fn forget(plugin: u32) {
+    WORKER.with(|worker| {
+        let mut revisions = worker.revisions.borrow_mut();
+        let before = revisions.last().copied();
+        revisions.retain(|(id, _)| *id != plugin);
+        if let Some((_, revision)) = revisions.last().copied().filter(|last| Some(*last) != before) {
+            host::show(POLICY_REVISION, revision);
+        }
+    });
 }
 
 /// What this worker's requests hold.

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from client import frame, secure_channel
-from deployed import KUBECTL, PROVIDER, Deployed, Kubectl, eventually
+from deployed import KUBECTL, MACHINE, PROVIDER, Deployed, Kubectl, eventually
 from sink import GRPC_PATHS, HTTP_PATHS, Sink
 from wire import attribute, traces
 
+# A minute's worth at once, so that what comes back while a test runs is little.
+SLOW = {"spans": "1/s", "burst": "60s"}
 OTHER = "envoy-gateway" if PROVIDER == "istio" else "istio"
 
 
@@ -96,6 +98,38 @@ def test_a_policy_acts_on_connections_that_are_open(gate: Deployed, stranger: Ca
         stranger(lambda: connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status)
 
 
+def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
+    identity = gate.client("spender", "--spiffe", "spiffe://spender.example/x")
+    rule = {"name": "spender", "match": {"spiffe": "spiffe://spender.example/*"}, "quota": "slow"}
+    before = gate.config
+    gate.change(lambda config: (config["clients"].append(rule), config["quotas"]["tiers"].update(slow=SLOW)))
+    gate.apply()
+    # On a connection of its own each, since Envoy Gateway asks those of before to end.
+    def send(spans: int) -> int:
+        with gate.connect(identity) as connection:
+            return connection.grpc(GRPC_PATHS["traces"], frame(traces(*["a"] * spans))).grpc_status
+
+    try:
+        assert send(60) == 0
+        gate.change(lambda config: config["attributes"].update(changed="{name}"))
+        gate.apply()
+        eventually(lambda: send(1) in (0, 8))
+        assert send(40) == 8
+    finally:
+        gate.config = before
+        gate.apply()
+
+
+def test_a_batch_larger_than_the_gateways_buffers_arrives(gate: Deployed, backend: Sink) -> None:
+    names = {f"{number} {'long' * 250}" for number in range(3500)}
+    backend.rest()
+    with gate.connect(gate.acme()) as connection:
+        assert connection.grpc(GRPC_PATHS["traces"], frame(traces(*names))).grpc_status == 0
+    arrived = set()
+    while arrived != names:
+        arrived.update(backend.take().names())
+
+
 def test_a_new_server_certificate_is_shown_without_a_restart(gate: Deployed, kubectl: Kubectl) -> None:
     pods = lambda: kubectl("get", "pods", *gate.proxies(), "-o", "name")
     before = pods()
@@ -125,6 +159,31 @@ def test_routes_of_others_are_reported(gate: Deployed, kubectl: Kubectl) -> None
         assert [one["object"] for one in found] == [f"httproute/around in {gate.namespace}"]
     finally:
         kubectl("delete", "httproute", "around", "-n", gate.namespace)
+
+
+# What takes the filter out for some of the gateway's requests, without naming the gateway.
+AROUND = {
+    "istio": {
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "spec": {"configPatches": []},
+    },
+    "envoy-gateway": {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "EnvoyExtensionPolicy",
+        "spec": {"targetSelectors": [{"kind": "HTTPRoute", "matchLabels": {"otlp-gate.io/gate": "otel-gateway"}}]},
+    },
+}[PROVIDER]
+
+
+def test_policies_of_others_that_may_replace_the_filter_are_unsafe(gate: Deployed, kubectl: Kubectl) -> None:
+    kind = AROUND["kind"].lower()
+    kubectl.apply({**AROUND, "metadata": {"name": "around", "namespace": gate.namespace}})
+    try:
+        found = gate.json("status", code=1)["foreign"]
+        assert [(one["object"], one["unsafe_"]) for one in found] == [(f"{kind}/around in {gate.namespace}", True)]
+    finally:
+        kubectl("delete", kind, "around", "-n", gate.namespace)
 
 
 def test_fields_that_another_manager_took_are_a_conflict(gate: Deployed, kubectl: Kubectl) -> None:
@@ -179,6 +238,19 @@ def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[
     said = place.run("apply", "--timeout", "15s", code=1).stderr
     assert "the gate is not up after 15 s" in said
     assert "container collector" in said and "localhost/not-there:1" in said, said
+
+
+@pytest.mark.skipif(PROVIDER == "istio", reason="its module is in a ConfigMap")
+def test_a_module_that_cannot_be_fetched_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
+    place = deploy("unfetched")
+    place.change(lambda config: config["gateway"]["module"].update(url=f"http://{MACHINE}:9/otlp-gate.wasm"))
+    try:
+        said = place.run("apply", "--timeout", "60s", code=1).stderr
+        assert "wasm module download failed" in said and f"{MACHINE}:9" in said, said
+        assert "hint: Envoy Gateway must reach what `gateway.module` names" in said, said
+    finally:
+        # Envoy Gateway asks for the module at every change of any gateway, and does nothing else meanwhile.
+        place.run("delete", "--yes")
 
 
 def test_somebody_without_rights_is_told_which(deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::apply::title;
 use super::{Cluster, Discovery, failed};
 use crate::error::Error;
-use crate::resources::Gate;
+use crate::resources::{Gate, Names};
 
 /// Something that is not the gate's and acts on its gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,8 +100,26 @@ fn acts_on(kind: &str, object: &DynamicObject, gate: &Gate<'_>) -> bool {
         }
         "ListenerSet" | "XListenerSet" => spec.get("parentRef").is_some_and(named),
         kind if kind.ends_with("Route") => list("parentRefs").iter().any(named),
-        _ => targets.iter().any(|it| named(it) || on_route(it)),
+        _ => {
+            targets.iter().any(|it| named(it) || on_route(it))
+                || list("targetSelectors").iter().any(|it| selects_target(it, &namespace, &gate.names))
+        }
     }
+}
+
+/// Whether a selector of Envoy Gateway's policies (its api/v1alpha1 `TargetSelector`) selects the Gateway or one of its
+/// routes. Expressions are taken to hold, and a grant for a policy of another namespace to be there.
+fn selects_target(selector: &Value, namespace: &str, names: &Names) -> bool {
+    let kind = selector.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let from = selector.pointer("/namespaces/from").and_then(Value::as_str).unwrap_or("Same");
+    let labels = selector.get("matchLabels").and_then(Value::as_object);
+    let ours = names.labels();
+    matches!(kind, "Gateway" | "GRPCRoute" | "HTTPRoute")
+        && (namespace == names.namespace || from != "Same")
+        && labels
+            .into_iter()
+            .flatten()
+            .all(|(key, value)| ours.get(key).map(String::as_str) == value.as_str())
 }
 
 /// Whether labels that Istio selects workloads by are those of the gateway's pods. Without any it is all of
@@ -189,6 +207,22 @@ mod tests {
             json!({"tls": {"clientValidation": {"optional": false}}}),
         ] {
             assert!(!lets_anybody_in(&json!({"spec": spec.clone()})), "{spec}");
+        }
+    }
+
+    #[test]
+    fn selectors_are_compared_with_the_labels_of_the_gates_objects() {
+        let names = Names { gateway: "otel-gateway".to_owned(), namespace: "here".to_owned() };
+        let label = json!({"otlp-gate.io/gate": "otel-gateway"});
+        for (namespace, selector, selected) in [
+            ("here", json!({"kind": "Gateway"}), true),
+            ("here", json!({"kind": "HTTPRoute", "matchLabels": label}), true),
+            ("here", json!({"kind": "HTTPRoute", "matchLabels": {"app": "other"}}), false),
+            ("here", json!({"kind": "TCPRoute"}), false),
+            ("there", json!({"kind": "Gateway"}), false),
+            ("there", json!({"kind": "Gateway", "namespaces": {"from": "All"}}), true),
+        ] {
+            assert_eq!(selects_target(&selector, namespace, &names), selected, "{namespace}: {selector}");
         }
     }
 }

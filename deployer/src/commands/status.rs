@@ -96,5 +96,12 @@ pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
             "the server's Secret is missing or has other keys: `otlp-gate certs init`, then `otlp-gate apply`",
         );
     }
+    // Envoy Gateway's words (its internal/wasm/httpfetcher.go). It gives up for good after five attempts.
+    if waits("wasm module download failed") {
+        return Some(
+            "Envoy Gateway must reach what `gateway.module` names, and does not try again by itself: \
+             `kubectl rollout restart deployment/envoy-gateway -n envoy-gateway-system`",
+        );
+    }
     None
 }

@@ -63,7 +63,7 @@ async fn class(cluster: &Cluster, gate: &Gate<'_>) -> Result<Check, Error> {
         return Ok(Check::fail(
             subject,
             format!("it is not there; there are: {names}"),
-            format!("install {}, or name the class in `gateway.class`", gate.provider().title()),
+            format!("{}, or name another class in `gateway.class`", gate.provider().class_cure()),
         ));
     };
     let controller = found.data.pointer("/spec/controllerName").and_then(Value::as_str).unwrap_or_default();

@@ -32,6 +32,10 @@ impl Provider for EnvoyGateway {
         "eg"
     }
 
+    fn class_cure(&self) -> &'static str {
+        "install Envoy Gateway, and make the class, which its chart does not: docs/install.md shows it"
+    }
+
     fn listener_options(&self, _: &Gate<'_>) -> BTreeMap<String, String> {
         BTreeMap::new()
     }

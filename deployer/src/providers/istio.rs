@@ -35,6 +35,10 @@ impl Provider for Istio {
         "istio"
     }
 
+    fn class_cure(&self) -> &'static str {
+        "install Istio, which makes it"
+    }
+
     fn listener_options(&self, gate: &Gate<'_>) -> BTreeMap<String, String> {
         // Every version takes it. The clients' CA is then in the server's Secret.
         match gate.config.certificates.cert_manager {

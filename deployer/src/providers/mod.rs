@@ -24,6 +24,9 @@ pub trait Provider: std::fmt::Debug {
     /// The GatewayClass that it has by default.
     fn class(&self) -> &'static str;
 
+    /// How the cluster gets it.
+    fn class_cure(&self) -> &'static str;
+
     /// Options of a listener's TLS.
     fn listener_options(&self, gate: &Gate<'_>) -> BTreeMap<String, String>;
 
