@@ -1,0 +1,145 @@
+"""Policies in the listener itself, as Envoy Gateway sends them: each update makes a filter chain beside the one before."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from h2.exceptions import ProtocolError
+
+from client import Http2, Identity
+from gate import ENVOY, Certificates, otlp_gate
+from sink import HTTP_PATHS
+from wire import traces
+
+TYPES = "type.googleapis.com/envoy"
+HTTP = f"{TYPES}.extensions.filters"
+# How long connections of the filter chain before may stay.
+DRAIN = 3
+
+
+class Proxy:
+    """An Envoy whose only listener has the policy inside; what it lets in is answered by itself."""
+
+    def __init__(self, folder: Path, certs: Path):
+        self.folder, self.certs = folder, certs
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        otlp_gate("wasm", "export", folder / "otlp-gate.wasm")
+        self.policy("acme")
+        bootstrap = {
+            "node": {"id": "test", "cluster": "test"},
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "dynamic_resources": {
+                "lds_config": {"path_config_source": {"path": str(folder / "listeners.json")}, "resource_api_version": "V3"}
+            },
+        }
+        (folder / "bootstrap.json").write_text(json.dumps(bootstrap))
+        command = [ENVOY, "-c", folder / "bootstrap.json", "--concurrency", "2", "--admin-address-path", folder / "admin"]
+        command += ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate", "--use-dynamic-base-id", "-l", "error"]
+        self.process = subprocess.Popen(command)
+
+    def policy(self, client: str) -> None:
+        """Lets this client in and nobody else; its revision is the number of letters of its name."""
+        rule = {"name": client, "match": {"spiffe": f"spiffe://{client}.example/**"}}
+        policy = json.dumps({"clients": [rule], "gate": "test", "revision": f"{len(client):012x}"})
+        new = self.folder / "new"
+        new.write_text(json.dumps({"resources": [self.listener(policy)]}))
+        new.rename(self.folder / "listeners.json")
+
+    def listener(self, policy: str) -> dict:
+        file = lambda name: {"filename": str(self.certs / name)}
+        code = {"local": {"filename": str(self.folder / "otlp-gate.wasm")}}
+        wasm = {
+            "name": "otlp-gate",
+            "root_id": "otlp-gate",
+            "vm_config": {"vm_id": "one", "runtime": "envoy.wasm.runtime.v8", "code": code},
+            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy},
+        }
+        tls = {
+            "alpn_protocols": ["h2"],
+            "tls_certificates": [{"certificate_chain": file("server.crt"), "private_key": file("server.key")}],
+            "validation_context": {"trusted_ca": file("client-ca.crt")},
+        }
+        context = f"{TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+        manager = {
+            "@type": f"{HTTP}.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "test",
+            "route_config": {
+                "virtual_hosts": [
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 204}}],
+                    }
+                ]
+            },
+            "http_filters": [
+                {"name": "wasm", "typed_config": {"@type": f"{HTTP}.http.wasm.v3.Wasm", "config": wasm}},
+                {"name": "router", "typed_config": {"@type": f"{HTTP}.http.router.v3.Router"}},
+            ],
+        }
+        return {
+            "@type": f"{TYPES}.config.listener.v3.Listener",
+            "name": "test",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": self.port}},
+            "filter_chains": [
+                {
+                    "name": "test",
+                    "transport_socket": {
+                        "name": "tls",
+                        "typed_config": {"@type": context, "require_client_certificate": True, "common_tls_context": tls},
+                    },
+                    "filters": [{"name": "http", "typed_config": manager}],
+                }
+            ],
+        }
+
+    def revision(self) -> int:
+        """Of the policy that the filter says it has."""
+        admin = (self.folder / "admin").read_text()
+        with urllib.request.urlopen(f"http://{admin}/stats?filter=otlp_gate_policy_revision", timeout=10) as answer:
+            return int(answer.read().decode().rsplit(": ", 1)[1])
+
+    def status(self, identity: Identity) -> int:
+        """What an export over a new connection is answered."""
+        with Http2(f"127.0.0.1:{self.port}", identity) as connection:
+            return connection.http(HTTP_PATHS["traces"], traces("a")).status
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, certificates: Certificates) -> Iterator[Proxy]:
+    proxy = Proxy(tmp_path, certificates.folder)
+    yield proxy
+    proxy.process.terminate()
+    proxy.process.wait(20)
+
+
+def eventually(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            if what():
+                return
+        # It does not listen yet, or asks a connection of the policy before to end.
+        except (OSError, ProtocolError):
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_policy_that_comes_back_while_connections_of_it_remain_acts_again(proxy: Proxy, acme: Identity) -> None:
+    """Envoy takes the plugin that it still has, and does not configure it again."""
+    eventually(lambda: proxy.status(acme) == 204)
+    proxy.policy("another")
+    eventually(lambda: proxy.status(acme) == 403)
+    assert proxy.revision() == len("another")
+    proxy.policy("acme")
+    eventually(lambda: proxy.status(acme) == 204)
+    # And it is told once the connections of the other one are gone.
+    eventually(lambda: proxy.revision() == len("acme"))
+    assert proxy.status(acme) == 204
