@@ -131,6 +131,8 @@ impl Discovery {
                 (Err(kube::Error::Api(status)), Some(here)) if status.is_forbidden() => {
                     here.list(which).await
                 }
+                // Its definition was removed since it was discovered.
+                (Err(kube::Error::Api(status)), _) if status.code == 404 => return Ok(Vec::new()),
                 (listed, _) => listed,
             };
         listed.map(|list| list.items)
