@@ -39,7 +39,7 @@ impl Store for Shelf {
     }
 
     fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
-        self.0.borrow_mut().insert(key.to_owned(), (value.to_vec(), version + 1));
+        self.0.borrow_mut().insert(key.to_owned(), (value.to_vec(), version.wrapping_add(1).max(1)));
         Ok(true)
     }
 }

@@ -16,6 +16,10 @@ pub const WAYS: usize = 8;
 /// How often a charge is tried anew when other workers change the same set. Each failure means that another succeeded.
 const TRIES: usize = 1000;
 
+/// The version to insert a key with: any but 0 inserts only where there is no value yet, if no value can have that
+/// version. Envoy counts versions from 1 over all keys, so that the first key of a process has version 1.
+const UNWRITTEN: u32 = u32::MAX;
+
 /// What the workers share.
 pub trait Store {
     /// The value of `key` and its version (not 0), or `None` if it was never set. Unless it must be `fresh`, it may be out of
@@ -133,8 +137,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         let mut fresh = !write;
         for _ in 0..TRIES {
             let Ok(found) = self.store.get(key, fresh) else { return Update::Done(Charge::Uncounted) };
-            // A version other than 0 inserts only where there is no value yet.
-            let (value, version) = found.unwrap_or((Vec::new(), 1));
+            let (value, version) = found.unwrap_or((Vec::new(), UNWRITTEN));
             let mut set = Set::decode(&value);
             let mut bucket = set.take(id, now);
             bucket.advance(tier, now);
@@ -241,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// A store like the proxy's.
+    /// A store like the proxy's: the first version is 1.
     #[derive(Default)]
     struct Memory {
         values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
@@ -255,9 +258,10 @@ mod tests {
 
         fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
             let mut values = self.values.borrow_mut();
-            let fits = values.get(key).is_none_or(|(_, current)| *current == version);
+            let current = values.get(key).map(|(_, current)| *current);
+            let fits = current.is_none_or(|current| current == version);
             if fits {
-                values.insert(key.to_owned(), (value.to_vec(), version + 1));
+                values.insert(key.to_owned(), (value.to_vec(), current.unwrap_or_default() + 1));
             }
             Ok(fits)
         }
@@ -361,6 +365,26 @@ mod tests {
         assert_ne!(ledger.charge(id("a"), &larger, &items(1), SECOND), Charge::Granted);
     }
 
+    #[test]
+    fn two_workers_that_write_a_key_first_do_not_erase_each_other() {
+        /// What a worker sees that looked before another wrote.
+        struct Before<'a>(&'a Memory);
+        impl Store for Before<'_> {
+            fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+                if fresh { self.0.get(key, true) } else { Ok(None) }
+            }
+            fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
+                self.0.set(key, value, version)
+            }
+        }
+
+        let store = Memory::default();
+        assert!(granted(&Ledger::new(&store, "gate"), "a", 6, SECOND));
+        let late = Before(&store);
+        let charge = Ledger::new(&late, "gate").charge(id("a"), &tier(), &items(6), SECOND);
+        assert!(matches!(charge, Charge::Refused(_)), "6 + 6 items of 10 were admitted");
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     #[test]
     fn workers_that_race_never_admit_one_item_too_many() {
@@ -377,9 +401,10 @@ mod tests {
             }
             fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
                 let mut values = self.0.lock().unwrap();
-                let fits = values.get(key).is_none_or(|(_, current)| *current == version);
+                let current = values.get(key).map(|(_, current)| *current);
+                let fits = current.is_none_or(|current| current == version);
                 if fits {
-                    values.insert(key.to_owned(), (value.to_vec(), version + 1));
+                    values.insert(key.to_owned(), (value.to_vec(), current.unwrap_or_default() + 1));
                 }
                 Ok(fits)
             }
