@@ -64,6 +64,16 @@ impl Staged {
     }
 }
 
+/// Removes a file. That there is none is no failure.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(Error::failed(format_args!("cannot remove {}: {e}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn cannot_write(place: &Path, error: &io::Error) -> Error {
     let place = place.display();
     match error.kind() {

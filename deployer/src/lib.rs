@@ -16,6 +16,7 @@ pub mod module;
 pub mod output;
 pub mod probe;
 pub mod providers;
+pub mod random;
 pub mod resources;
 pub mod sha256;
 pub mod verify;

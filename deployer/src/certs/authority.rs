@@ -6,10 +6,8 @@ use time::OffsetDateTime;
 use super::request;
 use super::{Request, Revocations, Role};
 use crate::error::Error;
+use crate::random::random;
 use crate::x509::Certificate;
-
-/// The end of a certificate in PEM.
-const END: &str = "-----END CERTIFICATE-----";
 
 /// A CA with its key.
 #[derive(Debug)]
@@ -28,9 +26,7 @@ impl Authority {
     /// A new CA to follow another of the same role. It has a name of its own, since Envoy finds a CA's revocations by its
     /// name.
     pub fn generate_next(role: Role, days: u32) -> Result<Self, Error> {
-        let mut bytes = [0_u8; 4];
-        getrandom::fill(&mut bytes).map_err(|e| cannot("make a CA", &e))?;
-        Self::named(&format!("otlp-gate {role} CA {:08x}", u32::from_be_bytes(bytes)), days)
+        Self::named(&format!("otlp-gate {role} CA {:08x}", u32::from_be_bytes(random()?)), days)
     }
 
     fn named(name: &str, days: u32) -> Result<Self, Error> {
@@ -46,7 +42,7 @@ impl Authority {
         KeyPair::generate().map_err(|e| cannot("make a key", &e))
     }
 
-    /// The CA of the first certificate here and this key, both PEM.
+    /// The CA of this certificate and key, both PEM.
     ///
     /// # Errors
     /// The reason why they are none, to be put after the names of the files.
@@ -60,9 +56,7 @@ impl Authority {
             return Err("the key is another certificate's".to_owned());
         }
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|e| e.to_string())?;
-        let end = certificate.find(END).map_or(certificate.len(), |at| at + END.len());
-        let pem = format!("{}\n", certificate.get(..end).unwrap_or(certificate));
-        Ok(Authority { certificate: parsed, pem, issuer })
+        Ok(Authority { certificate: parsed, pem: certificate.to_owned(), issuer })
     }
 
     /// Its own certificate.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
@@ -17,10 +18,6 @@ use crate::x509::Certificate;
 pub struct Folder {
     path: PathBuf,
 }
-
-/// The ends of what is in PEM files.
-const END: &str = "-----END CERTIFICATE-----";
-const END_OF_LIST: &str = "-----END X509 CRL-----";
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,72 +100,74 @@ impl Folder {
                 "the CA is somebody else's: ask there for what is to be issued or revoked; or give its key",
             ));
         }
-        let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
-        Authority::parse(&certificate, &key).map_err(|e| {
-            Error::failed(format_args!("{} and {}: {e}", files.certificate.display(), files.key.display()))
-        })
+        let certificate = self.authority_blocks(role)?.into_iter().next().unwrap_or_default();
+        parse_authority(&files, &certificate)
+    }
+
+    /// The CA of clients that another one has taken the place of, for as long as it is trusted.
+    fn old_authority(&self) -> Result<Option<Authority>, Error> {
+        let key = self.old_key_file();
+        match self.authority_blocks(Role::Client)?.get(1) {
+            Some(old) if key.exists() => {
+                let files = Files { key, ..self.authority_files(Role::Client) };
+                parse_authority(&files, old).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The certificates of all CAs of a role: the one that issues, and what else is trusted.
     pub fn authority_certificates(&self, role: Role) -> Result<Vec<Certificate>, Error> {
         let path = self.authority_files(role).certificate;
-        let all = Certificate::parse_all(read(&path)?.as_bytes());
+        let all = self.authority_blocks(role)?;
+        let all = all.iter().map(|block| Certificate::parse(block.as_bytes())).collect::<Result<_, _>>();
         all.map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
+    }
+
+    fn authority_blocks(&self, role: Role) -> Result<Vec<String>, Error> {
+        Ok(blocks(read(&self.authority_files(role).certificate)?, "-----END CERTIFICATE-----"))
     }
 
     /// Reads what the clients' CAs revoked, a list for each.
     pub fn revocations(&self) -> Result<Vec<Revocations>, Error> {
-        let lists = self.revocation_list()?;
-        if lists.is_empty() {
+        Ok(self.lists()?.into_iter().map(|(list, _)| list).collect())
+    }
+
+    /// The same, each with its PEM.
+    pub(super) fn lists(&self) -> Result<Vec<(Revocations, String)>, Error> {
+        let path = self.revocations_file();
+        if !path.exists() {
             return Ok(Vec::new());
         }
-        Revocations::parse_all(lists.as_bytes())
-            .map_err(|e| Error::failed(format_args!("{}: {e}", self.revocations_file().display())))
+        let blocks = blocks(read(&path)?, "-----END X509 CRL-----").into_iter();
+        let lists = blocks.map(|block| Ok((Revocations::parse(block.as_bytes())?, block)));
+        let lists = lists.collect::<Result<_, String>>();
+        lists.map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
     }
 
-    /// The same as it is in the file; empty where there is none.
-    pub(super) fn revocation_list(&self) -> Result<String, Error> {
-        let path = self.revocations_file();
-        if path.exists() { read(&path) } else { Ok(String::new()) }
-    }
-
-    /// Revokes a certificate of the clients' CA, be it the one that issues or the one before it. `false`: it was revoked
-    /// already.
+    /// Revokes a certificate of the clients' CA, be it the one that issues or the one before it. `file` is what messages
+    /// call it. `false`: it was revoked already.
     ///
     /// # Errors
     /// Neither issued it.
     pub fn revoke(&self, file: &Path, certificate: &Certificate, now: OffsetDateTime) -> Result<bool, Error> {
-        let mut authorities = vec![self.authority(Role::Client)?];
-        if self.old_key_file().exists() {
-            let bundle = self.authority_files(Role::Client).certificate;
-            let both = read(&bundle)?;
-            let old = both.split_once(END).map(|(_, old)| old).unwrap_or_default();
-            let old = Authority::parse(old, &read(&self.old_key_file())?);
-            authorities
-                .push(old.map_err(|e| Error::failed(format_args!("{}, the old CA: {e}", bundle.display())))?);
-        }
-        let Some(authority) = authorities.iter().find(|it| certificate.is_signed_by(it.certificate())) else {
+        let authorities = [Some(self.authority(Role::Client)?), self.old_authority()?];
+        let mut authorities = authorities.iter().flatten();
+        let Some(authority) = authorities.find(|it| certificate.is_signed_by(it.certificate())) else {
             let message = format!("{} is not from the clients' CA of this folder", file.display());
             return Err(Error::failed(message).hint(
                 "ask the CA that issued it, or put its sha256 on the `deny` list of the configuration",
             ));
         };
-        let mine = |list: &Revocations| list.issuer == authority.certificate().subject;
-        let (mut own, mut text) = (Revocations::none(authority.certificate()), String::new());
-        for block in self.revocation_list()?.split_inclusive(END_OF_LIST) {
-            match Revocations::parse_all(block.as_bytes()).ok().and_then(|mut it| it.pop()) {
-                Some(list) if mine(&list) => own = list,
-                Some(_) => text.push_str(&format!("{}\n", block.trim())),
-                None => {}
-            }
+        let mut lists = self.lists()?;
+        let mut own = take(&mut lists, authority.certificate());
+        if !own.add(&certificate.serial, now) {
+            return Ok(false);
         }
-        let added = own.add(&certificate.serial, now);
-        if added {
-            text.insert_str(0, &authority.sign_revocations(&own)?);
-            Staged::new(&self.revocations_file(), text.as_bytes(), Access::Public)?
-                .commit(Existing::Replace)?;
-        }
-        Ok(added)
+        let others = lists.into_iter().map(|(_, pem)| pem);
+        let text: String = iter::once(authority.sign_revocations(&own)?).chain(others).collect();
+        Staged::new(&self.revocations_file(), text.as_bytes(), Access::Public)?.commit(Existing::Replace)?;
+        Ok(true)
     }
 
     /// Makes a key and a certificate for it. `approve` sees the certificate before anything is written, and may refuse
@@ -243,6 +242,27 @@ impl Folder {
             .map_err(|e| Error::failed(format_args!("the new certificate cannot be read: {e}")))?;
         Ok((pem, certificate))
     }
+}
+
+/// Takes a CA's list from among these; an empty one where there is none.
+pub(super) fn take(lists: &mut Vec<(Revocations, String)>, authority: &Certificate) -> Revocations {
+    match lists.iter().position(|(list, _)| list.issuer == authority.subject) {
+        Some(at) => lists.swap_remove(at).0,
+        None => Revocations::none(authority),
+    }
+}
+
+fn parse_authority(files: &Files, certificate: &str) -> Result<Authority, Error> {
+    Authority::parse(certificate, &read(&files.key)?).map_err(|e| {
+        Error::failed(format_args!("{} and {}: {e}", files.certificate.display(), files.key.display()))
+    })
+}
+
+/// The blocks of a PEM text, by how they end; the whole text where it has none, for its reader to say what it is.
+fn blocks(text: String, end: &str) -> Vec<String> {
+    let blocks = text.split_inclusive(end).filter(|it| it.contains("-----BEGIN "));
+    let blocks: Vec<String> = blocks.map(|it| format!("{}\n", it.trim())).collect();
+    if blocks.is_empty() { vec![text] } else { blocks }
 }
 
 fn refuse_existing(files: &Files) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use crate::error::Error;
+use crate::random::random;
 use crate::x509;
 
 /// Clocks differ, and a certificate is used right after it is made.
@@ -99,9 +100,7 @@ fn blank(now: OffsetDateTime, validity: Validity) -> Result<CertificateParams, E
 
 /// 128 bits, all but two of them random: positive, and never shorter (RFC 5280 section 4.1.2.2).
 fn serial() -> Result<SerialNumber, Error> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::failed(format_args!("the system gives no random bytes: {e}")))?;
+    let mut bytes = random::<16>()?;
     if let Some(first) = bytes.first_mut() {
         *first = (*first & 0x7f) | 0x40;
     }

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 use x509_parser::parse_x509_crl;
-use x509_parser::pem::Pem;
+use x509_parser::pem::parse_x509_pem;
 
 use crate::x509::{Certificate, rfc2253};
 
@@ -32,21 +32,13 @@ impl Revocations {
         Revocations { issuer: authority.subject.clone(), number: 1, entries: Vec::new() }
     }
 
-    /// Reads all lists of a PEM text.
+    /// Reads a list in PEM.
     ///
     /// # Errors
     /// The reason why it is none, to be put after the name of the file.
-    pub fn parse_all(pem: &[u8]) -> Result<Vec<Self>, String> {
-        let blocks: Result<Vec<Pem>, _> = Pem::iter_from_buffer(pem).collect();
-        let blocks = blocks.map_err(|e| format!("not a revocation list in PEM: {e}"))?;
-        if blocks.is_empty() {
-            return Err("not a revocation list in PEM: it is empty".to_owned());
-        }
-        blocks.iter().map(|block| Self::from_der(&block.contents)).collect()
-    }
-
-    fn from_der(der: &[u8]) -> Result<Self, String> {
-        let (_, list) = parse_x509_crl(der).map_err(|e| format!("not a revocation list: {e}"))?;
+    pub fn parse(pem: &[u8]) -> Result<Self, String> {
+        let (_, block) = parse_x509_pem(pem).map_err(|e| format!("not a revocation list in PEM: {e}"))?;
+        let (_, list) = parse_x509_crl(&block.contents).map_err(|e| format!("not a revocation list: {e}"))?;
         let number = list.crl_number().and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
         let entries = list.iter_revoked_certificates().map(|it| Revocation {
             serial: it.serial().to_bytes_be(),

@@ -1,18 +1,17 @@
 //! From one CA to the next without a moment in which somebody is shut out: first both are trusted, then everybody gets a
 //! certificate of the new one, then the old one goes.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use super::folder::take;
 use super::{Authority, Folder, Revocations, Role};
 use crate::error::Error;
-use crate::file::{Access, Existing, Staged};
+use crate::file::{self, Access, Existing, Staged};
 use crate::x509::Certificate;
 
 impl Folder {
     /// Where the key of the clients' old CA is for as long as that is trusted: it still revokes.
-    pub(super) fn old_key_file(&self) -> PathBuf {
+    pub fn old_key_file(&self) -> PathBuf {
         self.path().join("client-ca.old.key")
     }
 
@@ -36,8 +35,8 @@ impl Folder {
         let new = Authority::generate_next(role, days)?;
         let mut staged = Vec::new();
         if role == Role::Client {
-            let lists = self.revocation_list()?;
             let list = new.sign_revocations(&Revocations::none(new.certificate()))?;
+            let lists: String = self.lists()?.into_iter().map(|(_, pem)| pem).collect();
             staged.push(Staged::new(&self.old_key_file(), old.key_pem().as_bytes(), Access::Private)?);
             staged.push(Staged::new(
                 &self.revocations_file(),
@@ -74,18 +73,14 @@ impl Folder {
         let authority = self.authority(role)?;
         let mut staged = Vec::new();
         if role == Role::Client {
-            let own = self.revocations()?.into_iter().find(|list| list.issuer == new.subject);
-            let own = own.unwrap_or_else(|| Revocations::none(&new));
-            let list = authority.sign_revocations(&own)?;
+            let list = authority.sign_revocations(&take(&mut self.lists()?, &new))?;
             staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
         }
         staged.push(Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?);
         staged.into_iter().try_for_each(|it| it.commit(Existing::Replace))?;
-        match fs::remove_file(self.old_key_file()) {
-            Err(e) if role == Role::Client && e.kind() != ErrorKind::NotFound => {
-                Err(Error::failed(format_args!("cannot remove {}: {e}", self.old_key_file().display())))
-            }
-            _ => Ok(()),
+        match role {
+            Role::Client => file::remove(&self.old_key_file()),
+            Role::Server => Ok(()),
         }
     }
 

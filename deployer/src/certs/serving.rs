@@ -43,10 +43,9 @@ impl Serving {
     /// Reads `server.crt`, `server.key`, `client-ca.crt` and, if it is there, `client.crl`.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let files = Files::within(folder);
-        let now = ASN1Time::now();
         let server = text(&files.server)?;
         let key = text(&files.key)?;
-        check_server(&files, &server, &key, now)?;
+        Serving::check_server(folder, &server, &key)?;
         let (authorities, revoked) = Serving::read_clients(folder)?;
         Ok(Serving { server, key, authorities, revoked })
     }
@@ -54,15 +53,26 @@ impl Serving {
     /// Reads what has to do with clients only: their authorities and what those revoked.
     pub fn read_clients(folder: &Path) -> Result<(String, Option<String>), Error> {
         let files = Files::within(folder);
-        let now = ASN1Time::now();
         let authorities = text(&files.authorities)?;
         let revoked = if files.revoked.exists() { Some(text(&files.revoked)?) } else { None };
-        let authority_ders = certificates(&files.authorities, &authorities)?;
-        let parsed = check_authorities(&files.authorities, &authority_ders, now)?;
-        if let Some(revoked) = &revoked {
-            check_revoked(&files, &parsed, revoked, now)?;
-        }
+        Serving::check_clients(folder, &authorities, revoked.as_deref())?;
         Ok((authorities, revoked))
+    }
+
+    /// Whether a listener can serve with this certificate and key, which are in the folder or to be put there.
+    pub fn check_server(folder: &Path, server: &str, key: &str) -> Result<(), Error> {
+        check_server(&Files::within(folder), server, key, ASN1Time::now())
+    }
+
+    /// Whether it can know clients by these authorities, and what those revoked.
+    pub fn check_clients(folder: &Path, authorities: &str, revoked: Option<&str>) -> Result<(), Error> {
+        let (files, now) = (Files::within(folder), ASN1Time::now());
+        let ders = certificates(&files.authorities, authorities)?;
+        let parsed = check_authorities(&files.authorities, &ders, now)?;
+        match revoked {
+            Some(revoked) => check_revoked(&files, &parsed, revoked, now),
+            None => Ok(()),
+        }
     }
 
     /// The files that [`Serving::read`] reads.

@@ -57,16 +57,6 @@ impl Certificate {
         Self::from_der(first.contents)
     }
 
-    /// All certificates of PEM text, of which there is at least one.
-    pub fn parse_all(pem: &[u8]) -> Result<Vec<Self>, ReadError> {
-        let mut all = vec![Self::parse(pem)?];
-        let blocks = Pem::iter_from_buffer(pem).map_while(Result::ok);
-        for block in blocks.filter(|block| block.label == "CERTIFICATE").skip(1) {
-            all.push(Self::from_der(block.contents)?);
-        }
-        Ok(all)
-    }
-
     fn from_der(der: Vec<u8>) -> Result<Self, ReadError> {
         // a SEQUENCE, which is what DER of a certificate begins with
         if der.first() != Some(&0x30) {

@@ -464,6 +464,19 @@ fn certificates_of_ones_own_are_taken_as_they_are() {
         format!("certs init --dir third --client-ca site-ca.crt --client-crl other/client.crl {server}");
     assert_snapshot!("certs_init_wrong_list", place.run(&args).failure());
     assert!(!place.path("third/server.key").exists(), "nothing is left of what does not fit");
+    // what is there is not lost to what does not fit
+    let before =
+        ["server-ca.key", "client-ca.key", "client.crl"].map(|file| place.read(&format!("other/{file}")));
+    let args = format!(
+        "certs init --force --dir other --client-ca site-ca.crt --client-crl other/client.crl {server}"
+    );
+    place.run(&args).failure();
+    place
+        .run("certs init --force --dir other --client-ca nowhere.crt --client-crl other/client.crl")
+        .failure();
+    let after =
+        ["server-ca.key", "client-ca.key", "client.crl"].map(|file| place.read(&format!("other/{file}")));
+    assert_eq!(before, after);
     let args =
         "certs init --dir third --server-cert site.crt --server-key site-ca.key --server-ca site-ca.crt";
     assert_snapshot!("certs_init_wrong_server_key", place.run(args).failure());

@@ -1,15 +1,14 @@
 //! `certs init`: all that a gate needs.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::server::{self, Names};
 use super::{Place, table};
-use crate::certs::{Files, Folder, Role, Serving, Trial};
+use crate::certs::{Authority, Files, Folder, Revocations, Role, Serving, Trial};
 use crate::cli::Global;
 use crate::error::Error;
-use crate::file::{Access, Existing, Staged};
+use crate::file::{self, Access, Existing, Staged};
 use crate::output;
 
 /// Arguments of `certs init`.
@@ -62,39 +61,48 @@ struct Own {
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.place.folder();
-    let own = &args.own;
-    let request = if own.server_cert.is_none() { Some(args.names.request(global)?) } else { None };
+    let request = if args.own.server_cert.is_none() { Some(args.names.request(global)?) } else { None };
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     if existing == Existing::Keep {
         refuse_existing(&folder)?;
     }
+    // What no gateway can serve with is refused before anything is written.
+    let own_server = args.own.server(&folder)?;
+    let own_clients = args.own.clients(&folder)?;
+
     let server = folder.server_files();
-    match &request {
-        Some(request) => {
-            folder.make_authority(Role::Server, args.ca_days, existing)?;
-            folder.make(&server, request, existing, |_| Ok(()))?;
-        }
-        None => own.place_server(&folder, existing)?,
+    let (server_ca, client_ca) = (folder.authority_files(Role::Server), folder.authority_files(Role::Client));
+    if let Some(own) = &own_server {
+        write(&server.key, &own.key, Access::Private, existing)?;
+        write(&server.certificate, &own.certificate, Access::Public, existing)?;
+        write(&server_ca.certificate, &own.ca, Access::Public, existing)?;
+        file::remove(&server_ca.key)?;
     }
-    match &own.client_ca {
+    if let Some(request) = &request {
+        folder.make_authority(Role::Server, args.ca_days, existing)?;
+        folder.make(&server, request, existing, |_| Ok(()))?;
+    }
+    file::remove(&folder.old_key_file())?;
+    let issues = own_clients.as_ref().is_none_or(|own| own.key.is_some());
+    match &own_clients {
         None => drop(folder.make_authority(Role::Client, args.ca_days, existing)?),
-        Some(_) => own.place_clients(&folder, existing)?,
+        Some(own) => {
+            match &own.key {
+                Some(key) => write(&client_ca.key, key, Access::Private, existing)?,
+                None => file::remove(&client_ca.key)?,
+            }
+            write(&client_ca.certificate, &own.certificates, Access::Public, existing)?;
+            write(&folder.revocations_file(), &own.revocations, Access::Public, existing)?;
+        }
     }
-    let issues = folder.authority_files(Role::Client).key.exists();
     if issues {
         folder.make_trials(existing)?;
-    }
-    if let Err(error) = Serving::read(folder.path()) {
-        // What no gateway can serve with is of no use in the folder either.
-        for path in written(&folder) {
-            let _ = fs::remove_file(path);
-        }
-        return Err(error);
+    } else {
+        trial_files(&folder).iter().try_for_each(|path| file::remove(path))?;
     }
 
-    let files = [folder.authority_files(Role::Server), folder.authority_files(Role::Client), server];
-    table::print(&folder, &files, global.output)?;
+    table::print(&folder, &[server_ca, client_ca, server], global.output)?;
     output::say(format_args!("\n{}", told(&folder, issues)));
     request.iter().for_each(server::warn_of_localhost);
     Ok(())
@@ -119,36 +127,57 @@ fn told(folder: &Folder, issues: bool) -> String {
     }
 }
 
+/// A server's certificate that is there already; all PEM.
+struct OwnServer {
+    certificate: String,
+    key: String,
+    ca: String,
+}
+
+/// CAs of clients that are there already; all PEM.
+struct OwnClients {
+    certificates: String,
+    key: Option<String>,
+    revocations: String,
+}
+
 impl Own {
-    fn place_server(&self, folder: &Folder, existing: Existing) -> Result<(), Error> {
-        let (server, ca) = (folder.server_files(), folder.authority_files(Role::Server));
-        copy(self.server_key.as_deref(), &server.key, Access::Private, existing)?;
-        copy(self.server_cert.as_deref(), &server.certificate, Access::Public, existing)?;
-        copy(None, &ca.key, Access::Private, existing)?;
-        copy(self.server_ca.as_deref(), &ca.certificate, Access::Public, existing)
+    fn server(&self, folder: &Folder) -> Result<Option<OwnServer>, Error> {
+        let (Some(certificate), Some(key), Some(ca)) = (&self.server_cert, &self.server_key, &self.server_ca)
+        else {
+            return Ok(None);
+        };
+        let own = OwnServer { certificate: read(certificate)?, key: read(key)?, ca: read(ca)? };
+        Serving::check_server(folder.path(), &own.certificate, &own.key)?;
+        Ok(Some(own))
     }
 
-    fn place_clients(&self, folder: &Folder, existing: Existing) -> Result<(), Error> {
-        let ca = folder.authority_files(Role::Client);
-        copy(self.client_ca_key.as_deref(), &ca.key, Access::Private, existing)?;
-        copy(self.client_ca.as_deref(), &ca.certificate, Access::Public, existing)?;
-        copy(self.client_crl.as_deref(), &folder.revocations_file(), Access::Public, existing)
+    fn clients(&self, folder: &Folder) -> Result<Option<OwnClients>, Error> {
+        let Some(ca) = &self.client_ca else { return Ok(None) };
+        let certificates = read(ca)?;
+        let key = self.client_ca_key.as_ref().map(read).transpose()?;
+        let authority = key.as_deref().map(|key| Authority::parse(&certificates, key)).transpose();
+        let authority =
+            authority.map_err(|e| Error::failed(format_args!("{} and its key: {e}", ca.display())))?;
+        let revocations = match (&self.client_crl, &authority) {
+            (Some(list), _) => read(list)?,
+            (None, Some(authority)) => {
+                authority.sign_revocations(&Revocations::none(authority.certificate()))?
+            }
+            // clap asks for one of the two
+            (None, None) => String::new(),
+        };
+        Serving::check_clients(folder.path(), &certificates, Some(&revocations))?;
+        Ok(Some(OwnClients { certificates, key, revocations }))
     }
 }
 
-fn copy(from: Option<&Path>, to: &Path, access: Access, existing: Existing) -> Result<(), Error> {
-    let Some(from) = from else {
-        // One that is left over would not fit.
-        return match fs::remove_file(to) {
-            Err(e) if e.kind() != ErrorKind::NotFound => {
-                Err(Error::failed(format_args!("cannot remove {}: {e}", to.display())))
-            }
-            _ => Ok(()),
-        };
-    };
-    let text =
-        fs::read(from).map_err(|e| Error::failed(format_args!("cannot read {}: {e}", from.display())))?;
-    Staged::new(to, &text, access)?.commit(existing)
+fn read(path: &PathBuf) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|e| Error::failed(format_args!("cannot read {}: {e}", path.display())))
+}
+
+fn write(to: &Path, text: &str, access: Access, existing: Existing) -> Result<(), Error> {
+    Staged::new(to, text.as_bytes(), access)?.commit(existing)
 }
 
 /// Nothing is half made: either none of the files is there, or none is written.
@@ -166,7 +195,11 @@ fn refuse_existing(folder: &Folder) -> Result<(), Error> {
 fn written(folder: &Folder) -> Vec<PathBuf> {
     let pairs =
         [folder.authority_files(Role::Server), folder.authority_files(Role::Client), folder.server_files()];
-    let trials = Trial::ALL.map(|it| folder.trial_files(it));
-    let pairs = pairs.into_iter().chain(trials).flat_map(|Files { certificate, key }| [key, certificate]);
-    pairs.chain([folder.revocations_file()]).collect()
+    let pairs = pairs.into_iter().flat_map(|Files { certificate, key }| [key, certificate]);
+    pairs.chain(trial_files(folder)).chain([folder.revocations_file()]).collect()
+}
+
+fn trial_files(folder: &Folder) -> Vec<PathBuf> {
+    let files = Trial::ALL.into_iter().map(|it| folder.trial_files(it));
+    files.flat_map(|Files { certificate, key }| [key, certificate]).collect()
 }
