@@ -121,15 +121,29 @@ def mute() -> Iterator[str]:
 
 
 def test_that_nobody_gets_in_where_nobody_serves_proves_nothing(
-    config: Path, certificates: Certificates, mute: str
+    config: Path, certificates: Certificates, mute: str, tmp_path: Path
 ) -> None:
-    args = ["--address", mute, "--http", mute, "--certs", certificates.folder, "--no-cluster", "-o", "json"]
-    done = otlp_gate("-f", config, "verify", *args, check=False)
+    args = ["--address", mute, "--http", mute, "--no-cluster", "-o", "json"]
+    certs = shutil.copytree(certificates.folder, tmp_path / "certs")
+    (certs / "verify" / "client.crt").unlink()
+    cases = json.loads(otlp_gate("-f", config, "verify", *args, "--certs", certs, check=False).stdout)["cases"]
+    assert not [case for case in cases if case["result"] == "pass"], "not even without a good client's certificate"
+
+    done = otlp_gate("-f", config, "verify", *args, "--certs", certificates.folder, check=False)
     assert done.returncode == 1
     cases = json.loads(done.stdout)["cases"]
     assert not [case for case in cases if case["result"] == "pass"], cases
     assert {case["case"] for case in cases if case["result"] == "fail"} >= set(GOOD)
     assert all("proves nothing" in case["seen"] for case in cases if case["case"] in SHUT_OUT)
+
+
+def test_without_a_good_clients_certificate_the_others_are_tried_all_the_same(
+    config: Path, certificates: Certificates, gate: Gate, tmp_path: Path
+) -> None:
+    certs = shutil.copytree(certificates.folder, tmp_path / "certs")
+    (certs / "verify" / "client.crt").unlink()
+    outcome = verify(config, certs, gate)
+    assert outcome["ok"] and {case for _, case in results(outcome, "pass")} >= {*SHUT_OUT, "no TLS"}, outcome
 
 
 def test_a_gate_that_cannot_be_found_is_told_with_the_cure(tmp_path: Path, certificates: Certificates) -> None:

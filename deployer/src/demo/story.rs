@@ -120,10 +120,7 @@ impl Stage<'_> {
     /// Somebody sends one span.
     async fn stranger(&self, credentials: Option<Credentials>) -> Answer {
         let message = Message { attributes: &[("service.name", "stranger")], items: 1 };
-        match Sender::connect(&self.gate.to_string(), credentials.as_ref()).await {
-            Ok(sender) => sender.send(Signal::Traces, message).await,
-            Err(answer) => answer,
-        }
+        probe::export(&self.gate.to_string(), credentials.as_ref(), Signal::Traces, message).await
     }
 }
 

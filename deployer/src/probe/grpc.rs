@@ -7,6 +7,19 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::{Answer, Credentials, Message, PATIENCE, Signal};
 
+/// Sends a message to `host:port`, on a connection of its own: over TLS, or without where there are no credentials.
+pub async fn export(
+    to: &str,
+    credentials: Option<&Credentials>,
+    signal: Signal,
+    message: Message<'_>,
+) -> Answer {
+    match Sender::connect(to, credentials).await {
+        Ok(sender) => sender.send(signal, message).await,
+        Err(answer) => answer,
+    }
+}
+
 /// A client with one connection.
 #[derive(Debug, Clone)]
 pub struct Sender {

@@ -23,6 +23,12 @@ pub async fn attempt(to: &str, credentials: &Credentials, protocol: &[u8]) -> An
     }
 }
 
+/// Whether there is a server of that name at `host:port`, whatever it thinks of the client: in TLS 1.3 its certificate is
+/// known before its verdict.
+pub async fn reaches(to: &str, credentials: &Credentials, protocol: &[u8]) -> bool {
+    matches!(timeout(VERDICT, credentials.connect(to, protocol)).await, Ok(Ok(_)))
+}
+
 async fn refusal(to: &str, credentials: &Credentials, protocol: &[u8]) -> io::Error {
     let connect = async {
         let mut stream = credentials.connect(to, protocol).await?;

@@ -18,8 +18,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use answer::{Answer, Fate};
-pub use grpc::Sender;
-pub use handshake::attempt;
+pub use grpc::{Sender, export};
+pub use handshake::{attempt, reaches};
 pub use http::post;
 pub use message::{Message, Signal};
 

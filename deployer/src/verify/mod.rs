@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use crate::config::Loaded;
 use crate::error::Error;
 use crate::probe::{self, Answer, Credentials, Fate, Message, Sender, Signal};
+use crate::random::random;
 use canary::Attributes;
 
 const OVER_QUOTA: Fate = Fate::Refused { code: Code::ResourceExhausted, retry: true };
@@ -28,6 +29,10 @@ const DENIED: Fate = Fate::Refused { code: Code::PermissionDenied, retry: false 
 
 /// The attribute by which what a run sent is found again.
 const RUN: &str = "otlp_gate.run";
+/// What says whose data it is.
+const SERVICE: (&str, &str) = ("service.name", "otlp-gate-verify");
+/// What those send who are not let in.
+const ONE: Message<'_> = Message { attributes: &[SERVICE], items: 1 };
 /// What a client forges.
 const FORGED: &str = "forged";
 /// A run before this one may have left the quota empty: it is full again after five seconds.
@@ -67,7 +72,7 @@ pub enum Backend {
 
 /// Tries everything. `step` is told what is tried.
 pub async fn verify(target: &Target<'_>, step: &impl Fn(&str)) -> Result<Vec<Case>, Error> {
-    let run = Run { target, id: random()? };
+    let run = Run { target, id: format!("{:016x}", u64::from_be_bytes(random()?)) };
     step("a good client sends");
     let (mut cases, open) = run.good().await;
     step("others try to get in");
@@ -76,7 +81,7 @@ pub async fn verify(target: &Target<'_>, step: &impl Fn(&str)) -> Result<Vec<Cas
         run.strangers(Listener::Http, open),
         run.plain(open)
     );
-    cases.extend(plain);
+    cases.push(plain);
     cases.extend(grpc);
     cases.extend(http);
     step("one sends too much");
@@ -122,62 +127,60 @@ impl Run<'_> {
     /// The good client sends every signal.
     async fn good(&self) -> (Vec<Case>, Open) {
         let mut cases = Vec::new();
-        let mut open = Open { grpc: false, http: false };
         let credentials = match &self.target.shown.client {
             Ok(credentials) => credentials,
             Err(reason) => {
                 let skipped =
                     |(name, _, on): &(&str, Signal, Listener)| Case::skipped(good(name), *on, reason);
-                // What nobody gets in with says nothing; whoever must not get in is tried all the same.
-                return (GOOD.iter().map(skipped).collect(), Open { grpc: true, http: true });
+                return (GOOD.iter().map(skipped).collect(), self.open().await);
             }
         };
+        let mut open = Open { grpc: false, http: false };
         let sender = Sender::connect(&self.target.grpc, Some(credentials)).await;
         for (name, signal, listener) in GOOD {
             let marker = self.marker(name, listener);
-            let mut attributes = vec![("service.name", "otlp-gate-verify"), (RUN, marker.as_str())];
+            let mut attributes = vec![SERVICE, (RUN, marker.as_str())];
             if name.starts_with(FORGED) {
                 attributes.extend(self.owned().filter(|key| *key != RUN).map(|key| (key, FORGED)));
             }
             let message = Message { attributes: &attributes, items: 1 };
-            let mut answer = Answer { fate: Fate::NoConnection, words: String::new() };
-            for _ in 0..ATTEMPTS {
-                answer = match (listener, &sender) {
-                    (Listener::Grpc, Err(answer)) => answer.clone(),
-                    (Listener::Grpc, Ok(sender)) => sender.send(signal, message).await,
-                    (Listener::Http, _) => probe::post(&self.target.http, credentials, signal, message).await,
-                };
-                let busy = [OVER_QUOTA, Fate::HttpRefused(StatusCode::TOO_MANY_REQUESTS)];
-                if !busy.contains(&answer.fate) {
-                    break;
-                }
-                sleep(PAUSE).await;
-            }
-            if answer.fate != Fate::NoConnection {
-                match listener {
-                    Listener::Grpc => open.grpc = true,
-                    Listener::Http => open.http = true,
-                }
+            let answer = patiently(async || match (listener, &sender) {
+                (Listener::Grpc, Err(answer)) => answer.clone(),
+                (Listener::Grpc, Ok(sender)) => sender.send(signal, message).await,
+                (Listener::Http, _) => probe::post(&self.target.http, credentials, signal, message).await,
+            })
+            .await;
+            let connected = answer.fate != Fate::NoConnection;
+            match listener {
+                Listener::Grpc => open.grpc |= connected,
+                Listener::Http => open.http |= connected,
             }
             cases.push(Case::of(good(name), listener, Fate::Accepted, &answer));
         }
         (cases, open)
     }
 
+    /// What is open to clients, as far as somebody without a certificate can tell.
+    async fn open(&self) -> Open {
+        let there = async |listener: Listener| match &self.target.shown.nothing {
+            Ok(nothing) => probe::reaches(self.address(listener), nothing, listener.protocol()).await,
+            Err(_) => false,
+        };
+        let (grpc, http) = tokio::join!(there(Listener::Grpc), there(Listener::Http));
+        Open { grpc, http }
+    }
+
     /// Those who must not get in.
     async fn strangers(&self, listener: Listener, open: Open) -> Vec<Case> {
         let shown = &self.target.shown;
-        let cases = [
-            ("no certificate", &shown.nothing),
-            ("certificate of another CA", &shown.foreign),
-            ("expired certificate", &shown.expired),
-            ("revoked certificate", &shown.revoked),
-        ];
-        let tried = cases.map(|(case, credentials)| self.shut_out(case, credentials, listener, open));
-        let [first, second, third, fourth] = tried;
-        let (first, second, third, fourth, stranger) =
-            tokio::join!(first, second, third, fourth, self.stranger(listener));
-        vec![first, second, third, fourth, stranger]
+        let (none, foreign, expired, revoked, stranger) = tokio::join!(
+            self.shut_out("no certificate", &shown.nothing, listener, open),
+            self.shut_out("certificate of another CA", &shown.foreign, listener, open),
+            self.shut_out("expired certificate", &shown.expired, listener, open),
+            self.shut_out("revoked certificate", &shown.revoked, listener, open),
+            self.stranger(listener),
+        );
+        vec![none, foreign, expired, revoked, stranger]
     }
 
     async fn shut_out(
@@ -205,34 +208,26 @@ impl Run<'_> {
             Ok(credentials) => credentials,
             Err(reason) => return Case::skipped(case, listener, reason),
         };
-        let message = Message { attributes: &[("service.name", "otlp-gate-verify")], items: 1 };
         match listener {
             Listener::Grpc => {
-                let answer = match Sender::connect(&self.target.grpc, Some(credentials)).await {
-                    Ok(sender) => sender.send(Signal::Traces, message).await,
-                    Err(answer) => answer,
-                };
+                let answer = probe::export(&self.target.grpc, Some(credentials), Signal::Traces, ONE).await;
                 Case::of(case, listener, DENIED, &answer)
             }
             Listener::Http => {
-                let answer = probe::post(&self.target.http, credentials, Signal::Traces, message).await;
+                let answer = probe::post(&self.target.http, credentials, Signal::Traces, ONE).await;
                 Case::of(case, listener, Fate::HttpRefused(StatusCode::FORBIDDEN), &answer)
             }
         }
     }
 
     /// Somebody who does not speak TLS.
-    async fn plain(&self, open: Open) -> Vec<Case> {
-        let case = "no TLS";
+    async fn plain(&self, open: Open) -> Case {
+        let (case, to) = ("no TLS", &self.target.grpc);
         if !open.grpc {
-            return vec![Case::skipped(case, Listener::Grpc, closed(&self.target.grpc))];
+            return Case::skipped(case, Listener::Grpc, closed(to));
         }
-        let message = Message { attributes: &[("service.name", "otlp-gate-verify")], items: 1 };
-        let answer = match Sender::connect(&self.target.grpc, None).await {
-            Ok(sender) => sender.send(Signal::Traces, message).await,
-            Err(answer) => answer,
-        };
-        vec![Case::of(case, Listener::Grpc, Fate::NoConnection, &answer)]
+        let answer = probe::export(to, None, Signal::Traces, ONE).await;
+        Case::of(case, Listener::Grpc, Fate::NoConnection, &answer)
     }
 
     /// The good client sends more than its quota, which is tiny.
@@ -255,7 +250,7 @@ impl Run<'_> {
             _ => return skip(&closed(&self.target.grpc)),
         };
         let marker = self.marker("over quota", Listener::Grpc);
-        let attributes = [("service.name", "otlp-gate-verify"), (RUN, marker.as_str())];
+        let attributes = [SERVICE, (RUN, marker.as_str())];
         let all = usize::try_from(limit.capacity).unwrap_or(usize::MAX);
         let send = |items| sender.send(Signal::Traces, Message { attributes: &attributes, items });
         let too_large = send(all + 1).await;
@@ -336,13 +331,27 @@ impl Run<'_> {
 
     /// What should be in the backend.
     fn stamped(&self, marker: &str) -> Attributes {
-        let written = [("service.name", "otlp-gate-verify"), (RUN, marker)];
+        let written = [SERVICE, (RUN, marker)];
         let written = written.into_iter().filter(|(key, _)| self.owned().all(|owned| owned != *key));
         let mut stamped: Attributes =
             written.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         stamped.extend(self.client().map(|it| it.attributes).unwrap_or_default());
         stamped
     }
+}
+
+/// Tries again while the quota is empty.
+async fn patiently(mut send: impl AsyncFnMut() -> Answer) -> Answer {
+    const BUSY: [Fate; 2] = [OVER_QUOTA, Fate::HttpRefused(StatusCode::TOO_MANY_REQUESTS)];
+    let mut answer = send().await;
+    for _ in 1..ATTEMPTS {
+        if !BUSY.contains(&answer.fate) {
+            break;
+        }
+        sleep(PAUSE).await;
+        answer = send().await;
+    }
+    answer
 }
 
 fn good(name: &str) -> String {
@@ -356,14 +365,7 @@ fn closed(address: &str) -> String {
 /// Without what is the same in all of them.
 fn text(attributes: &Attributes) -> String {
     let told =
-        attributes.iter().filter(|(key, _)| ![RUN, VERIFY_ATTRIBUTE, "service.name"].contains(&key.as_str()));
+        attributes.iter().filter(|(key, _)| ![RUN, VERIFY_ATTRIBUTE, SERVICE.0].contains(&key.as_str()));
     let told: Vec<String> = told.map(|(key, value)| format!("{key}={value}")).collect();
     if told.is_empty() { "nothing but what marks it".to_owned() } else { told.join(", ") }
-}
-
-fn random() -> Result<String, Error> {
-    let mut bytes = [0_u8; 6];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::failed(format_args!("the system gives no random bytes: {e}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
