@@ -74,3 +74,13 @@ def gate(deploy: Callable[..., Deployed]) -> Deployed:
     place = deploy("gate")
     place.apply()
     return place
+
+
+@pytest.fixture(scope="module")
+def cert_manager(kubectl: Kubectl) -> Iterator[None]:
+    """The kinds of cert-manager, without its controllers."""
+    crds = os.environ["CERT_MANAGER_CRDS"]
+    kubectl("apply", "--server-side", "-f", crds)
+    kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
+    yield
+    kubectl("delete", "-f", crds, "--wait=false")

@@ -3,7 +3,6 @@ write, and the conditions."""
 
 import base64
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,15 +14,11 @@ NAMESPACE = "cert-managed"
 
 
 @pytest.fixture
-def place(deploy: Callable[..., Deployed], kubectl: Kubectl) -> Iterator[Deployed]:
-    crds = os.environ["CERT_MANAGER_CRDS"]
-    kubectl("apply", "--server-side", "-f", crds)
-    kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
+def place(deploy: Callable[..., Deployed], cert_manager: None) -> Iterator[Deployed]:
     place = deploy(NAMESPACE)
     place.change(lambda config: config.update(certificates={"certManager": {}}))
     yield place
     place.run("delete", "--yes")
-    kubectl("delete", "-f", crds, "--wait=false")
 
 
 def issue(kubectl: Kubectl, name: str, certificate: Path, ca: Path) -> None:

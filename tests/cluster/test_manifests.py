@@ -1,7 +1,5 @@
 """What `render` wrote into manifests/, tried by the API server: every field is one that its schemas know."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +9,7 @@ from deployed import PROVIDER, Kubectl
 FOLDERS = sorted((Path(__file__).parents[2] / "manifests").glob(f"*-{PROVIDER}"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cert_manager(kubectl: Kubectl) -> Iterator[None]:
-    crds = os.environ["CERT_MANAGER_CRDS"]
-    kubectl("apply", "--server-side", "-f", crds)
-    kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
-    yield
-    kubectl("delete", "-f", crds, "--wait=false")
+pytestmark = pytest.mark.usefixtures("cert_manager")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

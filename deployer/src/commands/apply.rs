@@ -187,7 +187,7 @@ async fn namespace(cluster: &Cluster, gate: &Gate<'_>, objects: &mut Vec<Object>
 
 /// The certificates must be here or there.
 async fn expected(cluster: &Cluster, gate: &Gate<'_>, certs: &Path) -> Result<(), Error> {
-    if gate.server.is_some() || gate.config.certificates.cert_manager.is_some() {
+    if !gate.expects_certificates() {
         return Ok(());
     }
     let (client, namespace) = (cluster.client.clone(), &gate.names.namespace);
@@ -207,7 +207,7 @@ async fn expected(cluster: &Cluster, gate: &Gate<'_>, certs: &Path) -> Result<()
 
 /// What pruning leaves: the objects, and certificates that the cluster has and this machine does not.
 pub(super) fn kept(gate: &Gate<'_>, mut objects: Vec<Object>) -> Result<Vec<Object>, Error> {
-    if gate.server.is_none() && gate.config.certificates.cert_manager.is_none() {
+    if gate.expects_certificates() {
         let (server, ca) = (gate.names.server(), gate.names.client_ca());
         objects
             .push(Object::builtin(&Secret { metadata: gate.names.metadata(&server), ..Secret::default() })?);

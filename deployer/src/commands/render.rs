@@ -51,9 +51,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         Some(folder) => write_folder(folder, &objects)?,
         None => print(global.output, &objects)?,
     }
-    let made = config.certificates.cert_manager.is_some();
-    let expected = if made { Vec::new() } else { gate.provider().expected(&gate, "certs") };
-    for expected in expected {
+    let expected = gate.expects_certificates().then(|| gate.provider().expected(&gate, "certs"));
+    for expected in expected.into_iter().flatten() {
         output::say(format_args!(
             "expected: {}, which holds what no manifest should\n  {}",
             expected.object, expected.command

@@ -103,6 +103,12 @@ impl<'a> Gate<'a> {
         Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca, server: None })
     }
 
+    /// Whether its certificates must come to the cluster in some other way: neither are they among the objects, nor does
+    /// cert-manager make them.
+    pub fn expects_certificates(&self) -> bool {
+        self.server.is_none() && self.config.certificates.cert_manager.is_none()
+    }
+
     /// What implements the gateway.
     pub fn provider(&self) -> &'static dyn Provider {
         providers::of(self.config.gateway.provider)
