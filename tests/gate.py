@@ -59,7 +59,8 @@ class Gate:
 
     def __init__(self, config: Path, certificates: Path, grpc_port: int, http_port: int, *args: object):
         self.config = config
-        command = [COMMAND, "-f", config, "local", "--certs", certificates, "--envoy", ENVOY, "--concurrency", "2"]
+        command = [COMMAND, "-f", config, "local", "--certs", certificates, "--envoy", ENVOY]
+        command += [] if "--concurrency" in args else ["--concurrency", "2"]
         command += ["--backend", f"127.0.0.1:{grpc_port}", "--backend-http", f"127.0.0.1:{http_port}"]
         command += args if "--grpc" in args else ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *args]
         self.process = subprocess.Popen(

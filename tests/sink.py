@@ -89,13 +89,18 @@ def text(value: Message) -> str:
 
 @dataclass
 class Sink:
-    """What arrived, in its order. `fail` makes the next answers errors: (gRPC status, HTTP status)."""
+    """What arrived, in its order. `fail` makes the next answers errors: (gRPC status, HTTP status); what arrives while
+    `answers` is not set waits for its answer, over gRPC."""
 
     received: "queue.Queue[Received]" = field(default_factory=queue.Queue)
     fail: tuple[grpc.StatusCode, int] | None = None
     grpc_port: int = 0
     http_port: int = 0
     host: str = "127.0.0.1"
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
     def take(self, timeout: float = 10) -> Received:
         """The next request; waits for it."""
@@ -145,6 +150,7 @@ class GrpcHandler(grpc.GenericRpcHandler):
             for message in messages:
                 headers = {key: value for key, value in context.invocation_metadata()}
                 self.sink.received.put(Received(details.method, headers, message))
+                self.sink.answers.wait(30)
                 if self.sink.fail:
                     context.abort(self.sink.fail[0], "the backend says no")
                 yield b""
