@@ -22,8 +22,8 @@ pub struct Limits {
     #[serde(skip_serializing_if = "is_default_ratio")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = 200)))]
     pub ratio: u32,
-    /// How much one worker thread holds of messages that have not arrived whole. Above it, new ones are asked to come
-    /// again.
+    /// How much one worker thread holds of messages that have not arrived whole, 16 KiB for each request included. One
+    /// client may hold as much of it as is left for the others. Who is above it is asked to come again.
     #[serde(skip_serializing_if = "is_default_held")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub held: Size,

@@ -13,6 +13,9 @@ use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 /// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
 const HARMLESS: u64 = 1 << 20;
 
+/// How many messages of the largest size a worker may have forwarded before the first is answered.
+const FORWARDED: u64 = 4;
+
 /// A request of a known client.
 pub struct Request {
     gate: Rc<Gate>,
@@ -21,7 +24,8 @@ pub struct Request {
     /// What it is.
     pub head: Head,
     body: Vec<u8>,
-    share: Share,
+    arriving: Option<Share>,
+    forwarded: Share,
     spent: Option<Spent>,
     /// A quota was exceeded, but the gate only watches (`mode: shadow`).
     pub shadowed: bool,
@@ -65,12 +69,16 @@ impl Request {
         store: &S,
         now: u64,
     ) -> Result<Request, Reason> {
+        let limits = gate.policy.limits();
+        let mut arriving = memory.arriving(client.bucket);
+        let room = arriving.resize(0, limits.held.bytes());
         let mut request = Request {
             gate: Rc::clone(gate),
             client: Rc::clone(client),
             head,
             body: Vec::new(),
-            share: memory.share(),
+            arriving: Some(arriving),
+            forwarded: memory.forwarded(client.bucket),
             spent: None,
             shadowed: false,
             uncounted: false,
@@ -78,7 +86,7 @@ impl Request {
         let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
         let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, &needed, now);
         request.settle(charge)?;
-        Ok(request)
+        if room { Ok(request) } else { Err(Reason::Busy) }
     }
 
     /// What to do to the headers: what describes the body as the client encoded it goes, and so does what only the gate
@@ -100,8 +108,10 @@ impl Request {
             return Err(Reason::TooLarge(format!("more than {} bytes on the wire", limits.wire.bytes())));
         }
         if wanted > self.body.capacity() {
-            let capacity = wanted.max(self.body.capacity().saturating_mul(2));
-            if !self.share.resize(capacity as u64, limits.held.bytes()) {
+            let most = usize::try_from(limits.wire.bytes()).unwrap_or(usize::MAX);
+            let capacity = wanted.max(self.body.capacity().saturating_mul(2).min(most));
+            let held = limits.held.bytes();
+            if !self.arriving.as_mut().is_some_and(|share| share.resize(capacity as u64, held)) {
                 return Err(Reason::Busy);
             }
             self.body.reserve_exact(capacity - self.body.len());
@@ -112,6 +122,11 @@ impl Request {
     /// Judges the whole body, stamps it and charges it.
     pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
         let mut outgoing = self.outgoing()?;
+        self.arriving = None;
+        let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
+        if !self.forwarded.resize(outgoing.splice.len as u64, bound) {
+            return Err(Reason::Busy);
+        }
         let mut amounts = [0; Dimension::ALL.len()];
         for (amount, dimension) in amounts.iter_mut().zip(Dimension::ALL) {
             *amount = match dimension {

@@ -312,18 +312,59 @@ fn shadow_mode_refuses_nothing_and_says_what_it_would() {
     assert!(request.shadowed);
 }
 
+fn globex(gate: &Gate) -> Rc<Client> {
+    let identity = Identity::from_parts(None, Some(b"a.globex.example"), None, Some(&[b'a'; 64]));
+    Rc::new(gate.client(&identity).unwrap())
+}
+
 #[test]
-fn a_worker_that_holds_too_much_asks_to_try_again() {
+fn who_does_not_end_its_requests_is_asked_to_try_again_and_nobody_else() {
     let fixture = Fixture::new(POLICY);
-    let client = acme(&fixture.gate);
-    let mut open: Vec<Request> = (0..2).map(|_| fixture.open(&client, HTTP).unwrap()).collect();
-    for request in &mut open {
-        request.room(1 << 20).unwrap();
-    }
-    let mut third = fixture.open(&client, HTTP).unwrap();
-    assert_eq!(third.room(1).unwrap_err(), Reason::Busy);
-    open.pop();
-    assert!(third.room(1).is_ok());
+    let (hog, other) = (acme(&fixture.gate), globex(&fixture.gate));
+    let mut first = fixture.open(&hog, HTTP).unwrap();
+    first.room(900 << 10).unwrap();
+    let mut second = fixture.open(&hog, HTTP).unwrap();
+    assert_eq!(second.room(900 << 10).unwrap_err(), Reason::Busy);
+    assert!(fixture.open(&other, HTTP).unwrap().room(900 << 10).is_ok());
+    drop(first);
+    assert!(second.room(900 << 10).is_ok());
+}
+
+#[test]
+fn requests_that_are_only_open_are_bounded_too() {
+    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
+    let (hog, other) = (acme(&fixture.gate), globex(&fixture.gate));
+    let mut open = Vec::new();
+    let busy = loop {
+        match fixture.open(&hog, GRPC) {
+            Ok(request) => open.push(request),
+            Err(reason) => break reason,
+        }
+    };
+    assert_eq!((busy, open.len()), (Reason::Busy, 64));
+    assert!(fixture.open(&other, GRPC).is_ok());
+}
+
+#[test]
+fn what_the_backend_does_not_answer_is_bounded_by_what_it_inflates_to() {
+    let policy = POLICY.replace("\"10/s\"", "\"1k/s\"").replace("\"100KiB/s\"", "\"1GiB/s\"");
+    let fixture = Fixture::new(&policy.replace("\"limits\": {", "\"limits\": {\"ratio\": 2000, "));
+    // An unknown field of 3 MiB.
+    let message = [&[0xfa, 0x7c, 0x80, 0x80, 0xc0, 0x01][..], &vec![0; 3 << 20]].concat();
+    let body = gzip(&message);
+    let finish = |client: &Rc<Client>| {
+        let mut request = fixture.open(client, head(HTTP.protocol, Encoding::Gzip)).unwrap();
+        request.room(body.len()).unwrap().extend_from_slice(&body);
+        request.finish(&fixture.store, fixture.now).map(|_| request)
+    };
+    let hog = acme(&fixture.gate);
+    let mut unanswered: Vec<Request> = (0..3).map(|_| finish(&hog).unwrap()).collect();
+    assert_eq!(finish(&hog).err(), Some(Reason::Busy));
+    assert!(finish(&globex(&fixture.gate)).is_ok());
+    unanswered.pop();
+    assert!(finish(&hog).is_ok());
+    unanswered.clear();
+    assert_eq!(fixture.memory.held(), 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) fn check(limits: &Limits, problems: &mut Vec<Problem>) {
     if limits.ratio == 0 {
         problems.push(Problem::new(path.key("ratio"), "a ratio of 0 lets no compressed message through"));
     }
-    if limits.wire.bytes() > limits.held.bytes() {
+    if limits.wire.bytes() >= limits.held.bytes() {
         let message =
             format!("a body of {} never fits into the {} that a worker holds", limits.wire, limits.held);
         problems.push(Problem::new(path.key("wire"), message).hint("raise limits.held or lower this"));
