@@ -9,6 +9,7 @@ import pytest
 
 from client import Http2, Identity, secure_channel
 from gate import Certificates, Gate
+from quick import Quick
 from sink import Sink
 
 # What this machine is set to for the world outside is not for connections to itself.
@@ -85,6 +86,14 @@ def one_sink() -> Iterator[Sink]:
     sink = Sink().start()
     yield sink
     sink.stop()
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
+    """The backend for floods, which only counts."""
+    quick = Quick(tmp_path_factory.mktemp("quick")).ready()
+    yield quick
+    quick.stop()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ class Neighbour:
     def __init__(self, gate: Gate, identity: Identity, size: int = 1000):
         self.message = frame(request(resource(), scope(span("mine", field(1999, bytes(size))))))
         self.connections = [Http2(gate.grpc, identity) for _ in range(8)]
+        self.sent = 0
         self.answers: Counter[str] = Counter()
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.send)
@@ -27,6 +28,7 @@ class Neighbour:
             for connection in self.connections:
                 try:
                     answer = connection.grpc(GRPC_PATHS["traces"], self.message)
+                    self.sent += 1
                     self.answers[f"{answer.grpc_status} {answer.grpc_message}".strip()] += 1
                 except Exception as error:
                     self.answers[repr(error)] += 1
@@ -41,6 +43,7 @@ class Neighbour:
         """One export over each connection, before the attack: all of them are good."""
         for connection in self.connections:
             assert connection.grpc(GRPC_PATHS["traces"], self.message).grpc_status == 0
+            self.sent += 1
 
     def __exit__(self, failed: type | None, *_: object) -> None:
         self.stopped.set()

@@ -82,13 +82,6 @@ def crowd(certificates: Certificates) -> list[tuple[str, Identity]]:
     return identities
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
-    quick = Quick(tmp_path_factory.mktemp("quick")).ready()
-    yield quick
-    quick.stop()
-
-
 @pytest.fixture
 def flood(tmp_path: Path, certificates: Certificates, quick: Quick) -> Iterator[Callable[..., Gate]]:
     """Starts gates in front of the backend that takes everything at once."""

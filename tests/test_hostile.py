@@ -1,5 +1,11 @@
 """Hostile clients: whatever they send, they get an answer, the others are served, and Envoy's memory is bounded."""
 
+import gzip
+import os
+import socket
+import ssl
+import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +17,10 @@ from neighbour import MIB, Memory, Neighbour
 from quick import Quick
 from sink import GRPC_PATHS, HTTP_PATHS
 from volley import ready
-from wire import field, request, resource, scope, span, traces
+from wire import attribute, field, request, resource, scope, span, traces
 
 TRACES, V1_TRACES = GRPC_PATHS["traces"], HTTP_PATHS["traces"]
+PSEUDO = {":method": "POST", ":path": TRACES, ":scheme": "https", ":authority": "localhost"}
 GRPC = {"content-type": "application/grpc", "te": "trailers"}
 CONFIG = """\
 apiVersion: otlp-gate/v1
@@ -27,13 +34,6 @@ limits: {wire: 2MiB, inflated: 8MiB, held: 8MiB}
 """
 HELD = 8 * MIB
 WORKERS = 2
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
-    quick = Quick(tmp_path_factory.mktemp("quick")).ready()
-    yield quick
-    quick.stop()
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def identity(certificates: Certificates) -> Callable[[str], Identity]:
 
 @pytest.fixture
 def neighbour(attacked: Gate, identity: Callable) -> Neighbour:
+    """Somebody else, to be served while the hostile client does its worst."""
     return Neighbour(attacked, identity("neighbour"))
 
 
@@ -77,6 +78,18 @@ def open_connections(attacked: Gate, identity: Callable) -> Iterator[Callable[[i
 
 def of_size(size: int) -> bytes:
     return request(resource(), scope(span("large", field(1999, bytes(size)))))
+
+
+def data(stream: int, payload: bytes, *, end: bool = False) -> bytes:
+    """A DATA frame (RFC 9113, 6.1), for more of them than a library writes in a test's time."""
+    return struct.pack(">I", len(payload))[1:] + bytes([0, end]) + struct.pack(">I", stream) + payload
+
+
+def wait(connection: Http2, stream: int) -> int:
+    """The gRPC status, once it has come."""
+    while stream not in connection.ended:
+        connection.receive()
+    return connection.answers[stream].grpc_status
 
 
 def begin(connection: Http2, body: bytes) -> int:
@@ -110,3 +123,295 @@ def test_bodies_that_do_not_end_leave_room_for_others(
     for connection, stream in streams:
         if not connection.answers[stream].headers:
             assert connection.finish(stream, b"\0").grpc_status == 0
+
+
+def test_bodies_that_come_byte_by_byte_are_served_in_the_end(open_connections: Callable, neighbour: Neighbour) -> None:
+    body = frame(traces("slow"))
+    with neighbour:
+        slow = [(connection, connection.open(TRACES, GRPC)) for connection in open_connections(8) for _ in range(30)]
+        for position in range(len(body)):
+            piece, end = body[position : position + 1], position + 1 == len(body)
+            for connection, stream in slow:
+                connection.socket.sendall(data(stream, piece, end=end))
+        assert Counter(wait(connection, stream) for connection, stream in slow) == {0: len(slow)}
+
+
+def test_a_body_in_very_many_chunks_is_one_body(
+    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+) -> None:
+    memory = Memory(attacked)
+    body = frame(of_size(200_000))
+    with neighbour:
+        (connection,) = open_connections(1)
+        stream = connection.open(TRACES, GRPC)
+        frames = [data(stream, body[at : at + 1]) for at in range(len(body))]
+        connection.socket.sendall(b"".join(frames) + data(stream, b"", end=True))
+        assert wait(connection, stream) == 0
+    assert memory.grew() < 100
+
+
+def test_thousands_of_open_streams_leave_room_for_others(
+    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+) -> None:
+    memory = Memory(attacked)
+    with neighbour:
+        opened = []
+        for connection in open_connections(6):
+            for _ in range(900):
+                stream = connection.h2.get_next_available_stream_id()
+                connection.answers[stream] = Answer()
+                connection.h2.send_headers(stream, list((PSEUDO | GRPC).items()))
+                opened.append((connection, stream))
+            connection.flush()
+        # An answer to a request behind all others of its connection: they have been decided.
+        for connection in {id(connection): connection for connection, _ in opened}.values():
+            assert connection.grpc("/nothing", b"").grpc_status == 12
+    refused = Counter(answer.grpc_status for c, stream in opened if (answer := c.answers[stream]).headers)
+    held = len(opened) - refused.total()
+    print(f"{held} of {len(opened)} streams are open, {dict(refused)}")
+    assert set(refused) == {14} and held <= WORKERS * HELD / (16 << 10)
+    assert memory.grew() < 200
+    # Those that are held can still be used.
+    connection, stream = next((c, stream) for c, stream in opened if not c.answers[stream].headers)
+    assert connection.finish(stream, frame(traces("late"))).grpc_status == 0
+
+
+def test_streams_that_are_reset_halfway_harm_nobody(
+    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+) -> None:
+    half = frame(of_size(1000))[:-1]
+    resets = ended = 0
+    with neighbour:
+        for number in range(10):
+            (connection,) = open_connections(1)
+            try:
+                for _ in range(40 if number % 2 else 2000):
+                    stream = connection.open(TRACES, GRPC)
+                    connection.socket.sendall(data(stream, half))
+                    connection.h2.reset_stream(stream)
+                    resets += 1
+                assert connection.grpc(TRACES, frame(traces("after"))).grpc_status == 0
+            except (ConnectionError, OSError):
+                # Envoy closes a connection on which nearly all streams end so.
+                ended += 1
+    print(f"{resets} streams were reset, {ended} of 10 connections ended for it")
+    (connection,) = open_connections(1)
+    assert connection.grpc(TRACES, frame(traces("after"))).grpc_status == 0
+
+
+PADDED = of_size(0) + field(1999, os.urandom(40_000))
+BOMBS = {
+    "larger than the limit": (gzip.compress(bytes(9 * MIB)), 8),
+    "more than 200 times": (gzip.compress(bytes(2 * MIB)), 8),
+    "in many members": (gzip.compress(bytes(MIB)) * 20, 8),
+    "a gzip in a gzip": (gzip.compress(gzip.compress(bytes(MIB))), 3),
+    "just within the limits": (gzip.compress(PADDED + field(1999, bytes(7 * MIB))), 0),
+}
+
+
+def test_gzip_bombs_by_the_hundred_stop_at_the_limit(
+    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+) -> None:
+    memory = Memory(attacked)
+    encoded = GRPC | {"grpc-encoding": "gzip"}
+    with neighbour:
+        sent = []
+        for connection in open_connections(4):
+            for bomb, status in list(BOMBS.values()) * 10:
+                stream = connection.open(TRACES, encoded)
+                connection.socket.sendall(b"".join(data(stream, part) for part in parts(frame(bomb, compressed=True))))
+                connection.socket.sendall(data(stream, b"", end=True))
+                sent.append((connection, stream, status))
+        wrong = Counter((status, got) for c, stream, status in sent if (got := wait(c, stream)) not in (status, 14))
+    print(f"{len(sent)} bombs of up to {8 * MIB >> 20} MiB each")
+    assert not wrong
+    assert memory.grew() < 300
+
+
+def parts(body: bytes) -> list[bytes]:
+    return [body[at : at + 16384] for at in range(0, len(body), 16384)]
+
+
+def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
+    tmp_path: Path, certificates: Certificates, identity: Callable
+) -> None:
+    config = tmp_path / "otlp-gate.yaml"
+    config.write_text(CONFIG)
+    bomb, _ = BOMBS["just within the limits"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        gate = Gate(config, certificates.folder, port, port, "--concurrency", WORKERS).ready()
+        memory = Memory(gate)
+        connections = [ready(Http2(gate.grpc, identity("hostile"))) for _ in range(8)]
+        sent = []
+        for connection in connections * 12:
+            stream = connection.open(TRACES, GRPC | {"grpc-encoding": "gzip"})
+            connection.socket.sendall(b"".join(data(stream, part) for part in parts(frame(bomb, compressed=True))))
+            connection.socket.sendall(data(stream, b"", end=True))
+            sent.append((connection, stream))
+        for connection in connections:
+            assert connection.grpc("/nothing", b"").grpc_status == 12
+        held = len([1 for connection, stream in sent if stream not in connection.ended])
+        print(f"{held} of {len(sent)} messages of 7 MiB wait for the backend")
+        # Of four of 8 MiB that a worker may hold, half, and one in the middle of being stamped.
+        assert 0 < held <= WORKERS * 4
+        assert memory.grew() < 300
+        for connection in connections:
+            connection.socket.close()
+        gate.stop()
+
+
+def nested() -> bytes:
+    """Messages in messages, as an AnyValue may hold itself: each in the array (5) of the one around it."""
+    message = b""
+    while len(message) < 200_000:
+        message = field(1, field(5, message))
+    return request(resource(field(1, field(1, b"k") + field(2, message))))
+
+
+DEEP = {
+    "groups in groups": (b"\x0b" * MIB, 3),
+    "groups in groups that end": (b"\x0b" * 500_000 + b"\x0c" * 500_000, 3),
+    # What a value holds is for the backend to judge.
+    "messages in messages": (nested(), 0),
+    "very many empty entries": (b"\x0a\x00" * 900_000, 8),
+    "very many attributes": (request(resource(*[attribute("", "")] * 200_000), scope(span("a"))), 0),
+    "very many forged attributes": (request(resource(*[attribute("tenant.id", "")] * 100_000), scope(span("a"))), 0),
+    "very many unknown fields": (b"\xf8\x7c\x01" * 600_000, 0),
+}
+
+
+@pytest.mark.parametrize("case", DEEP)
+def test_messages_made_to_be_slow_or_deep_end_with_a_status(
+    open_connections: Callable, neighbour: Neighbour, case: str
+) -> None:
+    message, status = DEEP[case]
+    with neighbour:
+        connections = open_connections(4)
+        assert {connection.grpc(TRACES, frame(message)).grpc_status for connection in connections} == {status}
+
+
+DEEP_JSON = {
+    "arrays in arrays": (b"[" * MIB, 400),
+    "objects in objects": (b'{"a":' * 300_000 + b"1" + b"}" * 300_000, 400),
+    "arrays in an unknown member": (b'{"resourceSpans":[],"x":' + b"[" * 900_000 + b"]" * 900_000 + b"}", 400),
+    "a number of a million digits": (b'{"x":' + b"1" * MIB + b"}", 200),
+    "a string of very many escapes": (b'{"x":"' + b"\\u0000" * 200_000 + b'"}', 200),
+    "very many members": (b'{"resourceSpans":[{' + b",".join([b'"a":0'] * 200_000) + b"}]}", 200),
+    "very many empty entries": (b'{"resourceSpans":[' + b",".join([b"{}"] * 500_000) + b"]}", 413),
+}
+
+
+@pytest.mark.parametrize("case", DEEP_JSON)
+def test_json_made_to_be_slow_or_deep_ends_with_a_status(
+    open_connections: Callable, neighbour: Neighbour, case: str
+) -> None:
+    message, status = DEEP_JSON[case]
+    with neighbour:
+        assert {connection.json(V1_TRACES, message).status for connection in open_connections(4)} == {status}
+
+
+# What Envoy does not take for HTTP/2, or not for headers of a size that it reads: the stream or the connection ends.
+CUT = "no answer"
+ODD_HEADERS: dict[str, tuple[dict[str, str | bytes | None], list[tuple[str, str | bytes]], str]] = {
+    "no :authority": ({":authority": None}, [], CUT),
+    "an odd :authority": ({":authority": "a b\\@/:x"}, [], CUT),
+    "no :path": ({":path": None}, [], CUT),
+    "a :path without a slash": ({":path": "*"}, [], CUT),
+    "a whole URL": ({":path": "https://localhost" + TRACES}, [], CUT),
+    "two :paths": ({}, [(":path", "/")], CUT),
+    "a query": ({":path": TRACES + "?x=" + "y" * 50_000}, [], "gRPC 0"),
+    "a fragment": ({":path": TRACES + "#x"}, [], "gRPC 13"),
+    "an escaped :path": ({":path": TRACES.replace("E", "%45")}, [], "gRPC 12"),
+    "a :path of any bytes": ({":path": b"/\xff\xfe"}, [], "gRPC 12"),
+    "no :method": ({":method": None}, [], CUT),
+    "a method in lower case": ({":method": "post"}, [], "gRPC 12"),
+    "a tunnel": ({":method": "CONNECT"}, [], CUT),
+    "no :scheme": ({":scheme": None}, [], CUT),
+    "an unknown pseudo-header": ({":x": "1"}, [], CUT),
+    "a pseudo-header of answers": ({":status": "200"}, [], CUT),
+    "no content type": ({"content-type": None}, [], "HTTP 404"),
+    "an empty content type": ({"content-type": ""}, [], "HTTP 404"),
+    "two content types": ({}, [("content-type", "application/json")], "HTTP 404"),
+    "a content type of any bytes": ({"content-type": b"application/grpc\xff"}, [], "HTTP 404"),
+    # Envoy would answer these as plain HTTP, with a status of 200 whatever gRPC's is.
+    "gRPC's type with a parameter": ({"content-type": "application/grpc;x=y"}, [], "HTTP 404"),
+    "gRPC's type in upper case": ({"content-type": "Application/gRPC"}, [], "HTTP 404"),
+    "gRPC-Web": ({"content-type": "application/grpc-web+proto"}, [], "HTTP 404"),
+    "no te": ({"te": None}, [], "gRPC 0"),
+    "another te": ({"te": "gzip"}, [], CUT),
+    "a connection header": ({}, [("connection", "keep-alive")], CUT),
+    "a transfer encoding": ({}, [("transfer-encoding", "chunked")], CUT),
+    "an upgrade": ({}, [("upgrade", "websocket")], CUT),
+    "a name in upper case": ({}, [("X-Upper", "1")], CUT),
+    "a name with a space": ({}, [("x y", "1")], CUT),
+    "an empty name": ({}, [("", "1")], CUT),
+    "a value with a NUL": ({}, [("x", "a\0b")], CUT),
+    "a value with a line break": ({}, [("x", "a\r\nx-scope-orgid: b")], CUT),
+    "a value of any bytes": ({}, [("x", b"\xff\xfe"), ("y", "")], "gRPC 0"),
+    "a long value": ({}, [("x", "y" * 40_000)], "gRPC 0"),
+    "too long a value": ({}, [("x", "y" * 70_000)], CUT),
+    "one header many times": ({}, [("x", "1")] * 80, "gRPC 0"),
+    "many headers": ({}, [(f"x-{number}", "1") for number in range(90)], "gRPC 0"),
+    "too many headers": ({}, [(f"x-{number}", "1") for number in range(1000)], CUT),
+    "a timeout in words": ({}, [("grpc-timeout", "soon")], "gRPC 0"),
+    "a timeout of ages": ({}, [("grpc-timeout", "99999999H")], "gRPC 0"),
+    "a negative timeout": ({}, [("grpc-timeout", "-1S")], "gRPC 0"),
+    "a length that is too short": ({}, [("content-length", "3")], CUT),
+    "a length that is too long": ({}, [("content-length", "3000")], CUT),
+    "a length in words": ({}, [("content-length", "abc")], CUT),
+    "two encodings": ({}, [("grpc-encoding", "gzip")] * 2, "gRPC 12"),
+    "expecting to be told": ({}, [("expect", "100-continue")], "gRPC 0"),
+}
+
+
+def test_headers_of_every_odd_kind_get_an_answer_or_end_the_stream(
+    open_connections: Callable, neighbour: Neighbour, quick: Quick
+) -> None:
+    before = quick.count()
+    with neighbour:
+        sent = {}
+        for case, (changed, more, _) in ODD_HEADERS.items():
+            (connection,) = open_connections(1)
+            headers = {name: value for name, value in (PSEUDO | GRPC | changed).items() if value is not None}
+            # Pseudo-headers come first.
+            ordered = sorted([*headers.items(), *more], key=lambda header: not header[0].startswith(":"))
+            stream = connection.h2.get_next_available_stream_id()
+            connection.answers[stream] = Answer()
+            connection.h2.send_headers(stream, ordered)
+            connection.socket.sendall(connection.h2.data_to_send() + data(stream, frame(traces("a")), end=True))
+            sent[case] = (connection, stream)
+        # Where Envoy ends a connection, it waits for a second: for all at once.
+        seen = {case: outcome(connection, stream) for case, (connection, stream) in sent.items()}
+    assert seen == {case: expected for case, (_, _, expected) in ODD_HEADERS.items()}
+    # Those that were served came to the backend, and nothing else did.
+    assert quick.count() - before == list(seen.values()).count("gRPC 0") + neighbour.sent
+
+
+def outcome(connection: Http2, stream: int) -> str:
+    """What comes of a request: a status, or the end of its stream."""
+    try:
+        while stream not in connection.ended:
+            connection.receive()
+    except (ConnectionError, ssl.SSLError):
+        return CUT
+    answer = connection.answers[stream]
+    if not answer.headers:
+        return CUT
+    status = (answer.headers | answer.trailers).get("grpc-status")
+    return f"gRPC {status}" if status else f"HTTP {answer.status}"
+
+
+BODILESS = {
+    "nothing": ({}, 3),
+    "nothing in gzip": ({"grpc-encoding": "gzip"}, 3),
+    "nothing to an unknown path": ({":path": "/x"}, 12),
+}
+
+
+@pytest.mark.parametrize("case", BODILESS)
+def test_streams_that_end_with_their_headers_are_refused(open_connections: Callable, case: str) -> None:
+    headers, status = BODILESS[case]
+    (connection,) = open_connections(1)
+    stream = connection.open(TRACES, GRPC | headers, end=True)
+    assert wait(connection, stream) == status

@@ -29,8 +29,9 @@ pub enum Encoding {
 impl Head {
     /// Reads the headers of a request; or says how to refuse it, and in which protocol.
     pub fn read(headers: &Headers) -> Result<Head, (Protocol, Reason)> {
-        let content_type = media_type(value(headers, b"content-type").unwrap_or_default());
-        let protocol = if content_type.starts_with(b"application/grpc") {
+        let raw = value(headers, b"content-type").unwrap_or_default();
+        let content_type = media_type(raw);
+        let protocol = if is_grpc(raw) {
             Protocol::Grpc
         } else if content_type == b"application/json" {
             Protocol::HttpJson
@@ -51,12 +52,10 @@ impl Head {
         if value(headers, b":method") != Some(b"POST") {
             return refuse(Reason::Method);
         }
-        match &content_type[..] {
-            b"application/grpc"
-            | b"application/grpc+proto"
-            | b"application/x-protobuf"
-            | b"application/json" => {}
-            other => return refuse(Reason::Unsupported(format!("content type {}", printable(other)))),
+        match (&content_type[..], protocol) {
+            (b"application/grpc" | b"application/grpc+proto", Protocol::Grpc)
+            | (b"application/x-protobuf" | b"application/json", _) => {}
+            (other, _) => return refuse(Reason::Unsupported(format!("content type {}", printable(other)))),
         }
         let name: &[u8] = if protocol == Protocol::Grpc { b"grpc-encoding" } else { b"content-encoding" };
         let encoding = match value(headers, name).unwrap_or_default().to_ascii_lowercase().as_slice() {
@@ -77,6 +76,12 @@ impl Head {
 /// The first value of a header.
 fn value<'a>(headers: &Headers<'a>, name: &[u8]) -> Option<&'a [u8]> {
     headers.iter().find(|(header, _)| *header == name).map(|(_, value)| *value)
+}
+
+/// Whether Envoy takes it for gRPC, to the letter. Of all else it writes refusals as plain HTTP: for a request that looks
+/// like gRPC to the gate alone that would be a 200.
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type.strip_prefix(b"application/grpc").is_some_and(|more| matches!(more, [] | [b'+', ..]))
 }
 
 /// A media type without its parameters, in lower case.
@@ -101,6 +106,7 @@ mod tests {
     }
 
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
+    const GRPC_WEB: (&str, &str) = ("content-type", "application/grpc-web+proto");
     const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
     const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -147,6 +153,21 @@ mod tests {
                 "unsupported",
             ),
             (traces.grpc_path(), vec![GRPC, ("grpc-encoding", "br")], Protocol::Grpc, "unsupported"),
+            // What Envoy does not answer as gRPC is not gRPC.
+            (traces.grpc_path(), vec![GRPC_WEB], Protocol::HttpProtobuf, "not_otlp"),
+            (
+                traces.grpc_path(),
+                vec![("content-type", "application/grpc;x=y")],
+                Protocol::HttpProtobuf,
+                "not_otlp",
+            ),
+            (
+                traces.grpc_path(),
+                vec![("content-type", "Application/gRPC")],
+                Protocol::HttpProtobuf,
+                "not_otlp",
+            ),
+            (traces.http_path(), vec![GRPC_WEB], Protocol::HttpProtobuf, "unsupported"),
             (
                 "/v1/logs",
                 vec![PROTOBUF, ("content-encoding", "gzip, gzip")],
