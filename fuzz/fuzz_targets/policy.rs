@@ -1,11 +1,6 @@
-//! Any configuration is loaded or refused with words.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use otlp_gate_core::gate::Gate;
+use otlp_gate_fuzz::policy::target;
 
-fuzz_target!(|configuration: &[u8]| {
-    if let Err(mistakes) = Gate::load(configuration) {
-        assert!(!mistakes.is_empty());
-    }
-});
+fuzz_target!(|input: &[u8]| target(input));

@@ -1,58 +1,6 @@
-//! A whole request with any headers and any body in any chunks: forwarded or refused, nothing held afterwards.
 #![no_main]
 
-use std::rc::Rc;
-
 use libfuzzer_sys::fuzz_target;
-use otlp_gate_core::gate::{Gate, Head, Memory, Request};
-use otlp_gate_core::identity::Identity;
-use otlp_gate_core::quota::{Store, StoreFailed};
+use otlp_gate_fuzz::request::target;
 
-/// A store in which any bytes may stand.
-struct Any<'a>(&'a [u8]);
-
-impl Store for Any<'_> {
-    fn get(&self, _key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
-        Ok(Some((self.0.to_vec(), 1)))
-    }
-
-    fn set(&self, _key: &str, _value: &[u8], _version: u32) -> Result<bool, StoreFailed> {
-        Ok(true)
-    }
-}
-
-const POLICY: &str = r#"{"clients":[{"name":"a","match":{"dns":"a"},"attributes":{"t":"acme"}}],
-    "quotas":{"tiers":{"default":{"requests":"5/s","bytes":"1MiB/s","items":"1k/s"}}}}"#;
-
-fuzz_target!(|input: (u8, bool, Vec<&[u8]>, &[u8], u64)| {
-    let (kind, gzip, chunks, stored, now) = input;
-    let Ok(gate) = Gate::load(POLICY.as_bytes()).map(Rc::new) else { panic!("the policy is valid") };
-    let digest = [b'0'; 64];
-    let Ok(client) = gate.client(&Identity::from_parts(None, Some(b"a"), None, Some(&digest))).map(Rc::new) else {
-        panic!("the client is known")
-    };
-    let signal = otlp_gate_wire::otlp::Signal::ALL[usize::from(kind % 4)];
-    let (path, content_type, name): (_, &[u8], &[u8]) = match kind / 4 % 3 {
-        0 => (signal.grpc_path(), b"application/grpc", b"grpc-encoding"),
-        1 => (signal.http_path(), b"application/x-protobuf", b"content-encoding"),
-        _ => (signal.http_path(), b"application/json", b"content-encoding"),
-    };
-    let mut headers: Vec<(&[u8], &[u8])> =
-        vec![(b":method", b"POST"), (b":path", path.as_bytes()), (b"content-type", content_type)];
-    if gzip {
-        headers.push((name, b"gzip"));
-    }
-    let Ok(head) = Head::read(&headers) else { panic!("an OTLP export") };
-    let (memory, store) = (Memory::default(), Any(stored));
-    if let Ok(mut request) = Request::open(&gate, &client, head, &memory, &store, now) {
-        for chunk in chunks {
-            let Ok(body) = request.room(chunk.len()) else { break };
-            body.extend_from_slice(chunk);
-        }
-        if let Ok(outgoing) = request.finish(&store, now) {
-            let _: usize = outgoing.pieces().map(<[u8]>::len).sum();
-        }
-        request.refund(&store, now);
-    }
-    assert_eq!(memory.held(), 0);
-});
+fuzz_target!(|input: (u8, bool, Vec<&[u8]>, &[u8], u64)| target(input));

@@ -25,7 +25,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", run: lints::format },
     // Before all that looks at the command, which carries the module.
     Step { name: "build-wasm", run: || wasm::filter().map(|_| Outcome::Passed) },
@@ -33,6 +33,7 @@ const STEPS: [Step; 8] = [
     Step { name: "clippy-filter", run: lints::clippy_filter },
     Step { name: "deny", run: lints::deny },
     Step { name: "unit", run: units::host },
+    Step { name: "fuzz", run: units::fuzz },
     Step { name: "core-wasm32", run: units::core_wasm32 },
     Step { name: "integration", run: integration::pytest },
 ];

@@ -1,4 +1,4 @@
-//! Unit and property tests, on the host and on wasm32.
+//! Unit and property tests, on the host and on wasm32, and the fuzz targets' promises.
 
 use std::fs;
 
@@ -10,6 +10,15 @@ use crate::{process, project, setup};
 
 pub(super) fn host() -> Result<Outcome> {
     process::run(project::cargo().arg("test"))?;
+    Ok(Outcome::Passed)
+}
+
+/// What the fuzz targets do, for some seconds and without a fuzzer, which needs a nightly compiler. They are a workspace
+/// of their own; what both build is built once.
+pub(super) fn fuzz() -> Result<Outcome> {
+    let mut cargo = project::cargo();
+    cargo.current_dir(project::root().join("fuzz")).args(["test", "--no-default-features", "--target-dir"]);
+    process::run(cargo.arg(project::target_dir()?))?;
     Ok(Outcome::Passed)
 }
 

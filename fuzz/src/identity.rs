@@ -1,0 +1,17 @@
+//! Any text in a certificate is read and matched without a panic.
+
+use otlp_gate_core::gate::Gate;
+use otlp_gate_core::identity::Identity;
+
+const POLICY: &str = r#"{"clients":[
+    {"name":"a","match":{"spiffe":"spiffe://acme.example/**/x/*"}},
+    {"name":"p.{org}.{site}","match":{"dns":"{site}.{org}.example"},"attributes":{"site":"{site}"}},
+    {"name":"s-{cn}","match":{"subject":{"CN":"{cn}","O":"Acme, Inc."}}}]}"#;
+
+/// Takes one input.
+pub fn target(parts: (&[u8], &[u8], &[u8])) {
+    let gate = Gate::load(POLICY.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let digest = [b'0'; 64];
+    let (uri, dns, subject) = parts;
+    let _ = gate.client(&Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest)));
+}

@@ -1,0 +1,10 @@
+//! What each fuzz target does with its input: for the fuzzer, and for the tests, which need no fuzzer.
+
+pub mod framing;
+pub mod gunzip;
+pub mod identity;
+pub mod policy;
+pub mod quotas;
+pub mod request;
+pub mod splice;
+pub mod splice_json;

@@ -1,0 +1,28 @@
+//! What the splice lets through holds the client's attributes once per Resource and no forged ones, as prost reads it.
+
+use std::rc::Rc;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use otlp_gate_wire::otlp::{Signal, Stamp, splice};
+use prost::Message;
+
+/// Takes one input.
+pub fn target(message: &[u8]) {
+    let owned: Rc<[Vec<u8>]> = [b"t".to_vec()].into();
+    let stamp = Stamp::new(&owned, [("t", "acme")]);
+    for signal in Signal::ALL {
+        let Ok(splice) = splice(signal, message, &stamp, 1 << 20) else { continue };
+        let out = splice.pieces(message).collect::<Vec<_>>().concat();
+        assert_eq!(out.len(), splice.len);
+        if signal != Signal::Traces {
+            continue;
+        }
+        let Ok(decoded) = ExportTraceServiceRequest::decode(&out[..]) else { continue };
+        let spans = decoded.resource_spans.iter().flat_map(|container| &container.scope_spans);
+        assert_eq!(splice.items, spans.map(|scope| scope.spans.len() as u64).sum::<u64>());
+        for container in decoded.resource_spans {
+            let attributes = container.resource.unwrap_or_default().attributes;
+            assert_eq!(attributes.iter().filter(|attribute| attribute.key == "t").count(), 1);
+        }
+    }
+}

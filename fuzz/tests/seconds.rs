@@ -1,0 +1,149 @@
+//! Every target for some seconds, without a fuzzer: over what the fuzzer once found, over what is written here, and over
+//! both with bytes changed. The dice are the same in every run.
+
+use std::fs;
+
+use arbitrary::{Arbitrary, Unstructured};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use otlp_gate_fuzz::{framing, gunzip, identity, policy, quotas, request, splice, splice_json};
+
+/// How many changed inputs each target gets.
+const ROUNDS: usize = 10_000;
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut out = self.0;
+        out = (out ^ (out >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        out = (out ^ (out >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((out ^ (out >> 31)) % sides.max(1) as u64) as usize
+    }
+
+    /// Changes some bytes, takes some out, puts some in, or goes on with another input.
+    fn change(&mut self, input: &mut Vec<u8>, other: &[u8]) {
+        const TELLING: [u8; 12] = [0, 1, 5, 7, 0x0a, 0x0b, 0x0c, 0x12, 0x7f, 0x80, 0xff, b'"'];
+        for _ in 0..=self.roll(4) {
+            let place = self.roll(input.len() + 1);
+            match self.roll(5) {
+                0 => input.insert(place, TELLING[self.roll(TELLING.len())]),
+                1 => input.truncate(place),
+                2 => {
+                    let from = self.roll(other.len() + 1);
+                    input.splice(place.., other[from..].iter().copied());
+                }
+                3 => {
+                    let end = (place + self.roll(8)).min(input.len());
+                    let piece = input[place..end].to_vec();
+                    input.splice(place..place, piece);
+                }
+                _ => {
+                    if let Some(byte) = input.get_mut(place) {
+                        *byte =
+                            if self.roll(2) == 0 { self.roll(256) as u8 } else { *byte ^ 1 << self.roll(8) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Runs a target over these inputs, as they are and changed.
+fn run(inputs: &[Vec<u8>], rounds: usize, target: impl Fn(&[u8])) {
+    for input in inputs {
+        target(input);
+    }
+    let mut dice = Dice(1);
+    for _ in 0..rounds {
+        let mut input = inputs[dice.roll(inputs.len())].clone();
+        let other = &inputs[dice.roll(inputs.len())];
+        dice.change(&mut input, other);
+        target(&input);
+    }
+}
+
+/// What the fuzzer once found worth keeping, one input a line.
+fn found(name: &str) -> Vec<Vec<u8>> {
+    let file = format!("{}/seeds/{name}.b64", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(&file).expect(&file);
+    text.lines().map(|line| STANDARD.decode(line).expect(line)).collect()
+}
+
+/// Inputs of any bytes, for a target that reads numbers from them.
+fn noise(count: usize, len: usize) -> Vec<Vec<u8>> {
+    let mut dice = Dice(2);
+    (0..count).map(|_| (0..dice.roll(len)).map(|_| dice.roll(256) as u8).collect()).collect()
+}
+
+#[test]
+fn splice_holds() {
+    run(&found("splice"), ROUNDS, splice::target);
+}
+
+#[test]
+fn splice_json_holds() {
+    run(&found("splice_json"), ROUNDS, splice_json::target);
+}
+
+#[test]
+fn gunzip_holds() {
+    run(&found("gunzip"), ROUNDS, gunzip::target);
+}
+
+#[test]
+fn framing_holds() {
+    run(&found("gunzip"), ROUNDS / 5, framing::target);
+}
+
+#[test]
+fn request_holds() {
+    run(&found("request"), ROUNDS, |bytes| {
+        if let Ok(input) = Arbitrary::arbitrary_take_rest(Unstructured::new(bytes)) {
+            request::target(input);
+        }
+    });
+}
+
+#[test]
+fn quotas_hold() {
+    run(&noise(300, 600), ROUNDS / 4, quotas::target);
+}
+
+#[test]
+fn identity_holds() {
+    let uris = ["spiffe://acme.example/a/b/x/y", "spiffe://acme.example/x/", "spiffe:", "\u{e9}"];
+    let names = ["berlin.globex.example", "a..example", "*.globex.example", "berlin.globex.example."];
+    let subjects = [
+        "CN=a,O=Acme\\, Inc.",
+        "CN=a+OU=b,O=Acme\\2c Inc.",
+        "O=\"Acme, Inc.\",CN=#0c0161",
+        "CN=a,CN=b",
+        "CN=\\",
+    ];
+    let dice = std::cell::RefCell::new(Dice(3));
+    for _ in 0..ROUNDS / 2 {
+        let one = |of: &[&str]| {
+            let mut dice = dice.borrow_mut();
+            let mut text = of[dice.roll(of.len())].as_bytes().to_vec();
+            let other = of[dice.roll(of.len())].as_bytes();
+            dice.change(&mut text, other);
+            text
+        };
+        identity::target((&one(&uris), &one(&names), &one(&subjects)));
+    }
+}
+
+#[test]
+fn policy_holds() {
+    let policies = [
+        r#"{"clients":[{"name":"a","match":{"spiffe":"spiffe://a/**"},"attributes":{"t":"{sha256}"}}],"deny":["sha256:00"]}"#,
+        r#"{"gate":"a/b","clients":[{"name":"{x}","match":[{"dns":"{x}.b"},{"subject":{"CN":"{x}"}}],"quota":"g","quotaPer":"{x}"}],
+            "quotas":{"mode":"shadow","tiers":{"g":{"requests":"5/s","bytes":"1MiB/s","burst":"5s"}}},"unknown":"reject"}"#,
+        r#"{"clients":[],"attributes":{"a":"{name}"},"headers":{"X":"{a}"},"limits":{"wire":"1MiB","ratio":9},"revision":"ff"}"#,
+        r#"{"gzip":"H4sIAAAAAAAA/6uuBQBDv6ajAgAAAA=="}"#,
+    ];
+    run(&policies.map(|policy| policy.as_bytes().to_vec()), ROUNDS / 2, policy::target);
+}
