@@ -9,6 +9,10 @@ use serde::Serialize;
 use super::{Cluster, failed};
 use crate::error::Error;
 
+/// How Istio's agent (pkg/wasm/convert.go) and Envoy (source/extensions/common/wasm) begin to say that a module is missing.
+const WASM_TROUBLE: [&str; 2] = ["error in converting the wasm config", "Unable to create Wasm"];
+/// How many of the last lines of a log are searched.
+const RECENT: i64 = 200;
 /// How many lines of a log are shown.
 const LAST_WORDS: i64 = 3;
 
@@ -45,6 +49,18 @@ pub(super) async fn trouble(cluster: &Cluster, deployment: &Deployment) -> Resul
         }
     }
     Ok(None)
+}
+
+/// What a proxy's log says of the module that it has not got, if anything.
+pub(super) async fn filter_trouble(cluster: &Cluster, pod: &Pod) -> Option<Trouble> {
+    let name = pod.name_any();
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &pod.namespace()?);
+    let container = pod.spec.as_ref()?.containers.first()?.name.clone();
+    let params = LogParams { container: Some(container), tail_lines: Some(RECENT), ..LogParams::default() };
+    let log = pods.logs(&name, &params).await.ok()?;
+    let line = log.lines().rev().find(|line| WASM_TROUBLE.iter().any(|words| line.contains(words)))?;
+    let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(Trouble { seen: format!("log of pod/{name}"), words })
 }
 
 async fn of_pod(cluster: &Cluster, namespace: &str, pod: &Pod) -> Option<Trouble> {

@@ -12,11 +12,11 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::apply::title;
-use super::explain::{Trouble, trouble};
+use super::explain::{Trouble, filter_trouble, trouble};
 use super::{Cluster, Discovery, failed};
 use crate::config::Backend;
 use crate::error::Error;
-use crate::providers::Workload;
+use crate::providers::{MODULE_ANNOTATION, Workload};
 use crate::resources::{Gate, Names, Object, revision};
 
 /// How long a proxy may take to show its metrics.
@@ -96,7 +96,7 @@ pub async fn standing(
             }
         });
     }
-    let proxies = gate.provider().workload(&gate.names);
+    let proxies = gate.provider().workload(gate);
     all.parts.extend(proxy_parts(cluster, gate, &proxies).await?);
     Ok(all)
 }
@@ -142,27 +142,33 @@ async fn proxy_parts(cluster: &Cluster, gate: &Gate<'_>, proxies: &Workload) -> 
     let mut parts = vec![rollout(cluster, deployment).await?];
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
     let pods = pods.list(&mine).await.map_err(|e| failed("cannot list the gateway's pods", &e))?;
-    let wanted = revision(&gate.config.policy())?;
-    let (mut current, mut other, mut unseen, mut running) = (0, 0, None, 0);
+    let wanted = revision(&gate.config.policy(), &gate.module)?;
+    let (mut current, mut without, mut unseen, mut running) = (0, None, None, 0);
     for pod in pods.items.iter().filter(|pod| is_running(pod)) {
         running += 1;
         match policy_of(cluster, &namespace, &pod.name_any(), proxies.stats_port).await {
-            Ok(Some(found)) if found == wanted.number => current += 1,
-            Ok(_) => other += 1,
+            Ok(Some(found)) if found == wanted.number && has(pod, proxies.module.as_ref()) => current += 1,
+            Ok(_) => without = Some(pod),
             Err(error) => unseen = Some(error),
         }
     }
     let part = |ready, detail: String| Part::new("filter".to_owned(), ready, detail);
-    parts.push(match unseen {
+    parts.push(match (unseen, without) {
         // Whoever may not look into pods can still use the gate.
-        Some(why) => part(true, format!("not seen, since the proxies' metrics cannot be read: {why}")),
-        None if running == 0 => part(false, "no proxy runs".to_owned()),
-        None if other > 0 => {
-            part(false, format!("{current} of {running} proxies have the policy {}", wanted.text))
+        (Some(why), _) => part(true, format!("not seen, since the proxies' metrics cannot be read: {why}")),
+        (None, _) if running == 0 => part(false, "no proxy runs".to_owned()),
+        (None, Some(pod)) => {
+            let detail = format!("{current} of {running} proxies have the policy {}", wanted.text);
+            Part { trouble: filter_trouble(cluster, pod).await, ..part(false, detail) }
         }
-        None => part(true, format!("policy {} in {current} of {running} proxies", wanted.text)),
+        (None, None) => part(true, format!("policy {} in {current} of {running} proxies", wanted.text)),
     });
     Ok(parts)
+}
+
+/// Whether the pod has this module, where pods are made for one.
+fn has(pod: &Pod, module: Option<&String>) -> bool {
+    module.is_none_or(|wanted| pod.annotations().get(MODULE_ANNOTATION) == Some(wanted))
 }
 
 fn is_running(pod: &Pod) -> bool {

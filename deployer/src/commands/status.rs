@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use crate::cli::Global;
-use crate::cluster::{Cluster, Discovery, Finding, Standing, foreign, standing};
+use crate::cluster::{Cluster, Discovery, Finding, Part, Standing, foreign, standing};
 use crate::error::Error;
 use crate::output;
 use crate::resources::Gate;
@@ -84,7 +84,12 @@ fn table(outcome: &Outcome<'_>) -> String {
 
 /// The cure of what is most often wrong.
 pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
-    let waits = |words: &str| standing.parts.iter().any(|part| !part.ready && part.detail.contains(words));
+    let waits = |words: &str| {
+        let says = |part: &Part| {
+            part.detail.contains(words) || part.trouble.as_ref().is_some_and(|it| it.words.contains(words))
+        };
+        standing.parts.iter().any(|part| !part.ready && says(part))
+    };
     if waits("AddressNotAssigned") || waits("AddressNotUsable") || waits("no address") {
         return Some(
             "the cluster has given the gateway's Service no address: it needs a load balancer, or with Istio \
@@ -101,6 +106,13 @@ pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
         return Some(
             "Envoy Gateway must reach what `gateway.module` names, and does not try again by itself: \
              `kubectl rollout restart deployment/envoy-gateway -n envoy-gateway-system`",
+        );
+    }
+    // Istio's words (its pkg/wasm). It tries again when something changes, and refuses everybody until then.
+    if waits("cannot fetch Wasm module") {
+        return Some(
+            "the gateway's pods must reach what `gateway.module` names, and it must have the digest named there; they \
+             do not try again by themselves: `kubectl rollout restart` their deployment once they can",
         );
     }
     None

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Expected, METRIC_TAGS, Provider, TargetRef, Workload};
+use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
 use crate::error::Error;
 use crate::resources::{Gate, Module, Names, Object, plugin_config, yaml};
 
@@ -77,13 +77,15 @@ impl Provider for EnvoyGateway {
         }
     }
 
-    fn workload(&self, names: &Names) -> Workload {
+    fn workload(&self, gate: &Gate<'_>) -> Workload {
+        let names = &gate.names;
         let label = |end: &str, value: &str| format!("gateway.envoyproxy.io/owning-gateway-{end}={value}");
         Workload {
             selector: format!("{},{}", label("name", &names.gateway), label("namespace", &names.namespace)),
             // It runs them in its own namespace, or in the Gateway's where it is told so.
             namespace: None,
             stats_port: 19001,
+            module: Some(gate.module.source()),
         }
     }
 
@@ -156,8 +158,12 @@ fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
     // As long as before, 5 minutes, until it is given up.
     let startup = ["envoy", "shutdown-manager"]
         .map(|name| json!({"name": name, "startupProbe": {"periodSeconds": 1, "failureThreshold": 300}}));
+    // A proxy that fetches another module runs the one before on, since it takes two modules that it had to fetch for one
+    // (Envoy's createWasm, source/extensions/common/wasm/wasm.cc, names a VM before it has the code). So it needs new ones.
+    let annotations = json!({MODULE_ANNOTATION: gate.module.source()});
     let mut kubernetes = json!({"envoyDeployment": {
         "replicas": replicas,
+        "pod": {"annotations": annotations},
         "patch": {"type": "StrategicMerge", "value": {"spec": {"template": {"spec": {"containers": startup}}}}},
     }});
     if let (true, Some(kubernetes)) = (replicas > 1, kubernetes.as_object_mut()) {
@@ -331,7 +337,7 @@ impl EnvoyExtensionPolicy {
                 root_id: "otlp-gate",
                 fail_open: false,
                 code,
-                config: plugin_config(&gate.config.policy())?,
+                config: plugin_config(&gate.config.policy(), &gate.module)?,
             }],
         })
     }

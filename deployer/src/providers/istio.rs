@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Expected, METRIC_TAGS, Provider, TargetRef, Workload};
+use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
 use crate::config::Backend;
 use crate::error::Error;
 use crate::resources::{ClientCa, Gate, Module, Names, Object, Server, plugin_config, yaml};
@@ -73,11 +73,13 @@ impl Provider for Istio {
         }
     }
 
-    fn workload(&self, names: &Names) -> Workload {
+    fn workload(&self, gate: &Gate<'_>) -> Workload {
+        let names = &gate.names;
         Workload {
             selector: format!("gateway.networking.k8s.io/gateway-name={}", names.gateway),
             namespace: Some(names.namespace.clone()),
             stats_port: 15090,
+            module: module(gate).and_then(|it| it.metadata.name),
         }
     }
 
@@ -94,13 +96,11 @@ impl Provider for Istio {
         if let (Some(server), Some(ca)) = (&gate.server, &gate.client_ca) {
             objects.push(server_secret(&gate.names, server, ca)?);
         }
-        let mut mounted = None;
-        if let Module::ConfigMap { bytes, sha256 } = &gate.module {
-            let module = module(&gate.names, bytes, sha256);
-            mounted = module.metadata.name.clone();
-            objects.push(Object::builtin(&module)?);
+        let module = module(gate);
+        if let Some(module) = &module {
+            objects.push(Object::builtin(module)?);
         }
-        objects.push(overlay(gate, mounted.as_deref())?);
+        objects.push(overlay(gate, module.and_then(|it| it.metadata.name).as_deref())?);
         if let Backend::Collector(_) = gate.config.backend {
             objects.push(destination_rule(&gate.names)?);
         }
@@ -141,16 +141,17 @@ fn overlay_name(names: &Names) -> String {
     format!("{}-deployment", names.gateway)
 }
 
-/// The ConfigMap that holds the module. Its name changes with the module: so the pods are replaced one by one, and none
-/// has its module changed under it.
-fn module(names: &Names, bytes: &[u8], sha256: &str) -> ConfigMap {
+/// The ConfigMap that holds the module, unless that comes from elsewhere. Its name changes with the module: so the pods
+/// are replaced one by one, and none has its module changed under it.
+fn module(gate: &Gate<'_>) -> Option<ConfigMap> {
+    let Module::ConfigMap { bytes, sha256 } = &gate.module else { return None };
     let short = sha256.get(..12).unwrap_or(sha256);
-    ConfigMap {
-        metadata: names.metadata(&format!("{}-module-{short}", names.gateway)),
-        binary_data: Some([(MODULE_FILE.to_owned(), ByteString(bytes.to_owned()))].into()),
+    Some(ConfigMap {
+        metadata: gate.names.metadata(&format!("{}-module-{short}", gate.names.gateway)),
+        binary_data: Some([(MODULE_FILE.to_owned(), ByteString(bytes.clone()))].into()),
         immutable: Some(true),
         ..ConfigMap::default()
-    }
+    })
 }
 
 /// The patches that Istio applies to what it makes for the Gateway.
@@ -158,20 +159,19 @@ fn overlay(gate: &Gate<'_>, module: Option<&str>) -> Result<Object, Error> {
     let replicas = gate.config.gateway.replicas.get();
     let tags: Vec<String> = METRIC_TAGS.iter().map(|tag| (*tag).to_owned()).collect();
     let proxy_config = yaml(&json!({"extraStatTags": tags}))?;
+    let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
-    if let (Some(module), Some(pod)) = (module, pod.as_object_mut()) {
+    if let (Some(module), Some(annotations), Some(pod)) =
+        (module, annotations.as_object_mut(), pod.as_object_mut())
+    {
         let volume = json!([{"name": "otlp-gate", "configMap": {"name": module}}]);
         let mount = json!({"name": "otlp-gate", "mountPath": MODULE_FOLDER, "readOnly": true});
+        annotations.insert(MODULE_ANNOTATION.to_owned(), json!(module));
         pod.insert("volumes".to_owned(), volume);
         pod.insert("containers".to_owned(), json!([{"name": "istio-proxy", "volumeMounts": [mount]}]));
     }
-    let deployment = json!({"spec": {
-        "replicas": replicas,
-        "template": {
-            "metadata": {"annotations": {"proxy.istio.io/config": proxy_config}},
-            "spec": pod,
-        },
-    }});
+    let template = json!({"metadata": {"annotations": annotations}, "spec": pod});
+    let deployment = json!({"spec": {"replicas": replicas, "template": template}});
     let mut data: BTreeMap<String, String> = [("deployment".to_owned(), yaml(&deployment)?)].into();
     if replicas > 1 {
         data.insert("podDisruptionBudget".to_owned(), yaml(&json!({"spec": {"maxUnavailable": 1}}))?);
@@ -208,7 +208,7 @@ fn wasm_plugin(gate: &Gate<'_>) -> Result<Object, Error> {
         sha256,
         // A VM that failed is started anew, and until then nothing passes.
         fail_strategy: "FAIL_RELOAD",
-        plugin_config: plugin_config(&gate.config.policy())?,
+        plugin_config: plugin_config(&gate.config.policy(), &gate.module)?,
     };
     let metadata = gate.names.metadata(&gate.names.gateway);
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)

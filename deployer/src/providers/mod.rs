@@ -40,7 +40,7 @@ pub trait Provider: std::fmt::Debug {
     fn proxies(&self, names: &Names) -> NetworkPolicyPeer;
 
     /// The gateway's proxies, as they are found.
-    fn workload(&self, names: &Names) -> Workload;
+    fn workload(&self, gate: &Gate<'_>) -> Workload;
 
     /// Labels of the Collector's pods.
     fn collector_labels(&self) -> BTreeMap<String, String>;
@@ -61,6 +61,8 @@ pub struct Workload {
     pub namespace: Option<String>,
     /// The port of the pods on which Envoy shows its metrics at `/stats/prometheus`.
     pub stats_port: u16,
+    /// What `MODULE_ANNOTATION` says on pods with the filter's module, where another one needs other pods.
+    pub module: Option<String>,
 }
 
 /// An object that the user makes.
@@ -79,6 +81,9 @@ pub fn of(provider: config::Provider) -> &'static dyn Provider {
         config::Provider::EnvoyGateway => &envoy_gateway::EnvoyGateway,
     }
 }
+
+/// The annotation of the proxies' pods that changes with the module, so that they are replaced one by one.
+pub const MODULE_ANNOTATION: &str = "otlp-gate.io/module";
 
 /// The tags of the filter's metrics, and the expressions that cut them out of the metrics' names.
 const METRIC_TAGS: [&str; 3] = ["client", "signal", "result"];

@@ -48,6 +48,15 @@ impl Module {
         Ok(Module::ConfigMap { bytes: bytes.to_owned(), sha256: sha256::hex(bytes) })
     }
 
+    /// What tells it from any other.
+    pub(crate) fn source(&self) -> String {
+        match self {
+            Module::ConfigMap { sha256, .. } => sha256.clone(),
+            Module::Oci { image, sha256 } => format!("{image} {}", sha256.as_deref().unwrap_or_default()),
+            Module::Http { url, sha256 } => format!("{url} {sha256}"),
+        }
+    }
+
     /// The module at a URL. Where no digest is given, a web server must have the module with this one.
     ///
     /// # Errors

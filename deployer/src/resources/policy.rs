@@ -10,6 +10,7 @@ use otlp_gate_core::config::PolicyConfig;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Module;
 use crate::error::Error;
 
 /// Above this many bytes of JSON the policy is compressed; below it people can read it in the cluster.
@@ -17,7 +18,7 @@ const READABLE: usize = 64 << 10;
 /// etcd takes requests of 1.5 MiB, and the object is more than its policy.
 const LARGEST: usize = 1 << 20;
 
-/// Which policy it is: the beginning of its SHA-256.
+/// Which policy it is: the beginning of a SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
     /// In hex digits.
@@ -26,11 +27,11 @@ pub struct Revision {
     pub number: u64,
 }
 
-/// The revision of a policy. Two policies that differ have two.
-pub fn revision(policy: &PolicyConfig) -> Result<Revision, Error> {
+/// The revision of a policy, and of the module that acts by it. Where one of them differs, it does.
+pub fn revision(policy: &PolicyConfig, module: &Module) -> Result<Revision, Error> {
     let text = serde_json::to_vec(&PolicyConfig { revision: String::new(), ..policy.clone() })
         .map_err(|e| Error::failed(format_args!("cannot write the policy: {e}")))?;
-    let bytes = Sha256::digest(text);
+    let bytes = Sha256::new().chain_update(text).chain_update(module.source()).finalize();
     let number = bytes.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte));
     Ok(Revision { text: format!("{number:012x}"), number })
 }
@@ -39,9 +40,9 @@ pub fn revision(policy: &PolicyConfig) -> Result<Revision, Error> {
 ///
 /// # Errors
 /// It does not fit into one Kubernetes object.
-pub fn plugin_config(policy: &PolicyConfig) -> Result<Value, Error> {
+pub fn plugin_config(policy: &PolicyConfig, module: &Module) -> Result<Value, Error> {
     let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot write the policy: {e}"));
-    let policy = &PolicyConfig { revision: revision(policy)?.text, ..policy.clone() };
+    let policy = &PolicyConfig { revision: revision(policy, module)?.text, ..policy.clone() };
     let text = serde_json::to_vec(policy).map_err(|e| cannot(&e))?;
     if text.len() <= READABLE {
         return serde_json::to_value(policy).map_err(|e| cannot(&e));

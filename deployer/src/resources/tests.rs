@@ -60,13 +60,16 @@ fn every_kind_is_one_that_is_pruned() {
 }
 
 #[test]
-fn a_policy_has_another_revision_than_any_other() {
-    let [one, same, other] =
-        ["", "", "attributes: {a: b}"].map(|text| revision(&config(text).policy()).unwrap());
+fn a_policy_has_another_revision_than_any_other_and_so_it_has_with_another_module() {
+    let at = |url| Module::at(url, None, "").unwrap();
+    let [one, same, other, elsewhere] =
+        [("", MODULE), ("", MODULE), ("attributes: {a: b}", MODULE), ("", "oci://registry.example/other:2")]
+            .map(|(text, url)| revision(&config(text).policy(), &at(url)).unwrap());
     assert_eq!(one, same);
     assert_ne!(one, other);
+    assert_ne!(one, elsewhere);
     assert_eq!(u64::from_str_radix(&one.text, 16), Ok(one.number));
-    assert_eq!(plugin_config(&config("").policy()).unwrap()["revision"], one.text);
+    assert_eq!(plugin_config(&config("").policy(), &at(MODULE)).unwrap()["revision"], one.text);
 }
 
 #[test]
@@ -216,20 +219,20 @@ fn what_does_not_fit_is_refused_with_its_size() {
     let error = Module::in_config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
     assert_eq!(error.to_string(), "the filter's module has 1048577 bytes, and a ConfigMap holds 1048576");
 
-    let mut policy = config("").policy();
+    let (mut policy, module) = (config("").policy(), Module::at(MODULE, None, "").unwrap());
     // a digest of a counter does not compress
     let digest = |number: u32| {
         use sha2::{Digest, Sha256};
         Sha256::digest(number.to_le_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     policy.deny = (0..30_000).map(digest).collect();
-    let error = plugin_config(&policy).unwrap_err().to_string();
+    let error = plugin_config(&policy, &module).unwrap_err().to_string();
     assert!(error.ends_with("bytes compressed, and one Kubernetes object has room for 1048576"), "{error}");
 }
 
 #[test]
 fn ten_thousand_clients_fit_into_one_object() {
-    let mut policy = config("").policy();
+    let (mut policy, module) = (config("").policy(), Module::at(MODULE, None, "").unwrap());
     let one = policy.clients[0].clone();
     policy.clients = (0..10_000)
         .map(|number| {
@@ -241,7 +244,7 @@ fn ten_thousand_clients_fit_into_one_object() {
             client
         })
         .collect();
-    let config = plugin_config(&policy).unwrap();
+    let config = plugin_config(&policy, &module).unwrap();
     let gzip = config["gzip"].as_str().unwrap();
     assert!(gzip.len() < 256 << 10, "{}", gzip.len());
     // the filter reads it
