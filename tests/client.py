@@ -1,6 +1,7 @@
 """Clients that can do what libraries would not let them: TLS by Python, HTTP/2 by `h2`, HTTP/1.1 by hand."""
 
 import base64
+import shutil
 import socket
 import ssl
 import struct
@@ -12,6 +13,7 @@ import grpc
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -31,6 +33,11 @@ class Identity:
         context = trusting(self.ca, *alpn)
         context.load_cert_chain(self.certificate, self.key)
         return context
+
+    def copy(self, folder: Path) -> "Identity":
+        """The same, whatever becomes of the files."""
+        folder.mkdir()
+        return Identity(*(Path(shutil.copy(file, folder)) for file in (self.certificate, self.key, self.ca)))
 
     def credentials(self) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(self.ca.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes())
@@ -201,7 +208,12 @@ class Http2:
             self.socket.settimeout(TIMEOUT)
         if not data:
             raise ConnectionError("the gate closed the connection")
-        for event in self.h2.receive_data(data):
+        try:
+            events = self.h2.receive_data(data)
+        except h2.exceptions.ProtocolError as after_the_end:
+            # `h2` takes nothing more once the gate has said that the connection ends, though it may still answer.
+            raise ConnectionError("the gate ended the connection") from after_the_end
+        for event in events:
             self.on(event)
         self.flush()
 

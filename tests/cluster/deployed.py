@@ -51,6 +51,11 @@ class Kubectl:
         self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 
+def kill(kubectl: Kubectl, *pods: str) -> None:
+    """Ends pods at once, with no time to say farewell."""
+    kubectl("delete", "pod", *pods, "--grace-period=0", "--force", "--wait=false")
+
+
 class Deployed:
     """A folder with otlp-gate.yaml and certificates, and the gate that follows from it."""
 
@@ -98,10 +103,12 @@ class Deployed:
         change(config)
         self.config = config
 
-    def run(self, *args: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    def run(
+        self, *args: str, code: int = 0, env: dict[str, str] | None = None, command: str = COMMAND
+    ) -> subprocess.CompletedProcess:
         """Runs the command in the folder, and expects this exit code."""
         done = subprocess.run(
-            [COMMAND, *args],
+            [command, *args],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -112,9 +119,9 @@ class Deployed:
         assert done.returncode == code, f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def json(self, *args: str, code: int = 0) -> dict:
+    def json(self, *args: str, code: int = 0, command: str = COMMAND) -> dict:
         """What the command gives as one line of JSON."""
-        lines = self.run(*args, "-o", "json", code=code).stdout.splitlines()
+        lines = self.run(*args, "-o", "json", code=code, command=command).stdout.splitlines()
         assert len(lines) == 1, lines
         return json.loads(lines[0])
 

@@ -44,5 +44,10 @@ fn tests(args: &Args, kubeconfig: &Path, kubectl: &str) -> Result<()> {
         .env("KUBECONFIG", std::path::absolute(kubeconfig)?)
         .env("OTLP_GATE_PROVIDER", args.provider.name());
     pytest.env("OTELCOL", cluster::collector()?).env("CERT_MANAGER_CRDS", cluster::cert_manager()?);
+    pytest.env("REGISTRY", cluster::registry()?);
+    if args.kubeconfig.is_none() {
+        // Who can harm the cluster's own parts.
+        pytest.env("CLUSTER_XTASK", std::env::current_exe()?);
+    }
     process::run(pytest.env("KUBECTL", kubectl))
 }

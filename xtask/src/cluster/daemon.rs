@@ -11,11 +11,15 @@ use anyhow::{Context, Result, bail};
 
 use super::state::State;
 
-/// Starts a process whose output goes to the log of that name. It is in a process group of its own, so that Ctrl-C
+/// Starts a process whose output goes to the end of the log of that name. It is in a process group of its own, so that Ctrl-C
 /// ends the recipe only; `down` finds it by its network namespace.
 pub(super) fn start(state: &State, name: &str, command: &mut Command) -> Result<()> {
     let path = state.logs().join(name);
-    let log = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("making {}", path.display()))?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -38,9 +38,32 @@ pub(super) fn down(state: &State) -> Result<()> {
     Ok(())
 }
 
+/// Ends a node's part of Kubernetes, as a crash would.
+pub(super) fn end_of_node(state: &State, node: u8, program: &str) -> Result<()> {
+    let namespace = identity(&fs::metadata(network::namespace_path(node)).context("looking for the node")?);
+    let kubebox = state.kubebox();
+    end(|| {
+        let mut processes = processes(state)?;
+        processes.retain(|process| {
+            let dir = PathBuf::from(format!("/proc/{process}"));
+            let line = fs::read_to_string(dir.join("cmdline")).unwrap_or_default();
+            let mut words = line.split('\0');
+            words.next().is_some_and(|word| Path::new(word) == kubebox)
+                && words.next() == Some(program)
+                && fs::metadata(dir.join("ns/net")).is_ok_and(|it| identity(&it) == namespace)
+        });
+        Ok(processes)
+    })
+}
+
 fn end_processes(state: &State) -> Result<()> {
+    end(|| processes(state))
+}
+
+/// Ends processes until there are none.
+fn end(find: impl Fn() -> Result<BTreeSet<u32>>) -> Result<()> {
     for _ in 0..100 {
-        let processes = processes(state)?;
+        let processes = find()?;
         if processes.is_empty() {
             return Ok(());
         }
@@ -50,7 +73,7 @@ fn end_processes(state: &State) -> Result<()> {
         kill.status().context("could not start `kill`")?;
         thread::sleep(Duration::from_millis(50));
     }
-    bail!("{:?}: processes of the cluster that do not end", processes(state)?)
+    bail!("{:?}: processes of the cluster that do not end", find()?)
 }
 
 /// The processes in the nodes' network namespaces, the shims of their containers, and all that descends from both.

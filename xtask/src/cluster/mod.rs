@@ -53,6 +53,12 @@ pub(crate) enum Action {
         /// Which one
         name: Option<String>,
     },
+    /// Kill a node's kubelet, and start it again
+    RestartKubelet {
+        /// Which node
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+        node: u8,
+    },
     /// Give Services of type LoadBalancer an address, as a cloud would
     #[command(hide = true)]
     LoadBalancer,
@@ -80,6 +86,11 @@ impl Provider {
 /// The OpenTelemetry Collector of the clusters.
 pub(crate) fn collector() -> Result<PathBuf> {
     programs::collector()
+}
+
+/// A registry for images.
+pub(crate) fn registry() -> Result<PathBuf> {
+    programs::registry()
 }
 
 /// The folder of cert-manager's CRDs.
@@ -117,6 +128,11 @@ pub(crate) fn recipe(action: &Action) -> Result<()> {
             Ok(())
         }
         Action::Logs { name } => daemon::logs(&state, name.as_deref()),
+        Action::RestartKubelet { node } => {
+            state.running_kubeconfig()?;
+            down::end_of_node(&state, *node, "kubelet")?;
+            node::start_kubelet(&state, *node)
+        }
         Action::LoadBalancer => load_balancer::serve(&state),
     }
 }

@@ -38,22 +38,27 @@ pub(super) fn containers(state: &State, node: u8, images: &[PathBuf]) -> Result<
 
 /// Makes it a node of the cluster.
 pub(super) fn join(state: &State, node: u8) -> Result<()> {
+    start_kubelet(state, node)?;
+    let config = configured(state, node, "kube-proxy", &proxy_config(state, node))?;
+    let mut proxy = kube(state, node, "kube-proxy");
+    daemon::start(state, &format!("kube-proxy-{node}"), proxy.arg("--config").arg(config))
+}
+
+/// Starts what runs pods.
+pub(super) fn start_kubelet(state: &State, node: u8) -> Result<()> {
     let dir = state.node(node);
-    for (program, config) in
-        [("kubelet", kubelet_config(state, node)), ("kube-proxy", proxy_config(state, node))]
-    {
-        let path = dir.join(format!("{program}.yaml"));
-        fs::write(&path, serde_json::to_vec_pretty(&config)?).context("writing a node's configuration")?;
-        let mut command = kube(state, node, program);
-        command.arg("--config").arg(path);
-        if program == "kubelet" {
-            command.arg("--kubeconfig").arg(state.kubeconfig());
-            command.args(["--hostname-override", &name(node), "--node-ip", &network::node_address(node)]);
-            command.arg("--root-dir").arg(dir.join("kubelet")).arg("--cert-dir").arg(dir.join("kubelet-pki"));
-        }
-        daemon::start(state, &format!("{program}-{node}"), &mut command)?;
-    }
-    Ok(())
+    let config = configured(state, node, "kubelet", &kubelet_config(state, node))?;
+    let mut kubelet = kube(state, node, "kubelet");
+    kubelet.arg("--config").arg(config).arg("--kubeconfig").arg(state.kubeconfig());
+    kubelet.args(["--hostname-override", &name(node), "--node-ip", &network::node_address(node)]);
+    kubelet.arg("--root-dir").arg(dir.join("kubelet")).arg("--cert-dir").arg(dir.join("kubelet-pki"));
+    daemon::start(state, &format!("kubelet-{node}"), &mut kubelet)
+}
+
+fn configured(state: &State, node: u8, program: &str, config: &Value) -> Result<PathBuf> {
+    let path = state.node(node).join(format!("{program}.yaml"));
+    fs::write(&path, serde_json::to_vec_pretty(config)?).context("writing a node's configuration")?;
+    Ok(path)
 }
 
 /// Waits until the nodes take pods and names are resolved.

@@ -106,6 +106,15 @@ pub(super) fn collector() -> Result<PathBuf> {
     Ok(folder.join("otelcol"))
 }
 
+/// A registry for images, where a machine has none.
+pub(super) fn registry() -> Result<PathBuf> {
+    let folder = module("registry", &[], |source, out| {
+        let package = "github.com/distribution/distribution/v3/cmd/registry";
+        build(source, package, &out.join("registry"), &["-ldflags", "-s -w"])
+    })?;
+    Ok(folder.join("registry"))
+}
+
 fn gateway_api() -> Result<PathBuf> {
     crds("gateway-api", &format!("sigs.k8s.io/gateway-api@{GATEWAY_API}"), "config/crd/standard", "gateway")
 }
