@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 mod cargo_tool;
+mod pdata;
 mod python;
 mod telemetrygen;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub(crate) use cargo_tool::cargo_tool;
+pub(crate) use pdata::pdata;
 pub(crate) use python::python;
 pub(crate) use telemetrygen::telemetrygen;
 
@@ -24,6 +26,7 @@ pub(crate) fn recipe() -> Result<()> {
     let python = python()?;
     let optional = [
         ("telemetrygen", telemetrygen()),
+        ("pdata", pdata()),
         ("h2load", debian::install(&LOAD_PACKAGES).map(|()| PathBuf::from("/usr/bin/h2load"))),
     ];
     eprintln!("cache         {}", project::cache_dir()?.display());

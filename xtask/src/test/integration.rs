@@ -8,8 +8,9 @@ use super::Outcome;
 use crate::{process, project, setup};
 
 pub(super) fn pytest() -> Result<Outcome> {
-    let Ok(telemetrygen) = setup::telemetrygen() else {
-        return Ok(Outcome::Skipped("telemetrygen is built with Go, and go is not on PATH".into()));
+    let (Ok(telemetrygen), Ok(pdata)) = (setup::telemetrygen(), setup::pdata()) else {
+        let what = "telemetrygen and the Collector's decoders are built with Go, and go is not on PATH";
+        return Ok(Outcome::Skipped(what.into()));
     };
     let python = setup::python()?;
     process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
@@ -22,7 +23,7 @@ pub(super) fn pytest() -> Result<Outcome> {
         "--ignore=tests/cluster",
     ]);
     pytest.env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate"));
-    pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen);
+    pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
     process::run(&mut pytest)?;
     Ok(Outcome::Passed)
 }

@@ -1,0 +1,84 @@
+// Reads what the Collector's own decoders make of messages, for tests that compare before and after the gate.
+//
+// Each line of stdin is `SIGNAL FORMAT BASE64`, where FORMAT is `proto` or `json`. Each line of stdout is what was decoded, in OTLP's JSON, or
+// `error: ` and why.
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pprofile"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+)
+
+func main() {
+	lines := bufio.NewReaderSize(os.Stdin, 1<<16)
+	out := bufio.NewWriter(os.Stdout)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		text, err := decode(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			text = []byte("error: " + strings.ReplaceAll(err.Error(), "\n", " "))
+		}
+		out.Write(append(text, '\n'))
+		out.Flush()
+	}
+}
+
+func decode(line string) (text []byte, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("panic: %v", panicked)
+		}
+	}()
+	words := strings.Split(line, " ")
+	if len(words) != 3 {
+		return nil, fmt.Errorf("%d words", len(words))
+	}
+	message, err := base64.StdEncoding.DecodeString(words[2])
+	if err != nil {
+		return nil, err
+	}
+	json := words[1] == "json"
+	switch words[0] {
+	case "traces":
+		return through(message, json, (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces, (&ptrace.JSONUnmarshaler{}).UnmarshalTraces, (&ptrace.JSONMarshaler{}).MarshalTraces)
+	case "metrics":
+		return through(message, json, (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics, (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics, (&pmetric.JSONMarshaler{}).MarshalMetrics)
+	case "logs":
+		return through(message, json, (&plog.ProtoUnmarshaler{}).UnmarshalLogs, (&plog.JSONUnmarshaler{}).UnmarshalLogs, (&plog.JSONMarshaler{}).MarshalLogs)
+	case "profiles":
+		return through(message, json, (&pprofile.ProtoUnmarshaler{}).UnmarshalProfiles, (&pprofile.JSONUnmarshaler{}).UnmarshalProfiles, resources)
+	}
+	return nil, fmt.Errorf("no signal %q", words[0])
+}
+
+// The Resources alone, as if they were of traces: written as profiles, their texts would be indexes into a table.
+func resources(profiles pprofile.Profiles) ([]byte, error) {
+	traces := ptrace.NewTraces()
+	for _, profile := range profiles.ResourceProfiles().All() {
+		profile.Resource().CopyTo(traces.ResourceSpans().AppendEmpty().Resource())
+	}
+	return (&ptrace.JSONMarshaler{}).MarshalTraces(traces)
+}
+
+func through[T any](message []byte, json bool, fromProto, fromJSON func([]byte) (T, error), toJSON func(T) ([]byte, error)) ([]byte, error) {
+	from := fromProto
+	if json {
+		from = fromJSON
+	}
+	decoded, err := from(message)
+	if err != nil {
+		return nil, err
+	}
+	return toJSON(decoded)
+}

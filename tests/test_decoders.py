@@ -1,0 +1,224 @@
+"""Whatever legal or damaged message goes in: what the Collector's own decoders and protobuf's read from what comes out is what
+they read from what went in, without what the gate owns and with the client's."""
+
+import base64
+import gzip
+import json
+import os
+import random
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+
+from client import Identity
+from sink import HTTP_PATHS, REQUESTS, Sink
+from wire import field, string, uint, varint
+
+PDATA = os.environ["PDATA"]
+STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+ENTRIES = {
+    "traces": "resourceSpans",
+    "metrics": "resourceMetrics",
+    "logs": "resourceLogs",
+    "profiles": "resourceProfiles",
+}
+
+
+class Collector:
+    """The Collector's decoders, as a program that reads messages and writes what it makes of them."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen([PDATA], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def read(self, signal: str, kind: str, message: bytes) -> dict | None:
+        """`None` where it refuses to read it."""
+        self.process.stdin.write(f"{signal} {kind} {base64.b64encode(message).decode()}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line and not line.startswith("error: panic"), (line, message)
+        return None if line.startswith("error: ") else json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.process.stdin.close()
+    assert collector.process.wait(10) == 0
+
+
+def protobuf(signal: str, message: bytes) -> dict | None:
+    """The message as protobuf's own implementation reads it, in the same form as the Collector's."""
+    try:
+        return json_format.MessageToDict(REQUESTS[signal].FromString(message))
+    except DecodeError:
+        return None
+
+
+class Scribe:
+    """Writes messages in any way that the wire format allows."""
+
+    def __init__(self, seed: int, signal: str):
+        self.dice = random.Random(seed)
+        # The Collector reads no message with a group that holds anything, so not all have some.
+        self.groups = seed % 4 == 0
+        self.signal = signal
+
+    def message(self) -> bytes:
+        return self.some([self.entry, self.unknown], 4)
+
+    def entry(self) -> bytes:
+        # A Resource may be in several pieces, before, between and behind all else; 1000 is what scopes once were in.
+        rest = [self.resource, self.scope, self.unknown, lambda: self.field(3, b"https://schema")]
+        return self.field(1, self.some(rest, 6))
+
+    def resource(self) -> bytes:
+        return self.field(1, self.some([self.attribute] * 3 + [lambda: uint(2, 1), self.unknown], 6))
+
+    def attribute(self) -> bytes:
+        keys = [b"tenant.id"] * 3 + [b"otlp_gate.client", b"service.name", b"", b"tenant.id ", "tenant.id\u0301".encode()]
+        key = lambda: self.field(1, self.dice.choice(keys))
+        parts = [key(), self.field(2, self.value(0))][self.dice.choice([0, 0, 0, 0, 1]) :]
+        parts += [part() for part in self.dice.choices([self.unknown, key, lambda: self.field(2, self.value(0))], k=2)][
+            : self.dice.choice([0, 0, 0, 1, 2])
+        ]
+        self.dice.shuffle(parts)
+        return self.field(1, b"".join(parts))
+
+    def value(self, depth: int) -> bytes:
+        plain = [string("v"), uint(2, 1), uint(3, 2**63), varint(4 << 3 | 1) + b"\1" * 8, field(7, b"\0\xff"), b""]
+        if depth > 4 or self.dice.random() < 0.7:
+            return self.dice.choice(plain)
+        if self.dice.random() < 0.5:
+            return field(5, b"".join(field(1, self.value(depth + 1)) for _ in range(2)))
+        return field(6, field(1, field(1, b"tenant.id") + field(2, self.value(depth + 1))))
+
+    def scope(self) -> bytes:
+        item = {
+            "traces": lambda: self.field(5, b"span") + self.field(9, field(1, b"tenant.id") + field(2, string("own"))),
+            "metrics": lambda: self.field(1, b"m") + field(self.dice.choice([5, 7, 9, 10, 11]), field(1, b"") * 2),
+            "logs": lambda: self.field(5, string("log")),
+            "profiles": lambda: uint(3, 1) + field(2, b"") * 2,
+        }[self.signal]
+        parts = [lambda: self.field(2, item()), lambda: self.field(1, field(1, b"scope")), self.unknown]
+        return self.field(2, self.some(parts, 4))
+
+    def unknown(self) -> bytes:
+        numbers = [1999, 2**29 - 1, 77]
+        number = self.dice.choice(numbers)
+        group = lambda inside: varint(number << 3 | 3) + inside + varint(number << 3 | 4)
+        plain = [
+            self.field(number, b"kept"),
+            uint(number, 2**64 - 1),
+            varint(number << 3 | 5) + b"\1\2\3\4",
+            varint(number << 3 | 1) + b"\1" * 8,
+        ]
+        # What looks like a Resource, or an attribute, where none can be.
+        hidden = [group(uint(3, 1) + field(1, field(1, field(1, b"tenant.id")))), group(group(b"") + uint(1, 1))]
+        return self.dice.choice(plain + hidden * self.groups)
+
+    def some(self, parts: list[Callable[[], bytes]], most: int) -> bytes:
+        return b"".join(self.dice.choice(parts)() for _ in range(self.dice.randint(0, most)))
+
+    def field(self, number: int, data: bytes) -> bytes:
+        """With varints that may be longer than needed."""
+        widths = [1, 1, 1, 2, 5]
+        tag = varint(number << 3 | 2, self.dice.choice(widths))
+        return tag + varint(len(data), self.dice.choice(widths)) + data
+
+    def damage(self, message: bytes) -> bytes:
+        """Some bytes changed, taken out or put in."""
+        bytes_ = bytearray(message)
+        for _ in range(self.dice.randint(1, 3)):
+            at = self.dice.randrange(len(bytes_) + 1)
+            match self.dice.randrange(3):
+                case 0:
+                    bytes_[at:at] = bytes([self.dice.choice([0, 1, 7, 8, 0x0A, 0x0B, 0x0C, 0x80, 0xFF])])
+                case 1:
+                    del bytes_[at : at + self.dice.randint(1, 3)]
+                case _:
+                    bytes_[at : at + 1] = bytes([self.dice.randrange(256)])
+        return bytes(bytes_)
+
+
+def parted(signal: str, decoded: dict) -> tuple[dict, list[list]]:
+    """What the gate does not own, in its order; and what it owns, of each Resource."""
+    owned = []
+    # The Collector's program shows the Resources of profiles as if they were of traces.
+    for entry in decoded.get(ENTRIES[signal], decoded.get("resourceSpans", [])):
+        resource = entry.setdefault("resource", {})
+        attributes = resource.pop("attributes", [])
+        mine = [attribute for attribute in attributes if attribute.get("key", "") in STAMP]
+        owned.append(sorted(mine, key=json.dumps))
+        # An attribute that is empty, and a list of none, are written or left out.
+        resource["kept"] = [attribute for attribute in attributes if attribute not in mine]
+    return decoded, owned
+
+
+STAMPED = [{"key": key, "value": {"stringValue": value}} for key, value in STAMP.items()]
+
+
+def compare(signal: str, read: Callable[[bytes], dict | None], sent: bytes, received: bytes) -> bool:
+    """Whether there was anything to compare, since the decoder reads what was sent."""
+    before, after = read(sent), read(received)
+    if after is None:
+        assert before is None, "what could be read cannot be read any more"
+        return False
+    kept, owned = parted(signal, after)
+    for of_resource in owned:
+        assert of_resource == sorted(STAMPED, key=json.dumps)
+    if before is not None:
+        assert kept == parted(signal, before)[0]
+    return before is not None
+
+
+@pytest.mark.parametrize("signal", ENTRIES)
+def test_decoders_read_what_was_sent_and_the_stamp(
+    connect: Callable, acme: Identity, sink: Sink, collector: Collector, signal: str
+) -> None:
+    connection, seen = connect(acme), Counter()
+    for seed in range(400):
+        scribe = Scribe(seed, signal)
+        message = scribe.message()
+        if damaged := seed % 3 == 0:
+            message = scribe.damage(message)
+        body, headers = (gzip.compress(message), {"content-encoding": "gzip"}) if seed % 2 else (message, {})
+        answer = connection.http(HTTP_PATHS[signal], body, headers)
+        if answer.status != 200:
+            assert damaged and answer.status == 400, (seed, answer, message)
+            seen["refused"] += 1
+            continue
+        received = sink.take().body
+        try:
+            seen["Collector"] += compare(signal, lambda of: collector.read(signal, "proto", of), message, received)
+            seen["protobuf"] += compare(signal, lambda of: protobuf(signal, of), message, received)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {message.hex()} became {received.hex()}") from error
+    print(signal, dict(seen))
+    assert seen["Collector"] > 150 and seen["protobuf"] > 250 and seen["refused"] > 10
+
+
+@pytest.mark.parametrize("signal", ENTRIES)
+def test_decoders_read_what_was_sent_as_json_and_the_stamp(
+    connect: Callable, acme: Identity, sink: Sink, collector: Collector, signal: str
+) -> None:
+    connection, compared = connect(acme), 0
+    for seed in range(150):
+        scribe = Scribe(seed, signal)
+        message: Message = REQUESTS[signal].FromString(scribe.message())
+        text = json_format.MessageToJson(message, preserving_proto_field_name=bool(seed % 2), indent=None)
+        if seed % 3 == 0:
+            text = text.replace("tenant.id", r"tenant\u002eid").replace('"key"', r'"\u006bey"')
+        answer = connection.json(HTTP_PATHS[signal], text.encode())
+        assert answer.status == 200, (seed, answer, text)
+        received = sink.take().body
+        try:
+            compared += compare(signal, lambda of: collector.read(signal, "json", of), text.encode(), received)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {text} became {received}") from error
+    print(signal, compared)
+    assert compared > 100
