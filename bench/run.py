@@ -72,18 +72,23 @@ def sink(port):
     return {"static_resources": {"listeners": [http_listener(port, [lua], {"direct_response": {"status": 200}})]}}
 
 
-def gateway(port, backend, module, policy, certs):
-    """The Envoy that is measured: mTLS in, plain HTTP/2 out, with a module or without."""
+def gateway(port, backend, module, policy, certs, behind=()):
+    """The Envoy that is measured: mTLS in, plain HTTP/2 out, with a module or without, and filters behind it."""
     filters = []
     if module:
         config = {"name": "bench", "root_id": "bench", "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(policy)},
                   "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}}}
         filters.append({"name": "wasm", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.wasm.v3.Wasm", "config": config}})
+    filters.extend(behind)
     tls = {"require_client_certificate": True, "common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "server"),
            "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
     socket_config = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext", **tls}}
     return {"static_resources": {"listeners": [http_listener(port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config)],
                                  "clusters": [cluster("backend", backend, http2=True)]}}
+
+
+# What the gate puts behind its filter.
+BUFFER = {"name": "buffer", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20}}
 
 
 def client(ports, certs):
@@ -209,7 +214,8 @@ def measure(options):
         processes, plain = {}, {}
         for name, module in modules.items():
             port, plain[name] = free_port(), free_port()
-            pid = stack.enter_context(envoy(options.envoy, gateway(port, backend, module, POLICY, folder), folder, name.replace(" ", "-")))
+            behind = [BUFFER] if module == options.gate else []
+            pid = stack.enter_context(envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-")))
             stack.enter_context(envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-")))
             processes[name] = pid
         if options.otelcol:

@@ -125,6 +125,14 @@ impl Bootstrap<'_> {
                 {"name": FILTER, "config_discovery": {
                     "config_source": Dynamic::Policy.source(self.run), "type_urls": [WASM],
                 }},
+                // Keeps the headers back until the filter lets the body through. Else each request that is refused by its
+                // body would have opened a stream to the backend, and reset it: an Envoy there takes many of those for
+                // an attack, and closes the connection that all clients share.
+                {"name": "buffer", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+                    // It gets the body in one piece, of any size: what it may gather never counts.
+                    "max_request_bytes": BUFFER,
+                }},
                 {"name": "router", "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
                     "suppress_envoy_headers": true,
