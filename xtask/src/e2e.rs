@@ -22,6 +22,13 @@ pub(crate) struct Args {
     pytest: Vec<String>,
 }
 
+impl Args {
+    /// All tests on a cluster of our own.
+    pub(crate) fn new(provider: Provider) -> Self {
+        Args { provider, kubeconfig: None, pytest: Vec::new() }
+    }
+}
+
 /// Runs the tests in tests/cluster.
 pub(crate) fn recipe(args: &Args) -> Result<()> {
     wasm::filter()?;

@@ -227,8 +227,23 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     Ok(())
 }
 
+/// Why this machine cannot have a cluster now, if it cannot.
+pub(crate) fn lacking() -> Result<Option<String>> {
+    if !root()? {
+        return Ok(Some("a cluster's network namespaces and containers need root".into()));
+    }
+    if process::find("go").is_none() {
+        return Ok(Some("a cluster is built with Go, and go is not on PATH".into()));
+    }
+    Ok(down::expect_none(&State::new()?).err().map(|error| error.to_string()))
+}
+
+fn root() -> Result<bool> {
+    Ok(process::stdout(std::process::Command::new("id").arg("-u"))? == "0")
+}
+
 fn need_root() -> Result<()> {
-    if process::stdout(std::process::Command::new("id").arg("-u"))? != "0" {
+    if !root()? {
         bail!(
             "network namespaces and containers need root\n\nhint: sudo --preserve-env=PATH,HOME cargo xtask cluster ..."
         );

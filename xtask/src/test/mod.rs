@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check of the project, in the order in which they fail fastest.
 
+mod clusters;
 mod integration;
 mod lints;
 mod units;
@@ -25,7 +26,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", run: lints::format },
     // Before all that looks at the command, which carries the module.
     Step { name: "build-wasm", run: || wasm::filter().map(|_| Outcome::Passed) },
@@ -36,6 +37,8 @@ const STEPS: [Step; 9] = [
     Step { name: "fuzz", run: units::fuzz },
     Step { name: "core-wasm32", run: units::core_wasm32 },
     Step { name: "integration", run: integration::pytest },
+    Step { name: "istio", run: clusters::istio },
+    Step { name: "envoy-gateway", run: clusters::envoy_gateway },
 ];
 
 /// Runs all steps, or only the one of that name, up to the first that fails. What a machine lacks is an error where
