@@ -59,10 +59,12 @@ class Received:
         """The attributes of every Resource. A key that occurs twice is a failure: which one counts is anyone's guess."""
         resources = []
         message = self.decode()
+        table = message.dictionary.string_table if self.signal == "profiles" else []
         for entry in message.ListFields()[0][1] if message.ListFields() else []:
-            keys = [attribute.key for attribute in entry.resource.attributes]
+            # The attributes of profiles may spell their keys by index.
+            keys = [a.key or table[a.key_strindex] if table else a.key for a in entry.resource.attributes]
             assert len(keys) == len(set(keys)), f"a key occurs twice: {keys}"
-            resources.append({a.key: text(a.value) for a in entry.resource.attributes})
+            resources.append({key: text(a.value) for key, a in zip(keys, entry.resource.attributes)})
         return resources
 
     def names(self) -> list[str]:

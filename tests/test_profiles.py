@@ -33,6 +33,18 @@ def test_profiles_are_stamped_like_everything_else(connect: Callable, acme: Iden
         assert SCOPE in received.body and dictionary("") in received.body
 
 
+def test_a_table_that_would_name_attributes_without_an_index_is_refused(
+    connect: Callable, acme: Identity, sink: Sink
+) -> None:
+    # The Collector takes index 0, which is no index, for one: all plain keys would become the table's first string.
+    entry = request(resource(attribute("harmless", "forged")), SCOPE)
+    for body in (dictionary("tenant.id") + entry, entry + dictionary("tenant.id", "")):
+        answer = connect(acme).grpc(GRPC_PATHS["profiles"], frame(body))
+        assert answer.grpc_status == 3, answer
+        assert "string table" in answer.grpc_message
+    assert sink.rest() == []
+
+
 @pytest.mark.parametrize("where", ["before", "after", "in two parts"])
 def test_a_key_by_index_forges_nothing(connect: Callable, acme: Identity, sink: Sink, where: str) -> None:
     entry = request(resource(attribute("service.name", "s"), by_index(1, string("forged"))), SCOPE)

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::signal::Signal;
-use super::wire::{Malformed, Reader, Span, put_bytes, put_varint, varint_len};
+use super::wire::{Malformed, Reader, Span, put_bytes, put_uint, put_varint, varint_len};
 
 /// What a client is stamped with, and what no client may say itself.
 #[derive(Debug, Clone)]
@@ -47,6 +47,23 @@ impl Stamp {
             let value = inner(key_value.next().ok().flatten()?.message().ok()?)?;
             Some((text(key), text(value)))
         })
+    }
+
+    /// The same with keys by index into the string table of profiles, in which they come from `first` on; and the table's
+    /// new strings, as a second dictionary, which is merged with the first.
+    fn by_index(&self, first: usize) -> (Stamp, Vec<u8>) {
+        let (mut fields, mut strings) = (Vec::new(), Vec::new());
+        for (index, (key, value)) in (first..).zip(self.attributes()) {
+            let (mut any_value, mut key_value) = (Vec::new(), Vec::new());
+            put_bytes(&mut any_value, 1, value.as_bytes());
+            put_bytes(&mut key_value, 2, &any_value);
+            put_uint(&mut key_value, 3, index as u64);
+            put_bytes(&mut fields, 1, &key_value);
+            put_bytes(&mut strings, 5, key.as_bytes());
+        }
+        let mut dictionary = Vec::new();
+        put_bytes(&mut dictionary, 2, &strings);
+        (Stamp { owned: Rc::clone(&self.owned), fields }, dictionary)
     }
 
     pub(super) fn owns(&self, key: &[u8]) -> bool {
@@ -136,19 +153,24 @@ impl Splice {
 
 /// Stamps the export request `message`. `max_len` bounds the stamped message, in bytes.
 pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> Result<Splice, SpliceError> {
+    let owned_indexes = match signal {
+        Signal::Profiles => Some(OwnedIndexes::read(message, stamp)?),
+        _ => None,
+    };
+    // Where there is a table, the Collector (0.155) takes an attribute's key from it, be its index 0.
+    let strings = owned_indexes.as_ref().map_or(0, OwnedIndexes::strings);
+    let by_index = (strings > 0 && !stamp.fields.is_empty()).then(|| stamp.by_index(strings));
+    let stamp = by_index.as_ref().map_or(stamp, |(stamp, _)| stamp);
     let mut splicer = Splicer {
         message,
         stamp,
         item_fields: signal.item_fields(),
-        owned_indexes: None,
+        owned_indexes,
         edits: Vec::new(),
         patch: stamp.fields.clone(),
         items: 0,
         removed: 0,
     };
-    if signal == Signal::Profiles {
-        splicer.owned_indexes = Some(OwnedIndexes::read(message, stamp)?);
-    }
     let mut grown = 0;
     let mut fields = Reader::whole(message);
     while let Some(field) = fields.next()? {
@@ -159,8 +181,16 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
             }
         }
     }
+    if let Some((_, dictionary)) = by_index.as_ref().filter(|_| !splicer.edits.is_empty()) {
+        let insert = splicer.put(|patch, _| patch.extend_from_slice(dictionary));
+        splicer.edit(Edit { at: message.len(), remove: 0, insert })?;
+        grown += dictionary.len() as i64;
+    }
     let Splicer { edits, patch, items, removed, .. } = splicer;
     let len = (message.len() as i64 + grown) as usize;
+    if len > max_len {
+        return Err(SpliceError::TooLarge);
+    }
     Ok(Splice { edits, patch, len, items, removed })
 }
 
@@ -319,19 +349,30 @@ impl OwnedIndexes {
             while let Some(field) = dictionary.next()? {
                 if field.number == 5 {
                     let span = field.message()?;
-                    found.add(message.get(span.start..span.end).unwrap_or_default(), stamp);
+                    found.add(message.get(span.start..span.end).unwrap_or_default(), stamp, span.start)?;
                 }
             }
         }
         Ok(found)
     }
 
-    /// Adds the next string of the table.
-    pub(super) fn add(&mut self, string: &[u8], stamp: &Stamp) {
+    /// How many strings the table has.
+    pub(super) fn strings(&self) -> usize {
+        self.strings
+    }
+
+    /// Adds the next string of the table, which stands at `at`. The first is empty (profiles.proto: "string_table[0] must
+    /// always be """): the Collector (0.155) takes it for the key of every attribute without an index, so that any other
+    /// could forge one.
+    pub(super) fn add(&mut self, string: &[u8], stamp: &Stamp, at: usize) -> Result<(), Malformed> {
+        if self.strings == 0 && !string.is_empty() {
+            return Err(Malformed { what: "a string table that does not begin with an empty string", at });
+        }
         if stamp.owns(string) {
             self.indexes.push(self.strings);
         }
         self.strings += 1;
+        Ok(())
     }
 
     /// Whether the KeyValue at `at` with this key and key_strindex has an owned key.

@@ -18,7 +18,8 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
         Signal::Profiles => Some(owned_indexes(scanner, &names, stamp)?),
         _ => None,
     };
-    let (patch, texts) = Texts::write(stamp);
+    let strings = owned_indexes.as_ref().map_or(0, OwnedIndexes::strings);
+    let (patch, texts) = Texts::write(stamp, strings);
     let mut splicer =
         Splicer { scanner, names, stamp, owned_indexes, texts, edits: Vec::new(), items: 0, removed: 0 };
     splicer.request()?;
@@ -51,10 +52,25 @@ impl Splicer<'_> {
                     self.container()?;
                 }
             } else {
-                self.scanner.skip()?;
+                self.dictionary()?;
             }
         }
         Ok(self.scanner.finish()?)
+    }
+
+    /// ProfilesDictionary: where it has strings, the stamp's keys are put behind them.
+    fn dictionary(&mut self) -> Result<(), SpliceError> {
+        let Some(mut dictionary) = self.scanner.enter(b'{')? else { return Ok(()) };
+        while self.scanner.member(&mut dictionary, STRING_TABLE)?.is_some() {
+            let Some(mut table) = self.scanner.enter(b'[')? else { continue };
+            while self.scanner.next(&mut table)?.is_some() {
+                self.scanner.skip()?;
+            }
+            if !table.empty {
+                self.insert(table.end, |texts| texts.strings)?;
+            }
+        }
+        Ok(())
     }
 
     /// ResourceSpans and its like.
@@ -202,6 +218,8 @@ struct Texts {
     attributes_member: Member,
     stamp: Span,
     stamp_and_comma: Span,
+    /// The keys, for a table of strings that is not empty.
+    strings: Span,
 }
 
 /// A member with a comma before it.
@@ -215,15 +233,23 @@ impl Member {
 }
 
 impl Texts {
-    /// The patch, and where in it what stands.
-    fn write(stamp: &Stamp) -> (Vec<u8>, Option<Texts>) {
-        let mut attributes = String::new();
-        for (key, value) in stamp.attributes() {
+    /// The patch, and where in it what stands. Where there is a table of so many strings, keys are written by index, as in
+    /// protobuf.
+    fn write(stamp: &Stamp, strings: usize) -> (Vec<u8>, Option<Texts>) {
+        let (mut attributes, mut keys) = (String::new(), String::new());
+        for (index, (key, value)) in (strings..).zip(stamp.attributes()) {
             if !attributes.is_empty() {
                 attributes.push(',');
             }
-            attributes.push_str("{\"key\":");
-            put_string(&mut attributes, key);
+            if strings > 0 {
+                attributes.push_str("{\"keyStrindex\":");
+                attributes.push_str(&index.to_string());
+                keys.push(',');
+                put_string(&mut keys, key);
+            } else {
+                attributes.push_str("{\"key\":");
+                put_string(&mut attributes, key);
+            }
             attributes.push_str(",\"value\":{\"stringValue\":");
             put_string(&mut attributes, value);
             attributes.push_str("}}");
@@ -245,6 +271,7 @@ impl Texts {
             attributes_member: Member(put(&[",\"attributes\":[", &attributes, "]"])),
             stamp: put(&[&attributes]),
             stamp_and_comma: put(&[&attributes, ","]),
+            strings: put(&[&keys]),
         };
         (patch.into_bytes(), Some(texts))
     }
@@ -280,7 +307,8 @@ fn owned_indexes(mut scanner: Scanner, names: &Names, stamp: &Stamp) -> Result<O
         while scanner.member(&mut dictionary, STRING_TABLE)?.is_some() {
             let Some(mut table) = scanner.enter(b'[')? else { continue };
             while scanner.next(&mut table)?.is_some() {
-                found.add(&scanner.text()?, stamp);
+                let at = scanner.at();
+                found.add(&scanner.text()?, stamp, at)?;
             }
         }
     }

@@ -365,6 +365,30 @@ fn items_of_every_signal_are_counted_in_both_spellings() {
 }
 
 #[test]
+fn where_profiles_have_a_table_the_stamp_spells_its_keys_by_index() {
+    let by_index = concat!(
+        r#"{"keyStrindex":2,"value":{"stringValue":"acme-edge"}},"#,
+        r#"{"keyStrindex":3,"value":{"stringValue":"acme"}}"#
+    );
+    for (before, after) in [
+        (
+            r#"{"dictionary":{"string_table":["", "x" ]},"resourceProfiles":[{}]}"#.to_owned(),
+            format!(
+                r#"{{"dictionary":{{"string_table":["", "x" ,"otlp_gate.client","tenant.id"]}},"resourceProfiles":[{{"resource":{{"attributes":[{by_index}]}}}}]}}"#
+            ),
+        ),
+        (
+            r#"{"dictionary":{"stringTable":[]},"resourceProfiles":[{}]}"#.to_owned(),
+            format!(
+                r#"{{"dictionary":{{"stringTable":[]}},"resourceProfiles":[{{"resource":{{"attributes":[{STAMP}]}}}}]}}"#
+            ),
+        ),
+    ] {
+        assert_eq!(stamped(Signal::Profiles, &before).unwrap().0, after);
+    }
+}
+
+#[test]
 fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
     let profiles = |attribute: &str| {
         format!(
@@ -399,6 +423,11 @@ fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
     ] {
         assert_eq!(refusal(Signal::Profiles, &profiles(attribute)), what, "{attribute}");
     }
+    let message = profiles(r#"{"keyStrindex":1}"#).replace("[\"\",", "[\"tenant.id\",");
+    assert_eq!(
+        refusal(Signal::Profiles, &message),
+        "a string table that does not begin with an empty string"
+    );
     // Elsewhere there is no table that it could mean.
     assert_eq!(
         stamped(Signal::Traces, &traces(r#"{"resource":{"attributes":[{"keyStrindex":2}]}}"#))

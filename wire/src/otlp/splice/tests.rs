@@ -10,7 +10,6 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::wire::put_uint;
 use super::*;
 
 const OWNED: [&str; 2] = ["tenant.id", "otlp_gate.client"];
@@ -229,11 +228,22 @@ proptest! {
         let scope = field(2, &field(2, &repeated(2, samples), 0), 0);
         let container = field(1, &[field(1, &attributes, 0), scope].concat(), 0);
         let message = if first { [dictionary.concat(), container].concat() } else { [container, dictionary.concat()].concat() };
-        check!(Signal::Profiles, ExportProfilesServiceRequest, resource_profiles, &message,
-            |attribute: &KeyValue| OWNED.contains(&table[attribute.key_strindex as usize]),
-            |container: &opentelemetry_proto::tonic::profiles::v1development::ResourceProfiles| {
-                container.scope_profiles.iter().flat_map(|scope| &scope.profiles).map(|p| p.samples.len() as u64).sum::<u64>()
-            });
+        let mut want = ExportProfilesServiceRequest::decode(&message[..]).unwrap();
+        let (out, splice) = stamped(Signal::Profiles, &message).unwrap();
+        let mut got = ExportProfilesServiceRequest::decode(&out[..]).unwrap();
+        // The stamp's keys are in the table, behind all that was there.
+        let (was, is) = (table.len() as i32, &mut got.dictionary.as_mut().unwrap().string_table);
+        prop_assert_eq!(is.split_off(table.len()), ["otlp_gate.client", "tenant.id"]);
+        let resource = want.resource_profiles[0].resource.as_mut().unwrap();
+        let before = resource.attributes.len();
+        resource.attributes.retain(|attribute| !OWNED.contains(&table[attribute.key_strindex as usize]));
+        prop_assert_eq!(splice.removed, (before - resource.attributes.len()) as u64);
+        for (key_strindex, value) in [(was, "acme-edge"), (was + 1, "acme")] {
+            let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.into())) });
+            resource.attributes.push(KeyValue { key_strindex, value, ..Default::default() });
+        }
+        prop_assert_eq!(got, want);
+        prop_assert_eq!(splice.items, samples as u64);
     }
 
     #[test]
@@ -320,6 +330,11 @@ fn refuses_what_stands_on_the_way_to_resources_and_items_in_the_wrong_shape() {
             "an attribute with both key and key_strindex",
         ),
         (Signal::Profiles, key_value(&[0x1a, 0]), "an integer with the wrong wire type"),
+        (
+            Signal::Profiles,
+            field(2, &field(5, b"tenant.id", 0), 0),
+            "a string table that does not begin with an empty string",
+        ),
     ] {
         let SpliceError::Malformed(malformed) = stamped(signal, &message).unwrap_err() else { panic!() };
         assert_eq!(malformed.what, what, "{message:x?}");
