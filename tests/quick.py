@@ -71,15 +71,7 @@ def config() -> dict:
     }
     address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
     filters = [{"filters": [{"name": "http", "typed_config": manager}]}]
-    # What the gate refuses by its body is a stream that it opened and resets, and of a connection with many Envoy would
-    # think the worst: by this count, and by that of the library that it reads HTTP/2 with, unless it is another.
-    settings = {
-        "overload.premature_reset_total_stream_count": 2**31 - 1,
-        "envoy.reloadable_features.http2_use_oghttp2": True,
-    }
-    runtime = {"name": "static", "static_layer": settings}
     return {
         "admin": {"address": address},
-        "layered_runtime": {"layers": [runtime]},
         "static_resources": {"listeners": [{"name": "quick", "address": address, "filter_chains": filters}]},
     }
