@@ -7,6 +7,7 @@ import ssl
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -238,11 +239,12 @@ def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
     config = tmp_path / "otlp-gate.yaml"
     config.write_text(CONFIG)
     bomb, _ = BOMBS["just within the limits"]
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
         port = silent.getsockname()[1]
-        gate = Gate(config, certificates.folder, port, port, "--concurrency", WORKERS).ready()
-        memory = Memory(gate)
-        connections = [ready(Http2(gate.grpc, identity("hostile"))) for _ in range(8)]
+        gate = Gate(config, certificates.folder, port, port, "--concurrency", WORKERS)
+        stack.callback(gate.stop)
+        memory = Memory(gate.ready())
+        connections = [stack.enter_context(ready(Http2(gate.grpc, identity("hostile")))) for _ in range(8)]
         sent = []
         for connection in connections * 12:
             stream = connection.open(TRACES, GRPC | {"grpc-encoding": "gzip"})
@@ -256,9 +258,6 @@ def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
         # Of four of 8 MiB that a worker may hold, half, and one in the middle of being stamped.
         assert 0 < held <= WORKERS * 4
         assert memory.grew() < 300
-        for connection in connections:
-            connection.socket.close()
-        gate.stop()
 
 
 def nested() -> bytes:
