@@ -6,6 +6,7 @@ from collections.abc import Callable
 import grpc
 
 from client import Http2, Identity, call, frame, seconds, retry_infos
+from conftest import CONFIG
 from gate import Certificates, Gate
 from google.rpc import error_details_pb2, status_pb2
 from sink import GRPC_PATHS, HTTP_PATHS, Sink
@@ -128,6 +129,26 @@ def test_workers_share_one_truth(gate: Gate, connect: Callable, certificates: Ce
     assert BURST <= statuses.count(0) <= BURST + 5
     assert set(statuses) == {0, 8}
     assert len(sink.rest()) == statuses.count(0)
+
+
+def test_all_clients_together_have_a_quota_too(
+    start: Callable[..., Gate], certificates: Certificates, sink: Sink
+) -> None:
+    gate = start(CONFIG.replace("  tiers:", "  total: {spans: 1/s, burst: 30s}\n  tiers:")).ready()
+    first, second = few(certificates, "one"), few(certificates, "two")
+    with Http2(gate.grpc, first) as one, Http2(gate.grpc, second) as two:
+        assert one.grpc(TRACES, frame(spans(BURST))).grpc_status == 0
+        # What is over its own quota takes nothing from the others.
+        assert "few-one" in one.grpc(TRACES, frame(spans(BURST))).grpc_message
+        answer = two.grpc(TRACES, frame(spans(BURST)))
+        assert (answer.grpc_status, len(answer.retry_infos())) == (8, 2), answer
+        assert "all clients together are over their quota of 1 spans/s" in answer.grpc_message
+        answer = two.http(V1_TRACES, spans(BURST))
+        assert answer.status == 429 and 1 <= int(answer.headers["retry-after"]) <= 10
+        # And what all have spent together is not charged to one's own.
+        assert two.grpc(TRACES, frame(spans(10))).grpc_status == 0
+    assert [len(request.names()) for request in sink.rest()] == [BURST, 10]
+    assert sum(gate.stats("over_total").values()) == 2
 
 
 def test_what_the_backend_refuses_comes_back(connect: Callable, certificates: Certificates, sink: Sink) -> None:

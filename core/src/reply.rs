@@ -34,6 +34,8 @@ pub enum Reason {
         client: String,
         /// Which limit, and for how long.
         refusal: quota::Refusal,
+        /// Whether the limit is not its own, but that of all clients together.
+        total: bool,
     },
     /// Larger than a limit of the gate: which one, in words.
     TooLarge(String),
@@ -82,6 +84,7 @@ impl Reason {
             Reason::NoCertificate => "no_certificate",
             Reason::UnknownClient => "unknown_client",
             Reason::Denied => "denied",
+            Reason::Quota { total: true, .. } => "over_total",
             Reason::Quota { .. } => "over_quota",
             Reason::TooLarge(_) => "too_large",
             Reason::Invalid(_) => "invalid",
@@ -171,24 +174,34 @@ impl fmt::Display for Reason {
             Reason::NoCertificate => f.write_str("a client certificate is required"),
             Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
             Reason::Denied => f.write_str("this certificate is denied by the gateway"),
-            Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
+            Reason::Quota {
+                client,
+                refusal: quota::Refusal::Over { dimension, limit, asked, wait },
+                total,
+            } => {
+                let own = format!("client {client} is over its");
+                let who = if *total { "all clients together are over their" } else { &own };
                 write!(
                     f,
-                    "client {client} is over its quota of {} {}/s (burst {}): {asked} more fit in {} ms",
+                    "{who} quota of {} {}/s (burst {}): {asked} more fit in {} ms",
                     limit.rate,
                     dimension.key(),
                     limit.capacity,
                     wait.as_millis().max(1)
                 )
             }
-            Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked } } => write!(
-                f,
-                "{asked} {} in one request never fit into the quota of client {client}: {} {}/s (burst {})",
-                dimension.key(),
-                limit.rate,
-                dimension.key(),
-                limit.capacity
-            ),
+            Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked }, total } => {
+                write!(
+                    f,
+                    "{asked} {} in one request never fit into the quota of {}{}: {} {}/s (burst {})",
+                    dimension.key(),
+                    if *total { "all clients together" } else { "client " },
+                    if *total { "" } else { client },
+                    limit.rate,
+                    dimension.key(),
+                    limit.capacity
+                )
+            }
             Reason::TooLarge(what) => write!(f, "the request is too large: {what}"),
             Reason::Invalid(what) => write!(f, "not a valid OTLP request: {what}"),
             Reason::Unsupported(what) => write!(f, "not supported: {what}"),
@@ -249,13 +262,13 @@ mod tests {
     fn over(wait: Duration) -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
         let refusal = quota::Refusal::Over { dimension: Dimension::Items, limit, asked: 512, wait };
-        Reason::Quota { client: "acme".into(), refusal }
+        Reason::Quota { client: "acme".into(), refusal, total: false }
     }
 
     fn never() -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
         let refusal = quota::Refusal::Never { dimension: Dimension::Bytes, limit, asked: 5000 };
-        Reason::Quota { client: "acme".into(), refusal }
+        Reason::Quota { client: "acme".into(), refusal, total: false }
     }
 
     #[test]

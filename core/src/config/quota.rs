@@ -18,6 +18,10 @@ pub struct Quotas {
     #[serde(skip_serializing_if = "Mode::is_enforce")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "enforce")))]
     pub mode: Mode,
+    /// What all clients together may send, by one bucket for the whole gateway (and each of its replicas). Every client is charged
+    /// to its own bucket and to this one, or to neither. Without it there is no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<TierConfig>,
     /// Tiers by name. `default` is for clients that name none; without it those have no limit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub tiers: BTreeMap<String, TierConfig>,

@@ -25,6 +25,8 @@ pub struct Gate {
     owned: Rc<[Vec<u8>]>,
     /// What the keys of this gate's buckets start with.
     prefix: String,
+    /// What the key of all clients' shared bucket starts with: it has its own, so that no client's takes its place.
+    total_prefix: String,
     revision: u64,
 }
 
@@ -46,7 +48,8 @@ impl Gate {
     pub fn new(policy: Policy) -> Self {
         let owned = policy.owned_attributes().iter().map(|key| key.as_bytes().to_vec()).collect();
         let prefix = format!("otlp-gate/{}", policy.gate());
-        Gate { policy, owned, prefix, revision: 0 }
+        let total_prefix = format!("{prefix}/total");
+        Gate { policy, owned, prefix, total_prefix, revision: 0 }
     }
 
     /// Which policy it has, as whoever made it calls it.

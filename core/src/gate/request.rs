@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::head::{Encoding, Head, Headers};
 use super::memory::{Memory, Share};
 use super::{Client, Gate};
-use crate::quota::{Amounts, Charge, Dimension, Ledger, Store};
+use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, GunzipError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
@@ -36,7 +36,12 @@ pub struct Request {
 struct Spent {
     amounts: Amounts,
     at: u64,
+    /// The bucket of all clients was charged as well.
+    total: bool,
 }
+
+/// The bucket that all clients share. No client's is in the same set: its key starts with another prefix.
+const TOTAL: BucketId = BucketId([0; 16]);
 
 /// What to do to the request's headers before they are forwarded, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,7 +90,12 @@ impl Request {
         };
         let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
         let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, &needed, now);
-        request.settle(charge)?;
+        request.settle(charge, false)?;
+        // Who is over its own quota takes nothing from what all share.
+        if let (Charge::Granted, Some(total)) = (charge, gate.policy.total()) {
+            let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, &needed, now);
+            request.settle(charge, true)?;
+        }
         if room { Ok(request) } else { Err(Reason::Busy) }
     }
 
@@ -136,12 +146,23 @@ impl Request {
                 _ => 0,
             };
         }
-        let ledger = Ledger::new(store, &self.gate.prefix);
+        let gate = Rc::clone(&self.gate);
+        let ledger = Ledger::new(store, &gate.prefix);
         let charge = ledger.charge(self.client.bucket, &self.client.tier, &amounts, now);
+        self.settle(charge, false)?;
         if charge == Charge::Granted {
-            self.spent = Some(Spent { amounts, at: now });
+            let mut total = false;
+            if let Some(tier) = gate.policy.total() {
+                let charge = Ledger::new(store, &gate.total_prefix).charge(TOTAL, tier, &amounts, now);
+                total = charge == Charge::Granted;
+                if let Charge::Refused(_) = charge {
+                    ledger.refund(self.client.bucket, &self.client.tier, &amounts, now, now);
+                    amounts = [0; Dimension::ALL.len()];
+                }
+                self.settle(charge, true)?;
+            }
+            self.spent = Some(Spent { amounts, at: now, total });
         }
-        self.settle(charge)?;
         if self.head.protocol == Protocol::Grpc {
             outgoing.header = encoding::header(outgoing.splice.len);
         }
@@ -150,19 +171,22 @@ impl Request {
 
     /// Gives items and bytes back: the backend answered that it did not take them.
     pub fn refund<S: Store>(&mut self, store: &S, now: u64) {
-        if let Some(Spent { amounts, at }) = self.spent.take() {
+        if let Some(Spent { amounts, at, total }) = self.spent.take() {
             let ledger = Ledger::new(store, &self.gate.prefix);
             ledger.refund(self.client.bucket, &self.client.tier, &amounts, at, now);
+            if let (true, Some(tier)) = (total, self.gate.policy.total()) {
+                Ledger::new(store, &self.gate.total_prefix).refund(TOTAL, tier, &amounts, at, now);
+            }
         }
     }
 
-    fn settle(&mut self, charge: Charge) -> Result<(), Reason> {
+    fn settle(&mut self, charge: Charge, total: bool) -> Result<(), Reason> {
         match charge {
             Charge::Granted => {}
             Charge::Uncounted => self.uncounted = true,
             Charge::Refused(_) if self.gate.policy.shadow() => self.shadowed = true,
             Charge::Refused(refusal) => {
-                return Err(Reason::Quota { client: self.client.name.clone(), refusal });
+                return Err(Reason::Quota { client: self.client.name.clone(), refusal, total });
             }
         }
         Ok(())

@@ -249,7 +249,8 @@ fn quotas_are_charged_by_what_is_inside() {
     let mut fixture = Fixture::new(POLICY);
     let client = acme(&fixture.gate);
     assert!(fixture.send(&client, HTTP, &forged(60)).is_ok());
-    let Err(Reason::Quota { client: name, refusal }) = fixture.send(&client, HTTP, &forged(41)) else {
+    let Err(Reason::Quota { client: name, refusal, total: false }) = fixture.send(&client, HTTP, &forged(41))
+    else {
         panic!()
     };
     assert_eq!(name, "acme");
@@ -282,6 +283,38 @@ fn clients_of_one_organisation_share_a_bucket_where_the_rule_says_so() {
     assert!(fixture.send(&site("a"), HTTP, &forged(60)).is_ok());
     assert!(fixture.send(&site("b"), HTTP, &forged(60)).is_err());
     assert!(fixture.send(&acme(&fixture.gate), HTTP, &forged(60)).is_ok());
+}
+
+#[test]
+fn what_all_clients_share_is_charged_with_each_ones_own_or_neither_is() {
+    let total = r#""quotas": {"total": {"items": "150/s", "burst": "1s"}, "tiers""#;
+    let mut fixture = Fixture::new(&POLICY.replace(r#""quotas": {"tiers""#, total));
+    let first = acme(&fixture.gate);
+    let dns = Identity::from_parts(None, Some(b"a.globex.example"), None, Some(&[b'b'; 64]));
+    let second = Rc::new(fixture.gate.client(&dns).unwrap());
+    // Who is over its own quota takes nothing from the others.
+    assert!(fixture.send(&first, HTTP, &forged(100)).is_ok());
+    for _ in 0..3 {
+        let refused = fixture.send(&first, HTTP, &forged(50)).unwrap_err();
+        assert_eq!(refused.label(), "over_quota");
+    }
+    let refused = fixture.send(&second, HTTP, &forged(51)).unwrap_err();
+    assert_eq!(refused.label(), "over_total");
+    assert_eq!(
+        refused.to_string(),
+        "all clients together are over their quota of 150 items/s (burst 150): 51 more fit in 6 ms"
+    );
+    // What the shared quota refuses is not charged to the client's own either.
+    assert!(fixture.send(&second, HTTP, &forged(50)).is_ok());
+    // Nothing is left: refused at the headers.
+    assert_eq!(fixture.open(&second, HTTP).err().map(|reason| reason.label()), Some("over_total"));
+    fixture.now += SECOND / 3;
+    let mut request = fixture.open(&second, HTTP).unwrap();
+    request.room(10_000).unwrap().extend_from_slice(&forged(49));
+    request.finish(&fixture.store, fixture.now).unwrap();
+    assert!(fixture.send(&second, HTTP, &forged(30)).is_err());
+    request.refund(&fixture.store, fixture.now);
+    assert!(fixture.send(&second, HTTP, &forged(49)).is_ok());
 }
 
 #[test]

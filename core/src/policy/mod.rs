@@ -37,6 +37,7 @@ use crate::quota::Tier;
 pub struct Policy {
     gate: String,
     shadow: bool,
+    total: Option<Tier>,
     limits: Limits,
     deny: BTreeSet<[u8; 32]>,
     rules: Vec<Rule>,
@@ -109,6 +110,11 @@ impl Policy {
     /// Whether quotas only count and report.
     pub fn shadow(&self) -> bool {
         self.shadow
+    }
+
+    /// The limits of all clients together.
+    pub fn total(&self) -> Option<&Tier> {
+        self.total.as_ref()
     }
 
     /// The gate's name, `namespace/name`.

@@ -104,6 +104,16 @@ fn limits(config: &Config) -> Vec<[String; 6]> {
             rows.push([first, second, dimension.key().to_owned(), per_replica, in_all, at_once]);
         }
     }
+    let mut name = "(total)".to_owned();
+    for dimension in Dimension::ALL {
+        let total = config.quotas.total.as_ref();
+        let replicas = config.gateway.replicas.get();
+        let Some(cells) = total.and_then(|tier| limit(tier, dimension, replicas)) else { continue };
+        let [per_replica, in_all, at_once] = cells;
+        let used_by = if name.is_empty() { "" } else { "all clients" };
+        let key = dimension.key().to_owned();
+        rows.push([std::mem::take(&mut name), used_by.to_owned(), key, per_replica, in_all, at_once]);
+    }
     rows
 }
 

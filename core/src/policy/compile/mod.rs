@@ -64,6 +64,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let owned_attributes = owned_attributes.into_iter().cloned().collect();
     Ok(Policy {
         gate: config.gate.clone(),
+        total: compiler.tiers.total,
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
         deny,

@@ -17,6 +17,8 @@ const DEFAULT: &str = "default";
 pub(super) struct Tiers {
     tiers: BTreeMap<String, Rc<Tier>>,
     unlimited: Option<Rc<Tier>>,
+    /// What all clients share.
+    pub(super) total: Option<Tier>,
 }
 
 impl Tiers {
@@ -27,10 +29,13 @@ impl Tiers {
         for (name, config) in &quotas.tiers {
             let path = tiers_place.key(name);
             check(name, config, &path, problems);
-            let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
-            tiers.insert(name.clone(), Rc::new(Tier::new(name, config.burst.duration(), rates)));
+            tiers.insert(name.clone(), Rc::new(tier(name, config)));
         }
-        Tiers { tiers, unlimited: None }
+        let total = quotas.total.as_ref().map(|config| {
+            check("total", config, &quotas_place.key("total"), problems);
+            tier("total", config)
+        });
+        Tiers { tiers, unlimited: None, total }
     }
 
     /// The tier of this name, or a problem at `path`.
@@ -58,6 +63,11 @@ impl Tiers {
             None => Rc::clone(self.unlimited.get_or_insert_with(|| Rc::new(Tier::unlimited(DEFAULT)))),
         }
     }
+}
+
+fn tier(name: &str, config: &TierConfig) -> Tier {
+    let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
+    Tier::new(name, config.burst.duration(), rates)
 }
 
 fn check(name: &str, config: &TierConfig, path: &Place<'_>, problems: &mut Vec<Problem>) {

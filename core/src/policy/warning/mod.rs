@@ -105,6 +105,9 @@ fn tiers(config: &PolicyConfig) -> Vec<Problem> {
         }
         warnings.extend(small_bursts(name, tier, &path));
     }
+    if let Some(total) = &config.quotas.total {
+        warnings.extend(small_bursts("total", total, &Path::of("quotas").key("total")));
+    }
     warnings
 }
 
