@@ -73,7 +73,7 @@ class Deployed:
         (self.folder / "otlp-gate.yaml").write_text(json.dumps(config, indent=1))
 
     def configure(self, backend: str, module_url: str | None) -> None:
-        """A config with two clients, whose telemetry ends up at `backend`."""
+        """A config with three clients, whose telemetry ends up at `backend`."""
         exporter = {"endpoint": backend, "tls": {"insecure": True}}
         self.config = {
             "apiVersion": "otlp-gate/v1",
@@ -93,9 +93,15 @@ class Deployed:
                     "attributes": {"tenant.id": "globex"},
                     "quota": "few",
                 },
+                {
+                    "name": "initech",
+                    "match": {"dns": "*.initech.example"},
+                    "attributes": {"tenant.id": "initech"},
+                    "quota": "steady",
+                },
             ],
             "attributes": {"otlp_gate.client": "{name}"},
-            "quotas": {"tiers": {"few": {"spans": "1/s", "burst": "20s"}}},
+            "quotas": {"tiers": {"few": {"spans": "1/s", "burst": "20s"}, "steady": {"spans": "20/s", "burst": "1s"}}},
         }
 
     def change(self, change: Callable[[dict], None]) -> None:
@@ -149,6 +155,9 @@ class Deployed:
 
     def globex(self) -> Identity:
         return self.client("globex", "--dns", "berlin.globex.example")
+
+    def initech(self) -> Identity:
+        return self.client("initech", "--dns", "oslo.initech.example")
 
     def connect(self, identity: Identity, port: int = 4317) -> Http2:
         # A Service is refused until kube-proxy knows of its endpoints, which is a moment after they are ready.

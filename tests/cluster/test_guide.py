@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from client import Identity, frame, trusting
@@ -55,6 +56,48 @@ def test_an_external_collector_sends_its_hosts_metrics(
         received = backend.take(30)
     assert {one["tenant.id"] for one in received.resources()} == {"acme"}
     assert any(name.startswith("system.") for name in received.names())
+
+
+def test_a_flooding_exporter_slows_down_and_loses_nothing(
+    gate: Deployed, backend: Sink, collector: Callable[[str], subprocess.Popen]
+) -> None:
+    """Five times what its quota lets through at once, from a real Collector's exporter with the settings that it is given."""
+    gate.initech()
+    address = f"{gate.address()}:4317"
+    config = json.loads(gate.run("client-config", "initech", "--address", address, "-o", "json").stdout)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": endpoint}}
+    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+    backend.rest()
+    collector(json.dumps(config))
+    names = {f"flood {number}" for number in range(100)}
+    with grpc.insecure_channel(endpoint) as channel:
+        grpc.channel_ready_future(channel).result(30)
+        export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
+        begun = time.monotonic()
+        for first in range(0, 100, 10):
+            export(traces(*(f"flood {first + number}" for number in range(10))), timeout=10)
+    arrived: list[str] = []
+    while len(names & set(arrived)) < len(names):
+        received = backend.take(60)
+        if received.signal == "traces":
+            assert {one["tenant.id"] for one in received.resources()} == {"initech"}
+            arrived += received.names()
+    taken = time.monotonic() - begun
+    print(f"100 spans at 20 a second arrived after {taken:.1f} s, none lost, {len(arrived) - 100} twice")
+    # The bucket holds 20, so that the others need 4 s at least.
+    assert taken > 3.5
+
+
+def test_a_certificate_without_its_key_is_refused_by_the_exporter_itself(
+    gate: Deployed, collector: Callable[[str], subprocess.Popen], tmp_path: Path
+) -> None:
+    gate.acme()
+    config = json.loads(gate.run("client-config", "acme", "--address", "192.0.2.1:4317", "-o", "json").stdout)
+    del config["exporters"]["otlp_grpc"]["tls"]["key_file"]
+    assert collector(json.dumps(config)).wait(30) != 0
+    assert "must include both certificate and key" in (tmp_path / "otelcol.log").read_text()
 
 
 def expired(folder: Path, identity: Identity, certs: Path) -> Identity:
