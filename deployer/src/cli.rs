@@ -85,13 +85,34 @@ mod tests {
     }
 
     #[test]
-    fn every_command_shows_an_example() {
-        fn visit(path: &str, command: &clap::Command) {
+    fn every_command_shows_examples_that_can_be_typed() {
+        fn visit(path: &str, command: &clap::Command, wrong: &mut Vec<String>) {
             let path = format!("{path} {}", command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.starts_with("Examples:\n  otlp-gate "), "{path}: {help}");
-            command.get_subcommands().for_each(|sub| visit(&path, sub));
+            let examples = examples(&help);
+            if examples.is_empty() || !help.contains("Examples:\n  ") {
+                wrong.push(format!("{path}: no example in {help:?}"));
+            }
+            for example in examples {
+                let words = example.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+                if let Err(error) = Cli::try_parse_from(words) {
+                    wrong.push(format!("{path}: `{example}`: {error}"));
+                }
+            }
+            command.get_subcommands().for_each(|sub| visit(&path, sub, wrong));
         }
-        visit("", &Cli::command());
+        let mut wrong = Vec::new();
+        visit("", &Cli::command(), &mut wrong);
+        assert_eq!(wrong, [""; 0]);
+    }
+
+    /// The calls of otlp-gate in a help's examples: up to the words that explain them, or to what the shell makes of them.
+    fn examples(help: &str) -> Vec<String> {
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+        let calls = lines.filter_map(|line| Some(&line[line.find("otlp-gate ")?..]));
+        let end = |call: &str| {
+            ["   ", " && ", " | ", " > ", " < ", ")\""].iter().filter_map(|it| call.find(it)).min()
+        };
+        calls.map(|call| call[..end(call).unwrap_or(call.len())].to_owned()).collect()
     }
 }
