@@ -1,5 +1,6 @@
 """How the filter's module gets to the gateway, and how the next version replaces it, under steady load."""
 
+import hashlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,18 @@ def test_a_module_that_cannot_be_fetched_never_leaves_the_gate_open(
     ledger = load.ledger()
     print(f"module made unfetchable, and the gateway pod killed: {ledger}")
     assert ledger.kept, ledger
+
+
+def test_a_web_servers_module_is_run_and_one_of_another_digest_is_not(
+    deploy: Callable[..., Deployed], module_url: str
+) -> None:
+    place = deploy("served")
+    take(place, {"url": module_url})
+    place.apply()
+    assert told(place).startswith(SAID)
+    carried = hashlib.sha256(subprocess.run([COMMAND, "wasm", "export", "-"], check=True, capture_output=True).stdout)
+    take(place, {"url": module_url, "sha256": "0" * 64})
+    assert f"has checksum {carried.hexdigest()}" in place.run("apply", "--timeout", "15s", code=1).stderr
 
 
 def test_a_module_of_another_digest_is_not_run(pulled: Deployed, backend: Sink) -> None:
