@@ -54,13 +54,10 @@ pub(super) async fn trouble(cluster: &Cluster, deployment: &Deployment) -> Resul
 /// What a proxy's log says of the module that it has not got, if anything.
 pub(super) async fn filter_trouble(cluster: &Cluster, pod: &Pod) -> Option<Trouble> {
     let name = pod.name_any();
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &pod.namespace()?);
-    let container = pod.spec.as_ref()?.containers.first()?.name.clone();
-    let params = LogParams { container: Some(container), tail_lines: Some(RECENT), ..LogParams::default() };
-    let log = pods.logs(&name, &params).await.ok()?;
+    let container = &pod.spec.as_ref()?.containers.first()?.name;
+    let log = log(cluster, &pod.namespace()?, &name, container, RECENT, false).await;
     let line = log.lines().rev().find(|line| WASM_TROUBLE.iter().any(|words| line.contains(words)))?;
-    let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(Trouble { seen: format!("log of pod/{name}"), words })
+    Some(Trouble { seen: format!("log of pod/{name}"), words: one_line(line) })
 }
 
 async fn of_pod(cluster: &Cluster, namespace: &str, pod: &Pod) -> Option<Trouble> {
@@ -70,7 +67,8 @@ async fn of_pod(cluster: &Cluster, namespace: &str, pod: &Pod) -> Option<Trouble
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     for container in containers.filter(|it| !it.ready) {
         if let Some(words) = of_container(container) {
-            let log = last_words(cluster, namespace, &name, container).await;
+            let previous = container.restart_count > 0;
+            let log = one_line(&log(cluster, namespace, &name, &container.name, LAST_WORDS, previous).await);
             let words = if log.is_empty() { words } else { format!("{words}; its log ends with: {log}") };
             return Some(Trouble { seen: format!("{seen}, container {}", container.name), words });
         }
@@ -106,14 +104,25 @@ fn of_container(container: &ContainerStatus) -> Option<String> {
     (ended.exit_code != 0).then(|| format!("{reason} with exit code {}", ended.exit_code))
 }
 
-async fn last_words(cluster: &Cluster, namespace: &str, pod: &str, container: &ContainerStatus) -> String {
+/// The last lines of a container's log, or of that of the one before it; nothing where it cannot be read.
+async fn log(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+    lines: i64,
+    previous: bool,
+) -> String {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let params = LogParams {
-        container: Some(container.name.clone()),
-        previous: container.restart_count > 0,
-        tail_lines: Some(LAST_WORDS),
+        container: Some(container.to_owned()),
+        previous,
+        tail_lines: Some(lines),
         ..LogParams::default()
     };
-    let log = pods.logs(pod, &params).await.unwrap_or_default();
-    log.split_whitespace().collect::<Vec<_>>().join(" ")
+    pods.logs(pod, &params).await.unwrap_or_default()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

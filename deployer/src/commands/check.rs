@@ -80,7 +80,7 @@ fn meaning(source: &Source, config: &Config) -> String {
     text
 }
 
-/// One row for each limit of each tier.
+/// One row for each limit of each tier, and of what all clients share.
 fn limits(config: &Config) -> Vec<[String; 6]> {
     let mut users: BTreeMap<&str, usize> = BTreeMap::new();
     for client in &config.clients {
@@ -96,23 +96,22 @@ fn limits(config: &Config) -> Vec<[String; 6]> {
         if config.unknown.as_str() == name {
             used_by.push_str(", unknown");
         }
-        let mut tier_name = name.clone();
-        for dimension in Dimension::ALL {
-            let Some(cells) = limit(tier, dimension, config.gateway.replicas.get()) else { continue };
-            let [per_replica, in_all, at_once] = cells;
-            let (first, second) = (std::mem::take(&mut tier_name), std::mem::take(&mut used_by));
-            rows.push([first, second, dimension.key().to_owned(), per_replica, in_all, at_once]);
-        }
+        rows.extend(limits_of(tier, name.clone(), used_by, config.gateway.replicas.get()));
     }
-    let mut name = "(total)".to_owned();
+    if let Some(total) = &config.quotas.total {
+        let (name, used_by) = ("(total)".to_owned(), "all clients".to_owned());
+        rows.extend(limits_of(total, name, used_by, config.gateway.replicas.get()));
+    }
+    rows
+}
+
+/// A tier's rows, of which the first says its name and who uses it.
+fn limits_of(tier: &TierConfig, mut name: String, mut used_by: String, replicas: u32) -> Vec<[String; 6]> {
+    let mut rows = Vec::new();
     for dimension in Dimension::ALL {
-        let total = config.quotas.total.as_ref();
-        let replicas = config.gateway.replicas.get();
-        let Some(cells) = total.and_then(|tier| limit(tier, dimension, replicas)) else { continue };
-        let [per_replica, in_all, at_once] = cells;
-        let used_by = if name.is_empty() { "" } else { "all clients" };
-        let key = dimension.key().to_owned();
-        rows.push([std::mem::take(&mut name), used_by.to_owned(), key, per_replica, in_all, at_once]);
+        let Some([per_replica, in_all, at_once]) = limit(tier, dimension, replicas) else { continue };
+        let (first, second) = (std::mem::take(&mut name), std::mem::take(&mut used_by));
+        rows.push([first, second, dimension.key().to_owned(), per_replica, in_all, at_once]);
     }
     rows
 }

@@ -79,7 +79,7 @@ impl Provider for Istio {
             selector: format!("gateway.networking.k8s.io/gateway-name={}", names.gateway),
             namespace: Some(names.namespace.clone()),
             stats_port: 15090,
-            module: module(gate).and_then(|it| it.metadata.name),
+            module: module_name(gate),
         }
     }
 
@@ -96,11 +96,10 @@ impl Provider for Istio {
         if let (Some(server), Some(ca)) = (&gate.server, &gate.client_ca) {
             objects.push(server_secret(&gate.names, server, ca)?);
         }
-        let module = module(gate);
-        if let Some(module) = &module {
-            objects.push(Object::builtin(module)?);
+        if let (Module::ConfigMap { bytes, .. }, Some(name)) = (&gate.module, module_name(gate)) {
+            objects.push(Object::builtin(&module(gate, &name, bytes))?);
         }
-        objects.push(overlay(gate, module.and_then(|it| it.metadata.name).as_deref())?);
+        objects.push(overlay(gate)?);
         if let Backend::Collector(_) = gate.config.backend {
             objects.push(destination_rule(&gate.names)?);
         }
@@ -141,28 +140,32 @@ fn overlay_name(names: &Names) -> String {
     format!("{}-deployment", names.gateway)
 }
 
-/// The ConfigMap that holds the module, unless that comes from elsewhere. Its name changes with the module: so the pods
-/// are replaced one by one, and none has its module changed under it.
-fn module(gate: &Gate<'_>) -> Option<ConfigMap> {
-    let Module::ConfigMap { bytes, sha256 } = &gate.module else { return None };
+/// The name of the ConfigMap that holds the module, unless that comes from elsewhere. It changes with the module: so the
+/// pods are replaced one by one, and none has its module changed under it.
+fn module_name(gate: &Gate<'_>) -> Option<String> {
+    let Module::ConfigMap { sha256, .. } = &gate.module else { return None };
     let short = sha256.get(..12).unwrap_or(sha256);
-    Some(ConfigMap {
-        metadata: gate.names.metadata(&format!("{}-module-{short}", gate.names.gateway)),
-        binary_data: Some([(MODULE_FILE.to_owned(), ByteString(bytes.clone()))].into()),
+    Some(format!("{}-module-{short}", gate.names.gateway))
+}
+
+fn module(gate: &Gate<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
+    ConfigMap {
+        metadata: gate.names.metadata(name),
+        binary_data: Some([(MODULE_FILE.to_owned(), ByteString(bytes.to_owned()))].into()),
         immutable: Some(true),
         ..ConfigMap::default()
-    })
+    }
 }
 
 /// The patches that Istio applies to what it makes for the Gateway.
-fn overlay(gate: &Gate<'_>, module: Option<&str>) -> Result<Object, Error> {
+fn overlay(gate: &Gate<'_>) -> Result<Object, Error> {
     let replicas = gate.config.gateway.replicas.get();
     let tags: Vec<String> = METRIC_TAGS.iter().map(|tag| (*tag).to_owned()).collect();
     let proxy_config = yaml(&json!({"extraStatTags": tags}))?;
     let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
     if let (Some(module), Some(annotations), Some(pod)) =
-        (module, annotations.as_object_mut(), pod.as_object_mut())
+        (module_name(gate), annotations.as_object_mut(), pod.as_object_mut())
     {
         let volume = json!([{"name": "otlp-gate", "configMap": {"name": module}}]);
         let mount = json!({"name": "otlp-gate", "mountPath": MODULE_FOLDER, "readOnly": true});
