@@ -33,13 +33,7 @@ impl Args {
 pub(crate) fn recipe(args: &Args) -> Result<()> {
     wasm::filter()?;
     process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
-    match &args.kubeconfig {
-        Some(kubeconfig) => tests(args, kubeconfig, "kubectl"),
-        None => cluster::with(args.provider, |kubeconfig, kubectl| tests(args, kubeconfig, kubectl)),
-    }
-}
-
-fn tests(args: &Args, kubeconfig: &Path, kubectl: &str) -> Result<()> {
+    // Before there is a cluster, which would wait for what is built.
     let python = setup::python()?;
     let mut pytest = Command::new(python.interpreter);
     pytest
@@ -47,14 +41,18 @@ fn tests(args: &Args, kubeconfig: &Path, kubectl: &str) -> Result<()> {
         .args(["-m", "pytest", "--timeout=300", "tests/cluster"])
         .args(&args.pytest);
     pytest.env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate")).env("ENVOY", python.envoy);
-    pytest
-        .env("KUBECONFIG", std::path::absolute(kubeconfig)?)
-        .env("OTLP_GATE_PROVIDER", args.provider.name());
+    pytest.env("OTLP_GATE_PROVIDER", args.provider.name());
     pytest.env("OTELCOL", cluster::collector()?).env("CERT_MANAGER_CRDS", cluster::cert_manager()?);
     pytest.env("REGISTRY", cluster::registry()?);
     if args.kubeconfig.is_none() {
         // Who can harm the cluster's own parts.
         pytest.env("CLUSTER_XTASK", std::env::current_exe()?);
     }
-    process::run(pytest.env("KUBECTL", kubectl))
+    let mut tests = |kubeconfig: &Path, kubectl: &str| {
+        process::run(pytest.env("KUBECONFIG", std::path::absolute(kubeconfig)?).env("KUBECTL", kubectl))
+    };
+    match &args.kubeconfig {
+        Some(kubeconfig) => tests(kubeconfig, "kubectl"),
+        None => cluster::with(args.provider, tests),
+    }
 }

@@ -33,6 +33,16 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
+/// Go, with which what some tests need is built.
+pub(crate) fn go() -> Result<Command> {
+    if find("go").is_none() {
+        bail!(
+            "go is not on PATH, and some of the tests' programs are built with it\n\nhint: https://go.dev/doc/install"
+        );
+    }
+    Ok(Command::new("go"))
+}
+
 /// The command as a person would type it, cut where it gets long.
 fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy()];

@@ -232,10 +232,8 @@ pub(crate) fn lacking() -> Result<Option<String>> {
     if !root()? {
         return Ok(Some("a cluster's network namespaces and containers need root".into()));
     }
-    if process::find("go").is_none() {
-        return Ok(Some("a cluster is built with Go, and go is not on PATH".into()));
-    }
-    Ok(down::expect_none(&State::new()?).err().map(|error| error.to_string()))
+    let ready = process::go().and_then(|_| down::expect_none(&State::new()?));
+    Ok(ready.err().map(|error| error.to_string()))
 }
 
 fn root() -> Result<bool> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::setup::cache;
 use crate::{process, project};
@@ -166,12 +166,7 @@ fn build(source: &Path, package: &str, out: &Path, flags: &[&str]) -> Result<()>
 }
 
 fn go(dir: &Path) -> Result<Command> {
-    if process::find("go").is_none() {
-        bail!(
-            "go is not on PATH, and the cluster's programs are built from Go modules\n\nhint: https://go.dev/doc/install"
-        );
-    }
-    let mut go = Command::new("go");
+    let mut go = process::go()?;
     go.env("CGO_ENABLED", "0").current_dir(dir);
     Ok(go)
 }

@@ -1,9 +1,8 @@
 //! The Collector's own decoders, as a program that tests ask what they read from a message.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::cache;
 use crate::{process, project};
@@ -13,12 +12,10 @@ pub(crate) fn pdata() -> Result<PathBuf> {
     let source = project::root().join("tests/pdata");
     let key = cache::key(&[&source.join("main.go"), &source.join("go.mod"), &source.join("go.sum")])?;
     let dir = cache::folder(&format!("pdata-{key}"), |dir| {
-        if process::find("go").is_none() {
-            bail!("go is not on PATH");
-        }
-        let mut go = Command::new("go");
-        go.current_dir(&source).args(["build", "-trimpath", "-o"]).arg(dir.join("pdata")).arg(".");
-        process::run(&mut go)
+        let mut go = process::go()?;
+        process::run(
+            go.current_dir(&source).args(["build", "-trimpath", "-o"]).arg(dir.join("pdata")).arg("."),
+        )
     })?;
     Ok(dir.join("pdata"))
 }

@@ -1,9 +1,8 @@
 //! OpenTelemetry's own load generator, as a client that nobody here wrote.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::cache;
 use crate::process;
@@ -14,10 +13,7 @@ const VERSION: &str = "v0.149.0";
 /// The program, built with Go when it is not there.
 pub(crate) fn telemetrygen() -> Result<PathBuf> {
     let dir = cache::folder(&format!("telemetrygen-{VERSION}"), |dir| {
-        if process::find("go").is_none() {
-            bail!("go is not on PATH");
-        }
-        process::run(Command::new("go").args(["install", &format!("{PACKAGE}@{VERSION}")]).env("GOBIN", dir))
+        process::run(process::go()?.args(["install", &format!("{PACKAGE}@{VERSION}")]).env("GOBIN", dir))
     })?;
     cache::program("telemetrygen", &dir.join("telemetrygen"))
 }

@@ -8,9 +8,12 @@ use super::Outcome;
 use crate::{process, project, setup};
 
 pub(super) fn pytest() -> Result<Outcome> {
-    let (Ok(telemetrygen), Ok(pdata)) = (setup::telemetrygen(), setup::pdata()) else {
-        let what = "telemetrygen and the Collector's decoders are built with Go, and go is not on PATH";
-        return Ok(Outcome::Skipped(what.into()));
+    let (telemetrygen, pdata) = match (setup::telemetrygen(), setup::pdata()) {
+        (Ok(telemetrygen), Ok(pdata)) => (telemetrygen, pdata),
+        (Err(error), _) | (_, Err(error)) => match process::go() {
+            Err(missing) => return Ok(Outcome::Skipped(missing.to_string())),
+            Ok(_) => return Err(error),
+        },
     };
     let python = setup::python()?;
     process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
