@@ -91,7 +91,7 @@ def one_sink() -> Iterator[Sink]:
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
     """The backend for floods, which only counts."""
-    quick = Quick(tmp_path_factory.mktemp("quick")).ready()
+    quick = Quick(tmp_path_factory.mktemp("quick"))
     yield quick
     quick.stop()
 

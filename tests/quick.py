@@ -1,12 +1,8 @@
 """A backend that takes everything at once and only counts it: Python's own would be what a flood of requests waits for."""
 
-import json
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
-from gate import ENVOY
+from proxy import ANYWHERE, Envoy
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
 ACCEPTED = {
@@ -15,36 +11,16 @@ ACCEPTED = {
 }
 
 
-class Quick:
+class Quick(Envoy):
     """An Envoy that answers every gRPC call with OK."""
 
     def __init__(self, folder: Path):
-        bootstrap, self.address_file = folder / "quick.json", folder / "quick.admin"
-        bootstrap.write_text(json.dumps(config()))
-        command = [ENVOY, "-c", bootstrap, "--admin-address-path", self.address_file, "--concurrency", "1"]
-        command += ["--use-dynamic-base-id", "--log-level", "error"]
-        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL)
-
-    def ready(self) -> "Quick":
-        deadline = time.monotonic() + 20
-        while not (self.address_file.exists() and self.address_file.read_text()):
-            assert time.monotonic() < deadline and self.process.poll() is None
-            time.sleep(0.02)
-        listeners = json.loads(self.ask("/listeners?format=json"))["listener_statuses"]
-        self.port = listeners[0]["local_address"]["socket_address"]["port_value"]
-        return self
+        super().__init__(folder, config(), "--concurrency", "1")
+        self.port = self.listens()
 
     def count(self) -> int:
         """The requests so far that came whole."""
-        return int(self.ask("/stats?filter=^http.quick.downstream_rq_2xx$").rsplit(": ", 1)[1])
-
-    def ask(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://{self.address_file.read_text()}{path}", timeout=10) as answer:
-            return answer.read().decode()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
+        return self.stat("^http.quick.downstream_rq_2xx$")
 
 
 def config() -> dict:
@@ -69,9 +45,5 @@ def config() -> dict:
             {"name": "router", "typed_config": {"@type": FILTERS + "router.v3.Router"}},
         ],
     }
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
     filters = [{"filters": [{"name": "http", "typed_config": manager}]}]
-    return {
-        "admin": {"address": address},
-        "static_resources": {"listeners": [{"name": "quick", "address": address, "filter_chains": filters}]},
-    }
+    return {"static_resources": {"listeners": [{"name": "quick", **ANYWHERE, "filter_chains": filters}]}}

@@ -1,10 +1,6 @@
 """A backend that is itself behind an Envoy, which takes many streams that end early for an attack, and closes their connection."""
 
-import json
-import subprocess
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +8,8 @@ import pytest
 
 from client import Http2, Identity, frame
 from conftest import CONFIG
-from gate import ENVOY, Certificates, Gate
+from gate import Certificates, Gate
+from proxy import ANYWHERE, Envoy
 from sink import GRPC_PATHS, Sink
 from wire import field, request, resource, scope, span, traces
 
@@ -22,11 +19,10 @@ OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 REFUSED = 1000
 
 
-class Sidecar:
+class Sidecar(Envoy):
     """An Envoy in front of the backend, as a mesh puts it there: everything else is as it is by default."""
 
     def __init__(self, folder: Path, sink: Sink):
-        self.folder = folder
         manager = {
             "@type": f"{HTTP}.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "sidecar",
@@ -37,61 +33,41 @@ class Sidecar:
             },
             "http_filters": [{"name": "router", "typed_config": {"@type": f"{HTTP}.http.router.v3.Router"}}],
         }
-        to = lambda port: {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
-        bootstrap = {
-            "node": {"id": "sidecar", "cluster": "sidecar"},
-            "admin": to(0),
-            "static_resources": {
-                "listeners": [{"name": "all", **to(0), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}],
-                "clusters": [
-                    {
-                        "name": "sink",
-                        "connect_timeout": "2s",
-                        "typed_extension_protocol_options": {
-                            OPTIONS: {
-                                "@type": f"type.googleapis.com/{OPTIONS}",
-                                "explicit_http_config": {"http2_protocol_options": {}},
-                            }
-                        },
-                        "load_assignment": {
-                            "cluster_name": "sink",
-                            "endpoints": [{"lb_endpoints": [{"endpoint": to(sink.grpc_port)}]}],
-                        },
-                    }
-                ],
-            },
+        backend = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": sink.grpc_port}}}
+        resources = {
+            "listeners": [
+                {"name": "all", **ANYWHERE, "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+            ],
+            "clusters": [
+                {
+                    "name": "sink",
+                    "connect_timeout": "2s",
+                    "typed_extension_protocol_options": {
+                        OPTIONS: {
+                            "@type": f"type.googleapis.com/{OPTIONS}",
+                            "explicit_http_config": {"http2_protocol_options": {}},
+                        }
+                    },
+                    "load_assignment": {
+                        "cluster_name": "sink",
+                        "endpoints": [{"lb_endpoints": [{"endpoint": backend}]}],
+                    },
+                }
+            ],
         }
-        (folder / "sidecar.json").write_text(json.dumps(bootstrap))
-        command = [ENVOY, "-c", folder / "sidecar.json", "--concurrency", "1", "--admin-address-path", folder / "admin"]
-        self.process = subprocess.Popen([*command, "--use-dynamic-base-id", "-l", "error"])
+        super().__init__(folder, {"static_resources": resources}, "--concurrency", "1")
         self.port = self.listens()
-
-    def listens(self) -> int:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                listeners = json.loads(self.admin("listeners?format=json"))["listener_statuses"]
-                return listeners[0]["local_address"]["socket_address"]["port_value"]
-            except (OSError, KeyError, IndexError):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-
-    def admin(self, path: str) -> str:
-        address = (self.folder / "admin").read_text()
-        with urllib.request.urlopen(f"http://{address}/{path}", timeout=10) as answer:
-            return answer.read().decode()
 
     def count(self, name: str) -> int:
         """One of its listener's statistics."""
-        return int(self.admin(f"stats?filter=^http.sidecar.{name}$").rsplit(": ", 1)[1])
+        return self.stat(f"^http.sidecar.{name}$")
 
 
 @pytest.fixture
 def sidecar(tmp_path: Path, sink: Sink) -> Iterator[Sidecar]:
     sidecar = Sidecar(tmp_path, sink)
     yield sidecar
-    sidecar.process.terminate()
-    sidecar.process.wait(20)
+    sidecar.stop()
 
 
 @pytest.fixture

@@ -99,18 +99,13 @@ def flood(tmp_path: Path, certificates: Certificates, quick: Quick) -> Iterator[
 
 
 @pytest.fixture
-def connections(certificates: Certificates) -> Iterator[Callable[..., list[Http2]]]:
+def connections(certificates: Certificates, connect: Callable) -> Callable[..., list[Http2]]:
     """Connections of one client, which workers share."""
-    opened: list[Http2] = []
 
     def connections(gate: Gate, word: str, count: int = 8) -> list[Http2]:
-        some = [ready(Http2(gate.grpc, solo(certificates, word))) for _ in range(count)]
-        opened.extend(some)
-        return some
+        return [ready(connect(solo(certificates, word), gate.grpc)) for _ in range(count)]
 
-    yield connections
-    for connection in opened:
-        connection.socket.close()
+    return connections
 
 
 @pytest.mark.parametrize("workers", [2, 4])

@@ -63,18 +63,9 @@ def neighbour(attacked: Gate, identity: Callable) -> Neighbour:
 
 
 @pytest.fixture
-def open_connections(attacked: Gate, identity: Callable) -> Iterator[Callable[[int], list[Http2]]]:
+def open_connections(attacked: Gate, identity: Callable, connect: Callable) -> Callable[[int], list[Http2]]:
     """Connections of the hostile client, which workers share."""
-    opened: list[Http2] = []
-
-    def connections(count: int, word: str = "hostile") -> list[Http2]:
-        some = [ready(Http2(attacked.grpc, identity(word))) for _ in range(count)]
-        opened.extend(some)
-        return some
-
-    yield connections
-    for connection in opened:
-        connection.socket.close()
+    return lambda count: [ready(connect(identity("hostile"), attacked.grpc)) for _ in range(count)]
 
 
 def of_size(size: int) -> bytes:
@@ -214,23 +205,24 @@ def test_gzip_bombs_by_the_hundred_stop_at_the_limit(
     attacked: Gate, open_connections: Callable, neighbour: Neighbour
 ) -> None:
     memory = Memory(attacked)
-    encoded = GRPC | {"grpc-encoding": "gzip"}
     with neighbour:
         sent = []
         for connection in open_connections(4):
             for bomb, status in list(BOMBS.values()) * 10:
-                stream = connection.open(TRACES, encoded)
-                connection.socket.sendall(b"".join(data(stream, part) for part in parts(frame(bomb, compressed=True))))
-                connection.socket.sendall(data(stream, b"", end=True))
-                sent.append((connection, stream, status))
+                sent.append((connection, export_gzip(connection, bomb), status))
         wrong = Counter((status, got) for c, stream, status in sent if (got := wait(c, stream)) not in (status, 14))
     print(f"{len(sent)} bombs of up to {8 * MIB >> 20} MiB each")
     assert not wrong
     assert memory.grew() < 300
 
 
-def parts(body: bytes) -> list[bytes]:
-    return [body[at : at + 16384] for at in range(0, len(body), 16384)]
+def export_gzip(connection: Http2, message: bytes) -> int:
+    """Sends a compressed export without waiting for anything; its stream."""
+    stream = connection.open(TRACES, GRPC | {"grpc-encoding": "gzip"})
+    body = frame(message, compressed=True)
+    pieces = (data(stream, body[at : at + 16384]) for at in range(0, len(body), 16384))
+    connection.socket.sendall(b"".join(pieces) + data(stream, b"", end=True))
+    return stream
 
 
 def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
@@ -245,12 +237,7 @@ def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
         stack.callback(gate.stop)
         memory = Memory(gate.ready())
         connections = [stack.enter_context(ready(Http2(gate.grpc, identity("hostile")))) for _ in range(8)]
-        sent = []
-        for connection in connections * 12:
-            stream = connection.open(TRACES, GRPC | {"grpc-encoding": "gzip"})
-            connection.socket.sendall(b"".join(data(stream, part) for part in parts(frame(bomb, compressed=True))))
-            connection.socket.sendall(data(stream, b"", end=True))
-            sent.append((connection, stream))
+        sent = [(connection, export_gzip(connection, bomb)) for connection in connections * 12]
         for connection in connections:
             assert connection.grpc("/nothing", b"").grpc_status == 12
         held = len([1 for connection, stream in sent if stream not in connection.ended])

@@ -2,9 +2,7 @@
 
 import json
 import socket
-import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import pytest
 from h2.exceptions import ProtocolError
 
 from client import Http2, Identity
-from gate import ENVOY, Certificates, otlp_gate
+from gate import Certificates, otlp_gate
+from proxy import Envoy
 from sink import HTTP_PATHS
 from wire import traces
 
@@ -22,7 +21,7 @@ HTTP = f"{TYPES}.extensions.filters"
 DRAIN = 3
 
 
-class Proxy:
+class Proxy(Envoy):
     """An Envoy whose only listener has the policy inside; what it lets in is answered by itself."""
 
     def __init__(self, folder: Path, certs: Path):
@@ -31,17 +30,9 @@ class Proxy:
             self.port = free.getsockname()[1]
         otlp_gate("wasm", "export", folder / "otlp-gate.wasm")
         self.policy("acme")
-        bootstrap = {
-            "node": {"id": "test", "cluster": "test"},
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-            "dynamic_resources": {
-                "lds_config": {"path_config_source": {"path": str(folder / "listeners.json")}, "resource_api_version": "V3"}
-            },
-        }
-        (folder / "bootstrap.json").write_text(json.dumps(bootstrap))
-        command = [ENVOY, "-c", folder / "bootstrap.json", "--concurrency", "2", "--admin-address-path", folder / "admin"]
-        command += ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate", "--use-dynamic-base-id", "-l", "error"]
-        self.process = subprocess.Popen(command)
+        listeners = {"path_config_source": {"path": str(folder / "listeners.json")}, "resource_api_version": "V3"}
+        drain = ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate"]
+        super().__init__(folder, {"dynamic_resources": {"lds_config": listeners}}, "--concurrency", "2", *drain)
 
     def policy(self, client: str) -> None:
         """Lets this client in and nobody else; its revision is the number of letters of its name."""
@@ -101,9 +92,7 @@ class Proxy:
 
     def revision(self) -> int:
         """Of the policy that the filter says it has."""
-        admin = (self.folder / "admin").read_text()
-        with urllib.request.urlopen(f"http://{admin}/stats?filter=otlp_gate_policy_revision", timeout=10) as answer:
-            return int(answer.read().decode().rsplit(": ", 1)[1])
+        return self.stat("otlp_gate_policy_revision")
 
     def status(self, identity: Identity) -> int:
         """What an export over a new connection is answered."""
@@ -115,8 +104,7 @@ class Proxy:
 def proxy(tmp_path: Path, certificates: Certificates) -> Iterator[Proxy]:
     proxy = Proxy(tmp_path, certificates.folder)
     yield proxy
-    proxy.process.terminate()
-    proxy.process.wait(20)
+    proxy.stop()
 
 
 def eventually(what: Callable[[], bool]) -> None:
