@@ -30,12 +30,10 @@ pub enum Reason {
     Denied,
     /// A quota does not allow it, now or ever.
     Quota {
-        /// The client's name.
-        client: String,
+        /// The name of the client whose limit it is; none where it is that of all clients together.
+        client: Option<String>,
         /// Which limit, and for how long.
         refusal: quota::Refusal,
-        /// Whether the limit is not its own, but that of all clients together.
-        total: bool,
     },
     /// Larger than a limit of the gate: which one, in words.
     TooLarge(String),
@@ -84,7 +82,7 @@ impl Reason {
             Reason::NoCertificate => "no_certificate",
             Reason::UnknownClient => "unknown_client",
             Reason::Denied => "denied",
-            Reason::Quota { total: true, .. } => "over_total",
+            Reason::Quota { client: None, .. } => "over_total",
             Reason::Quota { .. } => "over_quota",
             Reason::TooLarge(_) => "too_large",
             Reason::Invalid(_) => "invalid",
@@ -174,13 +172,11 @@ impl fmt::Display for Reason {
             Reason::NoCertificate => f.write_str("a client certificate is required"),
             Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
             Reason::Denied => f.write_str("this certificate is denied by the gateway"),
-            Reason::Quota {
-                client,
-                refusal: quota::Refusal::Over { dimension, limit, asked, wait },
-                total,
-            } => {
-                let own = format!("client {client} is over its");
-                let who = if *total { "all clients together are over their" } else { &own };
+            Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
+                let who = match client {
+                    Some(name) => format!("client {name} is over its"),
+                    None => "all clients together are over their".to_owned(),
+                };
                 write!(
                     f,
                     "{who} quota of {} {}/s (burst {}): {asked} more fit in {} ms",
@@ -190,13 +186,15 @@ impl fmt::Display for Reason {
                     wait.as_millis().max(1)
                 )
             }
-            Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked }, total } => {
+            Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked } } => {
+                let whose = match client {
+                    Some(name) => format!("client {name}"),
+                    None => "all clients together".to_owned(),
+                };
                 write!(
                     f,
-                    "{asked} {} in one request never fit into the quota of {}{}: {} {}/s (burst {})",
+                    "{asked} {} in one request never fit into the quota of {whose}: {} {}/s (burst {})",
                     dimension.key(),
-                    if *total { "all clients together" } else { "client " },
-                    if *total { "" } else { client },
                     limit.rate,
                     dimension.key(),
                     limit.capacity
@@ -262,13 +260,13 @@ mod tests {
     fn over(wait: Duration) -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
         let refusal = quota::Refusal::Over { dimension: Dimension::Items, limit, asked: 512, wait };
-        Reason::Quota { client: "acme".into(), refusal, total: false }
+        Reason::Quota { client: Some("acme".into()), refusal }
     }
 
     fn never() -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
         let refusal = quota::Refusal::Never { dimension: Dimension::Bytes, limit, asked: 5000 };
-        Reason::Quota { client: "acme".into(), refusal, total: false }
+        Reason::Quota { client: Some("acme".into()), refusal }
     }
 
     #[test]

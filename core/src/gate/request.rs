@@ -186,7 +186,7 @@ impl Request {
             Charge::Uncounted => self.uncounted = true,
             Charge::Refused(_) if self.gate.policy.shadow() => self.shadowed = true,
             Charge::Refused(refusal) => {
-                return Err(Reason::Quota { client: self.client.name.clone(), refusal, total });
+                return Err(Reason::Quota { client: (!total).then(|| self.client.name.clone()), refusal });
             }
         }
         Ok(())

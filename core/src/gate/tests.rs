@@ -249,8 +249,7 @@ fn quotas_are_charged_by_what_is_inside() {
     let mut fixture = Fixture::new(POLICY);
     let client = acme(&fixture.gate);
     assert!(fixture.send(&client, HTTP, &forged(60)).is_ok());
-    let Err(Reason::Quota { client: name, refusal, total: false }) = fixture.send(&client, HTTP, &forged(41))
-    else {
+    let Err(Reason::Quota { client: Some(name), refusal }) = fixture.send(&client, HTTP, &forged(41)) else {
         panic!()
     };
     assert_eq!(name, "acme");
