@@ -114,6 +114,18 @@ def frame(message: bytes, *, compressed: bool = False, length: int | None = None
     return struct.pack(">BI", compressed, len(message) if length is None else length) + message
 
 
+def refused(address: str, context: ssl.SSLContext) -> bool:
+    """Whether the handshake fails: with TLS 1.3 the client learns of it at its first read."""
+    host, port = address.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            with context.wrap_socket(raw, server_hostname="localhost") as connection:
+                # The server speaks first once it has let somebody in: HTTP/2 settings.
+                return not connection.recv(1)
+    except (ssl.SSLError, ConnectionError):
+        return True
+
+
 class Http2:
     """One HTTP/2 connection over mutual TLS."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from client import Http2, Identity
+from client import Http2, Identity, refused
 from gate import COMMAND
 
 PROVIDER = os.environ.get("OTLP_GATE_PROVIDER", "istio")
@@ -163,6 +163,11 @@ class Deployed:
         # A Service is refused until kube-proxy knows of its endpoints, which is a moment after they are ready.
         address = f"{self.address()}:{port}"
         return eventually(lambda: Http2(address, identity), 20)
+
+    def shuts_out(self, identity: Identity) -> None:
+        """Waits until new connections of this certificate are refused."""
+        address = f"{self.address()}:4317"
+        eventually(lambda: refused(address, identity.context("h2")), 60)
 
 
 def eventually(what: Callable[[], object], patience: float = PATIENCE) -> object:

@@ -53,7 +53,7 @@ class Load:
         self._stop = threading.Event()
         self._channels: list[grpc.Channel] = []
         self.reconnect(gate.acme())
-        self._threads = [threading.Thread(target=self._run, args=(worker,)) for worker in range(WORKERS)]
+        self._threads = [threading.Thread(target=self._run, args=(worker,), daemon=True) for worker in range(WORKERS)]
         for thread in self._threads:
             thread.start()
 
@@ -79,6 +79,13 @@ class Load:
         """Waits until so many more are acknowledged."""
         before = len(self.acknowledged)
         eventually(lambda: len(self.acknowledged) > before + count)
+
+    def __enter__(self) -> "Load":
+        self.flow(200)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         self._stop.set()

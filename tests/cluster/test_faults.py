@@ -1,13 +1,11 @@
 """Parts fail, and are changed, under steady load: nothing that was acknowledged is lost, and nothing arrives unstamped."""
 
 import os
-import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from client import Http2, Identity
 from deployed import CONTROL_PLANE, Deployed, Kubectl, eventually, kill
 from load import Load
 from sink import Sink
@@ -15,10 +13,8 @@ from sink import Sink
 
 @pytest.fixture
 def load(gate: Deployed, backend: Sink) -> Iterator[Load]:
-    load = Load(gate, backend)
-    load.flow(200)
-    yield load
-    load.stop()
+    with Load(gate, backend) as load:
+        yield load
 
 
 def ready(kubectl: Kubectl, *deployment: str) -> bool:
@@ -47,27 +43,12 @@ def restart_kubelet() -> None:
     subprocess.run([xtask, "cluster", "restart-kubelet"], check=True, timeout=60)
 
 
-def shut_out(gate: Deployed, identity: Identity) -> None:
-    """Waits until new connections of this certificate are refused."""
-
-    def refused() -> bool:
-        try:
-            with Http2(f"{gate.address()}:4317", identity) as connection:
-                # With TLS 1.3 a client learns of it at its first read.
-                connection.receive()
-        except (ssl.SSLError, ConnectionError):
-            return True
-        return False
-
-    eventually(refused, 60)
-
-
 def revoke(gate: Deployed) -> None:
     revoked = gate.client("revoked", "--spiffe", "spiffe://acme.example/revoked")
     gate.connect(revoked).socket.close()
     gate.run("certs", "revoke", "revoked")
     gate.apply()
-    shut_out(gate, revoked)
+    gate.shuts_out(revoked)
 
 
 def rotate_client_ca(gate: Deployed, load: Load) -> None:
@@ -82,7 +63,7 @@ def rotate_client_ca(gate: Deployed, load: Load) -> None:
     load.flow()
     gate.run("certs", "rotate", "client", "--finish")
     gate.apply()
-    shut_out(gate, old)
+    gate.shuts_out(old)
 
 
 FAULTS: dict[str, Callable[[Deployed, Kubectl, Load], object]] = {

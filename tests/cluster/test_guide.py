@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import ssl
 import subprocess
 import threading
 import time
@@ -13,44 +12,67 @@ from pathlib import Path
 import grpc
 import pytest
 
-from client import Identity, frame, trusting
-from deployed import Deployed, eventually
+from client import Identity, frame, refused, trusting
+from deployed import Deployed
 from sink import GRPC_PATHS, Sink
 from wire import traces
 
 OTELCOL = os.environ.get("OTELCOL", "otelcol")
 
 
+class External:
+    """A Collector outside of the cluster, configured by `client-config`."""
+
+    def __init__(self, gate: Deployed, client: str, folder: Path) -> None:
+        self.folder = folder
+        self.process: subprocess.Popen | None = None
+        given = gate.run("client-config", client, "--address", f"{gate.address()}:4317", "-o", "json").stdout
+        self.config = json.loads(given)
+        # Only one reader of this machine's port 4317 at a time.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+        self.config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": self.endpoint}}
+        self.config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+
+    def start(self) -> subprocess.Popen:
+        file = self.folder / "otelcol.yaml"
+        file.write_text(json.dumps(self.config))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([OTELCOL, "--config", file], stdout=log, stderr=log)
+        return self.process
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "otelcol.log"
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(30)
+
+
 @pytest.fixture
-def collector(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen]]:
-    """Starts Collectors on this machine, outside of the cluster."""
-    started: list[subprocess.Popen] = []
+def external(gate: Deployed, tmp_path: Path) -> Iterator[Callable[[str], External]]:
+    """Makes Collectors outside of the cluster, each a client's."""
+    made: list[External] = []
 
-    def start(config: str) -> subprocess.Popen:
-        file = tmp_path / "otelcol.yaml"
-        file.write_text(config)
-        log = open(tmp_path / "otelcol.log", "wb")
-        started.append(subprocess.Popen([OTELCOL, "--config", file], stdout=log, stderr=log))
-        return started[-1]
+    def external(client: str) -> External:
+        made.append(External(gate, client, tmp_path))
+        return made[-1]
 
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(30)
+    yield external
+    for one in made:
+        one.stop()
 
 
 def test_an_external_collector_sends_its_hosts_metrics(
-    gate: Deployed, backend: Sink, collector: Callable[[str], subprocess.Popen]
+    gate: Deployed, backend: Sink, external: Callable[[str], External]
 ) -> None:
     gate.acme()
-    address = f"{gate.address()}:4317"
-    config = json.loads(gate.run("client-config", "acme", "--address", address, "-o", "json").stdout)
-    config["receivers"]["host_metrics"]["collection_interval"] = "1s"
-    # Only one reader of this machine's port 4317 at a time.
-    config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": "localhost:0"}}
-    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+    collector = external("acme")
+    collector.config["receivers"]["host_metrics"]["collection_interval"] = "1s"
     backend.rest()
-    collector(json.dumps(config))
+    collector.start()
     received = backend.take(30)
     while received.signal != "metrics":
         received = backend.take(30)
@@ -59,20 +81,15 @@ def test_an_external_collector_sends_its_hosts_metrics(
 
 
 def test_a_flooding_exporter_slows_down_and_loses_nothing(
-    gate: Deployed, backend: Sink, collector: Callable[[str], subprocess.Popen]
+    gate: Deployed, backend: Sink, external: Callable[[str], External]
 ) -> None:
     """Five times what its quota lets through at once, from a real Collector's exporter with the settings that it is given."""
     gate.initech()
-    address = f"{gate.address()}:4317"
-    config = json.loads(gate.run("client-config", "initech", "--address", address, "-o", "json").stdout)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
-    config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": endpoint}}
-    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
+    collector = external("initech")
     backend.rest()
-    collector(json.dumps(config))
+    collector.start()
     names = {f"flood {number}" for number in range(100)}
-    with grpc.insecure_channel(endpoint) as channel:
+    with grpc.insecure_channel(collector.endpoint) as channel:
         grpc.channel_ready_future(channel).result(30)
         export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
         begun = time.monotonic()
@@ -91,13 +108,13 @@ def test_a_flooding_exporter_slows_down_and_loses_nothing(
 
 
 def test_a_certificate_without_its_key_is_refused_by_the_exporter_itself(
-    gate: Deployed, collector: Callable[[str], subprocess.Popen], tmp_path: Path
+    gate: Deployed, external: Callable[[str], External]
 ) -> None:
     gate.acme()
-    config = json.loads(gate.run("client-config", "acme", "--address", "192.0.2.1:4317", "-o", "json").stdout)
-    del config["exporters"]["otlp_grpc"]["tls"]["key_file"]
-    assert collector(json.dumps(config)).wait(30) != 0
-    assert "must include both certificate and key" in (tmp_path / "otelcol.log").read_text()
+    collector = external("acme")
+    del collector.config["exporters"]["otlp_grpc"]["tls"]["key_file"]
+    assert collector.start().wait(30) != 0
+    assert "must include both certificate and key" in collector.log.read_text()
 
 
 def expired(folder: Path, identity: Identity, certs: Path) -> Identity:
@@ -120,17 +137,6 @@ def expired(folder: Path, identity: Identity, certs: Path) -> Identity:
     return Identity(certificate, identity.key, identity.ca)
 
 
-def refused(address: str, context: ssl.SSLContext) -> None:
-    """The handshake fails: with TLS 1.3 the client learns of it at its first read."""
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        host, port = address.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=10) as raw:
-            with context.wrap_socket(raw, server_hostname="localhost") as connection:
-                # The server speaks first once it has let somebody in: HTTP/2 settings.
-                assert not connection.recv(1)
-                raise ConnectionResetError
-
-
 def test_who_has_no_valid_certificate_does_not_get_as_far_as_a_request(
     gate: Deployed, deploy: Callable[..., Deployed], tmp_path: Path
 ) -> None:
@@ -142,10 +148,10 @@ def test_who_has_no_valid_certificate_does_not_get_as_far_as_a_request(
             assert raw.recv(1) == b"", "plain text is no TLS, and the connection ends"
         except ConnectionResetError:
             pass
-    refused(address, trusting(certs / "server-ca.crt", "h2"))
+    assert refused(address, trusting(certs / "server-ca.crt", "h2"))
     others = deploy("foreign").acme()
-    refused(address, Identity(others.certificate, others.key, certs / "server-ca.crt").context("h2"))
-    refused(address, expired(tmp_path, gate.acme(), certs).context("h2"))
+    assert refused(address, Identity(others.certificate, others.key, certs / "server-ca.crt").context("h2"))
+    assert refused(address, expired(tmp_path, gate.acme(), certs).context("h2"))
 
 
 def test_a_revoked_certificate_is_refused_and_the_others_are_not(gate: Deployed) -> None:
@@ -154,19 +160,7 @@ def test_a_revoked_certificate_is_refused_and_the_others_are_not(gate: Deployed)
     gate.run("certs", "revoke", "doomed")
     begun = time.monotonic()
     gate.apply()
-    address = f"{gate.address()}:4317"
-
-    def locked_out() -> bool:
-        refused(address, doomed.context("h2"))
-        return True
-
-    def try_until_refused() -> bool:
-        try:
-            return locked_out()
-        except pytest.fail.Exception as still_let_in:
-            raise AssertionError from still_let_in
-
-    eventually(try_until_refused, 60)
+    gate.shuts_out(doomed)
     print(f"a revocation acts on new connections after {time.monotonic() - begun:.1f} s")
     with gate.connect(gate.acme()) as connection:
         assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0

@@ -21,13 +21,18 @@ SAID, SAYS = b"this certificate belongs to no client", b"THIS certificate belong
 
 
 @pytest.fixture(scope="session")
-def next_version(tmp_path_factory: pytest.TempPathFactory) -> str:
+def carried() -> bytes:
+    """The module that the command carries."""
+    return subprocess.run([COMMAND, "wasm", "export", "-"], check=True, capture_output=True).stdout
+
+
+@pytest.fixture(scope="session")
+def next_version(tmp_path_factory: pytest.TempPathFactory, carried: bytes) -> str:
     """The command as its next version would be: it carries another module."""
-    module = subprocess.run([COMMAND, "wasm", "export", "-"], check=True, capture_output=True).stdout
     program = Path(COMMAND).read_bytes()
-    assert program.count(module) == 1 and module.count(SAID) == 1
+    assert program.count(carried) == 1 and carried.count(SAID) == 1
     file = tmp_path_factory.mktemp("next") / "otlp-gate"
-    file.write_bytes(program.replace(module, module.replace(SAID, SAYS)))
+    file.write_bytes(program.replace(carried, carried.replace(SAID, SAYS)))
     file.chmod(0o755)
     return str(file)
 
@@ -51,10 +56,8 @@ def pulled(deploy: Callable[..., Deployed], registry: Registry) -> Deployed:
 
 @pytest.fixture
 def load(pulled: Deployed, backend: Sink) -> Iterator[Load]:
-    load = Load(pulled, backend)
-    load.flow(200)
-    yield load
-    load.stop()
+    with Load(pulled, backend) as load:
+        yield load
 
 
 def pushed(place: Deployed, registry: Registry, tag: str, command: str = COMMAND) -> dict:
@@ -119,15 +122,14 @@ def test_a_module_that_cannot_be_fetched_never_leaves_the_gate_open(
 
 
 def test_a_web_servers_module_is_run_and_one_of_another_digest_is_not(
-    deploy: Callable[..., Deployed], module_url: str
+    deploy: Callable[..., Deployed], module_url: str, carried: bytes
 ) -> None:
     place = deploy("served")
     take(place, {"url": module_url})
     place.apply()
     assert told(place).startswith(SAID)
-    carried = hashlib.sha256(subprocess.run([COMMAND, "wasm", "export", "-"], check=True, capture_output=True).stdout)
     take(place, {"url": module_url, "sha256": "0" * 64})
-    assert f"has checksum {carried.hexdigest()}" in place.run("apply", "--timeout", "15s", code=1).stderr
+    assert f"has checksum {hashlib.sha256(carried).hexdigest()}" in place.run("apply", "--timeout", "15s", code=1).stderr
 
 
 def test_a_module_of_another_digest_is_not_run(pulled: Deployed, backend: Sink) -> None:
