@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod envoy;
 pub mod error;
 pub mod file;
+pub mod global;
 pub mod image;
 pub mod local;
 pub mod module;

@@ -17,8 +17,8 @@ pub use discovery::{Discovery, Missing};
 pub use foreign::{Finding, foreign};
 pub use ready::{Part, Standing, gateway_address, standing};
 
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 
 /// Who the API server is told that changes objects.
 pub const FIELD_MANAGER: &str = "otlp-gate";

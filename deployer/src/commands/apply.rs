@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use super::status;
-use crate::cli::Global;
 use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, failed, prune, standing};
 use crate::config::Config;
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 use crate::resources::{Gate, Object};
 

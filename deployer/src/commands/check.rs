@@ -7,9 +7,9 @@ use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
 
 use super::amount::amount;
-use crate::cli::Global;
 use crate::config::{Config, Loaded, Report, Source};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 
 /// Arguments of `check`.

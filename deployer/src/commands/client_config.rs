@@ -9,9 +9,9 @@ use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::certs::{Files, Folder, Role, client_name};
-use crate::cli::Global;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 use crate::resources::yaml;
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::gate;
 use super::serving::until_told_to_end;
-use crate::cli::Global;
 use crate::cluster::{Cluster, prune};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 use crate::resources::Names;
 

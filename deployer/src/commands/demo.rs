@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use tokio::time::Instant;
 
 use super::serving::until_told_to_end;
-use crate::cli::Global;
 use crate::demo::{Demo, render};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 
 /// Arguments of `demo`.

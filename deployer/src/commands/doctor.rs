@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::gate::{self, Target};
 use super::serving::until_told_to_end;
-use crate::cli::Global;
 use crate::cluster::{Cluster, Discovery, foreign};
 use crate::doctor::{Check, Verdict, examine};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output;
 use crate::resources::Gate;
 

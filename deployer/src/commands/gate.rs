@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::certs::{Folder, Serving};
-use crate::cli::Global;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
+use crate::global::Global;
 use crate::resources::{ClientCa, Gate, Module, Server};
 use crate::{module, output};
 

@@ -1,8 +1,8 @@
 //! `init`: a config to start from.
 
-use crate::cli::Global;
 use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
+use crate::global::Global;
 use crate::output;
 
 const TEMPLATE: &str = include_str!("init.yaml");

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::serving::until_told_to_end;
-use crate::cli::Global;
 use crate::envoy::{Backend, LogLevel};
 use crate::error::Error;
+use crate::global::Global;
 use crate::local::{Gate, Options};
 
 /// Arguments of `local`.

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::gate::{self, ModuleSource};
 use crate::certs::Folder;
-use crate::cli::Global;
 use crate::config::{Backend, Provider};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 use crate::resources::{Gate, Object, write_folder};
 

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::gate::{self, Target};
 use super::serving::until_told_to_end;
-use crate::cli::Global;
 use crate::cluster::{Cluster, Discovery, Finding, Part, Standing, foreign, standing};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output;
 use crate::resources::Gate;
 

@@ -13,9 +13,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::amount::amount;
 use super::verdict;
-use crate::cli::Global;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
+use crate::global::Global;
 use crate::output::{self, Format};
 use crate::x509::Certificate;
 

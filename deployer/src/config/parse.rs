@@ -4,7 +4,7 @@ use otlp_gate_core::policy::Path;
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 use strsim::damerau_levenshtein;
 
-use super::position::{Positions, span};
+use super::position::{Positions, budget, span};
 use super::{Config, Finding, Severity, schema};
 
 /// The config, or the first mistake.
@@ -12,18 +12,6 @@ pub(super) fn parse(text: &str) -> Result<Config, Finding> {
     // As the schema says it, and as every other reader of YAML 1.2 sees the file: 42 is no text, and yes is no boolean.
     let options = serde_saphyr::options! { no_schema: true, strict_booleans: true, budget: budget() };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| finding(text, &error))
-}
-
-/// The parser's own bounds are for strangers' files: they end at some 20,000 clients, and at 100 that share an anchor.
-pub(super) fn budget() -> Option<serde_saphyr::Budget> {
-    serde_saphyr::budget! {
-        max_events: 100_000_000,
-        max_nodes: 50_000_000,
-        max_total_scalar_bytes: 1 << 30,
-        max_aliases: 1_000_000,
-        max_merge_keys: 1_000_000,
-        enforce_alias_anchor_ratio: false,
-    }
 }
 
 fn finding(text: &str, error: &YamlError) -> Finding {

@@ -8,8 +8,6 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
-use super::parse::budget;
-
 /// Where every key and value of a YAML document is.
 #[derive(Debug)]
 pub(super) struct Positions<'a> {
@@ -108,6 +106,18 @@ pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
+}
+
+/// The parser's own bounds are for strangers' files: they end at some 20,000 clients, and at 100 that share an anchor.
+pub(super) fn budget() -> Option<serde_saphyr::Budget> {
+    serde_saphyr::budget! {
+        max_events: 100_000_000,
+        max_nodes: 50_000_000,
+        max_total_scalar_bytes: 1 << 30,
+        max_aliases: 1_000_000,
+        max_merge_keys: 1_000_000,
+        enforce_alias_anchor_ratio: false,
+    }
 }
 
 fn end_of_line(text: &str, start: usize) -> usize {

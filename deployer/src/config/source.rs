@@ -9,8 +9,8 @@ use otlp_gate_core::policy::{Policy, Problem};
 
 use super::position::Positions;
 use super::{Config, Finding, Report, Severity, parse, validate};
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 
 /// A config file's text.
 #[derive(Debug, Clone)]

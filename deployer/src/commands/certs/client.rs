@@ -6,10 +6,10 @@ use otlp_gate_core::policy::Verdict;
 use super::super::verdict;
 use super::{Place, table};
 use crate::certs::{Request, Role, Validity, client_name, dns_name, spiffe_id};
-use crate::cli::Global;
 use crate::config::{Config, Loaded, Source};
 use crate::error::Error;
 use crate::file::Existing;
+use crate::global::Global;
 use crate::output;
 use crate::x509::Certificate;
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::server::{self, Names};
 use super::{Place, table};
 use crate::certs::{Authority, Files, Folder, Revocations, Role, Serving, Trial};
-use crate::cli::Global;
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
+use crate::global::Global;
 use crate::output;
 
 /// Arguments of `certs init`.

@@ -1,8 +1,8 @@
 //! `certs list`: all certificates of the folder.
 
 use super::{Place, table};
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 
 /// Arguments of `certs list`.
 #[derive(Debug, clap::Args)]

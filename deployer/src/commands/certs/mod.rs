@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::certs::Folder;
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 
 /// What can be done with certificates.
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,9 @@
 
 use super::{Place, table};
 use crate::certs::{Files, Folder, Request, Role, Validity, client_name, is_revoked};
-use crate::cli::Global;
 use crate::error::Error;
 use crate::file::Existing;
+use crate::global::Global;
 use crate::output;
 use crate::x509::Certificate;
 

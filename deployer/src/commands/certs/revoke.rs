@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 
 use super::Place;
 use crate::certs::{Folder, client_name};
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 use crate::output;
 use crate::x509::Certificate;
 

@@ -2,8 +2,8 @@
 
 use super::Place;
 use crate::certs::Role;
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 use crate::output;
 
 /// Arguments of `certs rotate`.

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Place, table};
 use crate::certs::{Request, Role, Validity, dns_name};
-use crate::cli::Global;
 use crate::config::Source;
 use crate::error::Error;
 use crate::file::Existing;
+use crate::global::Global;
 use crate::output;
 
 /// Arguments of `certs server`.

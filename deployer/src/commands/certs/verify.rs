@@ -2,9 +2,9 @@
 
 use super::Place;
 use crate::certs::Trial;
-use crate::cli::Global;
 use crate::error::Error;
 use crate::file::Existing;
+use crate::global::Global;
 use crate::output;
 
 /// Arguments of `certs verify`.

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::cli::Global;
 use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
+use crate::global::Global;
 use crate::{module, output};
 
 /// What can be done with the module.

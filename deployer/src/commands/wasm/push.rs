@@ -10,8 +10,8 @@ use oci_client::{Client, Reference};
 use serde::Serialize;
 
 use super::super::serving::until_told_to_end;
-use crate::cli::Global;
 use crate::error::Error;
+use crate::global::Global;
 use crate::image::Image;
 use crate::module;
 use crate::output::{self, Format};
