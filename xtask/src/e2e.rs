@@ -8,14 +8,20 @@ use anyhow::Result;
 use crate::cluster::{self, Provider};
 use crate::{process, project, setup, wasm};
 
+/// What shows whether a thing is on its own node only.
+const NODES: u8 = 2;
+
 /// Where to run it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Who makes Gateways real
     #[arg(long, value_enum, default_value_t = Provider::Istio)]
     provider: Provider,
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = NODES, value_parser = cluster::nodes())]
+    nodes: u8,
     /// A cluster of yours instead of one on this machine; its pods must reach this machine at $OTLP_GATE_MACHINE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
     kubeconfig: Option<PathBuf>,
     /// What to ask pytest for, such as `-k stamped`
     #[arg(last = true, value_name = "ARG")]
@@ -25,7 +31,7 @@ pub(crate) struct Args {
 impl Args {
     /// All tests on a cluster of our own.
     pub(crate) fn new(provider: Provider) -> Self {
-        Args { provider, kubeconfig: None, pytest: Vec::new() }
+        Args { provider, nodes: NODES, kubeconfig: None, pytest: Vec::new() }
     }
 }
 
@@ -53,6 +59,6 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
     };
     match &args.kubeconfig {
         Some(kubeconfig) => tests(kubeconfig, "kubectl"),
-        None => cluster::with(args.provider, tests),
+        None => cluster::with(args.provider, args.nodes, tests),
     }
 }

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
+use clap::builder::RangedI64ValueParser;
 use clap::{Subcommand, ValueEnum};
 
 use crate::{debian, process, project, setup};
@@ -41,7 +42,7 @@ pub(crate) enum Action {
         #[arg(long, value_enum, default_value_t = Provider::Istio)]
         provider: Provider,
         /// How many nodes
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes())]
         nodes: u8,
     },
     /// End it and remove everything of it
@@ -56,7 +57,7 @@ pub(crate) enum Action {
     /// Kill a node's kubelet, and start it again
     RestartKubelet {
         /// Which node
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes())]
         node: u8,
     },
     /// Give Services of type LoadBalancer an address, as a cloud would
@@ -83,6 +84,11 @@ impl Provider {
     }
 }
 
+/// How many nodes there may be, and which one is meant: each has a network of its own that is known beforehand.
+pub(crate) fn nodes() -> RangedI64ValueParser<u8> {
+    clap::value_parser!(u8).range(1..=2)
+}
+
 /// The OpenTelemetry Collector of the clusters.
 pub(crate) fn collector() -> Result<PathBuf> {
     programs::collector()
@@ -99,12 +105,16 @@ pub(crate) fn cert_manager() -> Result<PathBuf> {
 }
 
 /// Starts a cluster, runs `work` with its kubeconfig and its kubectl, and ends it, whatever becomes of the work.
-pub(crate) fn with(provider: Provider, work: impl FnOnce(&Path, &str) -> Result<()>) -> Result<()> {
+pub(crate) fn with(
+    provider: Provider,
+    nodes: u8,
+    work: impl FnOnce(&Path, &str) -> Result<()>,
+) -> Result<()> {
     let state = State::new()?;
     let kubectl = format!("{} kubectl", state.kubebox().display());
     // A cluster that is up already is somebody's, and stays.
     let parts = Parts::gather(&state, provider)?;
-    let done = up(&state, &parts, 1).and_then(|()| work(&state.kubeconfig(), &kubectl));
+    let done = up(&state, &parts, nodes).and_then(|()| work(&state.kubeconfig(), &kubectl));
     // Where both fail, the work's error is the one that tells why.
     let ended = down::down(&state);
     done.and(ended)
