@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::head::{Encoding, Head, Headers};
 use super::memory::{Memory, Share};
 use super::{Client, Gate};
-use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Store};
+use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, GunzipError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
@@ -35,9 +35,10 @@ pub struct Request {
 
 struct Spent {
     amounts: Amounts,
-    at: u64,
-    /// The bucket of all clients was charged as well.
-    total: bool,
+    /// What the client was charged by.
+    own: Receipt,
+    /// What all clients together were, if they have a quota.
+    total: Option<Receipt>,
 }
 
 /// The bucket that all clients share. No client's is in the same set: its key starts with another prefix.
@@ -92,7 +93,7 @@ impl Request {
         let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, &needed, now);
         request.settle(charge, false)?;
         // Who is over its own quota takes nothing from what all share.
-        if let (Charge::Granted, Some(total)) = (charge, gate.policy.total()) {
+        if let (Charge::Granted(_), Some(total)) = (charge, gate.policy.total()) {
             let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, &needed, now);
             request.settle(charge, true)?;
         }
@@ -150,18 +151,21 @@ impl Request {
         let ledger = Ledger::new(store, &gate.prefix);
         let charge = ledger.charge(self.client.bucket, &self.client.tier, &amounts, now);
         self.settle(charge, false)?;
-        if charge == Charge::Granted {
-            let mut total = false;
+        if let Charge::Granted(own) = charge {
+            let mut total = None;
             if let Some(tier) = gate.policy.total() {
                 let charge = Ledger::new(store, &gate.total_prefix).charge(TOTAL, tier, &amounts, now);
-                total = charge == Charge::Granted;
-                if let Charge::Refused(_) = charge {
-                    ledger.refund(self.client.bucket, &self.client.tier, &amounts, now, now);
-                    amounts = [0; Dimension::ALL.len()];
+                match charge {
+                    Charge::Granted(receipt) => total = Some(receipt),
+                    Charge::Refused(_) => {
+                        ledger.refund(self.client.bucket, &self.client.tier, &amounts, own, now);
+                        amounts = [0; Dimension::ALL.len()];
+                    }
+                    Charge::Uncounted => {}
                 }
                 self.settle(charge, true)?;
             }
-            self.spent = Some(Spent { amounts, at: now, total });
+            self.spent = Some(Spent { amounts, own, total });
         }
         if self.head.protocol == Protocol::Grpc {
             outgoing.header = encoding::header(outgoing.splice.len);
@@ -171,18 +175,18 @@ impl Request {
 
     /// Gives items and bytes back: the backend answered that it did not take them.
     pub fn refund<S: Store>(&mut self, store: &S, now: u64) {
-        if let Some(Spent { amounts, at, total }) = self.spent.take() {
+        if let Some(Spent { amounts, own, total }) = self.spent.take() {
             let ledger = Ledger::new(store, &self.gate.prefix);
-            ledger.refund(self.client.bucket, &self.client.tier, &amounts, at, now);
-            if let (true, Some(tier)) = (total, self.gate.policy.total()) {
-                Ledger::new(store, &self.gate.total_prefix).refund(TOTAL, tier, &amounts, at, now);
+            ledger.refund(self.client.bucket, &self.client.tier, &amounts, own, now);
+            if let (Some(receipt), Some(tier)) = (total, self.gate.policy.total()) {
+                Ledger::new(store, &self.gate.total_prefix).refund(TOTAL, tier, &amounts, receipt, now);
             }
         }
     }
 
     fn settle(&mut self, charge: Charge, total: bool) -> Result<(), Reason> {
         match charge {
-            Charge::Granted => {}
+            Charge::Granted(_) => {}
             Charge::Uncounted => self.uncounted = true,
             Charge::Refused(_) if self.gate.policy.shadow() => self.shadowed = true,
             Charge::Refused(refusal) => {

@@ -1,11 +1,14 @@
 //! Quotas: what a client may send per second, and what it has spent.
 
+mod account;
 mod bucket;
 mod ledger;
 mod remember;
+mod set;
 mod tier;
 
 pub use bucket::{Amounts, Refusal};
-pub use ledger::{Charge, Ledger, SETS, Store, StoreFailed, WAYS};
+pub use ledger::{Charge, Ledger, Receipt, SETS, Store, StoreFailed};
 pub use remember::Remember;
+pub use set::WAYS;
 pub use tier::{BucketId, Dimension, Limit, MAX_CAPACITY, Tier};
