@@ -9,6 +9,7 @@ mod cluster;
 mod debian;
 mod demo;
 mod e2e;
+mod instructions;
 mod process;
 mod project;
 mod setup;
@@ -45,6 +46,12 @@ enum Recipe {
         #[arg(long)]
         quick: bool,
     },
+    /// Count the instructions of what runs for every request, and compare with bench/instructions.txt
+    Instructions {
+        /// Write the table instead
+        #[arg(long)]
+        bless: bool,
+    },
     /// A real Kubernetes with a real gateway on this machine, for tests
     #[command(subcommand)]
     Cluster(cluster::Action),
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench { json, quick } => bench::recipe(json, quick),
+        Recipe::Instructions { bless } => instructions::recipe(bless),
         Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::E2e(args) => e2e::recipe(&args),
         Recipe::Test { only } => test::recipe(only.as_deref()),

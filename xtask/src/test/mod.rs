@@ -26,7 +26,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "format", run: lints::format },
     // Before all that looks at the command, which carries the module.
     Step { name: "build-wasm", run: || wasm::filter().map(|_| Outcome::Passed) },
@@ -35,6 +35,7 @@ const STEPS: [Step; 11] = [
     Step { name: "deny", run: lints::deny },
     Step { name: "unit", run: units::host },
     Step { name: "fuzz", run: units::fuzz },
+    Step { name: "instructions", run: units::instructions },
     Step { name: "core-wasm32", run: units::core_wasm32 },
     Step { name: "integration", run: integration::pytest },
     Step { name: "istio", run: clusters::istio },

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::Outcome;
 use crate::wasm::Toolchain;
-use crate::{process, project, setup};
+use crate::{debian, instructions, process, project, setup};
 
 pub(super) fn host() -> Result<Outcome> {
     process::run(project::cargo().arg("test"))?;
@@ -19,6 +19,15 @@ pub(super) fn fuzz() -> Result<Outcome> {
     let mut cargo = project::cargo();
     cargo.current_dir(project::root().join("fuzz")).args(["test", "--no-default-features", "--target-dir"]);
     process::run(cargo.arg(project::target_dir()?))?;
+    Ok(Outcome::Passed)
+}
+
+/// What runs for every request takes no more instructions than it did.
+pub(super) fn instructions() -> Result<Outcome> {
+    if let Err(lacking) = debian::install(&instructions::PACKAGES) {
+        return Ok(Outcome::Skipped(format!("{lacking:#}")));
+    }
+    instructions::recipe(false)?;
     Ok(Outcome::Passed)
 }
 

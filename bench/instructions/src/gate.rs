@@ -1,0 +1,72 @@
+//! A request's way: its headers, its client, and all of it.
+
+use std::rc::Rc;
+
+use otlp_gate_core::gate::{Gate, Head, Headers, Memory, Request};
+use otlp_gate_core::identity::Identity;
+use otlp_gate_core::quota::Remember;
+
+use crate::quota::Shared;
+use crate::{measure, messages};
+
+const HEADERS: &Headers = &[
+    (b":method", b"POST"),
+    (b":scheme", b"https"),
+    (b":path", b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+    (b":authority", b"otel-gateway.example.com:4317"),
+    (b"content-type", b"application/grpc"),
+    (b"te", b"trailers"),
+    (b"grpc-encoding", b"gzip"),
+    (b"user-agent", b"OTel-OTLP-Exporter-Go/1.38.0"),
+    (b"x-forwarded-proto", b"https"),
+    (b"x-request-id", b"0d1b4ab7-6d6a-4a0f-9b36-0c5b9f1d3b53"),
+];
+const CHUNK: usize = 16 << 10;
+const SECOND: u64 = 1_000_000_000;
+
+/// A policy of a hundred rules with patterns; who is asked for is found by the last.
+fn policy() -> String {
+    let rule = |number: u32| {
+        format!(
+            r#"{{"name":"{{site}}.org{number}","match":{{"spiffe":"spiffe://org{number}.example/edge/{{site}}"}},"attributes":{{"tenant.id":"org{number}"}}}}"#
+        )
+    };
+    let rules: Vec<String> = (0..100).map(rule).collect();
+    format!(
+        r#"{{"gate":"otel/gateway","clients":[{}],"attributes":{{"otlp_gate.client":"{{name}}"}},"headers":{{"X-Scope-OrgID":"{{tenant.id}}"}},
+        "quotas":{{"tiers":{{"default":{{"requests":"200/s","bytes":"8MiB/s","items":"50k/s"}}}}}}}}"#,
+        rules.join(",")
+    )
+}
+
+pub(crate) fn all() {
+    measure("read a request's headers", || Head::read(HEADERS).is_ok());
+    let policy = policy();
+    measure("load a policy of 100 rules", || Gate::load(policy.as_bytes()).is_ok());
+    let (Ok(gate), Ok(head)) = (Gate::load(policy.as_bytes()), Head::read(HEADERS)) else { return };
+    let gate = Rc::new(gate);
+    let subject: &[u8] = b"CN=edge-7,O=Acme\\, Inc.";
+    let uri: &[u8] = b"spiffe://org99.example/edge/7";
+    let identify = || {
+        let identity =
+            Identity::from_parts(Some(uri), Some(b"edge-7.example"), Some(subject), Some(&[b'a'; 64]));
+        gate.client(&identity)
+    };
+    measure("identify a client by one of 100 rules", || identify().is_ok());
+    let Ok(client) = identify() else { return };
+    let client = Rc::new(client);
+    let (store, memory) = (Remember::new(Shared::default()), Memory::default());
+    let message = messages::gzip(&messages::protobuf(100));
+    let frame = [&[1][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+    let mut now = SECOND;
+    measure("carry a request of 100 spans with gzip, from its headers to its end", || {
+        now += SECOND;
+        let mut request = Request::open(&gate, &client, head, &memory, &store, now).ok()?;
+        drop(request.header_edits(HEADERS));
+        for chunk in frame.chunks(CHUNK) {
+            request.room(chunk.len()).ok()?.extend_from_slice(chunk);
+        }
+        let outgoing = request.finish(&store, now).ok()?;
+        Some(outgoing.pieces().map(<[u8]>::len).sum::<usize>())
+    });
+}

@@ -1,0 +1,68 @@
+//! Charges, for one client and for one of a hundred thousand.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use otlp_gate_core::quota::{Amounts, BucketId, Charge, Ledger, Remember, Store, StoreFailed, Tier};
+
+use crate::measure;
+
+const SECOND: u64 = 1_000_000_000;
+const AMOUNTS: Amounts = [0, 32_000, 100, 0, 0, 0, 0];
+
+/// A store as the proxy has it: one counter gives out the versions of all keys.
+#[derive(Default)]
+pub(crate) struct Shared {
+    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    versions: Cell<u32>,
+}
+
+impl Store for Shared {
+    fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+        Ok(self.values.borrow().get(key).cloned())
+    }
+
+    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
+        let mut values = self.values.borrow_mut();
+        let fits = values.get(key).is_none_or(|(_, current)| *current == version);
+        if fits {
+            self.versions.set(self.versions.get() + 1);
+            values.insert(key.to_owned(), (value.to_vec(), self.versions.get()));
+        }
+        Ok(fits)
+    }
+}
+
+pub(crate) fn all() {
+    let rates = [Some(200), Some(8 << 20), Some(50_000), None, None, None, None];
+    let tier = Tier::new("large", Duration::from_secs(4), rates);
+    let id = |client: u32| BucketId::of(&[&client.to_le_bytes()]);
+    for clients in [1, 100_000] {
+        let store = Remember::new(Shared::default());
+        let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
+        for client in 0..clients {
+            ledger.charge(id(client), &tier, &AMOUNTS, SECOND);
+        }
+        let mut turn = 0;
+        measure(&format!("charge the ledger 100 times, each time one of {clients} clients"), || {
+            for _ in 0..100 {
+                turn += 1;
+                // A prime, so that no two in a row are near one another.
+                ledger.charge(
+                    id(turn * 7919 % clients),
+                    &tier,
+                    &AMOUNTS,
+                    SECOND + u64::from(turn) * 10_000_000,
+                );
+            }
+        });
+    }
+    let store = Remember::new(Shared::default());
+    let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
+    measure("charge the ledger and give it back", || {
+        if let Charge::Granted(receipt) = ledger.charge(id(1), &tier, &AMOUNTS, SECOND) {
+            ledger.refund(id(1), &tier, &AMOUNTS, receipt, SECOND);
+        }
+    });
+}

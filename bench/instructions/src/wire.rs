@@ -1,0 +1,27 @@
+//! What runs for every byte.
+
+use std::rc::Rc;
+
+use otlp_gate_wire::encoding::gunzip;
+use otlp_gate_wire::otlp::{Signal, Stamp, splice, splice_json};
+
+use crate::{measure, messages};
+
+const LIMIT: usize = 64 << 20;
+
+pub(crate) fn all() {
+    let owned: Rc<[Vec<u8>]> = ["tenant.id", "otlp_gate.client"].map(|key| key.as_bytes().to_vec()).into();
+    let stamp = Stamp::new(&owned, [("tenant.id", "acme"), ("otlp_gate.client", "acme-edge")]);
+    for spans in [100, 1000] {
+        let protobuf = messages::protobuf(spans);
+        measure(&format!("splice {spans} spans of protobuf"), || {
+            splice(Signal::Traces, &protobuf, &stamp, LIMIT)
+        });
+        let json = messages::json(spans);
+        measure(&format!("splice {spans} spans of JSON"), || {
+            splice_json(Signal::Traces, &json, &stamp, LIMIT)
+        });
+        let gzip = messages::gzip(&protobuf);
+        measure(&format!("gunzip {spans} spans"), || gunzip(&gzip, LIMIT));
+    }
+}
