@@ -1,7 +1,9 @@
 """Policies in the listener itself, as Envoy Gateway sends them: each update makes a filter chain beside the one before."""
 
+import itertools
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +11,10 @@ from pathlib import Path
 import pytest
 from h2.exceptions import ProtocolError
 
-from client import Http2, Identity
+from client import Http2, Identity, call, secure_channel
 from gate import Certificates, otlp_gate
 from proxy import Envoy
-from sink import HTTP_PATHS
+from sink import GRPC_PATHS, HTTP_PATHS, Sink
 from wire import traces
 
 TYPES = "type.googleapis.com/envoy"
@@ -22,9 +24,9 @@ DRAIN = 3
 
 
 class Proxy(Envoy):
-    """An Envoy whose only listener has the policy inside; what it lets in is answered by itself."""
+    """An Envoy whose only listener has the policy inside; what it lets in is answered by itself, and gRPC by the backend."""
 
-    def __init__(self, folder: Path, certs: Path):
+    def __init__(self, folder: Path, certs: Path, backend: int):
         self.folder, self.certs = folder, certs
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -32,11 +34,12 @@ class Proxy(Envoy):
         self.policy("acme")
         listeners = {"path_config_source": {"path": str(folder / "listeners.json")}, "resource_api_version": "V3"}
         drain = ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate"]
-        super().__init__(folder, {"dynamic_resources": {"lds_config": listeners}}, "--concurrency", "2", *drain)
+        bootstrap = {"dynamic_resources": {"lds_config": listeners}, "static_resources": {"clusters": [cluster(backend)]}}
+        super().__init__(folder, bootstrap, "--concurrency", "2", *drain)
 
-    def policy(self, client: str) -> None:
+    def policy(self, client: str, **attributes: str) -> None:
         """Lets this client in and nobody else; its revision is the number of letters of its name."""
-        rule = {"name": client, "match": {"spiffe": f"spiffe://{client}.example/**"}}
+        rule = {"name": client, "match": {"spiffe": f"spiffe://{client}.example/**"}, "attributes": attributes}
         policy = json.dumps({"clients": [rule], "gate": "test", "revision": f"{len(client):012x}"})
         new = self.folder / "new"
         new.write_text(json.dumps({"resources": [self.listener(policy)]}))
@@ -65,7 +68,10 @@ class Proxy(Envoy):
                     {
                         "name": "all",
                         "domains": ["*"],
-                        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 204}}],
+                        "routes": [
+                            {"match": {"prefix": "/", "grpc": {}}, "route": {"cluster": "sink"}},
+                            {"match": {"prefix": "/"}, "direct_response": {"status": 204}},
+                        ],
                     }
                 ]
             },
@@ -100,9 +106,21 @@ class Proxy(Envoy):
             return connection.http(HTTP_PATHS["traces"], traces("a")).status
 
 
+def cluster(port: int) -> dict:
+    """The backend."""
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    http2 = {"@type": f"type.googleapis.com/{options}", "explicit_http_config": {"http2_protocol_options": {}}}
+    return {
+        "name": "sink",
+        "typed_extension_protocol_options": {options: http2},
+        "load_assignment": {"cluster_name": "sink", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
+    }
+
+
 @pytest.fixture
-def proxy(tmp_path: Path, certificates: Certificates) -> Iterator[Proxy]:
-    proxy = Proxy(tmp_path, certificates.folder)
+def proxy(tmp_path: Path, certificates: Certificates, sink: Sink) -> Iterator[Proxy]:
+    proxy = Proxy(tmp_path, certificates.folder, sink.grpc_port)
     yield proxy
     proxy.stop()
 
@@ -131,3 +149,38 @@ def test_a_policy_that_comes_back_while_connections_of_it_remain_acts_again(prox
     # And it is told once the connections of the other one are gone.
     eventually(lambda: proxy.revision() == len("acme"))
     assert proxy.status(acme) == 204
+
+
+def test_clients_that_send_while_policies_come_lose_nothing(proxy: Proxy, acme: Identity, sink: Sink) -> None:
+    """Connections end, and clients connect anew: gRPC's own sees to it that each call is answered once."""
+    eventually(lambda: proxy.status(acme) == 204)
+    acknowledged: list[str] = []
+    errors: list[object] = []
+    stopped = threading.Event()
+
+    def send(number: int) -> None:
+        with secure_channel(f"127.0.0.1:{proxy.port}", acme.credentials()) as channel:
+            for count in itertools.count():
+                if stopped.is_set():
+                    return
+                span = f"{number} {count}"
+                error = call(channel, GRPC_PATHS["traces"], traces(span), wait_for_ready=True)
+                errors.append(error) if error else acknowledged.append(span)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for version in range(8):
+        sent = len(acknowledged)
+        proxy.policy("acme", version=str(version))
+        eventually(lambda: proxy.stat("listener_manager.listener_(modified|in_place_updated)$") > version)
+        eventually(lambda: len(acknowledged) > sent + 20 or bool(errors))
+    stopped.set()
+    for thread in threads:
+        thread.join(30)
+    arrived = sink.rest()
+    assert errors == []
+    names = [name for request in arrived for name in request.names()]
+    assert sorted(names) == sorted(acknowledged)
+    versions = {request.resources()[0].get("version") for request in arrived}
+    assert {None, "7"} <= versions
