@@ -5,6 +5,7 @@ mod certs;
 mod client_config;
 mod config;
 mod conventions;
+mod examples;
 mod openssl;
 mod whoami;
 

@@ -1,0 +1,104 @@
+//! The examples in the help, typed into a shell: all that need neither a cluster nor Envoy.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use clap::CommandFactory as _;
+use otlp_gate::cli::Cli;
+
+use crate::Place;
+
+/// What needs a cluster, Envoy, a registry, or another shell.
+const ELSEWHERE: [&str; 11] = [
+    "kubectl get",
+    "gate verify",
+    " apply",
+    " delete",
+    " demo",
+    " diff",
+    " doctor",
+    " local ",
+    " status",
+    "completions zsh",
+    "wasm push",
+];
+
+#[test]
+fn every_example_that_needs_no_cluster_works_as_it_is_written() {
+    let mut examples = Vec::new();
+    visit(&Cli::command(), &mut examples);
+    let elsewhere = |example: &String| ELSEWHERE.iter().any(|it| example.contains(it));
+    let (skipped, here): (Vec<String>, Vec<String>) = examples.into_iter().partition(elsewhere);
+    let wrong: Vec<String> = here.iter().filter_map(|example| failure(example)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(here.len() >= 35 && skipped.len() < 30, "{here:#?}\n{skipped:#?}");
+}
+
+/// The examples of a command and of those below it, without the words that explain them and without others' programs
+/// behind them.
+fn visit(command: &clap::Command, examples: &mut Vec<String>) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    for line in help.lines().filter(|line| line.contains("otlp-gate ")) {
+        let Some(line) = line.strip_prefix("  ") else { continue };
+        let ends = ["   ", " | jq", " | kubectl", " && kubectl"];
+        let end = ends.iter().filter_map(|it| line.find(it)).min().unwrap_or(line.len());
+        examples.push(line[..end].to_owned());
+    }
+    command.get_subcommands().for_each(|it| visit(it, examples));
+}
+
+/// What went wrong, in a folder with all that examples take for granted, and without what this one makes.
+fn failure(example: &str) -> Option<String> {
+    let legacy = "clients:\n  - name: legacy\n    match: {subject: {CN: legacy}}\n";
+    let config = Place::new().run("init --stdout").ok().replacen("clients:\n", legacy, 1);
+    let place = Place::with(&config);
+    place.write("gate.yaml", &config);
+    place.run("certs init").ok();
+    for (file, made) in [
+        ("partners-ca.crt", "client-ca.crt"),
+        ("partners.crl", "client.crl"),
+        ("site.crt", "server.crt"),
+        ("site.key", "server.key"),
+        ("site-ca.crt", "server-ca.crt"),
+    ] {
+        place.write(file, place.read(&format!("certs/{made}")));
+    }
+    place.run("certs client acme-edge --spiffe spiffe://acme.example/edge/1").ok();
+    fs::create_dir(place.path("old")).unwrap();
+    for file in ["old/acme-edge.crt", "client.pem"] {
+        place.write(file, place.read("certs/clients/acme-edge.crt"));
+    }
+    for (makes, made) in
+        [("certs init", "certs"), ("certs client", "certs/clients"), ("certs verify", "certs/verify")]
+    {
+        if example.contains(makes) {
+            fs::remove_dir_all(place.path(made)).unwrap();
+        }
+    }
+    if example.contains("-gate init") {
+        fs::remove_file(place.path("otlp-gate.yaml")).unwrap();
+    }
+    if example.contains("--finish") {
+        place.run("certs rotate client").ok();
+        place.run("certs renew --all").ok();
+    }
+    typed(&place, example)
+}
+
+fn typed(place: &Place, example: &str) -> Option<String> {
+    let bin = place.path("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(env!("CARGO_BIN_EXE_otlp-gate"), bin.join("otlp-gate")).unwrap();
+    fs::create_dir_all(place.path(".local/share/bash-completion/completions")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", example]).current_dir(place.path("")).env("HOME", place.path(""));
+    shell.env("PATH", format!("{}:{path}", bin.display()));
+    for variable in ["OTLP_GATE_FILE", "OTLP_GATE_CERTS"] {
+        shell.env_remove(variable);
+    }
+    let output = shell.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (!output.status.success()).then(|| format!("{example}: {}\n{said}", output.status))
+}
