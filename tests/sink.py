@@ -43,6 +43,8 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    # Whether it was answered as taken.
+    taken: bool = True
 
     @property
     def signal(self) -> str:
@@ -151,7 +153,7 @@ class GrpcHandler(grpc.GenericRpcHandler):
         def export(messages, context):
             for message in messages:
                 headers = {key: value for key, value in context.invocation_metadata()}
-                self.sink.received.put(Received(details.method, headers, message))
+                self.sink.received.put(Received(details.method, headers, message, taken=not self.sink.fail))
                 self.sink.answers.wait(30)
                 if self.sink.fail:
                     context.abort(self.sink.fail[0], "the backend says no")
@@ -174,7 +176,7 @@ class HttpHandler(BaseHTTPRequestHandler):
             return
         headers = {key.lower(): value for key, value in self.headers.items()}
         sink = self.server.sink
-        sink.received.put(Received(self.path, headers, body))
+        sink.received.put(Received(self.path, headers, body, taken=not sink.fail))
         self.send_response(sink.fail[1] if sink.fail else 200)
         self.send_header("content-type", "application/x-protobuf")
         self.send_header("content-length", "0")

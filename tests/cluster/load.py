@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from dataclasses import dataclass
+from typing import Self
 
 import grpc
 
@@ -39,27 +40,24 @@ class Ledger:
         return not self.lost and not self.unstamped
 
 
-class Load:
+class Steady:
     """Sends one span after the other, some at a time, and keeps the names of those that were acknowledged, and when."""
 
-    def __init__(self, gate: Deployed, backend: Sink) -> None:
-        # What was killed before may still be on its way back.
-        eventually(lambda: gate.connect(gate.acme()).socket.close() or True)
+    def __init__(self, backend: Sink, channel: grpc.Channel, tenant: str) -> None:
         backend.rest()
         self.backend = backend
-        self.address = f"{gate.address()}:4317"
+        self.tenant = tenant
         self.acknowledged: list[tuple[float, str]] = []
         self.refused: list[str] = []
         self._stop = threading.Event()
         self._channels: list[grpc.Channel] = []
-        self.reconnect(gate.acme())
+        self.use(channel)
         self._threads = [threading.Thread(target=self._run, args=(worker,), daemon=True) for worker in range(WORKERS)]
         for thread in self._threads:
             thread.start()
 
-    def reconnect(self, identity: Identity) -> None:
-        """On with another connection, as a client does that is started anew with a new certificate."""
-        channel = secure_channel(self.address, identity.credentials())
+    def use(self, channel: grpc.Channel) -> None:
+        """On with another connection."""
         self._channels.append(channel)
         self._export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
 
@@ -80,7 +78,7 @@ class Load:
         before = len(self.acknowledged)
         eventually(lambda: len(self.acknowledged) > before + count)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         self.flow(200)
         return self
 
@@ -94,14 +92,35 @@ class Load:
         for channel in self._channels:
             channel.close()
 
-    def ledger(self) -> Ledger:
-        """Stops, and compares with what arrived, of which every resource must be acme's."""
+    def ledger(self, patience: float = 0) -> Ledger:
+        """Stops, and compares with what arrived, of which every resource must be its tenant's. What is in a queue may take
+        so many seconds to arrive."""
         self.stop()
-        arrived, unstamped = set(), 0
-        for received in self.backend.rest():
-            arrived.update(received.names())
-            unstamped += sum(one.get("tenant.id") != "acme" for one in received.resources())
+        missing, unstamped, until = {name for _, name in self.acknowledged}, 0, time.monotonic() + patience
+        while True:
+            for received in self.backend.rest():
+                missing.difference_update(received.names() if received.taken else ())
+                unstamped += sum(one.get("tenant.id") != self.tenant for one in received.resources())
+            if not missing or time.monotonic() > until:
+                break
+            time.sleep(0.1)
         times = sorted(when for when, _ in self.acknowledged)
         gap = max((after - before for before, after in itertools.pairwise(times)), default=0)
-        lost = {name for _, name in self.acknowledged} - arrived
-        return Ledger(len(self.acknowledged), len(lost), unstamped, len(self.refused), gap)
+        return Ledger(len(self.acknowledged), len(missing), unstamped, len(self.refused), gap)
+
+
+class Load(Steady):
+    """The same through a gate, as its client acme."""
+
+    def __init__(self, gate: Deployed, backend: Sink) -> None:
+        # What was killed before may still be on its way back.
+        eventually(lambda: gate.connect(gate.acme()).socket.close() or True)
+        self.address = f"{gate.address()}:4317"
+        super().__init__(backend, self.channel(gate.acme()), "acme")
+
+    def channel(self, identity: Identity) -> grpc.Channel:
+        return secure_channel(self.address, identity.credentials())
+
+    def reconnect(self, identity: Identity) -> None:
+        """On with another connection, as a client does that is started anew with a new certificate."""
+        self.use(self.channel(identity))

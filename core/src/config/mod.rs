@@ -48,6 +48,9 @@ pub struct PolicyConfig {
     /// a brace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
+    /// Resource attributes that the gate owns besides, since somebody else sets them: what a client writes there is removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owned: Vec<String>,
     /// Request headers that the gate owns: never taken from the client, set for the backend. Placeholders are those of
     /// `attributes` and the client's attributes, such as `{tenant.id}`. A header whose placeholder a client lacks
     /// is not set for it. A rule is not for a certificate of which a header would get anything but 1 to 4096 characters

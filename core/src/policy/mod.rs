@@ -19,7 +19,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 pub use explain::{Explanation, Matched, PassedOver};
+pub use pattern::{Pattern, PatternError, Separator};
 pub use problem::{Path, Problem, Segment};
+pub use template::{Part, Placeholder, Template, TemplateError};
 pub use verdict::{Client, Verdict};
 pub use verify::{VERIFY_ATTRIBUTE, VERIFY_NAME, VERIFY_URI};
 pub use warning::warnings;

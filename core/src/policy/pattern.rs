@@ -13,7 +13,7 @@ const MAX_WILDCARDS: usize = 16;
 
 /// What ends a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Separator {
+pub enum Separator {
     /// `.`, in DNS names, which are in lower case.
     Dns,
     /// `/`, in URIs.
@@ -56,13 +56,17 @@ pub(super) enum Reading {
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Pattern {
+pub struct Pattern {
     tokens: Vec<Token>,
     separator: Separator,
 }
 
 impl Pattern {
-    pub(super) fn parse(text: &str, separator: Separator) -> Result<Self, PatternError> {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// The text is no pattern.
+    pub fn parse(text: &str, separator: Separator) -> Result<Self, PatternError> {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
@@ -121,11 +125,43 @@ impl Pattern {
     }
 
     /// The words that it captures, in order.
-    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+    pub fn words(&self) -> impl Iterator<Item = &str> {
         self.tokens.iter().filter_map(|token| match token {
             Token::Word(word) => Some(&**word),
             _ => None,
         })
+    }
+
+    /// A regular expression that matches the same whole texts with the same captures, for programs that have no patterns: of
+    /// the syntax that RE2 and Go share with most others.
+    pub fn regex(&self) -> String {
+        let segment = match self.separator {
+            Separator::Dns => r"\.",
+            Separator::Uri => "/",
+            Separator::Subject => r"\./",
+        };
+        let in_word = match self.separator {
+            Separator::Uri => "A-Za-z0-9._-",
+            Separator::Dns | Separator::Subject => "A-Za-z0-9_-",
+        };
+        let mut regex = String::from("^");
+        for token in &self.tokens {
+            match token {
+                Token::Literal(literal) => literal.chars().for_each(|character| {
+                    if r"\.+*?()|[]{}^$".contains(character) {
+                        regex.push('\\');
+                    }
+                    regex.push(character);
+                }),
+                Token::Star => regex.push_str(&format!("[^{segment}]+?")),
+                Token::Word(word) => {
+                    regex.push_str(&format!("(?P<{word}>[{in_word}]{{1,{MAX_CAPTURE}}}?)"));
+                }
+                Token::Deep => regex.push_str("(?s:.)+?"),
+            }
+        }
+        regex.push('$');
+        regex
     }
 
     /// Whether it has two wildcards in one segment, one of them a word: then a text may be read in several ways.
@@ -314,13 +350,20 @@ fn literal(rest: &str, separator: Separator) -> (Token, &str) {
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PatternError {
+pub enum PatternError {
+    /// It is empty.
     Empty,
+    /// It is longer than a pattern may be.
     TooLong,
+    /// It has more wildcards than a pattern may have.
     TooManyWildcards,
+    /// A brace has no partner.
     Brace,
+    /// Two wildcards stand side by side.
     SideBySide,
+    /// What is between braces is no word.
     Word(String),
+    /// A word is captured twice.
     Twice(String),
 }
 
@@ -402,6 +445,26 @@ mod tests {
             ("{a}b", Uri, "bb", Some("a=b")),
         ] {
             assert_eq!(captures(pattern, separator, text).as_deref(), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    proptest! {
+        #[test]
+        fn its_regular_expression_matches_and_captures_the_same(
+            pattern in r"[ab.+$/-]{0,2}(\*|\{x\}|\*\*)?[ab.$/]{0,2}(\*|\{y\}|\*\*)?[a^/]{0,1}",
+            text in r"[ab.+$/^ü-]{0,9}",
+            separator in prop::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+        ) {
+            let Ok(pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
+            let regex = regex::Regex::new(&pattern.regex()).unwrap();
+            let found = regex.captures(&text).map(|found| {
+                pattern.words().map(|word| (word.to_owned(), found[word].to_owned())).collect::<Vec<_>>()
+            });
+            let mut own = run(&pattern, &text, Reading::Strict);
+            own.iter_mut().for_each(|own| own.retain(|(_, value)| !value.is_empty()));
+            let own = own.map(|own| own.iter().map(|(word, value)| ((*word).to_owned(), (*value).to_owned())).collect());
+            prop_assert_eq!(own, found);
         }
     }
 

@@ -6,19 +6,22 @@ const MAX_TEMPLATE: usize = 4096;
 
 /// A parsed template. `{{` and `}}` are braces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Template {
+pub struct Template {
     parts: Vec<Part>,
 }
 
+/// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
+    /// Text as it is.
     Text(Box<str>),
+    /// What is filled in.
     Placeholder(Placeholder),
 }
 
 /// What a placeholder stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Placeholder {
+pub enum Placeholder {
     /// The client's name.
     Name,
     /// The first URI SAN.
@@ -41,7 +44,11 @@ impl Template {
         Template { parts: vec![Part::Text(text.into())] }
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// It is too long, or a brace has no partner.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.len() > MAX_TEMPLATE {
             return Err(TemplateError::TooLong);
         }
@@ -77,11 +84,13 @@ impl Template {
         Ok(Template { parts })
     }
 
-    pub(super) fn parts(&self) -> &[Part] {
+    /// Its parts, in order.
+    pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    pub(super) fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+    /// Its placeholders, in order.
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {
             Part::Placeholder(placeholder) => Some(placeholder),
             Part::Text(_) => None,
@@ -122,7 +131,8 @@ impl Placeholder {
     /// The placeholders that every certificate may have; `subject.CN` stands for all keys of the subject.
     pub(super) const BUILT_IN: [&str; 6] = ["name", "spiffe", "dns", "subject", "subject.CN", "sha256"];
 
-    pub(super) fn named(word: &str) -> Self {
+    /// The placeholder that this word is.
+    pub fn named(word: &str) -> Self {
         match word {
             "name" => Placeholder::Name,
             "spiffe" => Placeholder::Spiffe,
@@ -137,7 +147,7 @@ impl Placeholder {
     }
 
     /// The word between the braces.
-    pub(super) fn word(&self) -> String {
+    pub fn word(&self) -> String {
         match self {
             Placeholder::Name => "name".to_owned(),
             Placeholder::Spiffe => "spiffe".to_owned(),
@@ -158,8 +168,10 @@ impl fmt::Display for Placeholder {
 
 /// Why a text is no template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TemplateError {
+pub enum TemplateError {
+    /// It is longer than a template may be.
     TooLong,
+    /// A brace has no partner or nothing inside.
     Brace,
 }
 

@@ -213,9 +213,11 @@ fn what_is_owned_is_owned_for_every_client() {
             {"name": "b", "match": {"dns": "b"}, "attributes": {"site.id": "b"}},
         ],
         "attributes": {"client": "{name}"},
+        // Set by somebody else, and not this client's to write.
+        "owned": ["team", "tenant.id"],
         "headers": {"X-Tenant": "{tenant.id}", "B": "1"},
     }));
-    assert_eq!(policy.owned_attributes(), ["client", "site.id", "tenant.id"]);
+    assert_eq!(policy.owned_attributes(), ["client", "site.id", "team", "tenant.id"]);
     assert_eq!(policy.owned_headers(), ["b", "x-tenant"]);
     let b = client(&policy, &dns("b"));
     assert_eq!(attribute(&b, "tenant.id"), None);

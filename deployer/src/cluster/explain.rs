@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, LogParams};
 use serde::Serialize;
@@ -34,17 +35,25 @@ pub(super) async fn trouble(cluster: &Cluster, deployment: &Deployment) -> Resul
         let seen = format!("deployment/{}", deployment.name_any());
         return Ok(Some(Trouble { seen, words: failure.message.clone().unwrap_or_default() }));
     }
-    let labels = deployment.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone());
-    let labels: Vec<String> =
-        labels.unwrap_or_default().iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let namespace = deployment.namespace().unwrap_or_default();
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+    let selector = deployment.spec.as_ref().map(|spec| &spec.selector);
+    of_pods(cluster, &deployment.namespace().unwrap_or_default(), selector).await
+}
+
+/// Why pods that are selected like this do not come up, if one does not.
+pub(super) async fn of_pods(
+    cluster: &Cluster,
+    namespace: &str,
+    selector: Option<&LabelSelector>,
+) -> Result<Option<Trouble>, Error> {
+    let labels = selector.and_then(|it| it.match_labels.clone()).unwrap_or_default();
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let mine = ListParams::default().labels(&labels.join(","));
     let mut pods = pods.list(&mine).await.map_err(|e| failed("cannot list pods", &e))?.items;
     // The newest is of the version that is waited for.
     pods.sort_by_key(|pod| std::cmp::Reverse(pod.creation_timestamp()));
     for pod in &pods {
-        if let Some(found) = of_pod(cluster, &namespace, pod).await {
+        if let Some(found) = of_pod(cluster, namespace, pod).await {
             return Ok(Some(found));
         }
     }

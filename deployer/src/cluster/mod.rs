@@ -4,6 +4,7 @@ mod apply;
 mod discovery;
 mod explain;
 mod foreign;
+mod mesh;
 mod ready;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 pub use apply::{Change, Plan, Planned, prune};
 pub use discovery::{Discovery, Missing};
 pub use foreign::{Finding, foreign};
+pub use mesh::{Noticed, mesh};
 pub use ready::{Part, Standing, gateway_address, standing};
 
 use crate::error::Error;

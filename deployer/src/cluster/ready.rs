@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::apply::title;
-use super::explain::{Trouble, filter_trouble, trouble};
+use super::explain::{Trouble, filter_trouble, of_pods, trouble};
 use super::{Cluster, Discovery, failed};
 use crate::config::Backend;
 use crate::error::Error;
@@ -66,13 +66,23 @@ pub async fn standing(
     objects: &[Object],
 ) -> Result<Standing, Error> {
     let mut all = Standing::default();
-    if let Backend::Collector(_) = gate.config.backend {
+    if let (true, Backend::Collector(_)) = (gate.config.gateway.enabled, &gate.config.backend) {
         let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &gate.names.namespace);
         let name = gate.names.collector();
         let found = api.get_opt(&name).await.map_err(|e| failed("cannot read the Collector", &e))?;
         all.parts.push(match found {
             None => Part::new(title("deployment", None, &name), false, "is not there"),
             Some(found) => rollout(cluster, &found).await?,
+        });
+    }
+    if gate.config.node_local.enabled {
+        let namespace = gate.names.node_local_namespace(&gate.config.node_local);
+        let api: Api<DaemonSet> = Api::namespaced(cluster.client.clone(), &namespace);
+        let name = gate.names.node_local();
+        let found = api.get_opt(&name).await.map_err(|e| failed("cannot read the nodes' gateways", &e))?;
+        all.parts.push(match found {
+            None => Part::new(title("daemonset", None, &name), false, "is not there"),
+            Some(found) => on_every_node(cluster, &found).await?,
         });
     }
     for object in objects {
@@ -96,8 +106,10 @@ pub async fn standing(
             }
         });
     }
-    let proxies = gate.provider().workload(gate);
-    all.parts.extend(proxy_parts(cluster, gate, &proxies).await?);
+    if gate.config.gateway.enabled {
+        let proxies = gate.provider().workload(gate);
+        all.parts.extend(proxy_parts(cluster, gate, &proxies).await?);
+    }
     Ok(all)
 }
 
@@ -213,6 +225,28 @@ async fn rollout(cluster: &Cluster, deployment: &Deployment) -> Result<Part, Err
     let mut part = Part::new(name, ready, detail);
     if !ready {
         part.trouble = trouble(cluster, deployment).await?;
+    }
+    Ok(part)
+}
+
+async fn on_every_node(cluster: &Cluster, set: &DaemonSet) -> Result<Part, Error> {
+    let name = title("daemonset", None, &set.name_any());
+    let status = set.status.clone().unwrap_or_default();
+    let (wanted, available) = (status.desired_number_scheduled, status.number_available.unwrap_or(0));
+    let updated = status.updated_number_scheduled.unwrap_or(0);
+    let seen = status.observed_generation >= set.metadata.generation;
+    let ready = seen && wanted > 0 && updated >= wanted && available >= wanted;
+    let detail = if !seen {
+        "not seen by the controller yet".to_owned()
+    } else if updated < wanted {
+        format!("updated on {updated} of {wanted} nodes, {available} available")
+    } else {
+        format!("available on {available} of {wanted} nodes")
+    };
+    let mut part = Part::new(name, ready, detail);
+    if !ready {
+        let selector = set.spec.as_ref().map(|spec| &spec.selector);
+        part.trouble = of_pods(cluster, &set.namespace().unwrap_or_default(), selector).await?;
     }
     Ok(part)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::Api;
+use kube::{Api, ResourceExt as _};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -67,12 +67,16 @@ struct Applied<'a> {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(apply(args, global, &config, &gate))?
+    until_told_to_end(apply(args, global, &config, gate))?
         .ok_or_else(|| Error::failed("interrupted; `otlp-gate status` shows how far it is"))
 }
 
-async fn apply(args: &Args, global: &Global, config: &Config, gate: &Gate<'_>) -> Result<(), Error> {
+async fn apply(args: &Args, global: &Global, config: &Config, mut gate: Gate<'_>) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
+    if let Some(words) = gate::look_for_mesh(&cluster, &mut gate).await? {
+        output::say(format_args!("mesh: {words}"));
+    }
+    let gate = &gate;
     let (plan, discovery, objects) = plan(&cluster, gate, args.target.certs(), args.force_conflicts).await?;
     let table = global.output == Format::Table;
     let mut applied = Vec::new();
@@ -119,6 +123,10 @@ async fn apply(args: &Args, global: &Global, config: &Config, gate: &Gate<'_>) -
     }
     match standing {
         Some(standing) if !up => Err(timed_out(&standing, args.timeout)),
+        Some(_) if table && !config.gateway.enabled => {
+            output::say("the nodes' gateways are up");
+            Ok(())
+        }
         Some(standing) if table => {
             let at = standing.addresses.first().map_or("?", String::as_str);
             let listeners = &config.gateway.listeners;
@@ -158,29 +166,28 @@ pub(super) async fn plan(
         return Err(Error::all(errors));
     }
     expected(cluster, gate, certs).await?;
-    namespace(cluster, gate, &mut objects).await?;
+    namespaces(cluster, &mut objects).await?;
     let plan = Plan::of(cluster, &discovery, objects.clone(), force).await?;
     Ok((plan, discovery, objects))
 }
 
-/// A namespace that is there and not the gate's stays as it is.
-async fn namespace(cluster: &Cluster, gate: &Gate<'_>, objects: &mut Vec<Object>) -> Result<(), Error> {
+/// Takes out the namespaces that are there and not the gate's, which stay as they are.
+async fn namespaces(cluster: &Cluster, objects: &mut Vec<Object>) -> Result<(), Error> {
     let api = Api::<Namespace>::all(cluster.client.clone());
-    let found = match api.get_opt(&gate.names.namespace).await {
-        // Who may only work inside of it cannot see it either.
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            objects.retain(|it| it.kind != "Namespace");
-            return Ok(());
-        }
-        found => found,
-    };
-    let found =
-        found.map_err(|e| failed(format_args!("cannot read the namespace {}", gate.names.namespace), &e))?;
-    let labels = found.as_ref().and_then(|it| it.metadata.labels.as_ref());
-    let ours =
-        labels.and_then(|it| it.get("app.kubernetes.io/managed-by")).is_some_and(|it| it == "otlp-gate");
-    if found.is_some() && !ours {
-        objects.retain(|it| it.kind != "Namespace");
+    let wanted = objects.iter().filter(|it| it.kind == "Namespace").map(|it| it.name.clone());
+    for name in wanted.collect::<Vec<_>>() {
+        let keep = match api.get_opt(&name).await {
+            // Who may only work inside of it cannot see it either.
+            Err(kube::Error::Api(status)) if status.is_forbidden() => false,
+            found => {
+                let found =
+                    found.map_err(|e| failed(format_args!("cannot read the namespace {name}"), &e))?;
+                found.is_none_or(|it| {
+                    it.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == "otlp-gate")
+                })
+            }
+        };
+        objects.retain(|it| keep || it.kind != "Namespace" || it.name != name);
     }
     Ok(())
 }

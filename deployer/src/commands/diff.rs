@@ -40,11 +40,13 @@ struct Outcome {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(diff(args, global, &gate))?.ok_or_else(Error::reported)
+    until_told_to_end(diff(args, global, gate))?.ok_or_else(Error::reported)
 }
 
-async fn diff(args: &Args, global: &Global, gate: &Gate<'_>) -> Result<(), Error> {
+async fn diff(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
+    gate::look_for_mesh(&cluster, &mut gate).await?;
+    let gate = &gate;
     let (plan, _, objects) = plan(&cluster, gate, args.target.certs(), args.force_conflicts).await?;
     let kept = kept(gate, objects)?;
     let removed = prune(&cluster, &gate.names, &kept, true).await?;

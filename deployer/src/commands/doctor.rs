@@ -35,23 +35,34 @@ struct Outcome<'a> {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(doctor(global, &gate))?.ok_or_else(Error::reported)
+    until_told_to_end(doctor(global, gate))?.ok_or_else(Error::reported)
 }
 
-async fn doctor(global: &Global, gate: &Gate<'_>) -> Result<(), Error> {
+async fn doctor(global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
+    let mesh = gate::look_for_mesh(&cluster, &mut gate).await?;
+    let gate = &gate;
     let objects = gate.objects()?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
     let mut checks = examine(&cluster, &discovery, gate, &objects).await?;
-    checks.extend(foreign(&cluster, gate).await?.into_iter().map(|finding| Check {
+    checks.extend(mesh.map(|words| Check::pass("mesh", words)));
+    if gate.config.gateway.enabled {
+        checks.extend(attached(&cluster, gate).await?);
+    }
+    let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);
+    output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
+    if ok { Ok(()) } else { Err(Error::reported()) }
+}
+
+/// What others attached to the gateway.
+async fn attached(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Check>, Error> {
+    let checks = foreign(cluster, gate).await?.into_iter().map(|finding| Check {
         verdict: if finding.unsafe_ { Verdict::Fail } else { Verdict::Warn },
         subject: finding.object,
         found: finding.means.to_owned(),
         cure: Some("remove it, unless you know that it must be there".to_owned()),
-    }));
-    let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);
-    output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
-    if ok { Ok(()) } else { Err(Error::reported()) }
+    });
+    Ok(checks.collect())
 }
 
 fn table(checks: &[Check]) -> String {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::certs::{Folder, Serving};
+use crate::cluster::{Cluster, mesh};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
@@ -51,11 +52,21 @@ pub(super) fn client_ca(folder: &Folder) -> Result<ClientCa, Error> {
     Ok(ClientCa { certificates, revocations: revocations.ok_or_else(|| no_list(folder))? })
 }
 
+/// Lets the gate know of the mesh that the cluster has, where that makes a difference; what was found, in words.
+pub(super) async fn look_for_mesh(cluster: &Cluster, gate: &mut Gate<'_>) -> Result<Option<String>, Error> {
+    if !gate.config.node_local.enabled {
+        return Ok(None);
+    }
+    let noticed = mesh(cluster, gate).await?;
+    gate.mesh = noticed.mesh;
+    Ok(Some(noticed.words))
+}
+
 impl Target {
     /// The gate, with its certificates where they are here.
     pub(super) fn gate<'a>(&self, config: &'a Config) -> Result<Gate<'a>, Error> {
         let mut gate = Gate::new(config, self.source.module(config)?, None)?;
-        if config.certificates.cert_manager.is_some() {
+        if config.certificates.cert_manager.is_some() || !config.gateway.enabled {
             return Ok(gate);
         }
         let folder = Folder::at(&self.certs);

@@ -36,16 +36,21 @@ struct Outcome<'a> {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(status(global, &gate))?.ok_or_else(Error::reported)
+    until_told_to_end(status(global, gate))?.ok_or_else(Error::reported)
 }
 
-async fn status(global: &Global, gate: &Gate<'_>) -> Result<(), Error> {
+async fn status(global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
+    gate::look_for_mesh(&cluster, &mut gate).await?;
+    let gate = &gate;
     let objects = gate.objects()?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
     let standing = standing(&cluster, &discovery, gate, &objects).await?;
-    let foreign = foreign(&cluster, gate).await?;
-    let replicas = gate.config.gateway.replicas.get();
+    let foreign = match gate.config.gateway.enabled {
+        true => foreign(&cluster, gate).await?,
+        false => Vec::new(),
+    };
+    let replicas = if gate.config.gateway.enabled { gate.config.gateway.replicas.get() } else { 0 };
     let ready = standing.ready() && !foreign.iter().any(|it| it.unsafe_);
     let outcome = Outcome { ready, standing: &standing, replicas, foreign: &foreign };
     output::print(global.output, &outcome, || table(&outcome))?;

@@ -7,7 +7,8 @@ use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
+/// The Collector's image.
+pub(super) const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
 
 /// IANA's port for OTLP/gRPC.
 pub(super) const OTLP_GRPC: NonZeroU16 = NonZeroU16::new(4317).unwrap();

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Gateway {
+    /// Whether there is one. Without it nobody gets in from outside: a cluster that only sends to another one's gate needs none.
+    pub enabled: bool,
     /// What implements the Gateway API in the cluster.
     pub provider: Provider,
     /// The name of the Gateway, and of what belongs to it.
@@ -67,17 +69,10 @@ pub struct Listeners {
     pub http: NonZeroU16,
 }
 
-/// A gateway on every node, for plain-text OTLP from the node's own pods.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct NodeLocal {
-    /// Whether there is one.
-    pub enabled: bool,
-}
-
 impl Default for Gateway {
     fn default() -> Self {
         Gateway {
+            enabled: true,
             provider: Provider::default(),
             name: "otel-gateway".to_owned(),
             namespace: "otel-collector".to_owned(),

@@ -3,6 +3,7 @@
 mod backend;
 mod certificates;
 mod gateway;
+mod node_local;
 mod parse;
 mod position;
 mod report;
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Collector, Service};
 pub use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
-pub use gateway::{Gateway, Listeners, Module, NodeLocal, Provider};
+pub use gateway::{Gateway, Listeners, Module, Provider};
+pub use node_local::{Acknowledge, Export, MeshMode, NodeLocal, PodMatch, PodRule, Queue, RemoteGate};
 pub use report::{Finding, Report, Severity};
 pub use source::{Loaded, Source};
 
@@ -91,6 +93,7 @@ impl Config {
             clients: self.clients.clone(),
             unknown: self.unknown.clone(),
             attributes: self.attributes.clone(),
+            owned: self.node_local.owned(),
             headers: self.headers.clone(),
             deny: self.deny.clone(),
             quotas: self.quotas.clone(),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
 use crate::config::Backend;
 use crate::error::Error;
+use crate::resources::mesh::{Part, labels as mesh_labels, plain_text};
 use crate::resources::{ClientCa, Gate, Module, Names, Object, Server, plugin_config, yaml};
 
 /// The folder in the gateway's pods that holds the module, and its file there.
@@ -86,9 +87,7 @@ impl Provider for Istio {
     fn collector_labels(&self) -> BTreeMap<String, String> {
         // A sidecar would need more rights than the Collector's pod may have, and a NetworkPolicy does not see through
         // what ztunnel sends.
-        [("sidecar.istio.io/inject", "false"), ("istio.io/dataplane-mode", "none")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into()
+        mesh_labels(Part::None)
     }
 
     fn objects(&self, gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
@@ -101,7 +100,8 @@ impl Provider for Istio {
         }
         objects.push(overlay(gate)?);
         if let Backend::Collector(_) = gate.config.backend {
-            objects.push(destination_rule(&gate.names)?);
+            let name = gate.names.collector();
+            objects.push(plain_text(&name, &gate.names.namespace, gate.names.metadata(&name))?);
         }
         objects.push(wasm_plugin(gate)?);
         Ok(objects)
@@ -215,31 +215,4 @@ fn wasm_plugin(gate: &Gate<'_>) -> Result<Object, Error> {
     };
     let metadata = gate.names.metadata(&gate.names.gateway);
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DestinationRule {
-    host: String,
-    traffic_policy: TrafficPolicy,
-}
-
-#[derive(Debug, Serialize)]
-struct TrafficPolicy {
-    tls: Tls,
-}
-
-#[derive(Debug, Serialize)]
-struct Tls {
-    mode: &'static str,
-}
-
-/// The Collector is not in the mesh, whatever a rule for all of the mesh says.
-fn destination_rule(names: &Names) -> Result<Object, Error> {
-    let name = names.collector();
-    let spec = DestinationRule {
-        host: format!("{name}.{}.svc.cluster.local", names.namespace),
-        traffic_policy: TrafficPolicy { tls: Tls { mode: "DISABLE" } },
-    };
-    Object::custom("networking.istio.io/v1", "DestinationRule", names.metadata(&name), spec)
 }

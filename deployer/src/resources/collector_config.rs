@@ -26,14 +26,10 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     }
     let names: Vec<String> = exporters.keys().cloned().collect();
     exporters.insert(CANARY.to_owned(), json!({"verbosity": "detailed", "use_internal_logger": false}));
-    // What was stamped comes on top of what the gate measured, and the gate bounds both.
-    let largest = limits.inflated.bytes().saturating_mul(5) / 4;
     json!({
         "extensions": {"health_check": {"endpoint": format!(":{HEALTH}")}},
-        "receivers": {"otlp": {"protocols": {
-            "grpc": {"endpoint": format!(":{GRPC}"), "max_recv_msg_size_mib": largest.div_ceil(1 << 20)},
-            "http": {"endpoint": format!(":{HTTP}"), "max_request_body_size": largest},
-        }}},
+        // What was stamped comes on top of what the gate measured, and the gate bounds both.
+        "receivers": {"otlp": otlp_receiver(limits.inflated.bytes().saturating_mul(5) / 4)},
         "processors": {"memory_limiter": {
             "check_interval": "1s", "limit_percentage": 80, "spike_limit_percentage": 20,
         }},
@@ -46,11 +42,19 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     })
 }
 
+/// An OTLP receiver, for messages of up to so many bytes.
+pub(super) fn otlp_receiver(largest: u64) -> Value {
+    json!({"protocols": {
+        "grpc": {"endpoint": format!(":{GRPC}"), "max_recv_msg_size_mib": largest.div_ceil(1 << 20)},
+        "http": {"endpoint": format!(":{HTTP}"), "max_request_body_size": largest},
+    }})
+}
+
 /// Prints what `otlp-gate verify` sent, for it to read in the log, where every other line is the Collector's own.
 const CANARY: &str = "debug/otlp-gate-verify";
 
 /// What is said once for each signal.
-fn of_signals<const N: usize>(of: impl Fn(&str) -> [(String, Value); N]) -> Value {
+pub(super) fn of_signals<const N: usize>(of: impl Fn(&str) -> [(String, Value); N]) -> Value {
     Value::Object(["logs", "metrics", "traces"].into_iter().flat_map(of).collect())
 }
 

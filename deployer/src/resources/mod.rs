@@ -5,10 +5,13 @@
 mod cert_manager;
 mod collector;
 mod collector_config;
+mod collector_pod;
 mod folder;
 mod gateway;
+pub(crate) mod mesh;
 mod module;
 mod names;
+mod node_local;
 mod object;
 mod policy;
 mod routes;
@@ -18,22 +21,28 @@ mod tests;
 use k8s_openapi::api::core::v1::Namespace;
 
 pub use folder::write_folder;
+pub use mesh::{Mesh, Part};
 pub use module::Module;
 pub use names::Names;
 pub use object::Object;
 pub(crate) use object::yaml;
 pub use policy::{Revision, plugin_config, revision};
 
-use crate::config::{Backend, Config};
+use crate::config::{self, Backend, Config, MeshMode};
 use crate::error::Error;
 use crate::providers::{self, Provider};
 
 /// Every kind of object that a gate may have, in the order in which they are made; with its API version. Not among them: the
 /// namespace, which may hold more than the gate.
-pub const KINDS: [(&str, &str); 19] = [
+pub const KINDS: [(&str, &str); 24] = [
+    ("scheduling.k8s.io/v1", "PriorityClass"),
+    ("v1", "ServiceAccount"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
     ("v1", "Secret"),
     ("v1", "ConfigMap"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "DaemonSet"),
     ("v1", "Service"),
     ("policy/v1", "PodDisruptionBudget"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
@@ -65,6 +74,8 @@ pub struct Gate<'a> {
     pub client_ca: Option<ClientCa>,
     /// The server's certificate and key, where they are to be among the objects: never in what `render` writes.
     pub server: Option<Server>,
+    /// Istio's mesh, as it is in the cluster; where no cluster was looked at, as the config says.
+    pub mesh: Mesh,
 }
 
 /// The server's certificate and key.
@@ -96,17 +107,23 @@ impl<'a> Gate<'a> {
     /// The gateway's name is too long for the names that are made from it, or the module cannot get to the gateway in
     /// this way.
     pub fn new(config: &'a Config, module: Module, client_ca: Option<ClientCa>) -> Result<Self, Error> {
-        if config.node_local.enabled {
-            return Err(Error::failed("this version does not make the gateway on every node")
-                .hint("set `nodeLocal.enabled: false`"));
-        }
-        Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca, server: None })
+        let mesh = match config.node_local.mesh {
+            MeshMode::On => Mesh { noticed: true, part: Part::Sidecar },
+            MeshMode::Auto => {
+                let istio = config.gateway.enabled && config.gateway.provider == config::Provider::Istio;
+                Mesh { noticed: istio, part: Part::None }
+            }
+            MeshMode::Off => Mesh::default(),
+        };
+        Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca, server: None, mesh })
     }
 
     /// Whether its certificates must come to the cluster in some other way: neither are they among the objects, nor does
     /// cert-manager make them.
     pub fn expects_certificates(&self) -> bool {
-        self.server.is_none() && self.config.certificates.cert_manager.is_none()
+        self.config.gateway.enabled
+            && self.server.is_none()
+            && self.config.certificates.cert_manager.is_none()
     }
 
     /// What implements the gateway.
@@ -116,6 +133,16 @@ impl<'a> Gate<'a> {
 
     /// All objects, in the order in which they can be made.
     pub fn objects(&self) -> Result<Vec<Object>, Error> {
+        let mut objects = match self.config.gateway.enabled {
+            true => self.gateway()?,
+            false => Vec::new(),
+        };
+        objects.extend(node_local::objects(self)?);
+        Ok(objects)
+    }
+
+    /// The gateway, and what is in front of it and behind.
+    fn gateway(&self) -> Result<Vec<Object>, Error> {
         let mut objects = Vec::new();
         // Everybody's namespace is nobody's to change.
         if self.names.namespace != "default" {

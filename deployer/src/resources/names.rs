@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::config::Gateway;
+use crate::config::{Gateway, NodeLocal};
 use crate::error::Error;
 
 /// Room for the longest ending in the name of a Service, which has at most 63 characters.
@@ -45,6 +45,16 @@ impl Names {
             ("app.kubernetes.io/instance".to_owned(), self.gateway.clone()),
         ]
         .into()
+    }
+
+    /// The gateway on every node.
+    pub fn node_local(&self) -> String {
+        format!("{}-node", self.gateway)
+    }
+
+    /// The namespace of the gateway on every node.
+    pub fn node_local_namespace(&self, node: &NodeLocal) -> String {
+        node.namespace.clone().unwrap_or_else(|| format!("{}-node", self.namespace))
     }
 
     /// The Secret with the server's certificate and key.

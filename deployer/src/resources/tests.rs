@@ -279,7 +279,7 @@ fn a_module_is_named_by_a_url() {
 fn manifests_are_what_the_examples_render_to() {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let update = std::env::var_os("OTLP_GATE_UPDATE_MANIFESTS").is_some();
-    for example in ["partners", "edge-fleet", "cert-manager"] {
+    for example in ["partners", "edge-fleet", "cert-manager", "node-local", "edge-cluster"] {
         for (provider, provider_name) in PROVIDERS {
             let source =
                 Source::read_file(&root.join("examples").join(example).join("otlp-gate.yaml")).unwrap();

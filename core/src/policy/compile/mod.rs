@@ -60,7 +60,8 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
 
     let verify = config.verify.then(verify::rule);
     let own = compiler.rules.iter().chain(&verify).flat_map(|rule| &rule.attributes);
-    let owned_attributes = order::set(own.chain(&stamping.attributes).map(|(key, _)| key));
+    let owned_attributes =
+        order::set(own.chain(&stamping.attributes).map(|(key, _)| key).chain(&config.owned));
     let owned_attributes = owned_attributes.into_iter().cloned().collect();
     Ok(Policy {
         gate: config.gate.clone(),

@@ -1,5 +1,7 @@
 //! What a config means: the policy's checks, and those of what is the deployer's.
 
+mod node_local;
+
 use otlp_gate_core::policy::{self, Path, Policy, Problem, Segment};
 
 use super::{Backend, Config, Severity};
@@ -15,6 +17,7 @@ pub(super) struct Checked {
 pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
     let mut mistakes = gateway(config);
+    mistakes.extend(node_local::mistakes(config));
     let policy = match Policy::compile(&policy_config) {
         Ok(policy) => Some(policy),
         Err(more) => {
@@ -22,7 +25,8 @@ pub(super) fn validate(config: &Config) -> Checked {
             None
         }
     };
-    let warnings = policy::warnings(&policy_config).into_iter().map(|it| (Severity::Warning, it));
+    let warnings = policy::warnings(&policy_config).into_iter().chain(node_local::warnings(config));
+    let warnings = warnings.map(|it| (Severity::Warning, it));
     let problems = mistakes.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
     Checked { problems, policy }
 }

@@ -1,0 +1,176 @@
+//! The configuration of the Collector on every node.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::Gate;
+use super::super::collector_config::{HEALTH, of_signals, otlp_receiver};
+use super::rules;
+use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate};
+
+/// The variable with the name of the pod's node.
+pub(super) const NODE: &str = "KUBE_NODE_NAME";
+/// Where the client's certificate is, in the pod.
+pub(super) const CERTIFICATE_FOLDER: &str = "/etc/otlp-gate";
+/// Where a durable queue is, in the pod.
+pub(super) const QUEUE_FOLDER: &str = "/var/lib/otelcol";
+
+/// How much a queue holds, in bytes of OTLP: in memory about a tenth of what the pod may use, since it is larger there.
+const IN_MEMORY: u64 = 48 << 20;
+const ON_DISK: u64 = 1 << 30;
+/// How large the messages are that it sends, in bytes: a receiver takes 4 MiB by default.
+const MESSAGE: (u64, u64) = (1 << 20, 3 << 20);
+/// The port of the Collector's own metrics.
+pub(super) const METRICS: i32 = 8888;
+
+/// The spans that Istio's proxies make of exports, which would be exported in turn.
+const NOISE: &str = r#"span.attributes["component"] == "proxy" and IsMatch(span.attributes["http.url"], "/(?:opentelemetry\\.proto\\.collector\\.[A-Za-z0-9.]+/Export|v1/(?:traces|metrics|logs))$$")"#;
+
+/// The Collector's configuration.
+pub(super) fn config(gate: &Gate<'_>) -> Value {
+    let node = &gate.config.node_local;
+    let exporters = exporters(gate);
+    let mut extensions: BTreeMap<&str, Value> =
+        [("health_check", json!({"endpoint": format!(":{HEALTH}")}))].into();
+    if node.queue == Queue::Durable {
+        extensions.insert("file_storage", storage());
+    }
+    let mut processors: BTreeMap<&str, Value> = [
+        (
+            "memory_limiter",
+            json!({"check_interval": "1s", "limit_percentage": 75, "spike_limit_percentage": 20}),
+        ),
+        ("transform/unclaimed", transform(&rules::unclaimed(gate.config))),
+        ("k8s_attributes", place(node)),
+    ]
+    .into();
+    let stamps = rules::stamps(gate.config);
+    if !stamps.is_empty() {
+        processors.insert("transform/clients", transform(&stamps));
+    }
+    if gate.mesh.noticed {
+        let noise = json!({"error_mode": "ignore", "traces": {"span": [NOISE]}});
+        processors.insert("filter/mesh", noise);
+    }
+    let used = |signal: &str| {
+        let order =
+            ["memory_limiter", "filter/mesh", "transform/unclaimed", "k8s_attributes", "transform/clients"];
+        let used =
+            |name: &&str| processors.contains_key(name) && (*name != "filter/mesh" || signal == "traces");
+        order.into_iter().filter(used).collect::<Vec<_>>()
+    };
+    let names: Vec<&String> = exporters.keys().collect();
+    let pipelines = of_signals(|signal| {
+        [(signal.to_owned(), json!({"receivers": ["otlp"], "processors": used(signal), "exporters": names}))]
+    });
+    json!({
+        "extensions": extensions,
+        "receivers": {"otlp": otlp_receiver(gate.config.limits.wire.bytes())},
+        "processors": processors,
+        "exporters": exporters,
+        "service": {
+            "extensions": extensions.keys().collect::<Vec<_>>(),
+            "pipelines": pipelines,
+            "telemetry": {"metrics": {"readers": [
+                {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": METRICS}}}},
+            ]}},
+        },
+    })
+}
+
+/// The queue's files, in a folder of the node's name: nodes may share a file system.
+fn storage() -> Value {
+    let folder = format!("{QUEUE_FOLDER}/${{env:{NODE}}}");
+    json!({
+        "directory": folder,
+        "create_directory": true,
+        // A pod that was deleted by force holds the lock until it has ended.
+        "timeout": "30s",
+        "compaction": {"directory": folder, "on_rebound": true, "cleanup_on_start": true},
+    })
+}
+
+/// The same statements for every signal's Resources. Where one fails, nothing goes on unstamped: the pod is told.
+fn transform(statements: &[String]) -> Value {
+    let mut transform = json!({"error_mode": "propagate"});
+    for key in ["trace_statements", "metric_statements", "log_statements"] {
+        if let Some(all) = transform.as_object_mut() {
+            all.insert(key.to_owned(), json!([{"context": "resource", "statements": statements}]));
+        }
+    }
+    transform
+}
+
+/// Which pod it is, by the address that it connects from, and where that is.
+fn place(node: &NodeLocal) -> Value {
+    let labels = rules::labels(&node.clients);
+    let labels = labels.iter().map(|(key, name)| json!({"tag_name": name, "key": key, "from": "pod"}));
+    let labels: Vec<Value> = labels.collect();
+    let mut extract = json!({"metadata": rules::PLACE, "deployment_name_from_replicaset": true});
+    if let (false, Some(extract)) = (labels.is_empty(), extract.as_object_mut()) {
+        extract.insert("labels".to_owned(), labels.into());
+    }
+    json!({
+        "filter": {"node_from_env_var": NODE},
+        "extract": extract,
+        "pod_association": [{"sources": [{"from": "connection"}]}],
+        "wait_for_metadata": true,
+    })
+}
+
+fn exporters(gate: &Gate<'_>) -> BTreeMap<String, Value> {
+    let node = &gate.config.node_local;
+    let mut exporters = match &node.export {
+        Some(Export::Exporters(own)) => own.clone(),
+        Some(Export::Gate(remote)) => [("otlp_grpc".to_owned(), client_of(remote))].into(),
+        None => {
+            let (name, namespace, port) = match &gate.config.backend {
+                Backend::Collector(_) => (gate.names.collector(), &gate.names.namespace, 4317),
+                Backend::Service(it) => {
+                    (it.name.clone(), it.namespace.as_ref().unwrap_or(&gate.names.namespace), it.grpc.get())
+                }
+            };
+            let endpoint = format!("{name}.{namespace}.svc:{port}");
+            [("otlp_grpc".to_owned(), json!({"endpoint": endpoint, "tls": {"insecure": true}}))].into()
+        }
+    };
+    exporters.values_mut().for_each(|exporter| keep(node, exporter));
+    exporters
+}
+
+/// A client of another gate. The certificate's files are read again, so that a renewed one needs no restart.
+fn client_of(remote: &RemoteGate) -> Value {
+    let file = |name: &str| format!("{CERTIFICATE_FOLDER}/{name}");
+    let mut tls = json!({
+        "ca_file": file("ca.crt"), "cert_file": file("tls.crt"), "key_file": file("tls.key"), "reload_interval": "30s",
+    });
+    if let (Some(name), Some(tls)) = (&remote.server_name, tls.as_object_mut()) {
+        tls.insert("server_name_override".to_owned(), name.clone().into());
+    }
+    json!({"endpoint": remote.endpoint, "tls": tls, "compression": "gzip"})
+}
+
+/// Gives an exporter its queue, which gathers as well: a processor that did so would answer before. It never gives up, since
+/// what is in the queue was answered. What the user wrote stays.
+fn keep(node: &NodeLocal, exporter: &mut Value) {
+    if exporter.is_null() {
+        *exporter = json!({});
+    }
+    let Some(settings) = exporter.as_object_mut() else { return };
+    let (least, most) = MESSAGE;
+    let batch = json!({"sizer": "bytes", "flush_timeout": "200ms", "min_size": least, "max_size": most});
+    let mut queue = json!({"sizer": "bytes", "queue_size": IN_MEMORY, "batch": batch});
+    if let Some(queue) = queue.as_object_mut() {
+        if node.queue == Queue::Durable {
+            queue.insert("queue_size".to_owned(), ON_DISK.into());
+            queue.insert("storage".to_owned(), "file_storage".into());
+        } else if node.acknowledge == Acknowledge::Delivered {
+            queue.insert("wait_for_result".to_owned(), true.into());
+        }
+    }
+    settings.entry("sending_queue").or_insert(queue);
+    if node.acknowledge == Acknowledge::Queued {
+        settings.entry("retry_on_failure").or_insert(json!({"max_elapsed_time": "0s"}));
+    }
+}

@@ -1,0 +1,191 @@
+//! Which pod is whose, as statements of the Collector's transform processor.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use otlp_gate_core::policy::{Part, Pattern, Placeholder, Separator, Template, VERIFY_ATTRIBUTE};
+
+use crate::config::{Config, PodRule};
+
+/// Where the Collector puts the pod's namespace.
+const NAMESPACE: &str = "k8s.namespace.name";
+/// What the names of attributes begin with that hold the pod's labels until the rules have read them.
+const LABEL: &str = "otlp_gate.label/";
+
+/// The attributes that say where a pod is. They are the cluster's word: what a pod writes there is removed first, since the Collector
+/// leaves alone what it finds.
+pub(super) const PLACE: [&str; 8] = [
+    "k8s.daemonset.name",
+    "k8s.deployment.name",
+    "k8s.job.name",
+    NAMESPACE,
+    "k8s.node.name",
+    "k8s.pod.name",
+    "k8s.pod.uid",
+    "k8s.statefulset.name",
+];
+
+/// The labels that rules look at, each with the attribute that holds it meanwhile.
+pub(super) fn labels(rules: &[PodRule]) -> BTreeMap<&str, String> {
+    let keys = rules.iter().flat_map(|rule| rule.matches.labels.keys());
+    keys.map(|key| (key.as_str(), format!("{LABEL}{key}"))).collect()
+}
+
+/// Removes all that only the gate may say, however often a pod says it.
+pub(super) fn unclaimed(config: &Config) -> Vec<String> {
+    let own = config.clients.iter().map(|rule| &rule.attributes);
+    let pods = config.node_local.clients.iter().map(|rule| &rule.attributes);
+    let owned = own.chain(pods).chain([&config.attributes]).flat_map(BTreeMap::keys).map(String::as_str);
+    let owned: BTreeSet<&str> = owned.chain(PLACE).chain([VERIFY_ATTRIBUTE]).collect();
+    let mut keys: Vec<String> = owned.into_iter().map(literally).collect();
+    keys.push(format!("{}.*", literally(LABEL)));
+    // By a pattern, since deleting one key takes the first of that name only.
+    vec![format!("delete_matching_keys(resource.attributes, {})", text(&format!("^(?:{})$", keys.join("|"))))]
+}
+
+/// Sets what a pod's rule has, of the first rule that matches.
+pub(super) fn stamps(config: &Config) -> Vec<String> {
+    let rules = &config.node_local.clients;
+    let mut statements = Vec::new();
+    for (number, rule) in rules.iter().enumerate() {
+        let compiled = Rule::new(rule);
+        let holds = compiled.conditions.join(" and ");
+        statements.push(format!(
+            "set(resource.cache[\"rule\"], {number}) where resource.cache[\"rule\"] == nil and {holds}"
+        ));
+        let general = config.attributes.iter().filter(|(key, _)| !rule.attributes.contains_key(*key));
+        for (key, template) in rule.attributes.iter().chain(general) {
+            if let Some(value) = compiled.value(template) {
+                let key = text(key);
+                statements.push(format!(
+                    "set(resource.attributes[{key}], {value}) where resource.cache[\"rule\"] == {number}"
+                ));
+            }
+        }
+    }
+    if !labels(rules).is_empty() {
+        let held = text(&format!("^{}.*$", literally(LABEL)));
+        statements.push(format!("delete_matching_keys(resource.attributes, {held})"));
+    }
+    statements
+}
+
+/// A rule in the Collector's words. The config has been checked: what is no pattern or template is not here.
+struct Rule<'a> {
+    name: &'a str,
+    conditions: Vec<String>,
+    /// What each captured word is.
+    words: BTreeMap<String, String>,
+}
+
+impl<'a> Rule<'a> {
+    fn new(rule: &'a PodRule) -> Self {
+        let namespace = rule.matches.namespace.iter();
+        let namespace = namespace.map(|pattern| (NAMESPACE.to_owned(), pattern, Separator::Dns));
+        let labels = rule.matches.labels.iter();
+        let labels = labels.map(|(key, pattern)| (format!("{LABEL}{key}"), pattern, Separator::Subject));
+        let mut own = Rule { name: &rule.name, conditions: Vec::new(), words: BTreeMap::new() };
+        for (attribute, pattern, separator) in namespace.chain(labels) {
+            let Ok(pattern) = Pattern::parse(pattern, separator) else { continue };
+            let (attribute, regex) = (text(&attribute), text(&pattern.regex()));
+            own.conditions.push(format!("IsMatch(resource.attributes[{attribute}], {regex})"));
+            for word in pattern.words() {
+                let captured =
+                    format!("ExtractPatterns(resource.attributes[{attribute}], {regex})[{}]", text(word));
+                own.words.insert(word.to_owned(), captured);
+            }
+        }
+        own
+    }
+
+    /// A template filled in; none where something in it is of certificates only.
+    fn value(&self, template: &str) -> Option<String> {
+        let template = Template::parse(template).ok()?;
+        let parts: Option<Vec<String>> = template.parts().iter().map(|part| self.part(part)).collect();
+        Some(match parts?.as_slice() {
+            [] => text(""),
+            [one] => one.clone(),
+            all => format!("Concat([{}], \"\")", all.join(", ")),
+        })
+    }
+
+    fn part(&self, part: &Part) -> Option<String> {
+        match part {
+            Part::Text(plain) => Some(text(plain)),
+            Part::Placeholder(Placeholder::Name) => self.value(self.name),
+            Part::Placeholder(Placeholder::Other(word)) if &**word == "namespace" => {
+                Some(format!("resource.attributes[{}]", text(NAMESPACE)))
+            }
+            Part::Placeholder(Placeholder::Other(word)) => self.words.get(&**word).cloned(),
+            Part::Placeholder(_) => None,
+        }
+    }
+}
+
+/// A text in OTTL, which quotes as Go does, inside of a configuration in which `$` begins a variable.
+fn text(plain: &str) -> String {
+    serde_json::Value::from(plain).to_string().replace('$', "$$")
+}
+
+/// A regular expression for this text and no other.
+fn literally(plain: &str) -> String {
+    let special = |character: char| r"\.+*?()|[]{}^$".contains(character);
+    plain
+        .chars()
+        .flat_map(|character| special(character).then_some('\\').into_iter().chain([character]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+
+    fn config(rules: &str) -> Config {
+        let text = format!(
+            "apiVersion: otlp-gate/v1\nclients: []\nattributes: {{otlp_gate.client: \"{{name}}\", subject: \"{{subject}}\"}}\n\
+             nodeLocal: {{enabled: true, clients: {rules}}}"
+        );
+        let source = Source { name: "test".to_owned(), text };
+        source.load().unwrap_or_else(|report| panic!("{report}")).config
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_stamps_what_its_pattern_captured() {
+        let config = config(
+            r#"[{name: "{team}.x", match: {namespace: "team-{team}", labels: {app: "a*"}}, attributes: {tenant.id: "{team} $1", ns: "{namespace}"}}]"#,
+        );
+        let namespace = r#"resource.attributes["k8s.namespace.name"]"#;
+        let team =
+            format!(r#"ExtractPatterns({namespace}, "^team-(?P<team>[A-Za-z0-9_-]{{1,63}}?)$$")["team"]"#);
+        let rule = r#"resource.cache["rule"]"#;
+        assert_eq!(
+            stamps(&config),
+            [
+                format!(
+                    r#"set({rule}, 0) where {rule} == nil and IsMatch({namespace}, "^team-(?P<team>[A-Za-z0-9_-]{{1,63}}?)$$") and IsMatch(resource.attributes["otlp_gate.label/app"], "^a[^\\./]+?$$")"#
+                ),
+                format!(r#"set(resource.attributes["ns"], {namespace}) where {rule} == 0"#),
+                format!(
+                    r#"set(resource.attributes["tenant.id"], Concat([{team}, " $$1"], "")) where {rule} == 0"#
+                ),
+                format!(
+                    r#"set(resource.attributes["otlp_gate.client"], Concat([{team}, ".x"], "")) where {rule} == 0"#
+                ),
+                r#"delete_matching_keys(resource.attributes, "^otlp_gate\\.label/.*$$")"#.to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_only_the_gate_may_say_is_removed_however_often_it_is_said() {
+        let removed = unclaimed(&config("[]"));
+        let [removed] = removed.as_slice() else { panic!("{removed:?}") };
+        assert!(
+            removed.starts_with(r#"delete_matching_keys(resource.attributes, "^(?:k8s\\.daemonset\\.name|"#),
+            "{removed}"
+        );
+        for key in [r"otlp_gate\\.client", "subject", r"otlp_gate\\.verify", r"otlp_gate\\.label/.*)$$"] {
+            assert!(removed.contains(&format!("|{key}")), "{removed}");
+        }
+    }
+}
