@@ -13,6 +13,9 @@ use crate::error::Error;
 
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
+/// How many findings are shown: more do not help, and each is drawn from the whole file.
+const SHOWN: usize = 50;
+
 /// Everything that was found in a config file.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -90,12 +93,15 @@ impl Report {
 /// For people, in colour; whoever writes it to something else than a terminal strips that.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for finding in &self.findings {
+        for finding in self.findings.iter().take(SHOWN) {
             writeln!(f, "{}", self.render(finding))?;
             if let Some(hint) = &finding.hint {
                 writeln!(f, "\n{HINT}hint{HINT:#}: {hint}")?;
             }
             writeln!(f)?;
+        }
+        if let more @ 1.. = self.findings.len().saturating_sub(SHOWN) {
+            writeln!(f, "and {more} more: `otlp-gate check -o json` lists all\n")?;
         }
         f.write_str(&self.summary())
     }

@@ -167,3 +167,14 @@ fn the_schema_is_json_and_knows_every_key_that_init_uses() {
     }
     assert_eq!(schema["additionalProperties"], json!(false));
 }
+
+#[test]
+fn of_very_many_mistakes_the_first_are_shown_and_the_others_counted() {
+    let denied = "  - wrong\n".repeat(30_000);
+    let place = Place::with(&config(&format!("deny:\n{denied}")));
+    let told = place.run("check").failure();
+    assert!(
+        told.matches("error: ").count() == 50 && told.contains("and 29950 more: `otlp-gate check -o json`")
+    );
+    assert!(told.trim_end().ends_with("30000 errors in otlp-gate.yaml"), "{}", told.lines().last().unwrap());
+}
