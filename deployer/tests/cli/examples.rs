@@ -1,4 +1,4 @@
-//! The examples in the help, typed into a shell: all that need neither a cluster nor Envoy.
+//! The examples in the help and in examples/, typed into a shell: all that need neither a cluster nor Envoy.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -28,22 +28,52 @@ const ELSEWHERE: [&str; 11] = [
 fn every_example_that_needs_no_cluster_works_as_it_is_written() {
     let mut examples = Vec::new();
     visit(&Cli::command(), &mut examples);
-    let elsewhere = |example: &String| ELSEWHERE.iter().any(|it| example.contains(it));
-    let (skipped, here): (Vec<String>, Vec<String>) = examples.into_iter().partition(elsewhere);
+    let (skipped, here): (Vec<String>, Vec<String>) = examples.into_iter().partition(|it| elsewhere(it));
     let wrong: Vec<String> = here.iter().filter_map(|example| failure(example)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(here.len() >= 35 && skipped.len() < 30, "{here:#?}\n{skipped:#?}");
 }
 
-/// The examples of a command and of those below it, without the words that explain them and without others' programs
-/// behind them.
+#[test]
+fn every_step_of_the_examples_works_as_it_is_written() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for folder in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")).unwrap() {
+        let folder = folder.unwrap().path();
+        // Its steps are typed in two clusters, and it shows one's config.
+        if folder.ends_with("edge-cluster") {
+            continue;
+        }
+        let place = Place::with(&fs::read_to_string(folder.join("otlp-gate.yaml")).unwrap());
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        let steps = readme
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|it| it.starts_with("otlp-gate "));
+        for step in steps.map(call).filter(|it| !elsewhere(it)) {
+            wrong.extend(typed(&place, step).map(|why| format!("{}: {why}", folder.display())));
+            seen += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen >= 8, "{seen}");
+}
+
+fn elsewhere(example: &str) -> bool {
+    ELSEWHERE.iter().any(|it| example.contains(it))
+}
+
+/// A line without the words that explain it, and without others' programs behind it.
+fn call(line: &str) -> &str {
+    let ends = ["   ", " | jq", " | kubectl", " && kubectl"].iter().filter_map(|it| line.find(it));
+    &line[..ends.min().unwrap_or(line.len())]
+}
+
+/// The examples of a command and of those below it.
 fn visit(command: &clap::Command, examples: &mut Vec<String>) {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     for line in help.lines().filter(|line| line.contains("otlp-gate ")) {
         let Some(line) = line.strip_prefix("  ") else { continue };
-        let ends = ["   ", " | jq", " | kubectl", " && kubectl"];
-        let end = ends.iter().filter_map(|it| line.find(it)).min().unwrap_or(line.len());
-        examples.push(line[..end].to_owned());
+        examples.push(call(line).to_owned());
     }
     command.get_subcommands().for_each(|it| visit(it, examples));
 }
@@ -88,8 +118,10 @@ fn failure(example: &str) -> Option<String> {
 
 fn typed(place: &Place, example: &str) -> Option<String> {
     let bin = place.path("bin");
-    fs::create_dir(&bin).unwrap();
-    symlink(env!("CARGO_BIN_EXE_otlp-gate"), bin.join("otlp-gate")).unwrap();
+    if !bin.exists() {
+        fs::create_dir(&bin).unwrap();
+        symlink(env!("CARGO_BIN_EXE_otlp-gate"), bin.join("otlp-gate")).unwrap();
+    }
     fs::create_dir_all(place.path(".local/share/bash-completion/completions")).unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut shell = Command::new("sh");
