@@ -44,7 +44,7 @@ impl Error {
 
     /// Several things failed, each told with its own cure: exit code 1.
     pub fn all(errors: Vec<Self>) -> Self {
-        let texts: Vec<String> = errors
+        let mut texts: Vec<String> = errors
             .iter()
             .map(|error| {
                 let mut text = Vec::new();
@@ -53,6 +53,8 @@ impl Error {
                 String::from_utf8_lossy(&text).trim_end().to_owned()
             })
             .collect();
+        // What is wrong with all of them is said once.
+        texts.dedup();
         Error::shown(texts.join("\n"))
     }
 
@@ -79,6 +81,13 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Adds a line to the message: how far it came.
+    #[must_use]
+    pub fn and(mut self, more: impl fmt::Display) -> Self {
+        self.message = format!("{}\n{more}", self.message);
         self
     }
 

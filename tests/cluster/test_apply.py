@@ -1,5 +1,6 @@
 """From one file to a running gate, as a new user types it; and what can go wrong on the way."""
 
+import hashlib
 import json
 import subprocess
 import time
@@ -229,7 +230,100 @@ def test_a_provider_that_is_not_there_is_told_with_its_cure(deploy: Callable[...
     assert "the cluster has no" in said and f"`gateway.provider: {PROVIDER}`" in said, said
     failed = [check for check in place.json("doctor", code=1)["checks"] if check["verdict"] == "fail"]
     assert failed and all(check["cure"] for check in failed)
-    assert kubectl("get", "namespaces", "nobody", "--ignore-not-found", "-o", "name") == "", "nothing is half applied"
+    assert missing(kubectl, "nobody")
+
+
+def missing(kubectl: Kubectl, namespace: str) -> bool:
+    """Whether there is no such namespace, so that nothing is half applied."""
+    return kubectl("get", "namespaces", namespace, "--ignore-not-found", "-o", "name") == ""
+
+
+def test_a_policy_that_is_too_large_is_refused_before_anything_is_applied(
+    deploy: Callable[..., Deployed], kubectl: Kubectl
+) -> None:
+    place = deploy("large")
+    # What a digest holds does not compress.
+    denied = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(30_000)]
+    place.change(lambda config: config.update(deny=denied))
+    said = place.run("apply", code=1).stderr
+    assert "one Kubernetes object has room for 1048576" in said and "hint: write rules for many clients" in said, said
+    assert missing(kubectl, "large")
+
+
+def test_ten_thousand_clients_are_applied_and_known(deploy: Callable[..., Deployed]) -> None:
+    place = deploy("many")
+    site = lambda number: {"name": f"site-{number}", "match": {"spiffe": f"spiffe://sites.example/{number}"}}
+    many = [site(number) | {"attributes": {"tenant.id": f"t{number}"}} for number in range(10_000)]
+    place.change(lambda config: config["clients"].extend(many))
+    begun = time.monotonic()
+    assert place.apply()["ok"]
+    print(f"10,000 clients are applied to an empty namespace in {time.monotonic() - begun:.1f} s")
+    with place.connect(place.client("site-9999", "--spiffe", "spiffe://sites.example/9999")) as connection:
+        assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
+
+
+def test_a_backends_namespace_that_is_not_there_is_named(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+    place = deploy("backless")
+    place.change(lambda config: config.update(backend={"service": {"name": "otel", "namespace": "not-there"}}))
+    said = place.run("apply", code=1).stderr
+    assert "there is no namespace not-there" in said and "`backend.service.namespace`" in said, said
+    assert missing(kubectl, "backless")
+
+
+def test_a_namespace_that_is_being_deleted_is_told_with_what_to_wait_for(
+    deploy: Callable[..., Deployed], kubectl: Kubectl
+) -> None:
+    place = deploy("leaving")
+    kubectl("create", "namespace", "leaving")
+    held = {"name": "held", "namespace": "leaving", "finalizers": ["example.com/held"]}
+    kubectl.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})
+    kubectl("delete", "namespace", "leaving", "--wait=false")
+    try:
+        said = place.run("apply", code=1).stderr
+        assert "the namespace leaving is being deleted" in said and "kubectl wait --for=delete namespace/leaving" in said, said
+    finally:
+        kubectl("patch", "configmap", "held", "-n", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+
+
+def test_what_a_new_namespace_does_not_take_is_told_before_any_of_it_is_there(
+    deploy: Callable[..., Deployed], kubectl: Kubectl
+) -> None:
+    """Until the namespace is there, everything can only be tried in another one, where other rules hold."""
+    place = deploy("ruled")
+    services = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
+    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["ruled", "ruled-too"]}
+    rule = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "no-services"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [services]},
+            "validations": [{"expression": "false", "message": "no Services in here"}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "no-services"},
+        "spec": {
+            "policyName": "no-services",
+            "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchExpressions": [names]}},
+        },
+    }
+    kubectl("create", "namespace", "ruled-too")
+    kubectl.apply(rule, binding)
+    try:
+        trial = ("create", "service", "clusterip", "trial", "--tcp=1", "-n", "ruled-too", "--dry-run=server")
+        eventually(lambda: subprocess.run([*KUBECTL.split(), *trial], capture_output=True).returncode, 30)
+        said = place.run("apply", code=1).stderr
+        assert "service/otel-gateway-collector in ruled: " in said and "no Services in here" in said, said
+        assert "nothing has been made but namespaces" in said, said
+        assert labelled(kubectl, "ruled") == []
+    finally:
+        kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-services")
+        kubectl("delete", "namespace", "ruled-too", "--wait=false")
+    eventually(lambda: place.run("apply", "--no-wait").returncode == 0, 30)
 
 
 def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:

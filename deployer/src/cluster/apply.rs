@@ -7,6 +7,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::refusal::refused;
 use super::{Cluster, Discovery, FIELD_MANAGER, failed};
 use crate::error::Error;
 use crate::resources::{KINDS, Names, Object};
@@ -77,6 +78,9 @@ impl Plan {
     }
 
     /// Does it. What is as it should be is not touched.
+    ///
+    /// # Errors
+    /// What the API server refuses. Where it does so before anything but the namespace is made, nothing else was.
     pub async fn apply(
         &self,
         cluster: &Cluster,
@@ -84,15 +88,26 @@ impl Plan {
         force: bool,
         mut told: impl FnMut(&Planned),
     ) -> Result<(), Error> {
-        for planned in &self.objects {
-            if planned.change != Change::Unchanged {
-                let object = &planned.object;
-                let api = api(cluster, discovery, object)?;
-                let params = params(force);
-                api.patch(&object.name, &params, &Patch::Apply(&object.value))
-                    .await
-                    .map_err(|e| refused(object, &e))?;
-            }
+        let (namespaces, others): (Vec<_>, Vec<_>) =
+            self.objects.iter().partition(|it| it.object.kind == "Namespace");
+        for planned in namespaces {
+            planned.apply(cluster, discovery, force).await?;
+            told(planned);
+        }
+        if others.iter().any(|it| it.then.is_none()) {
+            // What could be tried in another namespace only has one now, where other rules may hold.
+            let objects = others.iter().map(|it| it.object.clone()).collect();
+            let tried = Plan::of(cluster, discovery, objects, force).await;
+            tried.map_err(|e| e.and("nothing has been made but namespaces"))?;
+        }
+        for (done, planned) in others.iter().enumerate() {
+            let goes_on = || {
+                format!(
+                    "{done} of {} objects are in the cluster as they should be; the next `otlp-gate apply` goes on from there",
+                    others.len()
+                )
+            };
+            planned.apply(cluster, discovery, force).await.map_err(|e| e.and(goes_on()))?;
             told(planned);
         }
         Ok(())
@@ -101,6 +116,18 @@ impl Plan {
     /// How many objects it changes.
     pub fn changes(&self) -> usize {
         self.objects.iter().filter(|it| it.change != Change::Unchanged).count()
+    }
+}
+
+impl Planned {
+    async fn apply(&self, cluster: &Cluster, discovery: &Discovery, force: bool) -> Result<(), Error> {
+        if self.change == Change::Unchanged {
+            return Ok(());
+        }
+        let object = &self.object;
+        let api = api(cluster, discovery, object)?;
+        let done = api.patch(&object.name, &params(force), &Patch::Apply(&object.value)).await;
+        done.map(drop).map_err(|e| refused(object, &e))
     }
 }
 
@@ -224,21 +251,6 @@ fn compared(object: &DynamicObject) -> Result<Value, Error> {
         }
     }
     Ok(value)
-}
-
-fn refused(object: &Object, error: &kube::Error) -> Error {
-    let title = title(&object.kind, object.namespace.as_deref(), &object.name);
-    match error {
-        kube::Error::Api(status) if status.code == 409 && status.reason == "Conflict" => {
-            Error::failed(format_args!("{title} has fields that somebody else manages: {}", status.message))
-                .hint("leave them to their owner by taking them out of the config, or take them over with `--force-conflicts`")
-        }
-        kube::Error::Api(status) if status.code == 413 || status.message.contains("Too long") => {
-            Error::failed(format_args!("{title} is too large for the cluster: {}", status.message))
-                .hint("a module that is too large goes into a registry: `gateway.module.url: oci://...`")
-        }
-        _ => failed(format_args!("the cluster does not take {title}"), error),
-    }
 }
 
 /// How an object is called: kind, and name with its namespace.

@@ -6,6 +6,7 @@ mod explain;
 mod foreign;
 mod mesh;
 mod ready;
+mod refusal;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub use discovery::{Discovery, Missing};
 pub use foreign::{Finding, foreign};
 pub use mesh::{Noticed, mesh};
 pub use ready::{Part, Standing, gateway_address, standing};
+pub(crate) use refusal::terminating;
 
 use crate::error::Error;
 use crate::global::Global;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use super::status;
-use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, failed, prune, standing};
+use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, failed, prune, standing, terminating};
 use crate::config::Config;
 use crate::error::Error;
 use crate::global::Global;
@@ -182,6 +182,9 @@ async fn namespaces(cluster: &Cluster, objects: &mut Vec<Object>) -> Result<(), 
             found => {
                 let found =
                     found.map_err(|e| failed(format_args!("cannot read the namespace {name}"), &e))?;
+                if found.as_ref().is_some_and(|it| it.metadata.deletion_timestamp.is_some()) {
+                    return Err(terminating(&name));
+                }
                 found.is_none_or(|it| {
                     it.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == "otlp-gate")
                 })

@@ -9,11 +9,11 @@ use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::certs::{Files, Folder, Role, client_name};
-use crate::config::{Config, Loaded};
+use crate::config::{CertManager, Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
-use crate::resources::yaml;
+use crate::resources::{Names, clients_issuer, yaml};
 
 /// Arguments of `client-config`.
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,9 @@ enum Target {
 /// Prints it.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let Loaded { config, .. } = Loaded::read(global)?;
+    if let Some(cert_manager) = &config.certificates.cert_manager {
+        return managed(args, global, &config, cert_manager);
+    }
     let folder = Folder::at(&args.certs);
     let client = folder.client_files(&args.name);
     if !client.certificate.exists() || !client.key.exists() {
@@ -67,31 +70,52 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     let ca = folder.authority_files(Role::Server).certificate;
     let place = Place::of(args, &config, &client, &ca)?;
-    match (args.target, global.output) {
-        (Target::Collector, Format::Json) => output::print_text(&place.collector().to_string()),
-        (Target::Collector, _) => output::print_text(&format!("{COLLECTOR}{}", yaml(&place.collector())?)),
-        (Target::Sdk, Format::Json) => output::print(global.output, &place.variables(), String::new),
-        (Target::Sdk, _) => {
-            if place.server_name.is_some() {
-                output::say(
-                    "note: SDKs cannot be told the server's name, so the address must be in its certificate: \
-                     `otlp-gate certs server --hostname ADDRESS --force`",
-                );
-            }
-            let lines = place
-                .variables()
-                .into_iter()
-                .map(|(name, value)| format!("export {name}={}\n", quoted(&value)));
-            output::print_text(&lines.collect::<String>())
+    match args.target {
+        Target::Collector | Target::Sdk => {
+            place.print(args.target, global.output, "`otlp-gate certs server --hostname ADDRESS --force`")
         }
-        (Target::Secret, format) => {
+        Target::Secret => {
             let secret = secret(&args.name, &client, &ca)?;
-            match format {
-                Format::Json => output::print(format, &secret, String::new),
+            match global.output {
+                Format::Json => output::print(Format::Json, &secret, String::new),
                 _ => output::print_text(&yaml(&secret)?),
             }
         }
     }
+}
+
+/// Where a Secret is mounted in a client's pod, if nothing else is said.
+const MOUNTED: &str = "/etc/otlp-gate";
+
+/// The same where cert-manager makes the client's certificate, key and Secret.
+fn managed(args: &Args, global: &Global, config: &Config, cert_manager: &CertManager) -> Result<(), Error> {
+    let names = Names::of(&config.gateway)?;
+    let issuer = clients_issuer(&names, cert_manager);
+    if args.target == Target::Secret {
+        return Err(Error::failed(
+            "cert-manager makes the clients' Secrets, with their certificates and keys",
+        )
+        .hint(format_args!(
+            "make a Certificate of the {} {} with a URI or DNS name by which the config knows {}; \
+                 examples/cert-manager shows one",
+            issuer.kind.name(),
+            issuer.name,
+            args.name
+        )));
+    }
+    // As the keys of a Secret of cert-manager's are called.
+    let dir = args.dir.as_deref().unwrap_or(Path::new(MOUNTED));
+    let client = Files { certificate: dir.join("tls.crt"), key: dir.join("tls.key") };
+    let place = Place::of(args, config, &client, &dir.join("ca.crt"))?;
+    output::say(format_args!(
+        "note: {} needs tls.crt and tls.key of the Secret that cert-manager makes for {}, and ca.crt of the \
+         secret {} in {}: the one beside its own is of the clients' issuer",
+        dir.display(),
+        args.name,
+        names.server(),
+        names.namespace
+    ));
+    place.print(args.target, global.output, "`gateway.hostname` is what cert-manager writes there")
 }
 
 const COLLECTOR: &str = "\
@@ -135,6 +159,27 @@ impl Place {
         };
         let (certificate, key, ca) = (shown(&client.certificate)?, shown(&client.key)?, shown(ca)?);
         Ok(Place { endpoint, server_name, certificate, key, ca })
+    }
+
+    /// Prints the client's configuration, which is no Secret. `named` says how the server's certificate gets its name.
+    fn print(&self, target: Target, format: Format, named: &str) -> Result<(), Error> {
+        match (target, format) {
+            (Target::Sdk, Format::Json) => output::print(format, &self.variables(), String::new),
+            (Target::Sdk, _) => {
+                if self.server_name.is_some() {
+                    output::say(format_args!(
+                        "note: SDKs cannot be told the server's name, so the address must be in its certificate: {named}"
+                    ));
+                }
+                let lines = self
+                    .variables()
+                    .into_iter()
+                    .map(|(name, value)| format!("export {name}={}\n", quoted(&value)));
+                output::print_text(&lines.collect::<String>())
+            }
+            (_, Format::Json) => output::print_text(&self.collector().to_string()),
+            _ => output::print_text(&format!("{COLLECTOR}{}", yaml(&self.collector())?)),
+        }
     }
 
     fn collector(&self) -> Value {

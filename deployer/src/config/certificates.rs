@@ -46,6 +46,16 @@ pub enum IssuerKind {
     ClusterIssuer,
 }
 
+impl IssuerKind {
+    /// As Kubernetes calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            IssuerKind::Issuer => "Issuer",
+            IssuerKind::ClusterIssuer => "ClusterIssuer",
+        }
+    }
+}
+
 impl Certificates {
     /// Whether it is the default.
     pub fn is_default(&self) -> bool {

@@ -67,9 +67,11 @@ fn object(names: &Names, kind: &str, name: &str, spec: Value) -> Result<Object, 
 }
 
 fn reference(issuer: &IssuerRef) -> Value {
-    let kind = match issuer.kind {
-        IssuerKind::Issuer => "Issuer",
-        IssuerKind::ClusterIssuer => "ClusterIssuer",
-    };
-    json!({"name": issuer.name, "kind": kind})
+    json!({"name": issuer.name, "kind": issuer.kind.name()})
+}
+
+/// Who issues the clients' certificates: the user's own, or the one that is made for the gate.
+pub(crate) fn clients_issuer(names: &Names, cert_manager: &CertManager) -> IssuerRef {
+    let own = || IssuerRef { name: format!("{}-clients", names.gateway), kind: IssuerKind::Issuer };
+    cert_manager.clients.clone().unwrap_or_else(own)
 }

@@ -20,12 +20,14 @@ mod tests;
 
 use k8s_openapi::api::core::v1::Namespace;
 
+pub(crate) use cert_manager::clients_issuer;
 pub use folder::write_folder;
 pub use mesh::{Mesh, Part};
 pub use module::Module;
 pub use names::Names;
 pub use object::Object;
 pub(crate) use object::yaml;
+pub(crate) use policy::SMALLER_POLICY;
 pub use policy::{Revision, plugin_config, revision};
 
 use crate::config::{self, Backend, Config, MeshMode};

@@ -18,6 +18,9 @@ const READABLE: usize = 64 << 10;
 /// etcd takes requests of 1.5 MiB, and the object is more than its policy.
 const LARGEST: usize = 1 << 20;
 
+/// How a policy becomes smaller.
+pub(crate) const SMALLER_POLICY: &str = "write rules for many clients at once, with {word} in `match` and `name`; take out of `deny` what has expired";
+
 /// Which policy it is: the beginning of a SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
@@ -56,7 +59,7 @@ pub fn plugin_config(policy: &PolicyConfig, module: &Module) -> Result<Value, Er
             policy.clients.len(),
             encoded.len()
         ))
-        .hint("write rules for many clients at once, with {word} in `match` and `name`"));
+        .hint(SMALLER_POLICY));
     }
     Ok(json!({"gzip": encoded}))
 }

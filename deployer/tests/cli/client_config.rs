@@ -55,3 +55,16 @@ fn a_secret_holds_the_clients_key_and_no_others() {
 fn a_client_without_a_certificate_is_told_how_to_get_one() {
     assert_snapshot!("client_config_missing", Place::with(CONFIG).run("client-config acme").failure());
 }
+
+#[test]
+fn a_client_of_cert_managers_is_told_what_comes_from_where() {
+    let place = Place::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
+    let given = place.run("client-config acme -o json");
+    let config: Value = serde_json::from_str(&given.stdout).unwrap();
+    let tls = &config["exporters"]["otlp_grpc"]["tls"];
+    let files = ["cert_file", "key_file", "ca_file"].map(|key| tls[key].as_str().unwrap());
+    assert_eq!(files, ["/etc/otlp-gate/tls.crt", "/etc/otlp-gate/tls.key", "/etc/otlp-gate/ca.crt"]);
+    assert_snapshot!("client_config_managed", given.stderr);
+    assert!(place.run("client-config acme --for sdk").ok().contains("=/etc/otlp-gate/tls.key\n"));
+    assert_snapshot!("client_config_managed_secret", place.run("client-config acme --for secret").failure());
+}
