@@ -250,8 +250,13 @@ class Http2:
 
 
 def decoded(headers: list[tuple]) -> dict[str, str]:
+    """Of a header that comes several times, all values with commas between them (RFC 9110, 5.3)."""
     as_text = lambda value: value.decode() if isinstance(value, bytes) else value
-    return {as_text(name): as_text(value) for name, value in headers}
+    values: dict[str, str] = {}
+    for name, value in headers:
+        name, value = as_text(name), as_text(value)
+        values[name] = f"{values[name]}, {value}" if name in values else value
+    return values
 
 
 def http1(address: str, identity: Identity, head: str, *pieces: bytes) -> Answer:

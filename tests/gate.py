@@ -15,6 +15,7 @@ from client import Identity
 COMMAND = os.environ["OTLP_GATE"]
 ENVOY = os.environ["ENVOY"]
 READY = re.compile(r"ready grpc=(\S+) http=(\S+) admin=(\S+)")
+COUNTER = re.compile(r"(otlp_gate_\w+)\{(.*)\} (\d+)")
 
 
 def otlp_gate(*args: object, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
@@ -113,6 +114,13 @@ class Gate:
             lines = answer.read().decode().splitlines()
         pairs = (line.rsplit(": ", 1) for line in lines)
         return {key: int(value) for key, value in pairs if value.isdigit()}
+
+    def counters(self) -> dict[tuple[str, frozenset], int]:
+        """Our counters as Prometheus reads them, by name and labels."""
+        with urllib.request.urlopen(f"http://{self.admin}/stats/prometheus?filter=otlp_gate_", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = (match.groups() for match in map(COUNTER.fullmatch, lines) if match)
+        return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))): int(value) for name, labels, value in found}
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends it and gives its exit code."""

@@ -93,11 +93,12 @@ def text(value: Message) -> str:
 
 @dataclass
 class Sink:
-    """What arrived, in its order. `fail` makes the next answers errors: (gRPC status, HTTP status); what arrives while
-    `answers` is not set waits for its answer, over gRPC."""
+    """What arrived, in its order. `fail` makes the next answers errors: (gRPC status, HTTP status); `says` are headers of
+    answers over HTTP; what arrives while `answers` is not set waits for its answer, over gRPC."""
 
     received: "queue.Queue[Received]" = field(default_factory=queue.Queue)
     fail: tuple[grpc.StatusCode, int] | None = None
+    says: dict[str, str] = field(default_factory=dict)
     grpc_port: int = 0
     http_port: int = 0
     host: str = "127.0.0.1"
@@ -180,6 +181,8 @@ class HttpHandler(BaseHTTPRequestHandler):
         self.send_response(sink.fail[1] if sink.fail else 200)
         self.send_header("content-type", "application/x-protobuf")
         self.send_header("content-length", "0")
+        for name, value in sink.says.items():
+            self.send_header(name, value)
         self.end_headers()
 
     def chunks(self) -> bytes:

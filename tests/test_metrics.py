@@ -1,7 +1,5 @@
 """What the gate counts, as Prometheus reads it."""
 
-import re
-import urllib.request
 from collections.abc import Callable
 
 from client import Identity, frame
@@ -10,18 +8,6 @@ from sink import GRPC_PATHS, Sink
 from wire import attribute, request, resource, scope, span, traces
 
 TRACES = GRPC_PATHS["traces"]
-LINE = re.compile(r"(\w+)\{(.*)\} (\d+)")
-
-
-def counters(gate: Gate) -> dict[tuple[str, frozenset], int]:
-    """Our counters, by name and labels."""
-    with urllib.request.urlopen(f"http://{gate.admin}/stats/prometheus?filter=otlp_gate_", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    found = {}
-    for name, labels, value in (match.groups() for match in map(LINE.fullmatch, lines) if match):
-        if name.startswith("otlp_gate_"):
-            found[name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))] = int(value)
-    return found
 
 
 def test_requests_items_and_forged_attributes_are_counted_per_client(
@@ -35,7 +21,7 @@ def test_requests_items_and_forged_attributes_are_counted_per_client(
     assert connection.grpc(TRACES, frame(b"\xff")).grpc_status == 3
     assert connect(stranger, gate.grpc).grpc(TRACES, frame(forged)).grpc_status == 7
 
-    counted = counters(gate)
+    counted = gate.counters()
 
     def count(name: str, **labels: str) -> int:
         return counted[f"otlp_gate_{name}_total", frozenset(labels.items())]
@@ -55,4 +41,4 @@ def test_clients_that_a_rule_makes_are_counted_together(
         identity = certificates.client(f"few-metrics-{word}", "--spiffe", f"spiffe://few.example/metrics-{word}")
         assert connect(identity, gate.grpc).grpc(TRACES, frame(traces("a"))).grpc_status == 0
     labels = frozenset({("client", "other"), ("signal", "traces"), ("result", "accepted")})
-    assert counters(gate)["otlp_gate_requests_total", labels] == 2
+    assert gate.counters()["otlp_gate_requests_total", labels] == 2

@@ -62,7 +62,7 @@ pub enum Protocol {
     HttpJson,
 }
 
-/// An answer that the gate gives itself. It is never a success.
+/// An answer that the gate gives itself. To an export it is never a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status; 200 for gRPC, whose status is below.

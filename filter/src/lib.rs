@@ -10,8 +10,8 @@ mod worker;
 
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Outgoing, Request};
-use otlp_gate_core::reply::{Protocol, Reason};
+use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Origin, Outgoing, Request};
+use otlp_gate_core::reply::{Protocol, Reason, Reply};
 use otlp_gate_wire::otlp::Signal;
 
 use callbacks::Action;
@@ -32,7 +32,7 @@ impl Plugin {
     }
 
     fn stream(&self, id: u32) -> Stream {
-        Stream { id, loaded: self.loaded.clone(), known: None, state: State::New }
+        Stream { id, loaded: self.loaded.clone(), known: None, origin: None, state: State::New }
     }
 }
 
@@ -41,6 +41,8 @@ struct Stream {
     id: u32,
     loaded: Option<Rc<Loaded>>,
     known: Option<Rc<Known>>,
+    /// The web page that sends, if one does that may.
+    origin: Option<Origin>,
     state: State,
 }
 
@@ -55,6 +57,11 @@ impl Stream {
     fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
         let headers = HeaderMap::read(Map::RequestHeaders);
         let headers = headers.pairs();
+        self.origin = self.loaded.as_ref().and_then(|loaded| loaded.gate.origin(&headers));
+        if let Some(reply) = self.origin.as_ref().and_then(|origin| origin.preflight(&headers)) {
+            count(Metric::Requests, None, None, Some("preflight"), 1);
+            return self.answer(&reply);
+        }
         let head = match Head::read(&headers) {
             Ok(head) => head,
             Err((protocol, reason)) => return self.refuse(protocol, &reason, None, None),
@@ -94,6 +101,10 @@ impl Stream {
     }
 
     fn on_response_headers(&mut self) {
+        // What the gate answered itself says it already.
+        if let (Some(origin), State::Open(_) | State::Forwarded { .. }) = (&self.origin, &self.state) {
+            apply(&origin.edits(), Map::ResponseHeaders);
+        }
         if let State::Forwarded { request, .. } = &self.state {
             let answer = match request.head.protocol {
                 Protocol::Grpc => {
@@ -153,13 +164,17 @@ impl Stream {
         client: Option<&Client>,
         signal: Option<Signal>,
     ) -> Action {
-        self.state = State::Done;
         let jitter = host::now() ^ (u64::from(self.id) << 7);
-        let reply = reason.reply(protocol, jitter);
-        let headers: Vec<(&str, &str)> =
-            reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        host::reply(reply.http_status, &headers, &reply.body, reply.grpc_status);
         count(Metric::Requests, client, signal, Some(reason.label()), 1);
+        self.answer(&reason.reply(protocol, jitter))
+    }
+
+    fn answer(&mut self, reply: &Reply) -> Action {
+        self.state = State::Done;
+        let mut headers: Vec<(&str, &str)> =
+            reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        headers.extend(self.origin.iter().flat_map(|origin| origin.edits().add));
+        host::reply(reply.http_status, &headers, &reply.body, reply.grpc_status);
         Action::Pause
     }
 

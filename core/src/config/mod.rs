@@ -61,6 +61,11 @@ pub struct PolicyConfig {
     /// without colons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
+    /// Web pages that may send from a browser, by OTLP/HTTP (CORS): patterns for their origins, such as
+    /// `https://shop.example.com` or `https://*.example.com`, where `*` is one or more characters of one label of the host. By
+    /// default none may. It says nothing about who sends: that is for the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors_origins: Vec<String>,
     /// How much a client may send.
     #[serde(default, skip_serializing_if = "Quotas::is_default")]
     pub quotas: Quotas,
@@ -86,7 +91,7 @@ mod tests {
             r#""attributes":{"tenant.id":"a"},"quota":"gold"},"#,
             r#"{"name":"{o}","match":[{"dns":"{o}.x"},{"sha256":"00"}],"quotaPer":"{o}"}],"unknown":"gold","#,
             r#""attributes":{"k":"{name}"},"headers":{"X-Scope-OrgID":"{tenant.id}"},"deny":["sha256:00"],"#,
-            r#""quotas":{"mode":"shadow","tiers":{"gold":{"requests":"200/s","bytes":"8MiB/s","dataPoints":"50k/s","#,
+            r#""corsOrigins":["https://a.example"],"quotas":{"mode":"shadow","tiers":{"gold":{"requests":"200/s","bytes":"8MiB/s","dataPoints":"50k/s","#,
             r#""burst":"500ms"}}},"limits":{"wire":"4MiB"}}"#
         );
         let config: PolicyConfig = serde_json::from_str(text).unwrap();

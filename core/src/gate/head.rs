@@ -40,13 +40,11 @@ impl Head {
         };
         let refuse = |reason| Err((protocol, reason));
 
-        let path = value(headers, b":path").unwrap_or_default();
-        let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
-        let wanted = |signal: &Signal| match protocol {
-            Protocol::Grpc => signal.grpc_path().as_bytes() == path,
-            Protocol::HttpProtobuf | Protocol::HttpJson => signal.http_path().as_bytes() == path,
+        let signal = match protocol {
+            Protocol::Grpc => signal(headers, Signal::grpc_path),
+            Protocol::HttpProtobuf | Protocol::HttpJson => http_signal(headers),
         };
-        let Some(signal) = Signal::ALL.into_iter().find(wanted) else {
+        let Some(signal) = signal else {
             return refuse(Reason::UnknownPath);
         };
         if value(headers, b":method") != Some(b"POST") {
@@ -73,8 +71,18 @@ impl Head {
     }
 }
 
+/// The signal that a request over plain HTTP is about, by its path.
+pub(super) fn http_signal(headers: &Headers) -> Option<Signal> {
+    signal(headers, Signal::http_path)
+}
+
+fn signal(headers: &Headers, path_of: fn(Signal) -> &'static str) -> Option<Signal> {
+    let path = value(headers, b":path")?.split(|&byte| byte == b'?').next()?;
+    Signal::ALL.into_iter().find(|signal| path_of(*signal).as_bytes() == path)
+}
+
 /// The first value of a header.
-fn value<'a>(headers: &Headers<'a>, name: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn value<'a>(headers: &Headers<'a>, name: &[u8]) -> Option<&'a [u8]> {
     headers.iter().find(|(header, _)| *header == name).map(|(_, value)| *value)
 }
 

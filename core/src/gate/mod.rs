@@ -1,5 +1,6 @@
 //! The gate: a policy at work. The filter calls this and moves bytes; everything is decided here.
 
+mod cors;
 mod head;
 mod load;
 mod memory;
@@ -14,6 +15,7 @@ use crate::quota::{BucketId, Tier};
 use crate::reply::Reason;
 use otlp_gate_wire::otlp::Stamp;
 
+pub use cors::Origin;
 pub use head::{Encoding, Head, Headers};
 pub use memory::Memory;
 pub use metrics::{Metric, POLICY_REVISION, metric_name};

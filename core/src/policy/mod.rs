@@ -42,6 +42,7 @@ pub struct Policy {
     total: Option<Tier>,
     limits: Limits,
     deny: BTreeSet<[u8; 32]>,
+    cors_origins: Vec<Pattern>,
     rules: Vec<Rule>,
     /// Every match of every rule, in the order in which they are tried.
     alternatives: Vec<Alternative>,
@@ -107,6 +108,11 @@ impl Policy {
     /// How large messages may be.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether web pages of this origin may send.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.cors_origins.iter().any(|pattern| pattern.matches(origin, Reading::Strict, &mut Vec::new()))
     }
 
     /// Whether quotas only count and report.

@@ -67,6 +67,11 @@ pub struct Config {
     /// without colons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
+    /// Web pages that may send from a browser, by OTLP/HTTP (CORS): patterns for their origins, such as
+    /// `https://shop.example.com` or `https://*.example.com`, where `*` is one or more characters of one label of the host. By
+    /// default none may. It says nothing about who sends: that is for the certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cors_origins: Vec<String>,
     /// How much a client may send.
     #[serde(default, skip_serializing_if = "Quotas::is_default")]
     pub quotas: Quotas,
@@ -96,6 +101,7 @@ impl Config {
             owned: self.node_local.owned(),
             headers: self.headers.clone(),
             deny: self.deny.clone(),
+            cors_origins: self.cors_origins.clone(),
             quotas: self.quotas.clone(),
             limits: self.limits.clone(),
         }

@@ -57,7 +57,7 @@ pub(super) fn routes(gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
             section_name: Some(HTTP.to_owned()),
             ..HttpRouteParentRefs::default()
         }]),
-        rules: Some(vec![http_rule(&backend)]),
+        rules: Some(vec![http_rule(&backend, !gate.config.cors_origins.is_empty())]),
     };
     let name = format!("{}-http", gate.names.gateway);
     objects.push(Object::custom(API_VERSION, "HTTPRoute", gate.names.metadata(&name), spec)?);
@@ -137,17 +137,21 @@ fn grpc_rule(service: &str, backend: &Target) -> GrpcRouteRules {
     }
 }
 
-fn http_rule(backend: &Target) -> HttpRouteRules {
-    let exactly = |path: &str| HttpRouteRulesMatches {
+/// POST to OTLP's paths; where web pages may send, also what browsers ask before (OPTIONS), which the filter answers.
+fn http_rule(backend: &Target, web_pages: bool) -> HttpRouteRules {
+    let exactly = |path: &str, method| HttpRouteRulesMatches {
         path: Some(HttpRouteRulesMatchesPath {
             r#type: Some(HttpRouteRulesMatchesPathType::Exact),
             value: Some(path.to_owned()),
         }),
-        method: Some(HttpRouteRulesMatchesMethod::Post),
+        method: Some(method),
         ..HttpRouteRulesMatches::default()
     };
+    let preflight = web_pages.then_some(HttpRouteRulesMatchesMethod::Options);
+    let methods = core::iter::once(HttpRouteRulesMatchesMethod::Post).chain(preflight);
+    let matches = methods.flat_map(|method| SIGNALS.map(|(_, _, path)| exactly(path, method.clone())));
     HttpRouteRules {
-        matches: Some(SIGNALS.iter().map(|(_, _, path)| exactly(path)).collect()),
+        matches: Some(matches.collect()),
         backend_refs: Some(vec![HttpRouteRulesBackendRefs {
             name: backend.name.clone(),
             namespace: backend.namespace.clone(),

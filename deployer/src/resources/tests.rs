@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,6 +117,23 @@ fn a_service_elsewhere_is_granted_and_gets_no_collector() {
     let backend = &find(&objects, "GRPCRoute")["spec"]["rules"][0]["backendRefs"][0];
     assert_eq!((&backend["namespace"], &backend["port"]), (&"elsewhere".into(), &9999.into()));
     assert!(!objects.iter().any(|object| object.kind == "Deployment"));
+}
+
+#[test]
+fn what_browsers_ask_first_is_routed_where_web_pages_may_send() {
+    for (text, methods) in
+        [("", vec!["POST"]), ("corsOrigins: ['https://shop.example.com']", vec!["POST", "OPTIONS"])]
+    {
+        let route = find(&objects(&config(text)), "HTTPRoute").clone();
+        let matches = route["spec"]["rules"][0]["matches"].as_array().unwrap();
+        let routed: BTreeSet<(&str, &str)> = matches
+            .iter()
+            .map(|one| (one["method"].as_str().unwrap(), one["path"]["value"].as_str().unwrap()))
+            .collect();
+        let paths = ["/v1/traces", "/v1/metrics", "/v1/logs", "/v1development/profiles"];
+        let wanted = methods.iter().flat_map(|method| paths.map(|path| (*method, path))).collect();
+        assert_eq!(routed, wanted);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod limits;
 mod matching;
 mod names;
+mod origins;
 mod stamps;
 mod tiers;
 
@@ -53,6 +54,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     };
     let stamping = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
     let deny = denied(&config.deny, &mut problems);
+    let cors_origins = origins::compile(&config.cors_origins, &mut problems);
     problems.append(&mut later);
     if !problems.is_empty() {
         return Err(problems);
@@ -69,6 +71,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
         deny,
+        cors_origins,
         index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),
         unknown,
         verify,

@@ -439,6 +439,40 @@ fn deny_and_limits() {
 }
 
 #[test]
+fn origins() {
+    let one = |origin: &str| json!({"corsOrigins": ["https://a.example", origin]});
+    for right in [
+        "https://b.example",
+        "http://localhost:*",
+        "https://*.b.example:8443",
+        "http://[::1]:3000",
+        "app-x://b",
+    ] {
+        assert_eq!(problems(one(right)), [""; 0], "{right}");
+    }
+    for wrong in [
+        "b.example",
+        "*",
+        "null",
+        "https://",
+        "https://b.example/",
+        "https://B.example",
+        "https://b.example:443",
+        "http://b.example:80",
+        "https://{site}.example",
+        "https://b.example, https://c.example",
+        "://b.example",
+    ] {
+        let expected = format!(
+            "corsOrigins[1]: browsers send no origin like `{wrong}` (hint: write scheme://host in lower case, with \
+             the port if it is not the scheme's own, and `*` for what varies)"
+        );
+        assert_eq!(problems(one(wrong)), [expected]);
+    }
+    assert!(problems(one("https://***"))[0].starts_with("corsOrigins[1]: two wildcards stand side by side"));
+}
+
+#[test]
 fn all_mistakes_are_told_in_the_order_of_the_config() {
     let config = json!({
         "clients": [

@@ -19,8 +19,8 @@ const SMALL_BYTES: u64 = 4 << 20;
 const SMALL_ITEMS: u64 = 8192;
 
 /// Everything that is allowed and yet looks like a mistake: bursts that normal batches do not fit in, rules that are
-/// never reached, patterns that can be read in two ways, headers that some clients go without, tiers that nobody
-/// uses. Of a config with mistakes (see [`Policy::compile`]), only what concerns tiers.
+/// never reached, patterns that can be read in two ways, headers that some clients go without, origins of everybody, tiers
+/// that nobody uses. Of a config with mistakes (see [`Policy::compile`]), only what concerns the last two.
 pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
     let mut warnings = Vec::new();
     if let Ok(policy) = Policy::compile(config) {
@@ -29,8 +29,18 @@ pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
         warnings = order::sorted_by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(left_out::warnings(&policy, config));
     }
+    warnings.extend(origins(config));
     warnings.extend(tiers(config));
     warnings
+}
+
+fn origins(config: &PolicyConfig) -> Vec<Problem> {
+    let open = config.cors_origins.iter().enumerate().filter(|(_, origin)| origin.ends_with("://**"));
+    let warning = |(index, _)| {
+        let message = "pages of every website may send here, with the certificate of whoever looks at them";
+        Problem::new(Path::of("corsOrigins").index(index), message).hint("name your own websites")
+    };
+    open.map(warning).collect()
 }
 
 fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {

@@ -159,6 +159,17 @@ fn headers_that_some_clients_go_without() {
 }
 
 #[test]
+fn origins_of_everybody() {
+    check([(
+        json!({"corsOrigins": ["https://**.example.com", "https://**"]}),
+        json!(
+            "corsOrigins[1]: pages of every website may send here, with the certificate of whoever looks at them (hint: name \
+             your own websites)"
+        ),
+    )]);
+}
+
+#[test]
 fn a_config_with_mistakes_is_only_warned_about_its_tiers() {
     check([(
         json!({"clients": [{"name": "", "match": {}}], "quotas": {"tiers": {"slow": {"items": "10k/s"}}}}),
