@@ -60,9 +60,10 @@ pub(crate) fn all() {
     }
     let store = Remember::new(Shared::default());
     let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
+    let id = id(1);
     measure("charge the ledger and give it back", || {
-        if let Charge::Granted(receipt) = ledger.charge(id(1), &tier, &AMOUNTS, SECOND) {
-            ledger.refund(id(1), &tier, &AMOUNTS, receipt, SECOND);
+        if let Charge::Granted(receipt) = ledger.charge(id, &tier, &AMOUNTS, SECOND) {
+            ledger.refund(id, &tier, &AMOUNTS, receipt, SECOND);
         }
     });
 }

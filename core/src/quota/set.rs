@@ -4,6 +4,9 @@ use super::account::Account;
 use super::bucket::Bucket;
 use super::tier::{BucketId, Tier};
 
+/// Room for a bucket that owes requests, bytes and items.
+const TYPICAL_LEN: usize = 16 + 1 + 4 * 8 + 3 * 7 * 8;
+
 /// How many buckets a set holds. With 100,000 clients in debt, one set in 35,000 is full.
 pub const WAYS: usize = 8;
 
@@ -29,7 +32,7 @@ impl Set {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::new();
+        let mut value = Vec::with_capacity(self.entries.len() * TYPICAL_LEN);
         for entry in &self.entries {
             entry.encode(&mut value);
         }
