@@ -13,7 +13,6 @@ use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use super::status;
 use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, failed, prune, standing, terminating};
-use crate::config::Config;
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
@@ -67,11 +66,11 @@ struct Applied<'a> {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(apply(args, global, &config, gate))?
+    until_told_to_end(apply(args, global, gate))?
         .ok_or_else(|| Error::failed("interrupted; `otlp-gate status` shows how far it is"))
 }
 
-async fn apply(args: &Args, global: &Global, config: &Config, mut gate: Gate<'_>) -> Result<(), Error> {
+async fn apply(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
     if let Some(words) = gate::look_for_mesh(&cluster, &mut gate).await? {
         output::say(format_args!("mesh: {words}"));
@@ -123,21 +122,33 @@ async fn apply(args: &Args, global: &Global, config: &Config, mut gate: Gate<'_>
     }
     match standing {
         Some(standing) if !up => Err(timed_out(&standing, args.timeout)),
-        Some(_) if table && !config.gateway.enabled => {
-            output::say("the nodes' gateways are up");
-            Ok(())
-        }
         Some(standing) if table => {
             let at = standing.addresses.first().map_or("?", String::as_str);
-            let listeners = &config.gateway.listeners;
-            output::say(format_args!(
-                "the gate is up: {} at {at}, ports {} (gRPC) and {} (HTTP)\n`otlp-gate verify` tries it from outside, `otlp-gate client-config NAME` says how to send",
-                config.gateway.hostname, listeners.grpc, listeners.http
-            ));
+            output::say(ways_in(gate, at));
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// What is up, and how to send to it.
+fn ways_in(gate: &Gate<'_>, at: &str) -> String {
+    let mut lines = Vec::new();
+    let (gateway, node_local) = (&gate.config.gateway, &gate.config.node_local);
+    if gateway.enabled {
+        let listeners = &gateway.listeners;
+        lines.push(format!(
+            "the gate is up: {} at {at}, ports {} (gRPC) and {} (HTTP)\n`otlp-gate verify` tries it from outside, `otlp-gate client-config NAME` says how to send",
+            gateway.hostname, listeners.grpc, listeners.http
+        ));
+    }
+    if node_local.enabled {
+        let (name, namespace) = (gate.names.node_local(), gate.names.node_local_namespace(node_local));
+        lines.push(format!(
+            "the nodes' gateways are up: pods send to http://{name}.{namespace}, ports 4317 (gRPC) and 4318 (HTTP)"
+        ));
+    }
+    lines.join("\n")
 }
 
 /// What would be changed, tried by the API server; with the kinds that the cluster has and the objects.

@@ -69,6 +69,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 
 async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Error> {
     let gateway = &loaded.config.gateway;
+    if !gateway.enabled {
+        return Err(Error::failed("there is no gateway to try, since `gateway.enabled` is false")
+            .hint("`otlp-gate status` says whether the nodes' gateways are up"));
+    }
     let server_name = gateway.hostname.replacen('*', "otlp", 1);
     let names = Names::of(gateway)?;
     let (shown, cluster) = if loaded.config.certificates.cert_manager.is_some() {

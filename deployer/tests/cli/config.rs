@@ -144,6 +144,13 @@ fn warnings_are_told_and_do_not_fail() {
 }
 
 #[test]
+fn a_gateway_that_is_not_there_is_not_tried() {
+    let text = "apiVersion: otlp-gate/v1\nclients: []\ngateway: {enabled: false}\n\
+                nodeLocal: {enabled: true, export: {exporters: {debug: {}}}}\n";
+    assert_snapshot!("no_gateway", Place::with(text).run("verify").failure());
+}
+
+#[test]
 fn an_alias_is_shown_where_it_is_used() {
     let text =
         "apiVersion: otlp-gate/v1\nclients:\n  - &a {name: a, match: {dns: a.b}}\n  - {<<: *a, nam: b}\n";
