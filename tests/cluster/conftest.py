@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployed import MACHINE, PROVIDER, Deployed, Kubectl
+from on_nodes import OnNodes
 from sink import Sink
 
 MODULE = "/otlp-gate.wasm"
@@ -84,3 +85,24 @@ def cert_manager(kubectl: Kubectl) -> Iterator[None]:
     kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
     yield
     kubectl("delete", "-f", crds, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def nodes(kubectl: Kubectl) -> list[str]:
+    """The names of two nodes."""
+    names = [node["metadata"]["name"] for node in kubectl.json("get", "nodes")["items"]]
+    assert len(names) >= 2, "these tests need two nodes: cargo xtask e2e --nodes 2"
+    return names[:2]
+
+
+@pytest.fixture(scope="module")
+def on_nodes(deploy: Callable[..., Deployed], kubectl: Kubectl) -> Iterator[Callable[[str], OnNodes]]:
+    made: list[OnNodes] = []
+
+    def on_nodes(namespace: str) -> OnNodes:
+        made.append(OnNodes(deploy(namespace), kubectl))
+        return made[-1]
+
+    yield on_nodes
+    for one in made:
+        one.stop()

@@ -1,0 +1,71 @@
+"""The gateways on a cluster's nodes, and the pods that send to them."""
+
+import re
+
+from deployed import MACHINE, Deployed, Kubectl
+from pods import Sender
+from sink import Sink
+
+NAME = "otel-gateway-node"
+RULES = [{"name": "{team}", "match": {"namespace": "team-{team}"}, "attributes": {"tenant.id": "{team}"}}]
+
+
+class OnNodes:
+    """A gateway on every node, and no other, unless its config says so."""
+
+    def __init__(self, place: Deployed, kubectl: Kubectl):
+        self.place, self.kubectl = place, kubectl
+        self.namespace = f"{place.namespace}-node"
+        self.target = f"{NAME}.{self.namespace}:4317"
+        self.senders: dict[tuple[str, str], Sender] = {}
+
+    def configure(self, export: dict, **more: object) -> None:
+        road = {"enabled": True, "clients": RULES, "export": export, **more}
+        self.place.change(lambda config: config.update(nodeLocal=road))
+        self.place.change(lambda config: config["gateway"].update(enabled=False))
+
+    def pods(self) -> dict[str, dict]:
+        """The gateways that run, by their nodes."""
+        found = self.kubectl.json("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={NAME}")
+        return {
+            pod["spec"]["nodeName"]: pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]
+        }
+
+    def uids(self) -> set[str]:
+        return {pod["metadata"]["uid"] for pod in self.pods().values()}
+
+    def accepted(self, node: str) -> int:
+        """How many spans the gateway of a node has taken, by its own count."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pods()[node]['metadata']['name']}:8888/proxy/metrics"
+        text = self.kubectl("get", "--raw", path)
+        return sum(int(float(it)) for it in re.findall(r"^otelcol_receiver_accepted_spans\S* (\S+)$", text, re.M))
+
+    def sender(self, namespace: str, node: str) -> Sender:
+        key = (namespace, node)
+        if key not in self.senders:
+            self.senders[key] = Sender.start(self.kubectl, namespace, node, self.target)
+        return self.senders[key]
+
+    def stop(self) -> None:
+        for sender in self.senders.values():
+            sender.stop()
+        self.place.run("delete", "--yes")
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
+
+
+def outside(backend: Sink) -> dict:
+    """An export to the tests' backend, which is not in the cluster."""
+    return to(f"{MACHINE}:{backend.grpc_port}")
+
+
+def to(endpoint: str) -> dict:
+    return {"exporters": {"otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": True}}}}
+
+
+def arrival(backend: Sink, name: str) -> dict[str, str]:
+    """The resource of a span, once that has arrived; others may come in the same message."""
+    while True:
+        received = backend.take(20)
+        for entry, resource in zip(received.decode().resource_spans, received.resources(), strict=True):
+            if name in (span.name for scope in entry.scope_spans for span in scope.spans):
+                return resource

@@ -1,0 +1,154 @@
+"""The gateway on every node, and Istio: no sidecar where none is needed, mTLS where the backend is in the mesh."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+
+from deployed import MACHINE, PROVIDER, Kubectl, eventually
+from on_nodes import OnNodes, arrival, outside, to
+from pods import IMAGE, Sender
+from sink import GRPC_PATHS, Sink
+from wire import attribute, field, request, resource, scope, span, string, traces
+
+pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="the cluster has no Istio")
+
+PROXY = "istio-proxy"
+
+
+@pytest.fixture(scope="module")
+def meshed(kubectl: Kubectl, backend: Sink) -> Iterator[str]:
+    """A backend in the mesh that lets nobody else in; what it gets goes to the tests' backend."""
+    config = {
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": ":4317"}}}},
+        "exporters": {
+            "otlp_grpc": {
+                "endpoint": f"{MACHINE}:{backend.grpc_port}",
+                "tls": {"insecure": True},
+                "sending_queue": {"enabled": False},
+            }
+        },
+        "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc"]}}},
+    }
+    labels = {"app": "backend"}
+    metadata = {"name": "backend", "namespace": "meshed"}
+    container = {"name": "backend", "image": IMAGE, "args": [f"--config=yaml:{json.dumps(config)}"]}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "meshed", "labels": {"istio-injection": "enabled"}}},
+        {
+            "apiVersion": "security.istio.io/v1",
+            "kind": "PeerAuthentication",
+            "metadata": metadata,
+            "spec": {"mtls": {"mode": "STRICT"}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": labels, "ports": [{"name": "grpc", "port": 4317, "appProtocol": "grpc"}]},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**metadata, "labels": labels},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+        },
+    )
+    kubectl("wait", "--for=condition=Ready", "pod/backend", "-n", "meshed", "--timeout=90s")
+    yield "backend.meshed.svc:4317"
+    kubectl("delete", "namespace", "meshed", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def mesh(on_nodes: Callable[[str], OnNodes]) -> OnNodes:
+    return on_nodes("mesh")
+
+
+def containers(pod: dict) -> list[str]:
+    return [one["name"] for one in pod["spec"]["containers"] + pod["spec"].get("initContainers", [])]
+
+
+def test_a_backend_outside_of_the_mesh_is_reached_without_a_sidecar(
+    mesh: OnNodes, nodes: list[str], backend: Sink
+) -> None:
+    mesh.configure(outside(backend))
+    said = mesh.place.run("apply").stderr
+    assert "istiod in istio-system with an injector; the nodes' gateways are not in the mesh" in said, said
+    assert [containers(pod) for pod in mesh.pods().values()] == [["collector"]] * len(nodes)
+
+
+def test_a_pod_with_a_sidecar_reaches_the_gateway_on_its_own_node(
+    mesh: OnNodes, kubectl: Kubectl, nodes: list[str], backend: Sink
+) -> None:
+    """Its sidecar chooses where to, and heeds what the Service says of that."""
+    labels = {"sidecar.istio.io/inject": "true"}
+    annotations = {
+        "proxy.istio.io/config": "holdApplicationUntilProxyStarts: true",
+        # The tests' own calls to the pod are not for its sidecar.
+        "traffic.sidecar.istio.io/includeInboundPorts": "",
+    }
+    for node in nodes:
+        sender = Sender.start(kubectl, "team-mesh", node, mesh.target, labels, annotations)
+        assert PROXY in sender.containers()
+        eventually(lambda: sender.sent("warm"))
+        before = {it: mesh.accepted(it) for it in nodes}
+        backend.rest()
+        assert all(sender.sent(f"{node} {number}") for number in range(5))
+        assert {it: mesh.accepted(it) - before[it] for it in nodes} == {it: 5 * (it == node) for it in nodes}
+        assert arrival(backend, f"{node} 0")["tenant.id"] == "mesh"
+        sender.stop()
+
+
+def test_the_meshs_own_traces_of_exports_are_dropped(mesh: OnNodes, nodes: list[str], backend: Sink) -> None:
+    def told(key: str, value: str) -> bytes:
+        return field(9, field(1, key.encode()) + field(2, string(value)))
+
+    def proxys(name: str, path: str) -> bytes:
+        return span(name, told("component", "proxy"), told("http.url", f"http://otel:4317{path}"))
+
+    sender = mesh.sender("team-a", nodes[0])
+    eventually(lambda: sender.sent("warm"))
+    backend.rest()
+    spans = (proxys("noise", GRPC_PATHS["traces"]), proxys("noise too", "/v1/traces"), proxys("kept", "/v1/orders"))
+    with sender.channel() as channel:
+        export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
+        export(request(resource(attribute("service.name", "proxy")), scope(*spans)), timeout=10)
+    arrival(backend, "kept")
+    assert sender.sent("after it")
+    seen = []
+    while "after it" not in seen:
+        seen += backend.take(20).names()
+    assert not [name for name in seen if name.startswith("noise")]
+
+
+def test_a_backend_in_the_mesh_is_reached_by_mutual_tls(
+    mesh: OnNodes, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
+) -> None:
+    pod = kubectl.json("get", "pod", "backend", "-n", "meshed")
+    assert PROXY in containers(pod)
+    with grpc.insecure_channel(f"{pod['status']['podIP']}:4317") as channel:
+        export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
+        plain = export.future(traces("plain"), timeout=10).code()
+    assert plain == grpc.StatusCode.UNAVAILABLE, "the backend takes nothing but mutual TLS"
+    mesh.configure(to(meshed))
+    said = mesh.place.run("apply").stderr
+    assert "the nodes' gateways send through a sidecar" in said, said
+    assert all(PROXY in containers(pod) for pod in mesh.pods().values())
+    sender = mesh.sender("team-a", nodes[1])
+    eventually(lambda: sender.sent("warm"))
+    backend.rest()
+    assert sender.sent("in the mesh", attributes=(attribute("tenant.id", "b"),))
+    assert arrival(backend, "in the mesh")["tenant.id"] == "a"
+
+
+def test_without_the_mesh_its_backend_cannot_be_reached(
+    mesh: OnNodes, meshed: str, nodes: list[str], backend: Sink
+) -> None:
+    mesh.configure(to(meshed), mesh="off", acknowledge="delivered")
+    mesh.place.apply()
+    assert not any(PROXY in containers(pod) for pod in mesh.pods().values())
+    sender = mesh.sender("team-a", nodes[1])
+    backend.rest()
+    assert [sender.sent("plain") for _ in range(3)] == [False] * 3
+    assert not [it for it in backend.rest() if "plain" in it.names()]
