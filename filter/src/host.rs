@@ -196,11 +196,21 @@ pub(crate) fn define_counter(name: &str) -> Option<u32> {
     define(COUNTER, name)
 }
 
+/// The number of a gauge, for [`record`].
+pub(crate) fn define_gauge(name: &str) -> Option<u32> {
+    define(GAUGE, name)
+}
+
 /// Sets a gauge.
+pub(crate) fn record(gauge: u32, value: u64) {
+    // SAFETY: only numbers are passed.
+    unsafe { proxy_record_metric(gauge, value) };
+}
+
+/// Sets a gauge that is set seldom.
 pub(crate) fn show(gauge: &str, value: u64) {
-    if let Some(id) = define(GAUGE, gauge) {
-        // SAFETY: only numbers are passed.
-        unsafe { proxy_record_metric(id, value) };
+    if let Some(id) = define_gauge(gauge) {
+        record(id, value);
     }
 }
 

@@ -10,7 +10,7 @@ mod worker;
 
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Origin, Outgoing, Request};
+use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Origin, Outgoing, Request, Used};
 use otlp_gate_core::reply::{Protocol, Reason, Reply};
 use otlp_gate_wire::otlp::Signal;
 
@@ -142,6 +142,9 @@ impl Stream {
         let State::Open(request) = core::mem::replace(&mut self.state, State::Done) else {
             return Action::Pause;
         };
+        if let Some(known) = &self.known {
+            known.used(request.used);
+        }
         let (client, signal) = (Some(&*request.client), Some(request.head.signal));
         count(Metric::Forged, client, None, None, outgoing.removed());
         count(Metric::Shadowed, client, signal, None, u64::from(request.shadowed));
@@ -166,6 +169,9 @@ impl Stream {
     ) -> Action {
         let jitter = host::now() ^ (u64::from(self.id) << 7);
         count(Metric::Requests, client, signal, Some(reason.label()), 1);
+        if let Some(known) = &self.known {
+            known.used(Used::of(reason));
+        }
         self.answer(&reason.reply(protocol, jitter))
     }
 

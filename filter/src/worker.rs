@@ -1,10 +1,10 @@
 //! What lives as long as a worker's VM: the gates with their policies, the memory in use, the counters.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Gate, Memory, Metric, POLICY_REVISION, metric_name};
+use otlp_gate_core::gate::{Client, Gate, Memory, Metric, POLICY_REVISION, Used, metric_name};
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::Remember;
 use otlp_gate_core::reply::Reason;
@@ -28,6 +28,8 @@ struct Worker {
     memory: Memory,
     store: Rc<Remember<SharedData>>,
     counters: RefCell<BTreeMap<String, Option<u32>>>,
+    /// How much is spent of the quota of all clients together.
+    total_used: OnceCell<Option<u32>>,
 }
 
 /// A gate, and the clients of the connections that it has seen.
@@ -40,6 +42,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Known {
     pub(crate) client: Rc<Client>,
     accepted: [Cell<Option<Accepted>>; Signal::ALL.len()],
+    used: OnceCell<Option<u32>>,
 }
 
 #[derive(Clone, Copy)]
@@ -129,6 +132,12 @@ fn counter(
 }
 
 impl Known {
+    /// Shows how much of the quotas is spent; of its own, if metrics name it.
+    pub(crate) fn used(&self, used: Used) {
+        show_used(used.own.filter(|_| self.client.listed), &self.used, Some(&self.client));
+        WORKER.with(|worker| show_used(used.total, &worker.total_used, None));
+    }
+
     /// Counts a request that the backend took.
     pub(crate) fn accepted(&self, signal: Signal, items: u64, bytes: u64) {
         let Some(slot) = self.accepted.get(signal as usize) else { return };
@@ -150,6 +159,14 @@ impl Known {
     }
 }
 
+fn show_used(used: Option<u64>, gauge: &OnceCell<Option<u32>>, client: Option<&Client>) {
+    let Some(used) = used else { return };
+    let define = || host::define_gauge(&metric_name(Metric::QuotaUsed, client, None, None));
+    if let Some(gauge) = gauge.get_or_init(define) {
+        host::record(*gauge, used);
+    }
+}
+
 impl Loaded {
     /// The client of the current connection. A connection's certificate never changes, so it is looked up once.
     pub(crate) fn client(&self) -> Result<Rc<Known>, Reason> {
@@ -158,8 +175,11 @@ impl Loaded {
         if let Some(client) = connection.and_then(|id| self.clients.borrow().get(&id).cloned()) {
             return Ok(client);
         }
-        let client =
-            Rc::new(Known { client: Rc::new(self.gate.client(&identity())?), accepted: Default::default() });
+        let client = Rc::new(Known {
+            client: Rc::new(self.gate.client(&identity())?),
+            accepted: Default::default(),
+            used: OnceCell::new(),
+        });
         if let Some(id) = connection {
             let mut clients = self.clients.borrow_mut();
             if clients.len() >= MOST_CONNECTIONS {

@@ -4,6 +4,8 @@
 use otlp_gate_wire::otlp::Signal;
 
 use super::Client;
+use crate::quota::Refusal;
+use crate::reply::Reason;
 
 /// The tag `client` of all clients that metrics do not name.
 const OTHER: &str = "other";
@@ -11,7 +13,31 @@ const OTHER: &str = "other";
 /// The gauge that shows which policy a proxy has.
 pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
 
-/// A counter.
+/// How much of a quota is spent, in percent of what it holds at most, by its tightest limit. None where nothing was charged, or
+/// there is no quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    /// Of the client's.
+    pub own: Option<u64>,
+    /// Of that of all clients together.
+    pub total: Option<u64>,
+}
+
+impl Used {
+    /// What a refusal says of it.
+    pub fn of(reason: &Reason) -> Used {
+        let all = Some(100);
+        match reason {
+            Reason::Quota { client: Some(_), refusal: Refusal::Over { .. } } => {
+                Used { own: all, total: None }
+            }
+            Reason::Quota { client: None, refusal: Refusal::Over { .. } } => Used { own: None, total: all },
+            _ => Used::default(),
+        }
+    }
+}
+
+/// A counter, or a gauge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Metric {
@@ -27,6 +53,8 @@ pub enum Metric {
     Shadowed,
     /// Requests admitted without being counted, since the shared counters failed.
     Uncounted,
+    /// A gauge: how much of a client's quota is spent; without a client, of that of all together.
+    QuotaUsed,
     /// Policies that were not taken, since they have mistakes.
     PolicyRejected,
 }
@@ -40,12 +68,13 @@ impl Metric {
             Metric::Forged => "otlp_gate_forged_attributes_total",
             Metric::Shadowed => "otlp_gate_shadowed_total",
             Metric::Uncounted => "otlp_gate_uncounted_total",
+            Metric::QuotaUsed => "otlp_gate_quota_used_percent",
             Metric::PolicyRejected => "otlp_gate_policy_rejected_total",
         }
     }
 }
 
-/// The name of a counter with its tags. A request that is refused before its client or signal is known has no such tag.
+/// The name of a metric with its tags. A request that is refused before its client or signal is known has no such tag.
 pub fn metric_name(
     metric: Metric,
     client: Option<&Client>,

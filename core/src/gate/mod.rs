@@ -18,7 +18,7 @@ use otlp_gate_wire::otlp::Stamp;
 pub use cors::Origin;
 pub use head::{Encoding, Head, Headers};
 pub use memory::Memory;
-pub use metrics::{Metric, POLICY_REVISION, metric_name};
+pub use metrics::{Metric, POLICY_REVISION, Used, metric_name};
 pub use request::{HeaderEdits, Outgoing, Request};
 
 /// A policy, ready for requests.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::head::{Encoding, Head, Headers};
 use super::memory::{Memory, Share};
+use super::metrics::Used;
 use super::{Client, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
@@ -27,6 +28,8 @@ pub struct Request {
     arriving: Option<Share>,
     forwarded: Share,
     spent: Option<Spent>,
+    /// How much is spent of the client's quota and of that of all clients together.
+    pub used: Used,
     /// A quota was exceeded, but the gate only watches (`mode: shadow`).
     pub shadowed: bool,
     /// The shared counters failed, so that this request was admitted without being counted.
@@ -86,6 +89,7 @@ impl Request {
             arriving: Some(arriving),
             forwarded: memory.forwarded(client.bucket),
             spent: None,
+            used: Used::default(),
             shadowed: false,
             uncounted: false,
         };
@@ -185,14 +189,23 @@ impl Request {
     }
 
     fn settle(&mut self, charge: Charge, total: bool) -> Result<(), Reason> {
-        match charge {
-            Charge::Granted(_) => {}
-            Charge::Uncounted => self.uncounted = true,
-            Charge::Refused(_) if self.gate.policy.shadow() => self.shadowed = true,
-            Charge::Refused(refusal) => {
-                return Err(Reason::Quota { client: (!total).then(|| self.client.name.clone()), refusal });
+        let used = match charge {
+            Charge::Granted(receipt) if total => Used { total: receipt.used, own: None },
+            Charge::Granted(receipt) => Used { own: receipt.used, total: None },
+            Charge::Uncounted => {
+                self.uncounted = true;
+                Used::default()
             }
-        }
+            Charge::Refused(refusal) => {
+                let reason = Reason::Quota { client: (!total).then(|| self.client.name.clone()), refusal };
+                if !self.gate.policy.shadow() {
+                    return Err(reason);
+                }
+                self.shadowed = true;
+                Used::of(&reason)
+            }
+        };
+        self.used = Used { own: used.own.or(self.used.own), total: used.total.or(self.used.total) };
         Ok(())
     }
 

@@ -317,6 +317,24 @@ fn what_all_clients_share_is_charged_with_each_ones_own_or_neither_is() {
 }
 
 #[test]
+fn how_much_of_a_quota_is_spent_is_known_by_its_tightest_limit() {
+    let total = r#""quotas": {"total": {"items": "400/s", "burst": "1s"}, "tiers""#;
+    let fixture = Fixture::new(&POLICY.replace(r#""quotas": {"tiers""#, total));
+    let client = acme(&fixture.gate);
+    let mut request = fixture.open(&client, HTTP).unwrap();
+    // One of ten requests, and none of 400 items.
+    assert_eq!(request.used, Used { own: Some(10), total: Some(0) });
+    request.room(10_000).unwrap().extend_from_slice(&forged(60));
+    request.finish(&fixture.store, fixture.now).unwrap();
+    assert_eq!(request.used, Used { own: Some(60), total: Some(15) });
+    let refused = fixture.send(&client, HTTP, &forged(41)).unwrap_err();
+    assert_eq!(Used::of(&refused), Used { own: Some(100), total: None });
+    // What could never fit says nothing of it.
+    let refused = fixture.send(&client, HTTP, &forged(101)).unwrap_err();
+    assert_eq!(Used::of(&refused), Used::default());
+}
+
+#[test]
 fn a_refund_returns_items_but_not_the_request() {
     let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"2/s\""));
     let client = acme(&fixture.gate);

@@ -132,6 +132,17 @@ impl Bucket {
         }
     }
 
+    /// How much of the tightest limit is spent, in percent; none where there is no limit.
+    pub(super) fn used(&self, tier: &Tier) -> Option<u64> {
+        let mut used = None;
+        for (account, limit) in self.accounts.iter().zip(tier.limits) {
+            if let Some(limit) = limit {
+                used = used.max(Some((account.debt >> FRACTION_BITS) * 100 / limit.capacity.max(1)));
+            }
+        }
+        used
+    }
+
     /// When nothing is owed any more, in nanoseconds of the host's clock.
     pub(super) fn settled_at(&self, tier: &Tier) -> u64 {
         let waits = self.accounts.iter().zip(tier.limits).filter_map(|(account, limit)| {
@@ -174,6 +185,7 @@ mod tests {
         let mut bucket = Bucket::default();
         bucket.advance(&tier, 1_000_000_000_000);
         assert_eq!(bucket.charge(&tier, &amount(19)), Ok(()));
+        assert_eq!(bucket.used(&tier), Some(95));
         assert_eq!(bucket.charge(&tier, &amount(1)), Ok(()));
         let Err(Refusal::Over { wait, asked: 1, .. }) = bucket.charge(&tier, &amount(1)) else { panic!() };
         assert_eq!(wait, Duration::from_millis(100));

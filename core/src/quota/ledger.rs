@@ -50,6 +50,8 @@ pub struct Receipt {
     place: Place,
     /// When that was for the bucket: another worker may have been there a moment ahead.
     at: u64,
+    /// How much of the tightest limit is spent with it, in percent; none where there is no limit.
+    pub used: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,7 +139,7 @@ impl<'a, S: Store> Ledger<'a, S> {
     ) -> Charge {
         for place in [Place::Own, Place::Overflow] {
             match self.update_set(&self.key(id, tier, place), tier, now, write, change) {
-                Update::Done { at } => return Charge::Granted(Receipt { place, at }),
+                Update::Done { at, used } => return Charge::Granted(Receipt { place, at, used }),
                 Update::Refused(refusal) => return Charge::Refused(refusal),
                 Update::Failed => return Charge::Uncounted,
                 Update::SetIsFull => {}
@@ -185,13 +187,13 @@ impl<'a, S: Store> Ledger<'a, S> {
                 return Update::Refused(refusal);
             }
             if !write {
-                return Update::Done { at: bucket.last };
+                return Update::Done { at: bucket.last, used: bucket.used(tier) };
             }
             if !set.put(*id, bucket, tier) {
                 return Update::SetIsFull;
             }
             match self.store.set(key, &set.encode(), version) {
-                Ok(true) => return Update::Done { at: bucket.last },
+                Ok(true) => return Update::Done { at: bucket.last, used: bucket.used(tier) },
                 Ok(false) => fresh = true,
                 Err(StoreFailed) => return Update::Failed,
             }
@@ -206,9 +208,10 @@ fn limits(tier: &Tier, amounts: &Amounts) -> bool {
 }
 
 enum Update {
-    /// It was charged at this time of the bucket's.
+    /// It was charged at this time of the bucket's, of whose tightest limit so much percent is spent with it.
     Done {
         at: u64,
+        used: Option<u64>,
     },
     Refused(Refusal),
     SetIsFull,
