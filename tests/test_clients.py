@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from client import frame
-from gate import Certificates
+from gate import Certificates, Gate
 from sink import GRPC_PATHS, HTTP_PATHS, Sink
 from wire import attribute, traces
 
@@ -54,3 +54,34 @@ def test_a_name_that_only_looks_alike_is_no_client(
     connection = connect(certificates.client(f"alike-{name}", "--dns", name))
     assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 7
     assert sink.rest() == []
+
+
+ODD = [
+    "a;.;client=.=acme-edge",
+    "a\r\nx-scope-orgid: acme",
+    'a"b\\',
+    "{tenant.id}",
+    "a b",
+    "a,O=b",
+    "\u00e4",
+    "a" * 64,
+]
+
+
+def test_what_a_word_captures_is_a_plain_name_or_the_certificate_is_nobodys(
+    start: Callable[..., Gate], connect: Callable, certificates: Certificates, sink: Sink
+) -> None:
+    gate = start("""\
+apiVersion: otlp-gate/v1
+clients: [{name: "{word}", match: {subject: {O: words, CN: "{word}"}}, attributes: {tenant.id: "{word}"}}]
+headers: {x-scope-orgid: "{word}"}
+""").ready()
+    for number, word in enumerate([*ODD, "B_c-9"]):
+        identity = certificates.client(f"odd-{number}", "--org", "words", "--cn", word)
+        status = connect(identity, gate.grpc).grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status
+        assert status == (7 if word in ODD else 0), word
+    (received,) = sink.rest()
+    assert (received.resources()[0]["tenant.id"], received.headers["x-scope-orgid"]) == ("B_c-9", "B_c-9")
+    # Nothing of them is in the name of a metric.
+    labels = {label for _, labels in gate.counters() for label in labels}
+    assert labels <= {("client", "other"), ("signal", "traces"), ("result", "unknown_client"), ("result", "accepted")}

@@ -2,8 +2,9 @@
 
 import gzip
 import ssl
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
@@ -73,6 +74,7 @@ BAD_FRAMES = {
     "compressed, but no encoding": frame(gzip.compress(GOOD), compressed=True),
     "two messages": frame(GOOD) * 2,
     "an empty message and another": frame(b"") + frame(GOOD),
+    "a byte behind it": frame(GOOD) + b"\0",
 }
 
 
@@ -92,6 +94,65 @@ def test_several_messages_on_one_stream_are_refused_also_when_sent_by_a_library(
         stream(iter([GOOD, GOOD]), timeout=TIMEOUT)
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT, refused.value
     assert sink.rest() == []
+
+
+def test_a_second_message_is_refused_while_its_sender_still_waits(connect: Callable, acme: Identity, sink: Sink) -> None:
+    connection = connect(acme)
+    stream = connection.open(TRACES, {"content-type": "application/grpc", "te": "trailers"})
+    connection.h2.send_data(stream, frame(GOOD) * 2)
+    connection.flush()
+    # Without an end: what could hang does so until this test's time is up.
+    while stream not in connection.ended:
+        connection.receive()
+    assert connection.answers[stream].grpc_status == 3
+    nothing_arrived(sink, connection)
+
+
+ARROW = "/opentelemetry.proto.experimental.arrow.v1."
+
+
+@pytest.mark.parametrize("service", ["ArrowTraces", "ArrowMetrics", "ArrowLogs", "ArrowStream"])
+def test_streams_of_arrow_are_refused_at_once_so_that_their_exporter_falls_back_to_otlp(
+    channel: Callable, acme: Identity, sink: Sink, service: str
+) -> None:
+    over = threading.Event()
+
+    def batches() -> Iterator[bytes]:
+        yield GOOD
+        over.wait(TIMEOUT)
+
+    stream = channel(acme).stream_stream(f"{ARROW}{service}Service/{service}", None, None)
+    try:
+        with pytest.raises(grpc.RpcError) as refused:
+            next(stream(batches(), timeout=TIMEOUT))
+    finally:
+        over.set()
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED, refused.value
+    assert sink.rest() == []
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["with the headers", "in a piece of its own"])
+def test_an_empty_body_is_an_empty_message_where_the_format_has_one(
+    connect: Callable, acme: Identity, sink: Sink, at_once: bool
+) -> None:
+    connection = connect(acme)
+    gzipped = {"content-encoding": "gzip"}
+    for path, kind, more, status in (
+        (V1_TRACES, "application/x-protobuf", {}, 200),
+        (V1_TRACES, "application/x-protobuf", gzipped, 400),
+        (V1_TRACES, "application/json", {}, 400),
+        (V1_TRACES, "application/json", gzipped, 400),
+        (TRACES, "application/grpc", {"te": "trailers"}, 200),
+    ):
+        stream = connection.open(path, {"content-type": kind} | more, end=at_once)
+        if not at_once:
+            connection.h2.send_data(stream, b"", end_stream=True)
+            connection.flush()
+        answer = connection.finish(stream, b"")
+        assert answer.status == status, (kind, more, answer)
+        if path == TRACES:
+            assert answer.grpc_status == 3
+    assert [received.body for received in sink.rest()] == [b""]
 
 
 BAD_GZIPS = {

@@ -92,7 +92,13 @@ impl Stream {
             Ok(body) => host::read_request_body(size, body),
             Err(reason) => return self.refuse_open(&reason),
         }
-        if end_of_stream { self.finish() } else { Action::Drop }
+        if end_of_stream {
+            return self.finish();
+        }
+        match request.arrived() {
+            Ok(()) => Action::Drop,
+            Err(reason) => self.refuse_open(&reason),
+        }
     }
 
     /// OTLP's clients end with the body. Of one that does not, the body cannot be handed back to the proxy any more.

@@ -8,7 +8,7 @@ use super::metrics::Used;
 use super::{Client, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
-use otlp_gate_wire::encoding::{self, GunzipError};
+use otlp_gate_wire::encoding::{self, FrameError, GunzipError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
 /// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
@@ -132,6 +132,17 @@ impl Request {
             self.body.reserve_exact(capacity - self.body.len());
         }
         Ok(&mut self.body)
+    }
+
+    /// Whether what has arrived can still become one message. A client that sends several may wait for an answer to the
+    /// first before it ends.
+    pub fn arrived(&self) -> Result<(), Reason> {
+        match (self.head.protocol, encoding::frame(&self.body)) {
+            (Protocol::Grpc, Err(error @ (FrameError::Trailing | FrameError::Flag))) => {
+                Err(Reason::Invalid(error.what().into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Judges the whole body, stamps it and charges it.

@@ -227,6 +227,24 @@ fn what_is_not_a_valid_message_is_refused() {
 }
 
 #[test]
+fn a_second_message_is_refused_before_the_stream_ends() {
+    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
+    let client = acme(&fixture.gate);
+    let first = framed(&forged(1), 0);
+    let arrived = |head: Head, body: &[u8]| {
+        let mut request = fixture.open(&client, head).unwrap();
+        request.room(body.len()).unwrap().extend_from_slice(body);
+        request.arrived().map_err(|reason| reason.label())
+    };
+    for end in 0..=first.len() {
+        assert_eq!(arrived(GRPC, &first[..end]), Ok(()), "{end}");
+    }
+    assert_eq!(arrived(GRPC, &[&first[..], &[0]].concat()), Err("invalid"));
+    assert_eq!(arrived(GRPC, &framed(&[], 2)), Err("invalid"));
+    assert_eq!(arrived(HTTP, &[0, 0, 0, 0, 0, 0]), Ok(()));
+}
+
+#[test]
 fn a_ratio_beyond_the_limit_is_a_bomb_even_below_the_size_limit() {
     let policy = POLICY.replace("\"inflated\": \"4MiB\"", "\"inflated\": \"64MiB\", \"ratio\": 50");
     let fixture = Fixture::new(&policy);
