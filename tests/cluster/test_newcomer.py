@@ -1,0 +1,99 @@
+"""What the README tells a newcomer to type, typed: from nothing to a gate that is up, proven and gone again."""
+
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deployed import KUBECTL, PROVIDER, Deployed, Kubectl
+
+NAMESPACE = "otel-collector"
+README = Path(__file__).parents[2] / "README.md"
+# What an answer on standard output or standard error must say, by the command; and the exit codes that are not 0.
+SAYS = {
+    "init": ["wrote otlp-gate.yaml; edit it, then run `otlp-gate check`"],
+    "certs init": ["server.crt", "client-ca.crt"],
+    "certs client acme-edge": ["its holder is the client `acme-edge`", "acme-edge.crt"],
+    "doctor": ["you may apply all that the gate is made of"],
+    "diff": ["+++ gateway/otel-gateway as wanted"],
+    "apply": ["created", "waiting for", "0 removed", "the gate is up: otel.example.com at ", "`otlp-gate verify`"],
+    "verify": ["traces in the backend", "forged attributes in the backend", "0 failed, 0 skipped"],
+    "status": ["policy", "in 2 of 2 proxies", "a quota holds for one replica"],
+    "client-config acme-edge": ["endpoint: otel.example.com:4317", "clients/acme-edge.crt"],
+}
+CODES = {"diff": 1}
+
+
+def commands() -> list[list[str]]:
+    """The README's calls of the command that a cluster needs, in its order."""
+    lines = re.findall(r"^    otlp-gate (.*?)(?:   .*)?$", README.read_text(), re.MULTILINE)
+    return [words for line in lines if (words := line.split())[0] != "local"]
+
+
+class Watch:
+    """When something of the gate's last changed, as the API server told it."""
+
+    def __init__(self, kind: str) -> None:
+        self.last = 0.0
+        command = [*KUBECTL.split(), "get", kind, "--all-namespaces", "--watch-only", "-o", "name"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for _ in self.process.stdout:
+            self.last = time.monotonic()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def place(tmp_path: Path, kubectl: Kubectl) -> Iterator[Deployed]:
+    place = Deployed(tmp_path, NAMESPACE)
+    yield place
+    if (tmp_path / "otlp-gate.yaml").exists():
+        place.run("delete", "--yes")
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+
+
+def edit(place: Deployed, module_url: str) -> None:
+    """What a newcomer must change for a cluster without Istio."""
+    if PROVIDER == "istio":
+        return
+    file = place.folder / "otlp-gate.yaml"
+    text = file.read_text()
+    assert text.count("\ngateway:\n") == 1
+    file.write_text(text.replace("\ngateway:\n", f"\ngateway:\n  provider: {PROVIDER}\n  module: {{url: {module_url}}}\n"))
+
+
+def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_url: str, kubectl: Kubectl) -> None:
+    typed = []
+    for words in commands():
+        command = " ".join(word for word in words if "spiffe" not in word)
+        typed.append(command)
+        watches = [Watch(kind) for kind in ("deployments", "gateways", "pods")] if command == "apply" else []
+        begun = time.monotonic()
+        done = place.run(*words, code=CODES.get(command, 0))
+        ended = time.monotonic()
+        said = done.stdout + done.stderr
+        assert all(words in said for words in SAYS[command]), said
+        if command == "init":
+            edit(place, module_url)
+        if watches:
+            last = max(watch.last for watch in watches)
+            print(f"apply took {ended - begun:.1f} s, {ended - last:.1f} s of it after the last change in the cluster")
+            assert last > begun and ended - last < 2
+            for watch in watches:
+                watch.stop()
+    assert set(typed) == set(SAYS), "the README and this test differ"
+    said = place.run("delete").stderr
+    assert "removed gateway/otel-gateway in otel-collector" in said and "the namespace stays" in said, said
+    assert "there is nothing of the gate" in place.run("delete").stderr
+    left = kubectl.json("get", "all,configmaps,secrets", "-n", NAMESPACE, "-l", "otlp-gate.io/gate")["items"]
+    assert [one["metadata"]["name"] for one in left if not one["metadata"].get("deletionTimestamp")] == [], json.dumps(left)
