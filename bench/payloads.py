@@ -1,11 +1,14 @@
-"""Writes gRPC-framed trace requests of 10, 100, 1000 and 8192 spans, plain and gzip: payloads.py DIR."""
+"""Writes trace requests of 10, 100, 1000 and 8192 spans, framed for gRPC, plain and gzip, and as JSON: payloads.py DIR."""
 
+import base64
 import gzip
+import json
 import pathlib
 import random
 import struct
 import sys
 
+from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 # spans -> Resources they are spread over
@@ -21,7 +24,7 @@ def attributes(message, values):
             attribute.value.string_value = value
 
 
-def request(spans, resources):
+def traces(spans, resources):
     rng = random.Random(spans)
     message = ExportTraceServiceRequest()
     for number in range(resources):
@@ -38,7 +41,16 @@ def request(spans, resources):
                               "http.response.status_code": 200, "server.address": "items.example.com",
                               "user_agent.original": "curl/8.5.0", "client.address": "10.2.3.4",
                               "thread.id": rng.randrange(1, 64)})
-    return message.SerializeToString(deterministic=True)
+    return message
+
+
+def as_json(message):
+    """As OTLP wants it: ids in hexadecimal, enums as numbers."""
+    found = json_format.MessageToDict(message, use_integers_for_enums=True)
+    for span in (span for entry in found["resourceSpans"] for scope in entry["scopeSpans"] for span in scope["spans"]):
+        for key in ("traceId", "spanId", "parentSpanId"):
+            span[key] = base64.b64decode(span[key]).hex()
+    return json.dumps(found, separators=(",", ":")).encode()
 
 
 def framed(message, compressed):
@@ -47,7 +59,9 @@ def framed(message, compressed):
 
 def main(out):
     for spans, resources in SHAPES.items():
-        message = request(spans, resources)
+        request = traces(spans, resources)
+        message = request.SerializeToString(deterministic=True)
+        (out / f"{spans}.json").write_bytes(as_json(request))
         (out / f"{spans}.plain").write_bytes(framed(message, 0))
         (out / f"{spans}.gzip").write_bytes(framed(gzip.compress(message, 6, mtime=0), 1))
 
