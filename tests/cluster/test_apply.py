@@ -318,7 +318,7 @@ def test_what_a_new_namespace_does_not_take_is_told_before_any_of_it_is_there(
         eventually(lambda: subprocess.run([*KUBECTL.split(), *trial], capture_output=True).returncode, 30)
         said = place.run("apply", code=1).stderr
         assert "service/otel-gateway-collector in ruled: " in said and "no Services in here" in said, said
-        assert "nothing has been made but namespaces" in said, said
+        assert "nothing has been made but namespaces" in said and "a policy of the cluster refuses it" in said, said
         assert labelled(kubectl, "ruled") == []
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-services")

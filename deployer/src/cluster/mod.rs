@@ -101,7 +101,8 @@ pub fn failed(doing: impl std::fmt::Display, error: &kube::Error) -> Error {
             Error::failed(format_args!("{doing}: the API server does not know who asks"))
                 .hint("the kubeconfig's credentials may have expired; log in again")
         }
-        kube::Error::Api(status) if status.is_forbidden() => {
+        // What else is forbidden, such as by a ResourceQuota, no right helps against.
+        kube::Error::Api(status) if status.is_forbidden() && status.message.contains(" cannot ") => {
             Error::failed(format_args!("{doing}: {}", status.message)).hint(
                 "ask for these rights, or use credentials that have them: `kubectl auth can-i --list` shows yours",
             )

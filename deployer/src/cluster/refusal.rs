@@ -32,7 +32,30 @@ pub(super) fn refused(object: &Object, error: &kube::Error) -> Error {
         return Error::failed(format_args!("there is no namespace {namespace}"))
             .hint(format_args!("`kubectl create namespace {namespace}`, or name another one: `{key}`"));
     }
-    failed(format_args!("the cluster does not take {title}"), error)
+    let error = failed(format_args!("the cluster does not take {title}"), error);
+    match rule(said) {
+        Some(cure) => error.hint(cure),
+        None => error,
+    }
+}
+
+/// What to do about a rule of the cluster's own that an object breaks, by the API server's words (its plugin/pkg/admission).
+fn rule(said: &str) -> Option<&'static str> {
+    let cures = [
+        (
+            "exceeded quota",
+            "the namespace's ResourceQuota leaves too little: `kubectl describe quota` shows it",
+        ),
+        (
+            "failed calling webhook",
+            "a webhook that must agree does not answer: `otlp-gate doctor` says whether the gateway's control plane runs",
+        ),
+        (
+            "denied",
+            "a policy of the cluster refuses it: meet what it asks for, or have it except the gate's namespace",
+        ),
+    ];
+    cures.into_iter().find(|(words, _)| said.contains(words)).map(|(_, cure)| cure)
 }
 
 /// The namespace is on its way out.
@@ -144,6 +167,27 @@ mod tests {
             said.contains("kubectl create namespace here") && said.contains("`gateway.namespace`"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_a_rule_of_the_cluster_forbids_is_no_lack_of_rights() {
+        for (message, cure) in [
+            (
+                "services \"gate\" is forbidden: exceeded quota: small, requested: services=1",
+                "kubectl describe quota",
+            ),
+            ("admission webhook \"validation.example.com\" denied the request: no owner", "have it except"),
+            (
+                "Internal error occurred: failed calling webhook \"rev.validation.istio.io\": no endpoints",
+                "does not answer",
+            ),
+        ] {
+            let said = told(&custom("Service"), 403, "Forbidden", message);
+            assert!(said.contains(cure) && !said.contains("these rights"), "{said}");
+        }
+        let lacking =
+            "gateways is forbidden: User \"a\" cannot patch resource \"gateways\" in API group \"\"";
+        assert!(told(&custom("Gateway"), 403, "Forbidden", lacking).contains("these rights"));
     }
 
     #[test]
