@@ -131,7 +131,7 @@ fn a_pod_is_told_as_the_mode_says_and_nothing_that_was_answered_is_given_up() {
         settings.as_object_mut().unwrap().remove("batch").unwrap();
         (settings.clone(), exporter["retry_on_failure"].clone())
     };
-    let forever = json!({"max_elapsed_time": "0s"});
+    let forever = json!({"max_elapsed_time": "0s", "max_interval": "10s"});
     let memory = json!({"sizer": "bytes", "queue_size": 48 << 20});
     assert_eq!(queue(""), (memory, forever.clone()));
     let delivered = json!({"sizer": "bytes", "queue_size": 48 << 20, "wait_for_result": true});
