@@ -174,6 +174,8 @@ fn keep(node: &NodeLocal, exporter: &mut Value) {
     settings.entry("sending_queue").or_insert(queue);
     if node.acknowledge == Acknowledge::Queued {
         // Never given up, and soon on its way again when the backend is back.
-        settings.entry("retry_on_failure").or_insert(json!({"max_elapsed_time": "0s", "max_interval": "10s"}));
+        settings
+            .entry("retry_on_failure")
+            .or_insert(json!({"max_elapsed_time": "0s", "max_interval": "10s"}));
     }
 }
