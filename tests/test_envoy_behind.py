@@ -9,58 +9,12 @@ import pytest
 from client import Http2, Identity, frame
 from conftest import CONFIG
 from gate import Certificates, Gate
-from proxy import ANYWHERE, Envoy
+from sidecar import Sidecar
 from sink import GRPC_PATHS, Sink
 from wire import field, request, resource, scope, span, traces
 
 TRACES = GRPC_PATHS["traces"]
-HTTP = "type.googleapis.com/envoy.extensions.filters"
-OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 REFUSED = 1000
-
-
-class Sidecar(Envoy):
-    """An Envoy in front of the backend, as a mesh puts it there: everything else is as it is by default."""
-
-    def __init__(self, folder: Path, sink: Sink):
-        manager = {
-            "@type": f"{HTTP}.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "sidecar",
-            "route_config": {
-                "virtual_hosts": [
-                    {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "sink"}}]}
-                ]
-            },
-            "http_filters": [{"name": "router", "typed_config": {"@type": f"{HTTP}.http.router.v3.Router"}}],
-        }
-        backend = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": sink.grpc_port}}}
-        resources = {
-            "listeners": [
-                {"name": "all", **ANYWHERE, "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
-            ],
-            "clusters": [
-                {
-                    "name": "sink",
-                    "connect_timeout": "2s",
-                    "typed_extension_protocol_options": {
-                        OPTIONS: {
-                            "@type": f"type.googleapis.com/{OPTIONS}",
-                            "explicit_http_config": {"http2_protocol_options": {}},
-                        }
-                    },
-                    "load_assignment": {
-                        "cluster_name": "sink",
-                        "endpoints": [{"lb_endpoints": [{"endpoint": backend}]}],
-                    },
-                }
-            ],
-        }
-        super().__init__(folder, {"static_resources": resources}, "--concurrency", "1")
-        self.port = self.listens()
-
-    def count(self, name: str) -> int:
-        """One of its listener's statistics."""
-        return self.stat(f"^http.sidecar.{name}$")
 
 
 @pytest.fixture

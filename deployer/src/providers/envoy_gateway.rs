@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
 use crate::error::Error;
-use crate::resources::{Gate, Module, Names, Object, plugin_config, yaml};
+use crate::resources::{Gate, Module, Names, Object, largest_message, plugin_config, yaml};
 
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
 
@@ -119,7 +119,7 @@ impl Provider for EnvoyGateway {
         }
         objects.push(policy("EnvoyProxy", envoy_proxy(gate)?)?);
         objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(gate))?)?);
-        objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(names))?)?);
+        objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(gate))?)?);
         objects.push(policy("EnvoyExtensionPolicy", typed(&EnvoyExtensionPolicy::of(gate)?)?)?);
         Ok(objects)
     }
@@ -172,6 +172,8 @@ fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
     Ok(json!({
         "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
         "bootstrap": {"type": "Merge", "value": bootstrap},
+        // Envoy Gateway has it the other way round.
+        "filterOrder": [{"name": "envoy.filters.http.buffer", "after": "envoy.filters.http.wasm"}],
     }))
 }
 
@@ -252,6 +254,12 @@ impl ClientTrafficPolicy {
 struct BackendTrafficPolicy {
     target_refs: Vec<TargetRef>,
     timeout: Timeout,
+    request_buffer: RequestBuffer,
+}
+
+#[derive(Debug, Serialize)]
+struct RequestBuffer {
+    limit: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -266,11 +274,16 @@ struct HttpTimeout {
 }
 
 impl BackendTrafficPolicy {
-    fn of(names: &Names) -> Self {
+    fn of(gate: &Gate<'_>) -> Self {
+        // Envoy counts it in 32 bits.
+        let limit = largest_message(&gate.config.limits).min(u32::MAX.into());
         BackendTrafficPolicy {
-            target_refs: vec![TargetRef::gateway(names)],
+            target_refs: vec![TargetRef::gateway(&gate.names)],
             // Envoy's 15 s would end exports whose clients still wait for a slow backend.
             timeout: Timeout { http: HttpTimeout { request_timeout: "60s" } },
+            // Envoy's buffer filter behind ours, for the reason that `envoy::bootstrap` gives. It gets the body in one
+            // piece, of any size; and if it should ever come first, it must not refuse what our filter takes.
+            request_buffer: RequestBuffer { limit: limit.to_string() },
         }
     }
 }

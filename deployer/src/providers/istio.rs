@@ -20,6 +20,9 @@ use crate::resources::{ClientCa, Gate, Module, Names, Object, Server, plugin_con
 const MODULE_FOLDER: &str = "/var/run/otlp-gate";
 const MODULE_FILE: &str = "otlp-gate.wasm";
 
+/// The label of a Gateway's pods that names it.
+const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+
 #[derive(Debug)]
 pub(super) struct Istio;
 
@@ -64,7 +67,7 @@ impl Provider for Istio {
     }
 
     fn proxies(&self, names: &Names) -> NetworkPolicyPeer {
-        let label = ("gateway.networking.k8s.io/gateway-name".to_owned(), names.gateway.clone());
+        let label = (GATEWAY_LABEL.to_owned(), names.gateway.clone());
         NetworkPolicyPeer {
             pod_selector: Some(LabelSelector {
                 match_labels: Some([label].into()),
@@ -77,7 +80,7 @@ impl Provider for Istio {
     fn workload(&self, gate: &Gate<'_>) -> Workload {
         let names = &gate.names;
         Workload {
-            selector: format!("gateway.networking.k8s.io/gateway-name={}", names.gateway),
+            selector: format!("{GATEWAY_LABEL}={}", names.gateway),
             namespace: Some(names.namespace.clone()),
             stats_port: 15090,
             module: module_name(gate),
@@ -103,6 +106,7 @@ impl Provider for Istio {
             let name = gate.names.collector();
             objects.push(plain_text(&name, &gate.names.namespace, gate.names.metadata(&name))?);
         }
+        objects.push(envoy_filter(&gate.names)?);
         objects.push(wasm_plugin(gate)?);
         Ok(objects)
     }
@@ -215,4 +219,32 @@ fn wasm_plugin(gate: &Gate<'_>) -> Result<Object, Error> {
     };
     let metadata = gate.names.metadata(&gate.names.gateway);
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
+}
+
+/// Envoy's buffer filter between our filter and the router, for the reason that `envoy::bootstrap` gives.
+fn envoy_filter(names: &Names) -> Result<Object, Error> {
+    let router = json!({"filterChain": {"filter": {
+        "name": "envoy.filters.network.http_connection_manager",
+        "subFilter": {"name": "envoy.filters.http.router"},
+    }}});
+    let buffer = json!({
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+            // It gets the body in one piece, of any size: what it may gather never counts. As much as Envoy's own default,
+            // since Istio has the router keep bodies up to this size to try them again.
+            "max_request_bytes": 1 << 20,
+        },
+    });
+    let spec = json!({
+        // Up to 1.26, Istio takes an EnvoyFilter's `targetRefs` for every Gateway of the namespace.
+        "workloadSelector": {"labels": {GATEWAY_LABEL: names.gateway}},
+        // Istio puts the filters of WasmPlugins where they belong before it applies patches.
+        "configPatches": [{
+            "applyTo": "HTTP_FILTER",
+            "match": {"context": "GATEWAY", "listener": router},
+            "patch": {"operation": "INSERT_BEFORE", "value": buffer},
+        }],
+    });
+    Object::custom("networking.istio.io/v1alpha3", "EnvoyFilter", names.metadata(&names.gateway), spec)
 }

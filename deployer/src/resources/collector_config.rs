@@ -14,6 +14,12 @@ pub(super) const HEALTH: i32 = 13133;
 pub(super) const GRPC: i32 = 4317;
 pub(super) const HTTP: i32 = 4318;
 
+/// The largest message that the gate forwards, in bytes. What was stamped comes on top of what the gate measured, and the
+/// gate bounds both.
+pub(crate) fn largest_message(limits: &Limits) -> u64 {
+    limits.inflated.bytes().saturating_mul(5) / 4
+}
+
 /// The Collector's configuration.
 pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     let mut exporters: BTreeMap<String, Value> = collector

@@ -21,6 +21,7 @@ mod tests;
 use k8s_openapi::api::core::v1::Namespace;
 
 pub(crate) use cert_manager::clients_issuer;
+pub(crate) use collector_config::largest_message;
 pub use folder::write_folder;
 pub use mesh::{Mesh, Part};
 pub use module::Module;
@@ -36,7 +37,7 @@ use crate::providers::{self, Provider};
 
 /// Every kind of object that a gate may have, in the order in which they are made; with its API version. Not among them: the
 /// namespace, which may hold more than the gate.
-pub const KINDS: [(&str, &str); 24] = [
+pub const KINDS: [(&str, &str); 25] = [
     ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "ServiceAccount"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
@@ -53,6 +54,7 @@ pub const KINDS: [(&str, &str); 24] = [
     (cert_manager::API_VERSION, "Issuer"),
     (cert_manager::API_VERSION, "Certificate"),
     ("networking.istio.io/v1", "DestinationRule"),
+    ("networking.istio.io/v1alpha3", "EnvoyFilter"),
     ("extensions.istio.io/v1alpha1", "WasmPlugin"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"),

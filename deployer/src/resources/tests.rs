@@ -148,6 +148,30 @@ fn the_collector_takes_what_the_gate_lets_through() {
 }
 
 #[test]
+fn headers_wait_behind_the_filter_until_it_lets_the_body_through() {
+    let mut config = config("limits: {inflated: 8MiB}");
+    let filter = find(&objects(&config), "EnvoyFilter")["spec"].clone();
+    let selected = &filter["workloadSelector"]["labels"]["gateway.networking.k8s.io/gateway-name"];
+    assert_eq!(selected, "otel-gateway");
+    let patch = &filter["configPatches"][0];
+    let before = &patch["match"]["listener"]["filterChain"]["filter"]["subFilter"]["name"];
+    assert_eq!(
+        (&patch["patch"]["operation"], before),
+        (&"INSERT_BEFORE".into(), &"envoy.filters.http.router".into())
+    );
+    assert_eq!(patch["patch"]["value"]["name"], "envoy.filters.http.buffer");
+
+    config.gateway.provider = Provider::EnvoyGateway;
+    let objects = objects(&config);
+    assert_eq!(find(&objects, "BackendTrafficPolicy")["spec"]["requestBuffer"]["limit"], "10485760");
+    let order = &find(&objects, "EnvoyProxy")["spec"]["filterOrder"][0];
+    assert_eq!(
+        (&order["name"], &order["after"]),
+        (&"envoy.filters.http.buffer".into(), &"envoy.filters.http.wasm".into())
+    );
+}
+
+#[test]
 fn exporters_answer_when_they_have_delivered_unless_the_user_says_otherwise() {
     for (exporter, expected) in [
         ("otlp_grpc: {endpoint: 'x:4317'}", r#"{"wait_for_result":true}"#),

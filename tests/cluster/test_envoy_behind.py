@@ -1,0 +1,78 @@
+"""A gate before a backend that has an Envoy in front of itself, which counts what reaches it."""
+
+import gzip
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from client import frame
+from deployed import MACHINE, Deployed, Kubectl
+from sidecar import Sidecar
+from sink import GRPC_PATHS, HTTP_PATHS, Sink
+from wire import field, request, resource, scope, span, traces
+
+NAME = "sidecar"
+REFUSED = 1000
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path, backend: Sink, kubectl: Kubectl) -> Iterator[Sidecar]:
+    """It, and a Service that leads to it."""
+    sidecar = Sidecar(tmp_path, backend)
+    port = {"name": "grpc", "port": 4317, "appProtocol": "kubernetes.io/h2c"}
+    slice_ = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": NAME, "namespace": "default", "labels": {"kubernetes.io/service-name": NAME}},
+        "addressType": "IPv4",
+        "ports": [{**port, "port": sidecar.port}],
+        "endpoints": [{"addresses": [MACHINE], "conditions": {"ready": True}}],
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME, "namespace": "default"},
+        "spec": {"ports": [{**port, "targetPort": sidecar.port}]},
+    }
+    kubectl.apply(service, slice_)
+    yield sidecar
+    kubectl("delete", f"service/{NAME}", f"endpointslice/{NAME}", "-n", "default")
+    sidecar.stop()
+
+
+def large(size: int) -> bytes:
+    """A message of about that many bytes, which deflate to a fiftieth: too little for a bomb."""
+    noise, piece = random.Random(size), 16 << 10
+    fields = [field(1999, noise.randbytes(piece) * 50) for _ in range(size // (50 * piece))]
+    return request(resource(), scope(span("large", *fields)))
+
+
+def test_what_is_refused_by_its_body_never_reaches_the_backend_and_what_is_large_does(
+    deploy: Callable[..., Deployed], backend: Sink, sidecar: Sidecar
+) -> None:
+    place = deploy("behind")
+    service = {"name": NAME, "namespace": "default", "grpc": 4317, "http": 4317}
+    place.change(lambda config: config.update(backend={"service": service}))
+    place.apply()
+    refused = {3: frame(b"\xff"), 8: frame(traces(*(f"span {number}" for number in range(21))))}
+    for status, body in refused.items():
+        for number in range(REFUSED):
+            if number % 100 == 0:
+                connection = place.connect(place.globex())
+            assert connection.grpc(GRPC_PATHS["traces"], body).grpc_status == status
+    with place.connect(place.globex(), 4318) as connection:
+        assert connection.http(HTTP_PATHS["traces"], b"\xff").status == 400
+    assert sidecar.count("downstream_rq_total") == 0
+
+    backend.rest()
+    compressed = {"grpc-encoding": "gzip"}
+    with place.connect(place.acme()) as connection:
+        for body, headers in (
+            (frame(large(12 << 20)), {}),
+            (frame(gzip.compress(large(56 << 20)), compressed=True), compressed),
+        ):
+            assert connection.grpc(GRPC_PATHS["traces"], body, headers).grpc_status == 0
+            assert backend.take().names() == ["large"]
+    assert (sidecar.count("downstream_rq_total"), sidecar.count("downstream_rq_rx_reset")) == (2, 0)
