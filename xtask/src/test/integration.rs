@@ -22,6 +22,9 @@ pub(super) fn pytest() -> Result<Outcome> {
         "-m",
         "pytest",
         "--timeout=120",
+        // Most of a test's time is waiting.
+        "--numprocesses=3",
+        "--dist=worksteal",
         "tests",
         "--ignore=tests/cluster",
     ]);
