@@ -176,8 +176,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         for _ in 0..TRIES {
             let Ok(found) = self.store.get(key, fresh) else { return Update::Failed };
             let (value, version) = found.unwrap_or((Vec::new(), UNWRITTEN));
-            let mut set = Set::decode(&value);
-            let mut bucket = set.take(*id, now);
+            let (mut bucket, set) = Set::take(&value, *id, now);
             bucket.advance(tier, now);
             if let Err(refusal) = change(&mut bucket) {
                 if !fresh {
@@ -189,10 +188,8 @@ impl<'a, S: Store> Ledger<'a, S> {
             if !write {
                 return Update::Done { at: bucket.last, used: bucket.used(tier) };
             }
-            if !set.put(*id, bucket, tier) {
-                return Update::SetIsFull;
-            }
-            match self.store.set(key, &set.encode(), version) {
+            let Some(value) = set.put(*id, &bucket, tier) else { return Update::SetIsFull };
+            match self.store.set(key, &value, version) {
                 Ok(true) => return Update::Done { at: bucket.last, used: bucket.used(tier) },
                 Ok(false) => fresh = true,
                 Err(StoreFailed) => return Update::Failed,

@@ -4,105 +4,103 @@ use super::account::Account;
 use super::bucket::Bucket;
 use super::tier::{BucketId, Tier};
 
-/// Room for a bucket that owes requests, bytes and items.
-const TYPICAL_LEN: usize = 16 + 1 + 4 * 8 + 3 * 7 * 8;
-
 /// How many buckets a set holds. With 100,000 clients in debt, one set in 35,000 is full.
 pub const WAYS: usize = 8;
 
-/// The buckets that share one key.
-pub(super) struct Set {
-    entries: Vec<Entry>,
-}
+/// A bucket is stored as its id, one bit for each dimension that it has numbers of, four times (when it owes nothing any more
+/// at the rates of its last charge, when it was brought up to date, when its windows began), and the numbers.
+const ID_LEN: usize = 16;
+const FIXED_LEN: usize = ID_LEN + 1 + 4 * 8;
+const ACCOUNT_LEN: usize = 7 * 8;
 
-struct Entry {
-    id: BucketId,
-    /// When the bucket owes nothing any more, at the rates of its last charge.
-    settled: u64,
-    bucket: Bucket,
+/// The buckets that share one key, but for one that is taken out. The others stay as they are stored.
+pub(super) struct Set {
+    others: Vec<u8>,
+    count: usize,
 }
 
 impl Set {
-    pub(super) fn decode(mut value: &[u8]) -> Self {
-        let mut entries = Vec::new();
-        while let Some(entry) = Entry::decode(&mut value) {
-            entries.push(entry);
-        }
-        Set { entries }
-    }
-
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(self.entries.len() * TYPICAL_LEN);
-        for entry in &self.entries {
-            entry.encode(&mut value);
-        }
-        value
-    }
-
-    /// Takes the bucket of `id` out, a new one if there is none, and forgets those that owe nothing at `now`.
-    pub(super) fn take(&mut self, id: BucketId, now: u64) -> Bucket {
-        let mut taken = Bucket::default();
-        self.entries.retain(|entry| {
-            if entry.id == id {
-                taken = entry.bucket;
+    /// Takes the bucket of `id` out of a stored set, a new one if there is none, and forgets those that owe nothing at `now`.
+    pub(super) fn take(mut value: &[u8], id: BucketId, now: u64) -> (Bucket, Set) {
+        // Room for one that owes requests, bytes and items.
+        let mut others = Vec::with_capacity(value.len() + FIXED_LEN + 3 * ACCOUNT_LEN);
+        let (mut bucket, mut count) = (Bucket::default(), 0);
+        while let Some(mut stored) = split(&mut value) {
+            let whole = stored;
+            let Some(header) = Header::read(&mut stored) else { break };
+            if header.id == id {
+                bucket = header.bucket(stored);
+            } else if header.settled > now {
+                others.extend_from_slice(whole);
+                count += 1;
             }
-            entry.id != id && entry.settled > now
-        });
-        taken
+        }
+        (bucket, Set { others, count })
     }
 
-    /// Puts a bucket in; `false` if the set is full.
-    pub(super) fn put(&mut self, id: BucketId, bucket: Bucket, tier: &Tier) -> bool {
-        if self.entries.len() >= WAYS {
-            return false;
+    /// What to store with the bucket put in; none if the set is full.
+    pub(super) fn put(self, id: BucketId, bucket: &Bucket, tier: &Tier) -> Option<Vec<u8>> {
+        if self.count >= WAYS {
+            return None;
         }
-        self.entries.push(Entry { id, settled: bucket.settled_at(tier), bucket });
-        true
+        let mut value = self.others;
+        let mut used = 0u8;
+        for (dimension, account) in bucket.accounts.iter().enumerate() {
+            used |= u8::from(*account != Account::default()) << dimension;
+        }
+        value.extend_from_slice(&id.0);
+        value.push(used);
+        let mut put = |number: u64| value.extend_from_slice(&number.to_le_bytes());
+        let [earlier, later] = bucket.began;
+        [bucket.settled_at(tier), bucket.last, earlier, later].into_iter().for_each(&mut put);
+        for account in bucket.accounts.iter().filter(|account| **account != Account::default()) {
+            account.numbers().into_iter().for_each(&mut put);
+        }
+        Some(value)
     }
 }
 
-impl Entry {
-    /// Reads the entry that `value` begins with, and leaves what is behind it.
-    fn decode(value: &mut &[u8]) -> Option<Self> {
-        let id = BucketId(take(value)?);
-        let [used] = take(value)?;
-        let mut number = || Some(u64::from_le_bytes(take(value)?));
-        let (settled, last) = (number()?, number()?);
-        let mut bucket = Bucket { last, began: [number()?, number()?], ..Bucket::default() };
-        for (dimension, account) in bucket.accounts.iter_mut().enumerate() {
-            if used >> dimension & 1 == 1 {
-                let mut numbers = [0; 7];
-                for stored in &mut numbers {
-                    *stored = number()?;
-                }
-                *account = Account::of_numbers(numbers);
-            }
-        }
-        Some(Entry { id, settled, bucket })
+/// The bytes of the stored bucket that `value` begins with; leaves what is behind it.
+fn split<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let used = value.get(ID_LEN)?.count_ones() as usize;
+    let (stored, behind) = value.split_at_checked(FIXED_LEN + used * ACCOUNT_LEN)?;
+    *value = behind;
+    Some(stored)
+}
+
+struct Header {
+    id: BucketId,
+    used: u8,
+    settled: u64,
+}
+
+impl Header {
+    fn read(stored: &mut &[u8]) -> Option<Self> {
+        let id = BucketId(bytes(stored)?);
+        let [used] = bytes(stored)?;
+        Some(Header { id, used, settled: number(stored)? })
     }
 
-    /// Appends the entry to `value`: its id, one bit for each dimension that it has numbers of, and the numbers.
-    fn encode(&self, value: &mut Vec<u8>) {
-        let mut used = 0u8;
-        for (dimension, account) in self.bucket.accounts.iter().enumerate() {
-            used |= u8::from(*account != Account::default()) << dimension;
-        }
-        value.extend_from_slice(&self.id.0);
-        value.push(used);
-        let mut put = |number: u64| value.extend_from_slice(&number.to_le_bytes());
-        let [earlier, later] = self.bucket.began;
-        [self.settled, self.bucket.last, earlier, later].into_iter().for_each(&mut put);
-        for (dimension, account) in self.bucket.accounts.iter().enumerate() {
-            if used >> dimension & 1 == 1 {
-                account.numbers().into_iter().for_each(&mut put);
+    /// The bucket whose header this is, from what is behind it.
+    fn bucket(&self, mut stored: &[u8]) -> Bucket {
+        let mut next = || number(&mut stored).unwrap_or_default();
+        let mut bucket = Bucket { last: next(), began: [next(), next()], ..Bucket::default() };
+        for (dimension, account) in bucket.accounts.iter_mut().enumerate() {
+            if self.used >> dimension & 1 == 1 {
+                *account = Account::of_numbers(core::array::from_fn(|_| next()));
             }
         }
+        bucket
     }
 }
 
 /// The first bytes of `value`, which is left with those behind.
-fn take<const LEN: usize>(value: &mut &[u8]) -> Option<[u8; LEN]> {
-    let (taken, behind) = value.split_first_chunk()?;
+fn bytes<const LEN: usize>(value: &mut &[u8]) -> Option<[u8; LEN]> {
+    let (first, behind) = value.split_first_chunk()?;
     *value = behind;
-    Some(*taken)
+    Some(*first)
+}
+
+fn number(value: &mut &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes(value)?))
 }
