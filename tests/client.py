@@ -1,11 +1,13 @@
 """Clients that can do what libraries would not let them: TLS by Python, HTTP/2 by `h2`, HTTP/1.1 by hand."""
 
 import base64
+import gzip
 import shutil
 import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +16,13 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import zstandard
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 TIMEOUT = 20
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstandard.compress}
 
 
 @dataclass

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from client import Answer, Http2, Identity, frame
 from gate import Certificates, Gate
@@ -191,34 +192,44 @@ def test_streams_that_are_reset_halfway_harm_nobody(
     assert connection.grpc(TRACES, frame(traces("after"))).grpc_status == 0
 
 
+# A frame with a window of 8 MiB and no size (RFC 8878, 3.1.1.1).
+ZSTD_WINDOW = b"\x28\xb5\x2f\xfd\0\x68"
 PADDED = of_size(0) + field(1999, os.urandom(40_000))
 BOMBS = {
-    "larger than the limit": (gzip.compress(bytes(9 * MIB)), 8),
-    "more than 200 times": (gzip.compress(bytes(2 * MIB)), 8),
-    "in many members": (gzip.compress(bytes(MIB)) * 20, 8),
-    "a gzip in a gzip": (gzip.compress(gzip.compress(bytes(MIB))), 3),
-    "just within the limits": (gzip.compress(PADDED + field(1999, bytes(7 * MIB))), 0),
+    "larger than the limit": ("gzip", gzip.compress(bytes(9 * MIB)), 8),
+    "more than 200 times": ("gzip", gzip.compress(bytes(2 * MIB)), 8),
+    "in many members": ("gzip", gzip.compress(bytes(MIB)) * 20, 8),
+    "a gzip in a gzip": ("gzip", gzip.compress(gzip.compress(bytes(MIB))), 3),
+    "just within the limits": ("gzip", gzip.compress(PADDED + field(1999, bytes(7 * MIB))), 0),
+    "zstd that is larger than the limit": ("zstd", zstandard.compress(bytes(9 * MIB)), 8),
+    "zstd of an unknown size": ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress(bytes(9 * MIB)), 8),
+    "zstd of 32,000 times": ("zstd", ZSTD_WINDOW + b"\x02\x00\x10\x07" * 40 + b"\x01\0\0", 8),
+    "zstd in many frames": ("zstd", zstandard.compress(bytes(MIB)) * 20, 8),
+    "zstd with a window of 2 TiB": ("zstd", b"\x28\xb5\x2f\xfd\0\xf8\x01\0\0", 8),
+    "zstd of a million blocks of nothing": ("zstd", ZSTD_WINDOW + bytes(2_000_000), 3),
+    "zstd just within the limits": ("zstd", zstandard.compress(PADDED + field(1999, bytes(7 * MIB))), 0),
 }
 
 
-def test_gzip_bombs_by_the_hundred_stop_at_the_limit(
+def test_bombs_by_the_hundred_stop_at_the_limit(
     attacked: Gate, open_connections: Callable, neighbour: Neighbour
 ) -> None:
     memory = Memory(attacked)
     with neighbour:
         sent = []
         for connection in open_connections(4):
-            for bomb, status in list(BOMBS.values()) * 10:
-                sent.append((connection, export_gzip(connection, bomb), status))
-        wrong = Counter((status, got) for c, stream, status in sent if (got := wait(c, stream)) not in (status, 14))
+            for case in list(BOMBS) * 10:
+                encoding, bomb, status = BOMBS[case]
+                sent.append((connection, export(connection, encoding, bomb), case, status))
+        got = [(case, status, wait(connection, stream)) for connection, stream, case, status in sent]
     print(f"{len(sent)} bombs of up to {8 * MIB >> 20} MiB each")
-    assert not wrong
+    assert not Counter((case, status) for case, want, status in got if status not in (want, 14))
     assert memory.grew() < 300
 
 
-def export_gzip(connection: Http2, message: bytes) -> int:
+def export(connection: Http2, encoding: str, message: bytes) -> int:
     """Sends a compressed export without waiting for anything; its stream."""
-    stream = connection.open(TRACES, GRPC | {"grpc-encoding": "gzip"})
+    stream = connection.open(TRACES, GRPC | {"grpc-encoding": encoding})
     body = frame(message, compressed=True)
     pieces = (data(stream, body[at : at + 16384]) for at in range(0, len(body), 16384))
     connection.socket.sendall(b"".join(pieces) + data(stream, b"", end=True))
@@ -230,14 +241,14 @@ def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
 ) -> None:
     config = tmp_path / "otlp-gate.yaml"
     config.write_text(CONFIG)
-    bomb, _ = BOMBS["just within the limits"]
+    encoding, bomb, _ = BOMBS["just within the limits"]
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
         port = silent.getsockname()[1]
         gate = Gate(config, certificates.folder, port, port, "--concurrency", WORKERS)
         stack.callback(gate.stop)
         memory = Memory(gate.ready())
         connections = [stack.enter_context(ready(Http2(gate.grpc, identity("hostile")))) for _ in range(8)]
-        sent = [(connection, export_gzip(connection, bomb)) for connection in connections * 12]
+        sent = [(connection, export(connection, encoding, bomb)) for connection in connections * 12]
         for connection in connections:
             assert connection.grpc("/nothing", b"").grpc_status == 12
         held = len([1 for connection, stream in sent if stream not in connection.ended])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from client import Http2, Identity, frame, http1
+from client import COMPRESS, Http2, Identity, frame, http1
 from gate import Gate
 from sink import GRPC_PATHS, HTTP_PATHS, Sink
 from wire import field, request, resource, scope, span, traces
@@ -29,20 +29,24 @@ def test_bodies_of_any_size_pass_whatever_envoy_buffers(
         connection = connect(acme, address)
         assert connection.grpc(TRACES, frame(message)).grpc_status == 0
         assert connection.http(V1_TRACES, message, {"content-length": str(len(message))}).status == 200
-        assert connection.http(V1_TRACES, gzip.compress(message), {"content-encoding": "gzip"}).status == 200
-        for _ in range(3):
+        for encoding, compress in COMPRESS.items():
+            assert connection.http(V1_TRACES, compress(message), {"content-encoding": encoding}).status == 200
+        for _ in range(2 + len(COMPRESS)):
             received = sink.take()
             assert received.resources() == [STAMP]
             assert message[-size:] in received.body
 
 
-def test_what_inflates_to_more_than_envoy_buffers_passes(connect: Callable, acme: Identity, sink: Sink) -> None:
-    message = request(resource(), scope(span("large", field(1999, os.urandom(30_000) * 100))))
-    body = gzip.compress(message)
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_what_inflates_to_more_than_envoy_buffers_passes(
+    connect: Callable, acme: Identity, sink: Sink, encoding: str
+) -> None:
+    message = request(resource(), scope(span("large", field(1999, os.urandom(16_000) * 180))))
+    body = COMPRESS[encoding](message)
     assert len(body) * 20 < len(message)
     connection = connect(acme)
-    assert connection.http(V1_TRACES, body, {"content-encoding": "gzip"}).status == 200
-    assert connection.grpc(TRACES, frame(body, compressed=True), {"grpc-encoding": "gzip"}).grpc_status == 0
+    assert connection.http(V1_TRACES, body, {"content-encoding": encoding}).status == 200
+    assert connection.grpc(TRACES, frame(body, compressed=True), {"grpc-encoding": encoding}).grpc_status == 0
     for _ in range(2):
         assert sink.take().resources() == [STAMP]
 

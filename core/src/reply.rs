@@ -19,6 +19,9 @@ const LONGEST_HINT: Duration = Duration::from_secs(5);
 /// How long a client waits when it is not its own doing: no policy yet, or the worker's memory is full.
 const BUSY_HINT: Duration = Duration::from_secs(1);
 
+/// What a client may compress with.
+const ENCODINGS: &str = "identity,gzip,zstd";
+
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -138,7 +141,7 @@ impl Reason {
             headers.push(("google.rpc.retryinfo-bin", STANDARD_NO_PAD.encode(info)));
         }
         if matches!(self, Reason::Unsupported(_)) {
-            headers.push(("grpc-accept-encoding", "identity,gzip".into()));
+            headers.push(("grpc-accept-encoding", ENCODINGS.into()));
         }
         Reply { http_status: 200, grpc_status: Some(grpc_status), headers, body: message.into_bytes() }
     }
@@ -150,7 +153,7 @@ impl Reason {
             headers.push(("retry-after", wait.as_millis().div_ceil(1000).max(1).to_string()));
         }
         match self {
-            Reason::Unsupported(_) => headers.push(("accept-encoding", "identity,gzip".into())),
+            Reason::Unsupported(_) => headers.push(("accept-encoding", ENCODINGS.into())),
             Reason::Method => headers.push(("allow", "POST".into())),
             _ => {}
         }

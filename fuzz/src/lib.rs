@@ -8,3 +8,4 @@ pub mod quotas;
 pub mod request;
 pub mod splice;
 pub mod splice_json;
+pub mod unzstd;

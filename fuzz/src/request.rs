@@ -23,8 +23,8 @@ const POLICY: &str = r#"{"clients":[{"name":"a","match":{"dns":"a"},"attributes"
     "quotas":{"tiers":{"default":{"requests":"5/s","bytes":"1MiB/s","items":"1k/s"}}}}"#;
 
 /// Takes one input.
-pub fn target(input: (u8, bool, Vec<&[u8]>, &[u8], u64)) {
-    let (kind, gzip, chunks, stored, now) = input;
+pub fn target(input: (u8, u8, Vec<&[u8]>, &[u8], u64)) {
+    let (kind, encoding, chunks, stored, now) = input;
     let Ok(gate) = Gate::load(POLICY.as_bytes()).map(Rc::new) else { panic!("the policy is valid") };
     let digest = [b'0'; 64];
     let Ok(client) = gate.client(&Identity::from_parts(None, Some(b"a"), None, Some(&digest))).map(Rc::new)
@@ -39,8 +39,10 @@ pub fn target(input: (u8, bool, Vec<&[u8]>, &[u8], u64)) {
     };
     let mut headers: Vec<(&[u8], &[u8])> =
         vec![(b":method", b"POST"), (b":path", path.as_bytes()), (b"content-type", content_type)];
-    if gzip {
-        headers.push((name, b"gzip"));
+    match encoding % 4 {
+        0 => {}
+        1 => headers.push((name, b"gzip")),
+        _ => headers.push((name, b"zstd")),
     }
     let Ok(head) = Head::read(&headers) else { panic!("an OTLP export") };
     let (memory, store) = (Memory::default(), Any(stored));

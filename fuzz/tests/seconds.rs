@@ -6,7 +6,7 @@ use std::fs;
 use arbitrary::{Arbitrary, Unstructured};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use otlp_gate_fuzz::{framing, gunzip, identity, policy, quotas, request, splice, splice_json};
+use otlp_gate_fuzz::{framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd};
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 10_000;
@@ -91,6 +91,11 @@ fn splice_json_holds() {
 #[test]
 fn gunzip_holds() {
     run(&found("gunzip"), ROUNDS, gunzip::target);
+}
+
+#[test]
+fn unzstd_holds() {
+    run(&found("unzstd"), ROUNDS, unzstd::target);
 }
 
 #[test]

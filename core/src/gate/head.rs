@@ -24,6 +24,8 @@ pub enum Encoding {
     Identity,
     /// gzip.
     Gzip,
+    /// Zstandard.
+    Zstd,
 }
 
 impl Head {
@@ -59,6 +61,7 @@ impl Head {
         let encoding = match value(headers, name).unwrap_or_default().to_ascii_lowercase().as_slice() {
             b"" | b"identity" => Encoding::Identity,
             b"gzip" => Encoding::Gzip,
+            b"zstd" => Encoding::Zstd,
             other => return refuse(Reason::Unsupported(format!("encoding {}", printable(other)))),
         };
         // A second value could be the one that the backend reads.
@@ -125,6 +128,8 @@ mod tests {
             assert_eq!(read(signal.grpc_path(), &[GRPC]), Ok(plain));
             let gzip = Head { encoding: Encoding::Gzip, ..plain };
             assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "gzip")]), Ok(gzip));
+            let zstd = Head { encoding: Encoding::Zstd, ..plain };
+            assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "Zstd")]), Ok(zstd));
             let http = Head { protocol: Protocol::HttpProtobuf, ..plain };
             assert_eq!(read(signal.http_path(), &[PROTOBUF]), Ok(http));
             let json = Head { protocol: Protocol::HttpJson, encoding: Encoding::Gzip, ..plain };

@@ -8,7 +8,7 @@ use super::metrics::Used;
 use super::{Client, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
-use otlp_gate_wire::encoding::{self, FrameError, GunzipError};
+use otlp_gate_wire::encoding::{self, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
 /// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
@@ -230,7 +230,7 @@ impl Request {
                 }
                 (frame.compressed, encoding::HEADER_LEN)
             }
-            Protocol::HttpProtobuf | Protocol::HttpJson => (self.head.encoding == Encoding::Gzip, 0),
+            Protocol::HttpProtobuf | Protocol::HttpJson => (self.head.encoding != Encoding::Identity, 0),
         };
         let (message, offset) = if compressed {
             (self.inflate(body.get(offset..).unwrap_or_default())?, 0)
@@ -259,12 +259,17 @@ impl Request {
         let limits = self.gate.policy.limits();
         let by_ratio = (wire.len() as u64).saturating_mul(u64::from(limits.ratio)).max(HARMLESS);
         let limit = limits.inflated.bytes().min(by_ratio);
-        encoding::gunzip(wire, usize::try_from(limit).unwrap_or(usize::MAX)).map_err(|error| match error {
-            GunzipError::Invalid => Reason::Invalid("gzip that cannot be inflated".into()),
-            GunzipError::TooManyMembers => {
-                Reason::Invalid(format!("more than {} gzip members", encoding::MAX_MEMBERS))
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (inflated, name, parts) = match self.head.encoding {
+            Encoding::Zstd => (encoding::unzstd(wire, most), "zstd", encoding::MAX_BLOCKS),
+            Encoding::Gzip | Encoding::Identity => {
+                (encoding::gunzip(wire, most), "gzip", encoding::MAX_MEMBERS)
             }
-            GunzipError::TooLarge => Reason::TooLarge(format!("more than {limit} bytes when inflated")),
+        };
+        inflated.map_err(|error| match error {
+            InflateError::Invalid => Reason::Invalid(format!("{name} that cannot be inflated")),
+            InflateError::TooManyParts => Reason::Invalid(format!("{name} of more than {parts} parts")),
+            InflateError::TooLarge => Reason::TooLarge(format!("more than {limit} bytes when inflated")),
         })
     }
 }

@@ -118,6 +118,10 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     out
 }
 
+fn zstd(data: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(data, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
 fn attributes(message: &[u8]) -> BTreeMap<String, String> {
     let request = ExportTraceServiceRequest::decode(message).unwrap();
     let resource = request.resource_spans[0].resource.clone().unwrap();
@@ -139,8 +143,10 @@ fn every_encoding_arrives_stamped_as_an_uncompressed_message() {
         (head(Grpc, Encoding::Identity), framed(&message, 0)),
         (head(Grpc, Encoding::Gzip), framed(&gzip(&message), 1)),
         (head(Grpc, Encoding::Gzip), framed(&message, 0)),
+        (head(Grpc, Encoding::Zstd), framed(&zstd(&message), 1)),
         (head(HttpProtobuf, Encoding::Identity), message.clone()),
         (head(HttpProtobuf, Encoding::Gzip), gzip(&message)),
+        (head(HttpProtobuf, Encoding::Zstd), zstd(&message)),
     ] {
         let out = fixture.send(&client, head, &body).unwrap();
         let out =

@@ -2,25 +2,16 @@
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
+use super::InflateError;
+
 /// The most members of one body. Each costs a decoder's set-up, so that twenty bytes could cost as much as a page.
 pub const MAX_MEMBERS: usize = 256;
 
 /// zlib's window bits for gzip with its header and the largest window.
 const GZIP: u8 = 16 + 15;
 
-/// Why a body cannot be inflated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GunzipError {
-    /// Not gzip, damaged, or cut off.
-    Invalid,
-    /// More than the limit comes out of it.
-    TooLarge,
-    /// More than [`MAX_MEMBERS`] members.
-    TooManyMembers,
-}
-
 /// Inflates all members of `wire`, to at most `limit` bytes. Memory in use stays below twice the limit.
-pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, GunzipError> {
+pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
     let mut out = Vec::with_capacity(first_capacity(wire, limit));
     let mut rest = wire;
     for _ in 0..MAX_MEMBERS {
@@ -29,11 +20,11 @@ pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, GunzipError> {
             return Ok(out);
         }
     }
-    Err(GunzipError::TooManyMembers)
+    Err(InflateError::TooManyParts)
 }
 
 /// Inflates the member that `wire` starts with; returns what follows it.
-fn member<'a>(mut wire: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8], GunzipError> {
+fn member<'a>(mut wire: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8], InflateError> {
     let mut inflate = Inflate::new(true, GZIP);
     loop {
         if out.len() == out.capacity() {
@@ -44,20 +35,20 @@ fn member<'a>(mut wire: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a
         let (read, written) = (inflate.total_in(), inflate.total_out());
         let status = inflate
             .decompress_uninit(wire, out.spare_capacity_mut(), InflateFlush::NoFlush)
-            .map_err(|_| GunzipError::Invalid)?;
+            .map_err(|_| InflateError::Invalid)?;
         let (read, written) =
             ((inflate.total_in() - read) as usize, (inflate.total_out() - written) as usize);
         // SAFETY: the decoder has just written `written` bytes at the start of the spare capacity.
         unsafe { out.set_len(out.len() + written) };
         wire = wire.get(read..).unwrap_or_default();
         if out.len() > limit {
-            return Err(GunzipError::TooLarge);
+            return Err(InflateError::TooLarge);
         }
         match status {
             Status::StreamEnd => return Ok(wire),
             // Room was left, yet the member does not end: the input is cut off.
-            _ if read == 0 && written == 0 => return Err(GunzipError::Invalid),
-            _ if wire.is_empty() && out.len() < out.capacity() => return Err(GunzipError::Invalid),
+            _ if read == 0 && written == 0 => return Err(InflateError::Invalid),
+            _ if wire.is_empty() && out.len() < out.capacity() => return Err(InflateError::Invalid),
             _ => {}
         }
     }
@@ -87,8 +78,8 @@ mod tests {
     #[test]
     fn a_bomb_stops_at_the_limit() {
         let bomb = gzip(&vec![0; 10 << 20]);
-        assert_eq!(gunzip(&bomb, 1 << 20), Err(GunzipError::TooLarge));
-        assert_eq!(gunzip(&bomb, (10 << 20) - 1), Err(GunzipError::TooLarge));
+        assert_eq!(gunzip(&bomb, 1 << 20), Err(InflateError::TooLarge));
+        assert_eq!(gunzip(&bomb, (10 << 20) - 1), Err(InflateError::TooLarge));
         assert_eq!(gunzip(&bomb, 10 << 20).unwrap().len(), 10 << 20);
     }
 
@@ -97,7 +88,7 @@ mod tests {
         let mut lying = gzip(&[7; 100]);
         let end = lying.len();
         lying[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(gunzip(&lying, 64 << 20), Err(GunzipError::Invalid));
+        assert_eq!(gunzip(&lying, 64 << 20), Err(InflateError::Invalid));
         assert!(first_capacity(&lying, 64 << 20) < 100_000);
     }
 
@@ -105,23 +96,23 @@ mod tests {
     fn members_are_bounded() {
         let one = gzip(b"");
         assert_eq!(gunzip(&one.repeat(MAX_MEMBERS), 10), Ok(vec![]));
-        assert_eq!(gunzip(&one.repeat(MAX_MEMBERS + 1), 10), Err(GunzipError::TooManyMembers));
+        assert_eq!(gunzip(&one.repeat(MAX_MEMBERS + 1), 10), Err(InflateError::TooManyParts));
     }
 
     #[test]
     fn what_is_not_gzip_is_refused() {
         let good = gzip(b"hello");
-        assert_eq!(gunzip(b"", 100), Err(GunzipError::Invalid));
-        assert_eq!(gunzip(b"hello", 100), Err(GunzipError::Invalid));
-        assert_eq!(gunzip(&[&good[..], b"x"].concat(), 100), Err(GunzipError::Invalid));
-        assert_eq!(gunzip(&[&good[..], &[0; 8]].concat(), 100), Err(GunzipError::Invalid));
+        assert_eq!(gunzip(b"", 100), Err(InflateError::Invalid));
+        assert_eq!(gunzip(b"hello", 100), Err(InflateError::Invalid));
+        assert_eq!(gunzip(&[&good[..], b"x"].concat(), 100), Err(InflateError::Invalid));
+        assert_eq!(gunzip(&[&good[..], &[0; 8]].concat(), 100), Err(InflateError::Invalid));
         for cut in 0..good.len() {
-            assert_eq!(gunzip(&good[..cut], 100), Err(GunzipError::Invalid), "{cut}");
+            assert_eq!(gunzip(&good[..cut], 100), Err(InflateError::Invalid), "{cut}");
         }
         let mut damaged = good.clone();
         let crc = good.len() - 8;
         damaged[crc] ^= 1;
-        assert_eq!(gunzip(&damaged, 100), Err(GunzipError::Invalid));
+        assert_eq!(gunzip(&damaged, 100), Err(InflateError::Invalid));
     }
 
     proptest! {
