@@ -72,7 +72,7 @@ FAULTS: dict[str, Callable[[Deployed, Kubectl, Load], object]] = {
     "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
     "kubelet killed": lambda *_: restart_kubelet(),
     "policy changed": lambda gate, *_: (
-        gate.change(lambda config: config["attributes"].update(changed="{name}")),
+        gate.change(lambda config: config["attributes"].update(policy="{name}")),
         gate.apply(),
     ),
     "client revoked": lambda gate, *_: revoke(gate),
