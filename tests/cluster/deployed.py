@@ -139,6 +139,12 @@ class Deployed:
     def apply(self, *args: str) -> dict:
         return self.json("apply", *args)
 
+    def apply_fails(self, why: str) -> str:
+        """Applies what does not come up, waits until it is known why, and gives what `apply` then says."""
+        self.run("apply", "--no-wait")
+        eventually(lambda: why in self.run("status", code=1).stdout)
+        return self.run("apply", "--timeout", "1s", code=1).stderr
+
     def address(self) -> str:
         return self.json("status")["addresses"][0]
 

@@ -317,8 +317,8 @@ def test_what_a_new_namespace_does_not_take_is_told_before_any_of_it_is_there(
 def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
     place = deploy("unpulled")
     place.change(lambda config: config["backend"]["collector"].update(image="localhost/not-there:1"))
-    said = place.run("apply", "--timeout", "15s", code=1).stderr
-    assert "the gate is not up after 15 s" in said
+    said = place.apply_fails("localhost/not-there:1")
+    assert "the gate is not up after 1 s" in said
     assert "container collector" in said and "localhost/not-there:1" in said, said
 
 
@@ -327,7 +327,7 @@ def test_a_module_that_cannot_be_fetched_explains_why_it_is_not_up(deploy: Calla
     place = deploy("unfetched")
     place.change(lambda config: config["gateway"]["module"].update(url=f"http://{MACHINE}:9/otlp-gate.wasm"))
     try:
-        said = place.run("apply", "--timeout", "60s", code=1).stderr
+        said = place.apply_fails("wasm module download failed")
         assert "wasm module download failed" in said and f"{MACHINE}:9" in said, said
         assert "hint: Envoy Gateway must reach what `gateway.module` names" in said, said
     finally:

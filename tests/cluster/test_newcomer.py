@@ -36,17 +36,22 @@ def commands() -> list[list[str]]:
 
 
 class Watch:
-    """When something of the gate's last changed, as the API server told it."""
+    """When something of the gate's first and last changed, as the API server told it."""
 
     def __init__(self, kind: str) -> None:
-        self.last = 0.0
-        command = [*KUBECTL.split(), "get", kind, "--all-namespaces", "--watch-only", "-o", "name"]
+        self.first = self.last = 0.0
+        columns = "custom-columns=NAMESPACE:.metadata.namespace,NAME:.metadata.name"
+        command = [*KUBECTL.split(), "get", kind, "--all-namespaces", "--watch-only", "-o", columns]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        for _ in self.process.stdout:
+        for line in self.process.stdout:
+            # Other gates' parts may change meanwhile. What a provider makes in a namespace of its own is named after the gate's.
+            if NAMESPACE not in line:
+                continue
             self.last = time.monotonic()
+            self.first = self.first or self.last
 
     def stop(self) -> None:
         self.process.terminate()
@@ -86,9 +91,10 @@ def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_u
         if command == "init":
             edit(place, module_url)
         if watches:
-            last = max(watch.last for watch in watches)
-            print(f"apply took {ended - begun:.1f} s, {ended - last:.1f} s of it after the last change in the cluster")
-            assert last > begun and ended - last < 2
+            first, last = min(watch.first for watch in watches), max(watch.last for watch in watches)
+            own = (first - begun) + (ended - last)
+            print(f"apply took {ended - begun:.1f} s: {first - begun:.1f} s before the first change in the cluster, and {ended - last:.1f} s after the last")
+            assert begun < first < last < ended and own < 2
             for watch in watches:
                 watch.stop()
     assert set(typed) == set(SAYS), "the README and this test differ"
