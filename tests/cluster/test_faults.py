@@ -37,10 +37,26 @@ def collector(gate: Deployed) -> tuple[str, ...]:
     return ("-n", gate.namespace, "-l", "app.kubernetes.io/name=opentelemetry-collector")
 
 
-def restart_kubelet() -> None:
+def restart_kubelets(kubectl: Kubectl) -> None:
     if not (xtask := os.environ.get("CLUSTER_XTASK")):
-        pytest.skip("the kubelet of a cluster that is not ours")
-    subprocess.run([xtask, "cluster", "restart-kubelet"], check=True, timeout=60)
+        pytest.skip("the kubelets of a cluster that is not ours")
+    for number, _ in enumerate(kubectl.json("get", "nodes")["items"], 1):
+        subprocess.run([xtask, "cluster", "restart-kubelet", "--node", str(number)], check=True, timeout=60)
+
+
+def move(gate: Deployed, kubectl: Kubectl) -> None:
+    """As for a node that is to be replaced: the gateway's pod may be made on another one only, and ends here."""
+    if len(kubectl.json("get", "nodes")["items"]) < 2:
+        pytest.skip("there is no other node")
+    (pod,) = kubectl.json("get", "pods", *gate.proxies())["items"]
+    node = pod["spec"]["nodeName"]
+    kubectl("cordon", node)
+    try:
+        kubectl("delete", "pod", pod["metadata"]["name"], "-n", pod["metadata"]["namespace"], "--wait=false")
+        others = lambda: [it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if it["spec"].get("nodeName") != node]
+        eventually(lambda: others() and ready(kubectl, *gate.proxies()))
+    finally:
+        kubectl("uncordon", node)
 
 
 def revoke(gate: Deployed) -> None:
@@ -70,7 +86,8 @@ FAULTS: dict[str, Callable[[Deployed, Kubectl, Load], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
     "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
-    "kubelet killed": lambda *_: restart_kubelet(),
+    "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
+    "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
     "policy changed": lambda gate, *_: (
         gate.change(lambda config: config["attributes"].update(policy="{name}")),
         gate.apply(),
