@@ -208,7 +208,7 @@ def test_a_revoked_certificate_is_refused_and_the_others_are_not(gate: Deployed)
 def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
     """And what is over quota is told when to come again."""
 
-    def latencies(count: int = 50) -> list[float]:
+    def latencies(count: int = 25) -> list[float]:
         taken = []
         with gate.connect(gate.acme()) as acme:
             for _ in range(count):
@@ -228,7 +228,7 @@ def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
     print(f"a request takes {shown(alone)} alone, {shown(beside)} beside {refused / flood.seconds:.0f} refusals a second")
     assert refused > 100
     # The flooders have the machine's cores as well: what matters is that nothing queues behind them.
-    assert beside[25] < 3 * alone[25]
+    assert beside[12] < 3 * alone[12]
 
 
 # What is wrong with a client's settings, and what its Collector then says.
