@@ -69,7 +69,7 @@ impl Stream {
         let Some(loaded) = self.loaded.take() else {
             return self.refuse(head.protocol, &Reason::NoPolicy, None, Some(head.signal));
         };
-        let known = match loaded.client() {
+        let known = match loaded.client(&headers) {
             Ok(known) => known,
             Err(reason) => return self.refuse(head.protocol, &reason, None, Some(head.signal)),
         };

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Gate, Memory, Metric, POLICY_REVISION, Used, metric_name};
+use otlp_gate_core::gate::{Client, Gate, Headers, Memory, Metric, POLICY_REVISION, Peer, Used, metric_name};
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::Remember;
 use otlp_gate_core::reply::Reason;
@@ -12,8 +12,8 @@ use otlp_gate_wire::otlp::Signal;
 
 use crate::host::{self, SharedData};
 
-/// How many connections' clients are remembered; beyond it they are all looked up anew.
-const MOST_CONNECTIONS: usize = 10_000;
+/// How many connections are remembered, and how many clients of hops; beyond it they are all looked up anew.
+const MOST_REMEMBERED: usize = 10_000;
 
 thread_local! {
     static WORKER: Worker = Worker::default();
@@ -32,13 +32,24 @@ struct Worker {
     total_used: OnceCell<Option<u32>>,
 }
 
-/// A gate, and the clients of the connections that it has seen.
+/// A gate, and who is behind the connections that it has seen.
 pub(crate) struct Loaded {
     pub(crate) gate: Rc<Gate>,
-    clients: RefCell<BTreeMap<u64, Rc<Known>>>,
+    connections: RefCell<BTreeMap<u64, Connected>>,
+    /// The clients of hops, by what these say of them.
+    forwarded: RefCell<BTreeMap<String, Rc<Known>>>,
 }
 
-/// A connection's client, and the counters that its every accepted request adds to.
+/// What is at the other end of a connection.
+#[derive(Clone)]
+enum Connected {
+    /// A client.
+    By(Rc<Known>),
+    /// A hop, with its fingerprint.
+    Through(Option<[u8; 32]>),
+}
+
+/// A client, and the counters that its every accepted request adds to.
 pub(crate) struct Known {
     pub(crate) client: Rc<Client>,
     accepted: [Cell<Option<Accepted>>; Signal::ALL.len()],
@@ -58,7 +69,12 @@ pub(crate) fn configure(plugin: u32, name: &[u8], configuration: &[u8]) -> Optio
         Ok(gate) => {
             host::show(POLICY_REVISION, gate.revision());
             worker.revisions.borrow_mut().push((plugin, gate.revision()));
-            let loaded = Rc::new(Loaded { gate: Rc::new(gate), clients: RefCell::default() });
+            let loaded = Loaded {
+                gate: Rc::new(gate),
+                connections: RefCell::default(),
+                forwarded: RefCell::default(),
+            };
+            let loaded = Rc::new(loaded);
             worker.gates.borrow_mut().insert(name.to_vec(), Rc::clone(&loaded));
             Some(loaded)
         }
@@ -132,6 +148,10 @@ fn counter(
 }
 
 impl Known {
+    fn new(client: Client) -> Rc<Self> {
+        Rc::new(Known { client: Rc::new(client), accepted: Default::default(), used: OnceCell::new() })
+    }
+
     /// Shows how much of the quotas is spent; of its own, if metrics name it.
     pub(crate) fn used(&self, used: Used) {
         show_used(used.own.filter(|_| self.client.listed), &self.used, Some(&self.client));
@@ -168,27 +188,50 @@ fn show_used(used: Option<u64>, gauge: &OnceCell<Option<u32>>, client: Option<&C
 }
 
 impl Loaded {
-    /// The client of the current connection. A connection's certificate never changes, so it is looked up once.
-    pub(crate) fn client(&self) -> Result<Rc<Known>, Reason> {
+    /// The client of the current request. A connection's certificate never changes, so it is looked up once; what a hop says of
+    /// its clients does.
+    pub(crate) fn client(&self, headers: &Headers) -> Result<Rc<Known>, Reason> {
         let connection =
             host::property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
-        if let Some(client) = connection.and_then(|id| self.clients.borrow().get(&id).cloned()) {
-            return Ok(client);
-        }
-        let client = Rc::new(Known {
-            client: Rc::new(self.gate.client(&identity())?),
-            accepted: Default::default(),
-            used: OnceCell::new(),
-        });
-        if let Some(id) = connection {
-            let mut clients = self.clients.borrow_mut();
-            if clients.len() >= MOST_CONNECTIONS {
-                clients.clear();
+        let seen = connection.and_then(|id| self.connections.borrow().get(&id).cloned());
+        let peer = match seen {
+            Some(peer) => peer,
+            None => {
+                let identity = identity();
+                let peer = match self.gate.peer(&identity)? {
+                    Peer::Client(client) => Connected::By(Known::new(client)),
+                    Peer::Hop => Connected::Through(identity.sha256),
+                };
+                if let Some(id) = connection {
+                    remember(&self.connections, id, &peer);
+                }
+                peer
             }
-            clients.insert(id, Rc::clone(&client));
+        };
+        match peer {
+            Connected::By(client) => Ok(client),
+            Connected::Through(hop) => self.forwarded(self.gate.forwarded(headers, hop)?),
         }
+    }
+
+    /// The client that a hop says this of.
+    fn forwarded(&self, said: String) -> Result<Rc<Known>, Reason> {
+        if let Some(client) = self.forwarded.borrow().get(&said) {
+            return Ok(Rc::clone(client));
+        }
+        let client = Known::new(self.gate.forwarded_client(&said)?);
+        remember(&self.forwarded, said, &client);
         Ok(client)
     }
+}
+
+/// Keeps what was looked up, until there is too much of it.
+fn remember<K: Ord, V: Clone>(all: &RefCell<BTreeMap<K, V>>, key: K, value: &V) {
+    let mut all = all.borrow_mut();
+    if all.len() >= MOST_REMEMBERED {
+        all.clear();
+    }
+    all.insert(key, value.clone());
 }
 
 /// What the proxy says of the client's certificate, which it has validated.

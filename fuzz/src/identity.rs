@@ -1,4 +1,4 @@
-//! Any text in a certificate is read and matched without a panic.
+//! Any text in a certificate, or in what a proxy says of one, is read and matched without a panic.
 
 use otlp_gate_core::gate::Gate;
 use otlp_gate_core::identity::Identity;
@@ -13,5 +13,13 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let gate = Gate::load(POLICY.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let digest = [b'0'; 64];
     let (uri, dns, subject) = parts;
+    // What a hop says has no way to be another element than its last.
+    let header = [&[uri][..], &[b"Hash=00;URI=spiffe://acme.example/a/x/b"]].concat().join(&b","[..]);
+    if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], None) {
+        assert_eq!(said, "Hash=00;URI=spiffe://acme.example/a/x/b");
+    }
+    let _ = gate
+        .forwarded(&[(b"x-forwarded-client-cert", uri)], None)
+        .and_then(|said| gate.forwarded_client(&said));
     let _ = gate.client(&Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest)));
 }

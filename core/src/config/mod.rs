@@ -38,6 +38,11 @@ pub struct PolicyConfig {
     /// Who may send. The first rule that matches a certificate decides; only the validated certificate counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientRule>,
+    /// Proxies in front that may say who their own clients are, by their certificates: matches as those of clients. A request by
+    /// one of them is its client's, by what the nearest element of `x-forwarded-client-cert` says, or nobody's. By default
+    /// none may, and the header counts for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_hops: Vec<Match>,
     /// What happens to a certificate that no rule matches: `reject`, or the name of a tier. With a tier, each certificate is
     /// a client of its own, named `unknown-` and the first 12 hex digits of its fingerprint.
     #[serde(default, skip_serializing_if = "Unknown::is_reject")]

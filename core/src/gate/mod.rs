@@ -9,7 +9,7 @@ mod request;
 
 use std::rc::Rc;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, xfcc};
 use crate::policy::{Policy, Verdict};
 use crate::quota::{BucketId, Tier};
 use crate::reply::Reason;
@@ -45,6 +45,18 @@ pub struct Client {
     tier: Rc<Tier>,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub enum Peer {
+    /// A client.
+    Client(Client),
+    /// A proxy that says with each request who its client is.
+    Hop,
+}
+
+/// What a proxy says of its client's certificate. It is for the gate only, whoever sends it.
+const FORWARDED_CERTIFICATE: &str = "x-forwarded-client-cert";
+
 impl Gate {
     /// A gate for a valid policy.
     pub fn new(policy: Policy) -> Self {
@@ -57,6 +69,26 @@ impl Gate {
     /// Which policy it has, as whoever made it calls it.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Who a connection's certificate is.
+    pub fn peer(&self, identity: &Identity) -> Result<Peer, Reason> {
+        match self.policy.is_hop(identity) {
+            true => Ok(Peer::Hop),
+            false => self.client(identity).map(Peer::Client),
+        }
+    }
+
+    /// What a hop of this fingerprint says of its client; it is the same client as long as this is the same.
+    pub fn forwarded(&self, headers: &Headers, hop: Option<[u8; 32]>) -> Result<String, Reason> {
+        let values = headers.iter().filter(|(name, _)| *name == FORWARDED_CERTIFICATE.as_bytes());
+        let header = values.map(|(_, value)| *value).collect::<Vec<_>>().join(&b","[..]);
+        xfcc::nearest(&header, hop).map(str::to_owned).ok_or(Reason::NoCertificate)
+    }
+
+    /// Who that is.
+    pub fn forwarded_client(&self, said: &str) -> Result<Client, Reason> {
+        self.client(&xfcc::identity(said).ok_or(Reason::NoCertificate)?)
     }
 
     /// Who a certificate is.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::head::{Encoding, Head, Headers};
 use super::memory::{Memory, Share};
 use super::metrics::Used;
-use super::{Client, Gate};
+use super::{Client, FORWARDED_CERTIFICATE, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, FrameError, InflateError};
@@ -108,7 +108,8 @@ impl Request {
     /// may say.
     pub fn header_edits(&self, headers: &Headers) -> HeaderEdits<'_> {
         let owned = self.gate.policy.owned_headers().iter().map(|name| name.as_ref());
-        let ours = owned.chain(["content-length", "content-encoding", "grpc-encoding"]);
+        let ours =
+            owned.chain(["content-length", "content-encoding", "grpc-encoding", FORWARDED_CERTIFICATE]);
         HeaderEdits {
             remove: ours.filter(|name| has(headers, name)).collect(),
             add: self.client.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),

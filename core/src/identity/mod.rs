@@ -5,6 +5,7 @@
 
 mod fingerprint;
 mod subject;
+pub mod xfcc;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use subject::Subject;

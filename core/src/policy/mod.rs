@@ -43,6 +43,7 @@ pub struct Policy {
     limits: Limits,
     deny: BTreeSet<[u8; 32]>,
     cors_origins: Vec<Pattern>,
+    hops: Vec<Condition>,
     rules: Vec<Rule>,
     /// Every match of every rule, in the order in which they are tried.
     alternatives: Vec<Alternative>,
@@ -93,6 +94,11 @@ impl Policy {
     /// Which client this is, and why.
     pub fn explain(&self, identity: &Identity) -> Explanation {
         explain::explain(self, identity)
+    }
+
+    /// Whether this is a proxy that may say who its clients are.
+    pub fn is_hop(&self, identity: &Identity) -> bool {
+        !self.denies(identity) && self.hops.iter().any(|hop| hop.holds(identity, Reading::Strict).is_some())
     }
 
     /// The keys of the resource attributes that the gate owns, sorted. They are removed from every client's Resources.

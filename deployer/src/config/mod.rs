@@ -13,7 +13,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 
-use otlp_gate_core::config::{ClientRule, Limits, PolicyConfig, Quotas, Unknown, unique_keys};
+use otlp_gate_core::config::{ClientRule, Limits, Match, PolicyConfig, Quotas, Unknown, unique_keys};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,11 @@ pub struct Config {
     pub node_local: NodeLocal,
     /// Who may send. The first rule that matches a certificate decides; only the validated certificate counts.
     pub clients: Vec<ClientRule>,
+    /// Proxies in front that may say who their own clients are, by their certificates: matches as those of clients. A request by
+    /// one of them is its client's, by what the nearest element of `x-forwarded-client-cert` says, or nobody's. By default
+    /// none may, and the header counts for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_hops: Vec<Match>,
     /// What happens to a certificate that no rule matches: `reject`, or the name of a tier. With a tier, each certificate is
     /// a client of its own, named `unknown-` and the first 12 hex digits of its fingerprint.
     #[serde(default, skip_serializing_if = "Unknown::is_reject")]
@@ -96,6 +101,7 @@ impl Config {
             revision: String::new(),
             verify: true,
             clients: self.clients.clone(),
+            trusted_hops: self.trusted_hops.clone(),
             unknown: self.unknown.clone(),
             attributes: self.attributes.clone(),
             owned: self.node_local.owned(),

@@ -104,8 +104,8 @@ impl Bootstrap<'_> {
             "stat_prefix": name,
             "codec_type": "AUTO",
             "use_remote_address": true,
-            // Who the client is, is for the connection to say, never for a header.
-            "forward_client_cert_details": "SANITIZE",
+            // The filter reads it of trusted hops, and lets nobody's through.
+            "forward_client_cert_details": "FORWARD_ONLY",
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": false,
             // A request that does not arrive whole in this time does not hold memory any longer.

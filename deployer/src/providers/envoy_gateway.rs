@@ -184,6 +184,19 @@ struct ClientTrafficPolicy {
     tls: ClientTls,
     connection: Connection,
     http2: Http2,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<ForwardedHeaders>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ForwardedHeaders {
+    x_forwarded_client_cert: ForwardedCertificate,
+}
+
+#[derive(Debug, Serialize)]
+struct ForwardedCertificate {
+    mode: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -245,6 +258,10 @@ impl ClientTrafficPolicy {
             // The defaults, 32 KiB and 64 KiB, make a batch of telemetry wait for many round trips.
             connection: Connection { buffer_limit: "1Mi" },
             http2: Http2 { initial_stream_window_size: "1Mi", initial_connection_window_size: "4Mi" },
+            // The filter reads what hops say of their clients, and lets nobody's through.
+            headers: (!gate.config.trusted_hops.is_empty()).then_some(ForwardedHeaders {
+                x_forwarded_client_cert: ForwardedCertificate { mode: "ForwardOnly" },
+            }),
         }
     }
 }

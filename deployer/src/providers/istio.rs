@@ -165,7 +165,13 @@ fn module(gate: &Gate<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
 fn overlay(gate: &Gate<'_>) -> Result<Object, Error> {
     let replicas = gate.config.gateway.replicas.get();
     let tags: Vec<String> = METRIC_TAGS.iter().map(|tag| (*tag).to_owned()).collect();
-    let proxy_config = yaml(&json!({"extraStatTags": tags}))?;
+    let mut proxy_config = json!({"extraStatTags": tags});
+    if let (false, Some(proxy_config)) = (gate.config.trusted_hops.is_empty(), proxy_config.as_object_mut()) {
+        // The filter reads what hops say of their clients, and lets nobody's through.
+        proxy_config
+            .insert("gatewayTopology".to_owned(), json!({"forwardClientCertDetails": "FORWARD_ONLY"}));
+    }
+    let proxy_config = yaml(&proxy_config)?;
     let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
     if let (Some(module), Some(annotations), Some(pod)) =

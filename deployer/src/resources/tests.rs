@@ -365,3 +365,16 @@ fn files(folder: &Path) -> Vec<(String, String)> {
     files.sort_unstable();
     files
 }
+
+#[test]
+fn what_hops_say_of_their_clients_gets_to_the_filter_only_where_there_are_some() {
+    for (text, expected) in [("", false), ("trustedHops: [{spiffe: \"spiffe://hop.example/*\"}]", true)] {
+        for (provider, name) in PROVIDERS {
+            let mut config = config(text);
+            config.gateway.provider = provider;
+            let said = objects(&config).iter().map(|it| it.to_yaml().unwrap()).collect::<String>();
+            let word = if name == "istio" { "FORWARD_ONLY" } else { "ForwardOnly" };
+            assert_eq!(said.contains(word), expected, "{name}: {text}");
+        }
+    }
+}

@@ -54,6 +54,10 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     };
     let stamping = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
     let deny = denied(&config.deny, &mut problems);
+    let place = Place::of("trustedHops");
+    let hops = config.trusted_hops.iter().enumerate();
+    let hops =
+        hops.map(|(index, hop)| matching::compile(hop, &place.index(index), &mut problems).0).collect();
     let cors_origins = origins::compile(&config.cors_origins, &mut problems);
     problems.append(&mut later);
     if !problems.is_empty() {
@@ -72,6 +76,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         limits: config.limits.clone(),
         deny,
         cors_origins,
+        hops,
         index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),
         unknown,
         verify,
