@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from deployed import MACHINE, PROVIDER, Kubectl, eventually
-from on_nodes import OnNodes, arrival, outside, to
+from on_nodes import NAME, OnNodes, arrival, outside, to
 from pods import IMAGE, Sender
 from sink import GRPC_PATHS, Sink
 from wire import attribute, field, request, resource, scope, span, string, traces
@@ -19,9 +19,12 @@ PROXY = "istio-proxy"
 
 @pytest.fixture(scope="module")
 def meshed(kubectl: Kubectl, backend: Sink) -> Iterator[str]:
-    """A backend in the mesh that lets nobody else in; what it gets goes to the tests' backend."""
+    """A backend in the mesh that lets nobody else in; what it gets goes to the tests' backend, with who sent it as `peer`, as its
+    sidecar tells by the certificate that was shown."""
+    peer = {"key": "peer", "action": "upsert", "from_context": "metadata.x-forwarded-client-cert"}
     config = {
-        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": ":4317"}}}},
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": ":4317", "include_metadata": True}}}},
+        "processors": {"resource": {"attributes": [peer]}},
         "exporters": {
             "otlp_grpc": {
                 "endpoint": f"{MACHINE}:{backend.grpc_port}",
@@ -29,7 +32,9 @@ def meshed(kubectl: Kubectl, backend: Sink) -> Iterator[str]:
                 "sending_queue": {"enabled": False},
             }
         },
-        "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc"]}}},
+        "service": {
+            "pipelines": {"traces": {"receivers": ["otlp"], "processors": ["resource"], "exporters": ["otlp_grpc"]}}
+        },
     }
     labels = {"app": "backend"}
     metadata = {"name": "backend", "namespace": "meshed"}
@@ -139,7 +144,9 @@ def test_a_backend_in_the_mesh_is_reached_by_mutual_tls(
     eventually(lambda: sender.sent("warm"))
     backend.rest()
     assert sender.sent("in the mesh", attributes=(attribute("tenant.id", "b"),))
-    assert arrival(backend, "in the mesh")["tenant.id"] == "a"
+    resource = arrival(backend, "in the mesh")
+    assert resource["tenant.id"] == "a"
+    assert f"URI=spiffe://cluster.local/ns/{mesh.namespace}/sa/{NAME}" in resource["peer"]
 
 
 def test_without_the_mesh_its_backend_cannot_be_reached(
@@ -152,3 +159,29 @@ def test_without_the_mesh_its_backend_cannot_be_reached(
     backend.rest()
     assert [sender.sent("plain") for _ in range(3)] == [False] * 3
     assert not [it for it in backend.rest() if "plain" in it.names()]
+
+
+def test_what_is_left_of_a_mesh_is_none_and_one_that_comes_back_is_noticed(
+    mesh: OnNodes, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
+) -> None:
+    istiod = ("deployment/istiod", "-n", "istio-system")
+    sender = mesh.sender("team-a", nodes[1])
+    kubectl("scale", *istiod, "--replicas=0")
+    try:
+        eventually(lambda: not kubectl("get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "name"))
+        mesh.configure(outside(backend))
+        said = mesh.place.run("apply").stderr
+        assert "mesh: no istiod runs" in said, said
+        assert not any(PROXY in containers(pod) for pod in mesh.pods().values())
+        assert not kubectl("get", "destinationrules", "-n", mesh.namespace, "-o", "name")
+        backend.rest()
+        eventually(lambda: sender.sent("without a mesh"))
+        assert arrival(backend, "without a mesh")["tenant.id"] == "a"
+    finally:
+        kubectl("scale", *istiod, "--replicas=1")
+        kubectl("rollout", "status", *istiod, "--timeout=100s")
+    mesh.configure(to(meshed))
+    said = mesh.place.run("apply").stderr
+    assert "the nodes' gateways send through a sidecar" in said, said
+    eventually(lambda: sender.sent("in the mesh again"))
+    assert "spiffe://" in arrival(backend, "in the mesh again")["peer"]
