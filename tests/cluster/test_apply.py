@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client import frame, secure_channel
+from client import Answer, frame, secure_channel
 from deployed import KUBECTL, MACHINE, PROVIDER, Deployed, Kubectl, eventually
 from sink import GRPC_PATHS, HTTP_PATHS, Sink
 from wire import attribute, traces
@@ -108,6 +108,30 @@ def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
     gate.apply()
     eventually(lambda: send(1) in (0, 8))
     assert send(40) == 8
+
+
+def test_a_browser_is_told_that_a_page_may_send(gate: Deployed) -> None:
+    """Envoy Gateway has the filter on routes only, so what browsers ask needs one."""
+    asks = {"origin": "https://shop.example.com", "access-control-request-method": "POST"}
+
+    def preflight() -> Answer:
+        with gate.connect(gate.acme(), 4318) as connection:
+            return connection.request(HTTP_PATHS["traces"], b"", asks, method="OPTIONS")
+
+    before = gate.config
+    assert preflight().status in (404, 405)
+    gate.change(lambda config: config.update(corsOrigins=["https://*.example.com"]))
+    try:
+        changed = {one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"}
+        assert changed == {"HTTPRoute", "WasmPlugin" if PROVIDER == "istio" else "EnvoyExtensionPolicy"}
+        assert eventually(lambda: preflight().status == 204, 30)
+        assert preflight().headers["access-control-allow-origin"] == "https://shop.example.com"
+        with gate.connect(gate.acme(), 4318) as connection:
+            answer = connection.http(HTTP_PATHS["traces"], traces("a"), {"origin": "https://shop.example.com"})
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example.com")
+    finally:
+        gate.config = before
+        gate.apply()
 
 
 def test_a_batch_larger_than_the_gateways_buffers_arrives(gate: Deployed, backend: Sink) -> None:
