@@ -72,9 +72,9 @@ def deploy(
 
 
 @pytest.fixture(scope="session")
-def gate(deploy: Callable[..., Deployed]) -> Deployed:
-    """A gate that is up, and that tests share."""
-    place = deploy("gate")
+def gate(deploy: Callable[..., Deployed], worker_id: str) -> Deployed:
+    """A gate that is up, and that the tests of one process share."""
+    place = deploy(f"gate-{worker_id}")
     place.apply()
     return place
 

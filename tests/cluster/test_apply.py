@@ -215,24 +215,26 @@ def test_fields_that_another_manager_took_are_a_conflict(gate: Deployed, kubectl
     gate.apply("--force-conflicts")
 
 
-def test_what_the_config_no_longer_wants_is_removed(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+def test_what_the_config_no_longer_wants_is_removed(
+    gate: Deployed, deploy: Callable[..., Deployed], kubectl: Kubectl
+) -> None:
     place = deploy("pruned")
     place.apply()
     gone = f"deployment/otel-gateway-collector in {place.namespace}"
-    service = {"service": {"name": "elsewhere", "namespace": "gate"}}
+    service = {"service": {"name": "elsewhere", "namespace": gate.namespace}}
     place.change(lambda config: config.update(backend=service))
-    kubectl("create", "service", "clusterip", "elsewhere", "--tcp=4317", "--tcp=4318", "-n", "gate")
+    kubectl("create", "service", "clusterip", "elsewhere", "--tcp=4317", "--tcp=4318", "-n", gate.namespace)
     try:
         assert f"removed {gone}" in place.run("diff", code=1).stdout
         assert gone in place.apply()["removed"]
         listed = kubectl("get", "deployments", "-n", place.namespace, "-o", "name")
         assert "collector" not in listed
-        assert kubectl("get", "referencegrants", "-n", "gate", "-o", "name").strip()
+        assert kubectl("get", "referencegrants", "-n", gate.namespace, "-o", "name").strip()
         place.run("delete", "--yes")
-        assert kubectl("get", "referencegrants", "-n", "gate", "-o", "name") == ""
+        assert kubectl("get", "referencegrants", "-n", gate.namespace, "-o", "name") == ""
         assert labelled(kubectl, place.namespace) == []
     finally:
-        kubectl("delete", "service", "elsewhere", "-n", "gate")
+        kubectl("delete", "service", "elsewhere", "-n", gate.namespace)
 
 
 def test_a_provider_that_is_not_there_is_told_with_its_cure(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
@@ -347,6 +349,7 @@ def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[
     assert "container collector" in said and "localhost/not-there:1" in said, said
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(PROVIDER == "istio", reason="its module is in a ConfigMap")
 def test_a_module_that_cannot_be_fetched_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
     place = deploy("unfetched")

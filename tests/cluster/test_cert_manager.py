@@ -50,6 +50,7 @@ def ready(kubectl: Kubectl) -> None:
         kubectl("patch", "certificate", name, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
 
 
+@pytest.mark.alone
 def test_nobody_gets_in_before_the_clients_issuer_is_known_and_then_its_clients_do(
     place: Deployed, kubectl: Kubectl
 ) -> None:

@@ -99,6 +99,7 @@ FAULTS: dict[str, Callable[[Deployed, Kubectl, Load], object]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_acknowledged_is_lost(gate: Deployed, kubectl: Kubectl, load: Load, fault: str) -> None:
     FAULTS[fault](gate, kubectl, load)

@@ -205,6 +205,7 @@ def test_a_revoked_certificate_is_refused_and_the_others_are_not(gate: Deployed)
         assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
 
 
+@pytest.mark.alone
 def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
     """And what is over quota is told when to come again."""
 

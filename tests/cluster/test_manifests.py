@@ -9,7 +9,8 @@ from deployed import PROVIDER, Kubectl
 FOLDERS = sorted((Path(__file__).parents[2] / "manifests").glob(f"*-{PROVIDER}"))
 
 
-pytestmark = pytest.mark.usefixtures("cert_manager")
+# The kinds that it brings and takes away are those of the whole cluster.
+pytestmark = [pytest.mark.usefixtures("cert_manager"), pytest.mark.alone]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

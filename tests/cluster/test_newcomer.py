@@ -77,6 +77,7 @@ def edit(place: Deployed, module_url: str) -> None:
     file.write_text(text.replace("\ngateway:\n", f"\ngateway:\n  provider: {PROVIDER}\n  module: {{url: {module_url}}}\n"))
 
 
+@pytest.mark.alone
 def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_url: str, kubectl: Kubectl) -> None:
     typed = []
     for words in commands():

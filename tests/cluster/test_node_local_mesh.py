@@ -161,6 +161,7 @@ def test_without_the_mesh_its_backend_cannot_be_reached(
     assert not [it for it in backend.rest() if "plain" in it.names()]
 
 
+@pytest.mark.alone
 def test_what_is_left_of_a_mesh_is_none_and_one_that_comes_back_is_noticed(
     mesh: OnNodes, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
 ) -> None:

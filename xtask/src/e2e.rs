@@ -1,15 +1,23 @@
 //! `cargo xtask e2e`: the whole road on a real cluster, from the command to what arrives behind the Collector.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cluster::{self, Provider};
 use crate::{process, project, setup, wasm};
 
 /// What shows whether a thing is on its own node only.
 const NODES: u8 = 2;
+
+/// Tests that have the cluster for themselves come after the others, of which some run at a time, since they mostly wait. Those of
+/// one file share a gate, and change it.
+const RUNS: [&[&str]; 2] = [&["-m", "not alone", "--numprocesses=4", "--dist=loadfile"], &["-m", "alone"]];
+
+/// What pytest exits with where no test is what it was asked for.
+const NO_TESTS: i32 = 5;
 
 /// Where to run it.
 #[derive(clap::Args)]
@@ -35,27 +43,36 @@ impl Args {
     }
 }
 
-/// Runs the tests in tests/cluster.
+/// Runs the tests in tests/cluster, both times also where one of them fails.
 pub(crate) fn recipe(args: &Args) -> Result<()> {
     wasm::filter()?;
     process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
     // Before there is a cluster, which would wait for what is built.
     let python = setup::python()?;
-    let mut pytest = Command::new(python.interpreter);
-    pytest
-        .current_dir(project::root())
-        .args(["-m", "pytest", "--timeout=300", "tests/cluster"])
-        .args(&args.pytest);
-    pytest.env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate")).env("ENVOY", python.envoy);
-    pytest.env("OTLP_GATE_PROVIDER", args.provider.name());
-    pytest.env("OTELCOL", cluster::collector()?).env("CERT_MANAGER_CRDS", cluster::cert_manager()?);
-    pytest.env("REGISTRY", cluster::registry()?);
+    let mut env: Vec<(&str, OsString)> = vec![
+        ("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate").into()),
+        ("ENVOY", python.envoy.into()),
+        ("OTLP_GATE_PROVIDER", args.provider.name().into()),
+        ("OTELCOL", cluster::collector()?.into()),
+        ("CERT_MANAGER_CRDS", cluster::cert_manager()?.into()),
+        ("REGISTRY", cluster::registry()?.into()),
+    ];
     if args.kubeconfig.is_none() {
         // Who can harm the cluster's own parts.
-        pytest.env("CLUSTER_XTASK", std::env::current_exe()?);
+        env.push(("CLUSTER_XTASK", std::env::current_exe()?.into()));
     }
     let mut tests = |kubeconfig: &Path, kubectl: &str| {
-        process::run(pytest.env("KUBECONFIG", std::path::absolute(kubeconfig)?).env("KUBECTL", kubectl))
+        env.extend([("KUBECONFIG", std::path::absolute(kubeconfig)?.into()), ("KUBECTL", kubectl.into())]);
+        let [together, alone] = RUNS.map(|run| {
+            let mut pytest = Command::new(&python.interpreter);
+            pytest.current_dir(project::root()).envs(env.iter().cloned());
+            pytest.args(["-m", "pytest", "--timeout=300", "tests/cluster"]).args(run).args(&args.pytest);
+            process::run_unless(&mut pytest, NO_TESTS)
+        });
+        if !(together? | alone?) {
+            bail!("no test is what was asked for");
+        }
+        Ok(())
     };
     match &args.kubeconfig {
         Some(kubeconfig) => tests(kubeconfig, "kubectl"),

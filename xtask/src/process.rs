@@ -9,12 +9,18 @@ use anyhow::{Context, Result, bail};
 
 /// Runs a program to its end; what it prints on stdout goes to stderr. An error if it cannot be started or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    run_unless(command, 0).map(drop)
+}
+
+/// The same, where one exit code is no failure: whether it ended with another one than that.
+pub(crate) fn run_unless(command: &mut Command, code: i32) -> Result<bool> {
     let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
     let status = status.with_context(|| format!("could not start `{}`", shown(command)))?;
-    if !status.success() {
+    let other = status.code() != Some(code);
+    if other && !status.success() {
         bail!("`{}` failed ({status})", shown(command));
     }
-    Ok(())
+    Ok(other)
 }
 
 /// Runs a program to its end and gives what it printed on stdout, without white space at the end.
