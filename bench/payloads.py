@@ -53,6 +53,20 @@ def as_json(message):
     return json.dumps(found, separators=(",", ":")).encode()
 
 
+def request_of_spans(spans, count):
+    """One Resource, and spans with so many attributes each."""
+    rng = random.Random(count)
+    message = ExportTraceServiceRequest()
+    container = message.resource_spans.add()
+    attributes(container.resource, {"service.name": "shop"})
+    scope = container.scope_spans.add()
+    for _ in range(spans):
+        span = scope.spans.add(trace_id=rng.randbytes(16), span_id=rng.randbytes(8), name="GET /api/v1/items", kind=2,
+                               start_time_unix_nano=1795314654815535126, end_time_unix_nano=1795314654815535126 + rng.randrange(10**9))
+        attributes(span, {f"app.attribute.{number:02}": f"{rng.randrange(10**12):012}" for number in range(count)})
+    return message.SerializeToString(deterministic=True)
+
+
 def framed(message, compressed):
     return struct.pack(">BI", compressed, len(message)) + message
 

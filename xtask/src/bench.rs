@@ -4,7 +4,25 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cluster, debian, project, setup, wasm};
+use crate::cluster::{self, Provider};
+use crate::{debian, process, project, setup, wasm};
+
+/// Measures the gateway on a node, on a cluster that is started for it.
+pub(crate) fn node_local(json: bool, quick: bool) -> Result<()> {
+    wasm::filter()?;
+    process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
+    debian::install(&setup::LOAD_PACKAGES)?;
+    let python = setup::python()?;
+    let mut bench = Command::new(python.interpreter);
+    bench.env("ENVOY", python.envoy).arg(project::root().join("bench/node_local.py"));
+    bench.args(json.then_some("--json")).args(quick.then_some("--quick"));
+    bench
+        .env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate"))
+        .env("OTELCOL", cluster::collector()?);
+    cluster::with(Provider::Istio, 1, |kubeconfig, kubectl| {
+        run(bench.env("KUBECONFIG", kubeconfig).env("KUBECTL", kubectl))
+    })
+}
 
 /// Builds the modules to compare, installs what makes the load, and runs bench/run.py.
 pub(crate) fn recipe(json: bool, quick: bool) -> Result<()> {
@@ -20,9 +38,14 @@ pub(crate) fn recipe(json: bool, quick: bool) -> Result<()> {
         Err(why) => eprintln!("without a Collector beside: {why:#}"),
     }
     bench.args(json.then_some("--json")).args(quick.then_some("--quick"));
-    let status = bench.status().context("could not start bench/run.py")?;
+    run(&mut bench)
+}
+
+/// Data goes to stdout here, unlike what other child processes print.
+fn run(bench: &mut Command) -> Result<()> {
+    let status = bench.status().context("could not start the bench")?;
     if !status.success() {
-        bail!("bench/run.py failed ({status})");
+        bail!("the bench failed ({status})");
     }
     Ok(())
 }
