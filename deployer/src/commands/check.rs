@@ -56,6 +56,14 @@ fn refuse(report: Report, format: Format) -> Result<(), Error> {
 
 /// What a valid config comes to, in a few lines.
 fn meaning(source: &Source, config: &Config) -> String {
+    if !config.gateway.enabled {
+        let rules = match config.node_local.clients.len() {
+            0 => "whose pods' telemetry is nobody's".to_owned(),
+            1 => "with 1 rule for its pods".to_owned(),
+            number => format!("with {number} rules for its pods"),
+        };
+        return format!("{} is valid: no gateway but one on every node, {rules}\n", source.name);
+    }
     let rules = match config.clients.len() {
         1 => "1 client rule".to_owned(),
         number => format!("{number} client rules"),

@@ -34,6 +34,17 @@ fn a_tiny_config_is_enough() {
 }
 
 #[test]
+fn a_cluster_without_a_gateway_is_said_to_have_none() {
+    let text = "apiVersion: otlp-gate/v1\nclients: []\ngateway: {enabled: false}\nnodeLocal: {enabled: true, \
+                export: {gate: {endpoint: 'gate.example.com:4317', clientSecret: edge}}}\n";
+    let said = Place::with(text).run("check").ok();
+    assert!(
+        said.ends_with("is valid: no gateway but one on every node, whose pods' telemetry is nobody's\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn standard_input_is_checked_like_a_file() {
     let place = Place::new();
     let ended = place.run_with("-f - check -o json", config("").as_bytes());
