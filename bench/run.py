@@ -17,7 +17,6 @@ import time
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 import payloads
 
@@ -27,6 +26,8 @@ GOAL = {100: 20, 1000: 45, 8192: 50}
 COPY_GOAL = 1.10
 WORKERS_GOAL = 1.05
 HOP, RECEIVER = "Collector hop", "Collector"
+IDENTITIES, IDENTITY_GOAL = (1, 100_000), 1.1
+IDENTITY, MEMORY = "identities", "identities, MiB"
 WORKERS = "100 plain, by workers"
 REQUESTS = {10: 6000, 100: 4000, 1000: 1200, 8192: 150}
 TYPE = "type.googleapis.com/envoy"
@@ -93,13 +94,14 @@ def gateway(port, backend, module, policy, certs, behind=()):
 BUFFER = {"name": "buffer", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20}}
 
 
-def client(ports, certs):
+def client(ports, certs, http2={}):
     """h2load shows no client certificate, so another Envoy wraps its connections in mTLS: {plain port: gateway's port}."""
     tls = {"common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "client"), "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
     wrap = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext", **tls}}
     listeners = [{"name": f"plain-{plain}", **address(plain), "filter_chains": [{"filters": [{"name": "tcp", "typed_config": {
         "@type": f"{TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "client", "cluster": f"gateway-{port}"}}]}]} for plain, port in ports.items()]
-    return {"static_resources": {"listeners": listeners, "clusters": [cluster(f"gateway-{port}", port, transport_socket=wrap) for port in ports.values()]}}
+    return {"static_resources": {"listeners": listeners, "clusters": [cluster(f"gateway-{port}", port, transport_socket=wrap) for port in ports.values()]
+                                 + [cluster(name, port, http2=True, transport_socket=wrap) for name, port in http2.items()]}}
 
 
 def key_pair(certs, name):
@@ -181,7 +183,13 @@ def cpu_seconds(pid):
     return sum(int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
-def check(port, file, name):
+def memory_mib(pid):
+    """The most that the process has ever held."""
+    line = next(line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
+
+
+def check(port, file, name, query=""):
     """One request whose gRPC status is looked at: h2load only sees that HTTP answered."""
     body = file.read_bytes()
     compression = grpc.Compression.Gzip if body[0] else grpc.Compression.NoCompression
@@ -190,7 +198,8 @@ def check(port, file, name):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
             # The sink's answer has a status and no message, which the client calls an internal error; any other is real.
-            TraceServiceStub(channel).Export(message, timeout=30, compression=compression)
+            export = channel.unary_unary(TRACES["grpc"] + query, ExportTraceServiceRequest.SerializeToString)
+            export(message, timeout=30, compression=compression)
         except grpc.RpcError as error:
             if "no message" not in error.details().lower() and "cardinality" not in error.details().lower() and error.details():
                 sys.exit(f"error: {name} does not answer OK to {file.name}: {error.code().name} {error.details()}")
@@ -255,6 +264,7 @@ def measure(options):
                 results[f"{spans} {kind}"] = in_turn(processes, rounds, requests, once)
                 print(f"measured {spans} spans, {kind}", file=sys.stderr)
         results |= workers(options, folder, stack, backend, rounds)
+        results |= identities(options, folder, stack, backend, rounds)
     return results
 
 
@@ -270,6 +280,38 @@ def workers(options, folder, stack, backend, rounds):
     for count in processes:
         once(count)
     return {WORKERS: in_turn(processes, 2 * rounds, requests, once)}
+
+
+def identities(options, folder, stack, backend, rounds):
+    """The gate behind a trusted hop that speaks of one client with every request, and of another one with every request."""
+    policy = {**POLICY, "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],
+              "clients": [{"name": "{id}", "match": {"spiffe": "spiffe://many.example/{id}"}, "attributes": {"tenant.id": "{id}"}, "quota": "large"}]}
+    body, processes, files = folder / "10.plain", {}, {}
+    for count in IDENTITIES:
+        config = gateway(port := free_port(), backend, options.gate, policy, folder, [BUFFER])
+        manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["forward_client_cert_details"] = "FORWARD_ONLY"
+        processes[count] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}"))
+        # A client is named by the query of its requests' path.
+        said = {"key": "x-forwarded-client-cert", "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%"}
+        route = {"route": {"cluster": "gateway", "timeout": "60s"}, "request_headers_to_add": [{"header": said, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]}
+        wrapped = client({}, folder, {"gateway": port})["static_resources"]["clusters"]
+        hop = {"static_resources": {"listeners": [http_listener(plain := free_port(), [], route)], "clusters": wrapped}}
+        stack.enter_context(envoy(options.envoy, hop, folder, f"hop-of-identities-{count}"))
+        check(plain, body, "the gate behind a hop", "?id=0")
+        files[count] = folder / f"{count}-identities"
+        files[count].write_text("".join(f"http://127.0.0.1:{plain}{TRACES['grpc']}?id={number}\n" for number in range(count)))
+    requests = max(IDENTITIES)
+
+    def once(count):
+        command = ["h2load", "-n", str(requests), "-c", "1", "-m", "16", "-d", body, "-H", "content-type: application/grpc", "-H", "te: trailers", "-i", files[count]]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        if f" {requests} succeeded" not in done.stdout or f" {requests} 2xx" not in done.stdout:
+            sys.exit(f"error: h2load lost requests:\n{done.stdout}")
+
+    for count in processes:
+        once(count)
+    return {IDENTITY: in_turn(processes, max(2, rounds // 2), requests, once), MEMORY: {count: memory_mib(pid) for count, pid in processes.items()}}
 
 
 def judge(results):
@@ -291,6 +333,8 @@ def judge(results):
             goals.append({"goal": f"{spans} spans, gzip: gateway and Collector spend no more with it", "reached": round(without / with_gate, 2)})
     one, two = results[WORKERS].values()
     goals.append({"goal": f"100 spans: with two workers at most {WORKERS_GOAL} x what it costs with one", "reached": round(WORKERS_GOAL * one / two, 2)})
+    one, many = results[IDENTITY].values()
+    goals.append({"goal": f"10 spans: {max(IDENTITIES):,} clients at most {IDENTITY_GOAL} x what one costs", "reached": round(IDENTITY_GOAL * one / many, 2)})
     return goals
 
 
@@ -310,11 +354,12 @@ def main():
     names = list(next(iter(results.values())))
     print(f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}")
     for case, row in results.items():
-        if case == WORKERS:
+        if case in (WORKERS, IDENTITY, MEMORY):
             continue
         print(f"{case:<20}" + "".join(f"{row[name]:>16.0f}" for name in names)
               + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}")
     print("\n100 spans, CPU us per request: " + ", ".join(f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items()))
+    print("10 spans through a hop, CPU us per request: " + ", ".join(f"{count:,} client{'s' * (count > 1)} {value:.0f} ({results[MEMORY][count]} MiB)" for count, value in results[IDENTITY].items()))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     for goal in goals:
         word = "reached" if goal["reached"] >= 1 else "not reached"
