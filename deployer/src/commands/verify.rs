@@ -7,8 +7,8 @@ use anstyle::{AnsiColor, Style};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde::Serialize;
-use tokio::net::lookup_host;
-use tokio::time::{Instant, timeout};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::gate;
 use super::serving::until_told_to_end;
@@ -24,6 +24,8 @@ use crate::verify::{Backend, Case, Kept, Shown, Target, Verdict, verify};
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
+/// How long a gate that has just come up may take to be reached: a Service is refused until the nodes know of its pods.
+const ARRIVAL: Duration = Duration::from_secs(5);
 /// How long a name server may take.
 const LOOKUP: Duration = Duration::from_secs(3);
 
@@ -102,6 +104,8 @@ async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Erro
     let target = Target { grpc, http, loaded, shown, backend };
     let begun = Instant::now();
     let bar = output::progress();
+    bar.set_message("waiting for somebody to listen there");
+    tokio::join!(reach(&target.grpc), reach(&target.http));
     let cases = verify(&target, &|step| bar.set_message(step.to_owned())).await;
     bar.finish_and_clear();
     let cases = cases?;
@@ -112,6 +116,17 @@ async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Erro
     output::print(global.output, &outcome, || table(&outcome.cases))?;
     summary(&outcome);
     if ok { Ok(()) } else { Err(Error::reported()) }
+}
+
+/// Waits until a connection is not refused. That all are, after all, is for the cases to tell.
+async fn reach(address: &str) {
+    let refused = |e: std::io::Error| e.kind() == std::io::ErrorKind::ConnectionRefused;
+    let listening = async {
+        while TcpStream::connect(address).await.is_err_and(refused) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let _ = timeout(ARRIVAL, listening).await;
 }
 
 /// What cert-manager made for the gate.
