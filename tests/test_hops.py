@@ -98,11 +98,6 @@ def hop(certificates: Certificates) -> Identity:
     return certificates.client("hop", "--spiffe", "spiffe://hop.example/front")
 
 
-@pytest.fixture(scope="module")
-def edge(certificates: Certificates) -> Identity:
-    return certificates.client("edge", "--spiffe", "spiffe://acme.example/edge/1")
-
-
 def says(gate: Gate, identity: Identity, said: str | None) -> Answer:
     """The answer to a connection that sends this header, or none."""
     headers = {} if said is None else {HEADER: said}
@@ -111,7 +106,7 @@ def says(gate: Gate, identity: Identity, said: str | None) -> Answer:
 
 
 def test_a_hops_clients_are_themselves_each_on_one_connection(
-    tmp_path: Path, trusting: Gate, hop: Identity, edge: Identity, certificates: Certificates, sink: Sink
+    tmp_path: Path, trusting: Gate, hop: Identity, acme: Identity, certificates: Certificates, sink: Sink
 ) -> None:
     partner = certificates.client("partner", "--dns", "berlin.globex.partners.example")
     legacy = certificates.client("legacy", "--org", "Acme, Inc.", "--cn", "legacy")
@@ -120,7 +115,7 @@ def test_a_hops_clients_are_themselves_each_on_one_connection(
     try:
         address = f"localhost:{proxy.listens()}"
         sink.rest()
-        for identity, tenant in ((edge, "acme"), (partner, "globex"), (legacy, "old"), (edge, "acme")):
+        for identity, tenant in ((acme, "acme"), (partner, "globex"), (legacy, "old"), (acme, "acme")):
             with Http2(address, identity) as connection:
                 forged = {HEADER: f"Hash={HASH};URI=spiffe://few.example/x"}
                 assert connection.grpc(TRACES, frame(traces("a")), forged).grpc_status == 0
@@ -135,10 +130,10 @@ def test_a_hops_clients_are_themselves_each_on_one_connection(
 
 
 def test_the_nearest_element_of_a_hop_counts(trusting: Gate, hop: Identity, sink: Sink) -> None:
-    acme, few = (f"Hash={HASH};URI=spiffe://{name}" for name in ("acme.example/edge/2", "few.example/x"))
+    edge, few = (f"Hash={HASH};URI=spiffe://{name}" for name in ("acme.example/edge/2", "few.example/x"))
     quoted = f'By=spiffe://x;Hash={HASH};Subject="O=a\\,b,CN=\\";URI=spiffe://few.example/x";URI=spiffe://acme.example/edge/2'
     sink.rest()
-    for said in (acme, f"{few},{acme}", quoted):
+    for said in (edge, f"{few},{edge}", quoted):
         assert says(trusting, hop, said).grpc_status == 0, said
         assert sink.take().resources()[0]["tenant.id"] == "acme", said
 
@@ -166,12 +161,12 @@ def test_a_hop_that_does_not_say_who_its_client_is_lets_nobody_in(
 
 
 def test_who_is_no_hop_is_only_who_its_certificate_says(
-    trusting: Gate, gate: Gate, hop: Identity, edge: Identity, certificates: Certificates, sink: Sink
+    trusting: Gate, gate: Gate, hop: Identity, acme: Identity, certificates: Certificates, sink: Sink
 ) -> None:
     said = f"Hash={HASH};URI=spiffe://few.example/x"
     sink.rest()
     for place in (trusting, gate):
-        assert says(place, edge, said).grpc_status == 0
+        assert says(place, acme, said).grpc_status == 0
         received = sink.take()
         assert received.resources()[0]["tenant.id"] == "acme"
         assert HEADER not in received.headers
