@@ -106,6 +106,15 @@ pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
             "the server's Secret is missing or has other keys: `otlp-gate certs init`, then `otlp-gate apply`",
         );
     }
+    // Envoy Gateway's words (its internal/wasm/httpserver.go). It counts failures by the module's address, a wrong digest is one, and after
+    // too many it refuses the address for an hour, whatever is there by then.
+    if waits("failed to get Wasm module") {
+        return Some(
+            "Envoy Gateway has given up on this address of the module for an hour, after too many failures or a wrong digest: once \
+             what `gateway.module` names is right, \
+             `kubectl rollout restart deployment/envoy-gateway -n envoy-gateway-system`",
+        );
+    }
     // Envoy Gateway's words (its internal/wasm/httpfetcher.go). It gives up for good after five attempts.
     if waits("wasm module download failed") {
         return Some(
