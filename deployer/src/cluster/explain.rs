@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, LogParams};
 use serde::Serialize;
 
-use super::{Cluster, failed};
+use super::{Cluster, failed, selecting};
 use crate::error::Error;
 
 /// How Istio's agent (pkg/wasm/convert.go) and Envoy (source/extensions/common/wasm) begin to say that a module is missing.
@@ -46,10 +46,8 @@ pub(super) async fn of_pods(
     selector: Option<&LabelSelector>,
 ) -> Result<Option<Trouble>, Error> {
     let labels = selector.and_then(|it| it.match_labels.clone()).unwrap_or_default();
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-    let mine = ListParams::default().labels(&labels.join(","));
-    let mut pods = pods.list(&mine).await.map_err(|e| failed("cannot list pods", &e))?.items;
+    let mut pods = pods.list(&selecting(&labels)).await.map_err(|e| failed("cannot list pods", &e))?.items;
     // The newest is of the version that is waited for.
     pods.sort_by_key(|pod| std::cmp::Reverse(pod.creation_timestamp()));
     for pod in &pods {

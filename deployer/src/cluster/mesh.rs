@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
-use super::{Cluster, failed};
+use super::{Cluster, failed, selecting};
 use crate::config::{Backend, Export, MeshMode};
 use crate::error::Error;
 use crate::resources::{Gate, Mesh, Part};
@@ -119,9 +119,8 @@ async fn backend(cluster: &Cluster, gate: &Gate<'_>) -> Result<Part, Error> {
         let Some(selector) = found.and_then(|it| it.spec?.selector).filter(|it| !it.is_empty()) else {
             continue;
         };
-        let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), &namespace);
-        let pods = pods.list(&ListParams::default().labels(&selector.join(","))).await;
+        let pods = pods.list(&selecting(&selector)).await;
         let pods = pods.map_err(|e| failed(format_args!("cannot list pods in {namespace}"), &e))?;
         if let Some(part) = pods.items.iter().map(part).find(|part| *part != Part::None) {
             return Ok(part);

@@ -8,8 +8,10 @@ mod mesh;
 mod ready;
 mod refusal;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::time::timeout;
@@ -94,6 +96,11 @@ fn unreachable(message: impl std::fmt::Display) -> Error {
         .hint("`kubectl cluster-info` shows whether it is there; `--context NAME` chooses another cluster")
 }
 
+/// Only what has all of these labels.
+pub(crate) fn selecting(labels: &BTreeMap<String, String>) -> ListParams {
+    ListParams::default().labels_from(&labels.clone().into_iter().collect())
+}
+
 /// What the API server or the way to it did not do, in a user's words.
 pub fn failed(doing: impl std::fmt::Display, error: &kube::Error) -> Error {
     match error {
@@ -120,5 +127,17 @@ pub fn failed(doing: impl std::fmt::Display, error: &kube::Error) -> Error {
             }
             unreachable(format_args!("{doing}: {words}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_selected_as_the_api_server_reads_them() {
+        let labels =
+            [("app", "gate"), ("tier", "edge")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(selecting(&labels.into()).label_selector.as_deref(), Some("app=gate,tier=edge"));
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, ListParams, LogParams};
+use kube::api::{Api, LogParams};
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, failed};
+use crate::cluster::{Cluster, failed, selecting};
 use crate::error::Error;
 
 /// How long what was acknowledged may take to show: the Collector wrote it before it answered.
@@ -45,9 +45,8 @@ pub(super) async fn arrived(
 }
 
 async fn logs(cluster: &Cluster, namespace: &str, labels: &Attributes) -> Result<Vec<String>, Error> {
-    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-    let pods = api.list(&ListParams::default().labels(&labels.join(","))).await;
+    let pods = api.list(&selecting(labels)).await;
     let pods = pods.map_err(|e| failed("cannot list the Collector's pods", &e))?;
     let mut logs = Vec::new();
     for pod in pods.items.iter().filter(|pod| has_run(pod)) {
