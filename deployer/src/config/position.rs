@@ -1,5 +1,6 @@
 //! Where in the text a part of the config is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ use serde_saphyr::{Location, Spanned};
 #[derive(Debug)]
 pub(super) struct Positions<'a> {
     text: &'a str,
+    /// Where its lines end: one may hold the whole file.
+    ends: Vec<usize>,
     root: Option<Spanned<Node>>,
 }
 
@@ -20,14 +23,16 @@ pub(super) struct Positions<'a> {
 enum Node {
     Scalar,
     List(Vec<Spanned<Node>>),
-    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+    /// Each value with the place of its key.
+    Map(BTreeMap<String, (Location, Spanned<Node>)>),
 }
 
 impl<'a> Positions<'a> {
     /// Of a text that has been parsed as a config. Of one that is no YAML, all positions are unknown.
     pub(super) fn of(text: &'a str) -> Self {
         let options = serde_saphyr::options! { budget: budget() };
-        Positions { text, root: serde_saphyr::from_str_with_options(text, options).ok() }
+        let ends = text.match_indices(['\n', '\r']).map(|(at, _)| at).collect();
+        Positions { text, ends, root: serde_saphyr::from_str_with_options(text, options).ok() }
     }
 
     /// What to point at for this place in the config, in bytes of the text: a value on one line itself; of a larger
@@ -38,7 +43,7 @@ impl<'a> Positions<'a> {
         for segment in &path.0 {
             let next = match (segment, &node.value) {
                 (Segment::Key(name), Node::Map(entries)) => {
-                    entries.iter().find(|(key, _)| key.value == *name).map(|(key, value)| (Some(key), value))
+                    entries.get(name).map(|(key, value)| (Some(key), value))
                 }
                 (Segment::Index(index), Node::List(items)) => items.get(*index).map(|item| (None, item)),
                 _ => None,
@@ -47,12 +52,12 @@ impl<'a> Positions<'a> {
             (key, node) = (next_key, next_node);
         }
         let location = match (&node.value, key) {
-            (Node::List(_) | Node::Map(_), Some(key)) => key.referenced,
+            (Node::List(_) | Node::Map(_), Some(key)) => *key,
             _ => node.referenced,
         };
         let span = span(self.text, &location)?;
         match (&node.value, key) {
-            (Node::List(_) | Node::Map(_), None) => Some(span.start..end_of_line(self.text, span.start)),
+            (Node::List(_) | Node::Map(_), None) => Some(span.start..self.end_of_line(span.start)),
             _ => Some(span),
         }
     }
@@ -72,10 +77,10 @@ impl<'a> Positions<'a> {
                     .map(|(index, item)| (Segment::Index(index), item)),
                 Node::Map(entries) => entries
                     .iter()
-                    .filter(|(key, _)| begins(&key.referenced))
+                    .filter(|(_, (key, _))| begins(key))
                     // what a merge brings in stands where the merge is, though it is read later
-                    .max_by_key(|(key, _)| (key.referenced.line(), key.referenced.column()))
-                    .map(|(key, value)| (Segment::Key(key.value.clone()), value)),
+                    .max_by_key(|(_, (key, _))| (key.line(), key.column()))
+                    .map(|(name, (_, value))| (Segment::Key(name.clone()), value)),
             };
             node = next.map(|(segment, value)| {
                 path.0.push(segment);
@@ -83,6 +88,11 @@ impl<'a> Positions<'a> {
             });
         }
         path
+    }
+
+    fn end_of_line(&self, start: usize) -> usize {
+        let next = self.ends.partition_point(|end| *end < start);
+        self.ends.get(next).copied().unwrap_or(self.text.len())
     }
 }
 
@@ -96,16 +106,24 @@ pub(super) fn span(text: &str, location: &Location) -> Option<Range<usize>> {
         _ => (byte_of(text, location.line(), location.column())?, 1),
     };
     let start = start.min(text.len());
-    let end = start.saturating_add(length).min(end_of_line(text, start)).max(start);
-    text.get(start..end).map(|_| start..end)
+    let whole = text.get(start..start.saturating_add(length).min(text.len()))?;
+    Some(start..start + whole.find(['\n', '\r']).unwrap_or(whole.len()))
 }
 
-/// Line and column, both from 1, the column in characters.
-pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
+/// Line and column of each of these bytes, which ascend: both from 1, the column in characters. However many there are,
+/// the text (its `char_indices`) is read once.
+pub(super) fn lines_and_columns(
+    text: impl Iterator<Item = (usize, char)>,
+    bytes: impl IntoIterator<Item = usize>,
+) -> impl Iterator<Item = (usize, usize)> {
+    let mut text = text.peekable();
+    let (mut line, mut column) = (1, 1);
+    bytes.into_iter().map(move |byte| {
+        while let Some((_, passed)) = text.next_if(|(at, _)| *at < byte) {
+            (line, column) = if passed == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        (line, column)
+    })
 }
 
 /// The parser's own bounds are for strangers' files: they end at some 20,000 clients, and at 100 that share an anchor.
@@ -118,11 +136,6 @@ pub(super) fn budget() -> Option<serde_saphyr::Budget> {
         max_merge_keys: 1_000_000,
         enforce_alias_anchor_ratio: false,
     }
-}
-
-fn end_of_line(text: &str, start: usize) -> usize {
-    let rest = text.get(start..).unwrap_or_default();
-    start + rest.find(['\n', '\r']).unwrap_or(rest.len())
 }
 
 fn byte_of(text: &str, line: u64, column: u64) -> Option<usize> {
@@ -148,9 +161,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+        let mut entries = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<Spanned<String>, _>()? {
+            entries.entry(key.value).or_insert((key.referenced, value));
         }
         Ok(Node::Map(entries))
     }
@@ -210,6 +223,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const TEXT: &str = "\
@@ -249,7 +264,8 @@ folded: >
         ] {
             let span = positions.span(&place).unwrap();
             assert_eq!(&TEXT[span.clone()], expected, "{place}");
-            assert_eq!(line_and_column(TEXT, span.start), line_column, "{place}");
+            let found = lines_and_columns(TEXT.char_indices(), [span.start]);
+            assert_eq!(found.collect::<Vec<_>>(), [line_column], "{place}");
         }
     }
 
@@ -264,6 +280,22 @@ folded: >
             ("2.5", path(&["list", "1", "1"])),
         ] {
             assert_eq!(positions.path_at(TEXT.find(text).unwrap()), place, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_once_for_all_places_in_it() {
+        for text in ["- é\n".repeat(1000), "é, ".repeat(1000)] {
+            let read = Cell::new(0);
+            let counted = text.char_indices().inspect(|_| read.set(read.get() + 1));
+            let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+            let found: Vec<_> = lines_and_columns(counted, places.iter().copied()).collect();
+            assert!(read.get() <= places.len(), "{} characters read of {}", read.get(), places.len());
+            for (at, found) in places.iter().zip(found) {
+                let line = text[..*at].matches('\n').count() + 1;
+                let column = text[..*at].rsplit('\n').next().unwrap().chars().count() + 1;
+                assert_eq!(found, (line, column), "{at}");
+            }
         }
     }
 

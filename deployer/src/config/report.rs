@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use serde::{Serialize, Serializer};
 
 use super::Source;
-use super::position::line_and_column;
+use super::position::lines_and_columns;
 use crate::error::Error;
 
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
@@ -119,8 +119,10 @@ impl Serialize for Report {
             message: &'a str,
             hint: Option<&'a str>,
         }
+        let starts = self.findings.iter().filter_map(|finding| finding.span.as_ref()).map(|span| span.start);
+        let mut positions = lines_and_columns(self.source.text.char_indices(), starts);
         serializer.collect_seq(self.findings.iter().map(|finding| {
-            let position = finding.span.as_ref().map(|span| line_and_column(&self.source.text, span.start));
+            let position = finding.span.as_ref().and_then(|_| positions.next());
             Row {
                 severity: finding.severity,
                 path: &finding.path,
