@@ -38,6 +38,8 @@ POLICY = {
     "attributes": {"otlp_gate.client": "{name}"},
     "headers": {"X-Scope-OrgID": "{tenant.id}"},
     "quotas": {"tiers": {"large": {"requests": "1M/s", "bytes": "8GiB/s", "items": "50M/s"}}},
+    # One client sends all, and a refusal is cheap: it must not hit a bound that keeps room for others.
+    "limits": {"held": "256MiB"},
 }
 
 

@@ -15,6 +15,8 @@ pub struct Head {
     pub signal: Signal,
     /// How its message is compressed (for gRPC: if the message's flag says so).
     pub encoding: Encoding,
+    /// How long its body is, where it says so, in bytes. Nothing but a hint.
+    pub length: Option<u64>,
 }
 
 /// A compression.
@@ -70,7 +72,8 @@ impl Head {
                 return refuse(Reason::Unsupported(format!("more than one {}", printable(name))));
             }
         }
-        Ok(Head { protocol, signal, encoding })
+        let length = value(headers, b"content-length").and_then(|it| str::from_utf8(it).ok()?.parse().ok());
+        Ok(Head { protocol, signal, encoding, length })
     }
 }
 
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn knows_every_export() {
         for signal in Signal::ALL {
-            let plain = Head { protocol: Protocol::Grpc, signal, encoding: Encoding::Identity };
+            let plain = Head { protocol: Protocol::Grpc, signal, encoding: Encoding::Identity, length: None };
             assert_eq!(read(signal.grpc_path(), &[GRPC]), Ok(plain));
             let gzip = Head { encoding: Encoding::Gzip, ..plain };
             assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "gzip")]), Ok(gzip));

@@ -124,15 +124,24 @@ impl Request {
             return Err(Reason::TooLarge(format!("more than {} bytes on the wire", limits.wire.bytes())));
         }
         if wanted > self.body.capacity() {
-            let most = usize::try_from(limits.wire.bytes()).unwrap_or(usize::MAX);
-            let capacity = wanted.max(self.body.capacity().saturating_mul(2).min(most));
-            let held = limits.held.bytes();
-            if !self.arriving.as_mut().is_some_and(|share| share.resize(capacity as u64, held)) {
-                return Err(Reason::Busy);
-            }
+            let most = self.announced().unwrap_or(u64::MAX).min(limits.wire.bytes());
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let doubled = self.body.capacity().saturating_mul(2).min(most).max(wanted);
+            let mut holds = |capacity: &usize| {
+                self.arriving.as_mut().is_some_and(|it| it.resize(*capacity as u64, limits.held.bytes()))
+            };
+            let capacity = [doubled, wanted].into_iter().find(|it| holds(it)).ok_or(Reason::Busy)?;
             self.body.reserve_exact(capacity - self.body.len());
         }
         Ok(&mut self.body)
+    }
+
+    /// How long the body says that it will be. It is given no more room than that, nor any before it needs it.
+    fn announced(&self) -> Option<u64> {
+        match self.head.protocol {
+            Protocol::Grpc => encoding::announced(&self.body).or(self.head.length),
+            Protocol::HttpProtobuf | Protocol::HttpJson => self.head.length,
+        }
     }
 
     /// Whether what has arrived can still become one message. A client that sends several may wait for an answer to the

@@ -82,11 +82,15 @@ fn acme(gate: &Gate) -> Rc<Client> {
 }
 
 fn head(protocol: crate::reply::Protocol, encoding: Encoding) -> Head {
-    Head { protocol, signal: Signal::Traces, encoding }
+    Head { protocol, encoding, ..GRPC }
 }
 
-const GRPC: Head =
-    Head { protocol: crate::reply::Protocol::Grpc, signal: Signal::Traces, encoding: Encoding::Identity };
+const GRPC: Head = Head {
+    protocol: crate::reply::Protocol::Grpc,
+    signal: Signal::Traces,
+    encoding: Encoding::Identity,
+    length: None,
+};
 const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
 const JSON: Head = Head { protocol: crate::reply::Protocol::HttpJson, ..GRPC };
 
@@ -405,6 +409,36 @@ fn who_does_not_end_its_requests_is_asked_to_try_again_and_nobody_else() {
 }
 
 #[test]
+fn a_body_holds_no_more_room_than_it_says_it_needs() {
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    let grows = |head: Head, first: &[u8]| {
+        let mut request = fixture.open(&client, head).unwrap();
+        request.room(first.len()).unwrap().extend_from_slice(first);
+        request.room(100).unwrap().capacity()
+    };
+    let framed = |len: u32| [&[0][..], &len.to_be_bytes(), &[0; 995]].concat();
+    assert_eq!(grows(GRPC, &framed(1200)), 1205);
+    assert_eq!(grows(Head { length: Some(1200), ..HTTP }, &[0; 1000]), 1200);
+    // Who says nothing, or too much, gets room as it sends; who says too little is refused at the end.
+    assert_eq!(grows(HTTP, &[0; 1000]), 2000);
+    assert_eq!(grows(GRPC, &framed(u32::MAX)), 2000);
+    assert_eq!(grows(Head { length: Some(u64::MAX), ..JSON }, &[0; 1000]), 2000);
+    assert_eq!(grows(Head { length: Some(5), ..HTTP }, &[0; 1000]), 1100);
+}
+
+#[test]
+fn where_there_is_no_room_to_grow_into_there_may_be_enough_for_what_arrived() {
+    let fixture = Fixture::new(POLICY);
+    let mut other = fixture.open(&globex(&fixture.gate), HTTP).unwrap();
+    other.room(1000 << 10).unwrap();
+    let mut request = fixture.open(&acme(&fixture.gate), HTTP).unwrap();
+    let body = request.room(600 << 10).unwrap();
+    body.resize(600 << 10, 0);
+    assert_eq!(request.room(100 << 10).unwrap().capacity(), 700 << 10);
+}
+
+#[test]
 fn requests_that_are_only_open_are_bounded_too() {
     let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
     let (hog, other) = (acme(&fixture.gate), globex(&fixture.gate));
@@ -483,7 +517,7 @@ proptest! {
         let client = acme(&fixture.gate);
         let encoding = if compressed { Encoding::Gzip } else { Encoding::Identity };
         for signal in Signal::ALL {
-            let mut request = fixture.open(&client, Head { protocol, signal, encoding }).unwrap();
+            let mut request = fixture.open(&client, Head { protocol, signal, encoding, length: None }).unwrap();
             for chunk in &chunks {
                 request.room(chunk.len()).unwrap().extend_from_slice(chunk);
             }

@@ -56,6 +56,13 @@ pub fn frame(body: &[u8]) -> Result<Frame<'_>, FrameError> {
     }
 }
 
+/// How long a body will be that has the one message which it begins with; `None` as long as that has not arrived. Nobody has to
+/// send as much as they say.
+pub fn announced(body: &[u8]) -> Option<u64> {
+    let (&[_, a, b, c, d], _) = body.split_first_chunk()?;
+    Some(HEADER_LEN as u64 + u64::from(u32::from_be_bytes([a, b, c, d])))
+}
+
 /// The header of an uncompressed message of `len` bytes; `None` where 32 bits do not hold it.
 pub fn header(len: usize) -> Option<[u8; HEADER_LEN]> {
     let [a, b, c, d] = u32::try_from(len).ok()?.to_be_bytes();
@@ -89,5 +96,9 @@ mod tests {
     fn a_header_is_read_back() {
         let body = [&header(3).unwrap()[..], b"abc"].concat();
         assert_eq!(frame(&body), Ok(Frame { compressed: false, message: b"abc" }));
+        assert_eq!(announced(&body), Some(8));
+        assert_eq!(announced(&body[..5]), Some(8));
+        assert_eq!(announced(&body[..4]), None);
+        assert_eq!(announced(&[1, 255, 255, 255, 255]), Some(u64::from(u32::MAX) + 5));
     }
 }

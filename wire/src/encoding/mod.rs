@@ -4,7 +4,7 @@ mod grpc;
 mod gzip;
 mod zstd;
 
-pub use grpc::{Frame, FrameError, HEADER_LEN, frame, header};
+pub use grpc::{Frame, FrameError, HEADER_LEN, announced, frame, header};
 pub use gzip::{MAX_MEMBERS, gunzip};
 pub use zstd::{MAX_BLOCKS, unzstd};
 
