@@ -41,6 +41,21 @@ mod tests {
     }
 
     #[test]
+    fn no_command_takes_what_is_said_to_all_for_its_own() {
+        fn visit(command: &clap::Command, global: &[&clap::Id]) {
+            for argument in command.get_arguments() {
+                assert!(!global.contains(&argument.get_id()), "{}: {argument}", command.get_name());
+            }
+            command.get_subcommands().for_each(|sub| visit(sub, global));
+        }
+        let cli = Cli::command();
+        let global: Vec<_> =
+            cli.get_arguments().filter(|it| it.is_global_set()).map(clap::Arg::get_id).collect();
+        assert_eq!(global.len(), 5);
+        cli.get_subcommands().for_each(|sub| visit(sub, &global));
+    }
+
+    #[test]
     fn every_command_shows_examples_that_can_be_typed() {
         fn visit(path: &str, command: &clap::Command, wrong: &mut Vec<String>) {
             let path = format!("{path} {}", command.get_name());

@@ -76,3 +76,14 @@ fn the_module_can_be_had_as_a_file() {
     let piped = place.command("wasm export -").output().unwrap();
     assert_eq!(piped.stdout, module);
 }
+
+#[test]
+fn the_module_goes_where_it_is_told_and_never_into_the_configuration() {
+    let place = Place::with("mine");
+    place.run("-f otlp-gate.yaml wasm export").ok();
+    let by_variable = place.command("wasm export").env("OTLP_GATE_FILE", "otlp-gate.yaml").output().unwrap();
+    assert!(by_variable.status.success(), "{by_variable:?}");
+    place.run("wasm export -f otlp-gate.yaml other.wasm").ok();
+    assert_eq!(place.read("otlp-gate.yaml"), b"mine");
+    assert_eq!(place.read("otlp-gate.wasm"), place.read("other.wasm"));
+}

@@ -31,8 +31,9 @@ pub enum Wasm {
   otlp-gate wasm export - | sha256sum        its digest, as Envoy's configuration wants it")]
 pub struct Export {
     /// The file, which is overwritten; `-` is standard output
+    // Not `file`: clap would take what --file says for it.
     #[arg(value_name = "FILE", default_value = "otlp-gate.wasm")]
-    file: PathBuf,
+    place: PathBuf,
 }
 
 /// Does it.
@@ -43,12 +44,12 @@ pub(super) fn run(command: &Wasm, global: &Global) -> Result<(), Error> {
     }
 }
 
-fn export(Export { file }: &Export) -> Result<(), Error> {
-    if file.as_os_str() == "-" {
+fn export(Export { place }: &Export) -> Result<(), Error> {
+    if place.as_os_str() == "-" {
         let mut out = io::stdout().lock();
         return out.write_all(module::bytes()).and_then(|()| out.flush()).map_err(Error::stdout);
     }
-    Staged::new(file, module::bytes(), Access::Public)?.commit(Existing::Replace)?;
-    output::say(format_args!("wrote {}, sha256 {}", file.display(), module::sha256()));
+    Staged::new(place, module::bytes(), Access::Public)?.commit(Existing::Replace)?;
+    output::say(format_args!("wrote {}, sha256 {}", place.display(), module::sha256()));
     Ok(())
 }
