@@ -6,13 +6,16 @@ use clap::Parser;
 use crate::commands::Command;
 use crate::global::Global;
 
+/// The most columns of help.
+const WIDTH: usize = 100;
+
 /// Puts a trustworthy OTLP door in front of an OpenTelemetry Collector: what a client's certificate says is what its
 /// data says, and each client gets its share.
 #[derive(Debug, Parser)]
 #[command(
     name = "otlp-gate",
     version,
-    max_term_width = 100,
+    max_term_width = WIDTH,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -64,6 +67,9 @@ mod tests {
             if examples.is_empty() || !help.contains("Examples:\n  ") {
                 wrong.push(format!("{path}: no example in {help:?}"));
             }
+            // Longer ones are broken in two, and the second half reads like another command.
+            let long = help.lines().filter(|line| line.len() > WIDTH);
+            wrong.extend(long.map(|line| format!("{path}: too long: {line}")));
             for example in examples {
                 let words = example.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
                 if let Err(error) = Cli::try_parse_from(words) {

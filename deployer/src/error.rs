@@ -84,6 +84,11 @@ impl Error {
         self
     }
 
+    /// What to do about it.
+    pub fn cure(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Adds a line to the message: how far it came.
     #[must_use]
     pub fn and(mut self, more: impl fmt::Display) -> Self {
@@ -114,6 +119,20 @@ impl Error {
         }
         Ok(())
     }
+}
+
+/// What an error says, and what the errors behind it say that it does not.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = inner.source();
+    }
+    words
 }
 
 impl fmt::Display for Error {

@@ -36,9 +36,15 @@ pub struct Staged {
 impl Staged {
     /// Writes the contents into a new file in the folder of `place`, which is made where it is missing.
     pub fn new(place: &Path, contents: &[u8], access: Access) -> Result<Self, Error> {
+        if place.is_dir() {
+            return Err(Error::failed(format_args!("cannot write {}: it is a folder", place.display())));
+        }
+        let folder = place.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => Error::failed(format_args!("{} is no folder", folder.display())),
+            _ => Error::failed(format_args!("cannot make the folder {}: {e}", folder.display())),
+        })?;
         let write = || -> io::Result<NamedTempFile> {
-            let folder = place.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
             let mut builder = tempfile::Builder::new();
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(match access {
@@ -80,7 +86,12 @@ fn cannot_write(place: &Path, error: &io::Error) -> Error {
         ErrorKind::AlreadyExists => {
             Error::failed(format_args!("{place} is there already")).hint("`--force` overwrites it")
         }
-        _ => Error::failed(format_args!("cannot write {place}: {error}")),
+        _ => {
+            let words = error.to_string();
+            // The temporary file's name, which tempfile adds, is nothing to anybody.
+            let words = words.split_once(" at path ").map_or(words.as_str(), |(words, _)| words);
+            Error::failed(format_args!("cannot write {place}: {words}"))
+        }
     }
 }
 
@@ -102,6 +113,28 @@ mod tests {
         write("two", Existing::Replace).unwrap();
         assert_eq!(fs::read_to_string(&place).unwrap(), "two");
         assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let refused = |place: &Path| Staged::new(place, b"x", Access::Public).unwrap_err().to_string();
+        assert_eq!(
+            refused(folder.path()),
+            format!("cannot write {}: it is a folder", folder.path().display())
+        );
+        assert_eq!(refused(&file.join("x")), format!("{} is no folder", file.display()));
+        assert_eq!(
+            refused(&file.join("x/y")),
+            format!("cannot make the folder {}: Not a directory (os error 20)", file.join("x").display())
+        );
+        // the kernel's folder takes no files, whoever asks
+        assert_eq!(
+            refused(Path::new("/proc/x")),
+            "cannot write /proc/x: No such file or directory (os error 2)"
+        );
     }
 
     #[cfg(unix)]

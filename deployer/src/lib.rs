@@ -1,5 +1,6 @@
 //! The library behind the `otlp-gate` command.
 
+pub mod address;
 pub mod certs;
 pub mod cli;
 pub mod cluster;

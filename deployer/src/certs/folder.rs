@@ -210,6 +210,23 @@ impl Folder {
         Certificate::parse(pem.as_bytes()).map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
     }
 
+    /// The files and the certificate of a client.
+    ///
+    /// # Errors
+    /// It has none here.
+    pub fn client(&self, name: &str) -> Result<(Files, Certificate), Error> {
+        let files = self.client_files(name);
+        if !files.certificate.exists() {
+            let message =
+                format!("{name} has no certificate: there is no file {}", files.certificate.display());
+            return Err(Error::failed(message).hint(format_args!(
+                "`otlp-gate certs list` shows all that there are; `otlp-gate certs client {name}` makes one"
+            )));
+        }
+        let certificate = self.certificate(&files)?;
+        Ok((files, certificate))
+    }
+
     /// The files of all certificates that are there: CAs, server, clients by name. Not those in `verify`, of which some
     /// are meant to be bad.
     pub fn all(&self) -> Result<Vec<Files>, Error> {
@@ -227,8 +244,12 @@ impl Folder {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
         };
-        let entries =
-            entries.map_err(|e| Error::failed(format_args!("cannot read {}: {e}", folder.display())))?;
+        let entries = entries.map_err(|e| match e.kind() {
+            ErrorKind::NotADirectory if !self.path.is_dir() => {
+                Error::failed(format_args!("{} is no folder", self.path.display()))
+            }
+            _ => Error::failed(format_args!("cannot read {}: {e}", folder.display())),
+        })?;
         let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
             names.filter_map(|name| name.strip_suffix(".crt").map(str::to_owned)).collect();

@@ -197,15 +197,12 @@ fn parse<'a>(file: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate
 }
 
 fn text(file: &Path) -> Result<String, Error> {
-    fs::read_to_string(file).map_err(|error| {
-        let cannot = Error::failed(format!("{}: {error}", file.display()));
-        match error.kind() {
-            ErrorKind::NotFound => cannot.hint(
-                "`otlp-gate certs init` makes the certificates; \
-                 --certs DIR names the folder that holds server.crt, server.key and client-ca.crt",
-            ),
-            _ => cannot,
-        }
+    fs::read_to_string(file).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::failed(format!("there is no file {}", file.display())).hint(
+            "`otlp-gate certs init` makes the certificates, in the folder `certs` if it is told no other; \
+                 name the one that holds server.crt, server.key and client-ca.crt",
+        ),
+        _ => Error::failed(format!("cannot read {}: {error}", file.display())),
     })
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::api::ListParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ pub use mesh::{Noticed, mesh};
 pub use ready::{Part, Standing, gateway_address, standing};
 pub(crate) use refusal::terminating;
 
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::global::Global;
 
 /// Who the API server is told that changes objects.
@@ -49,9 +49,13 @@ impl Cluster {
     /// There is no kubeconfig, it has no such context, or the API server does not answer.
     pub async fn connect(global: &Global) -> Result<Self, Error> {
         let config = match &global.context {
-            None => Config::infer().await.map_err(|e| no_kubeconfig(&e))?,
+            None => Config::infer().await.map_err(|e| {
+                // It says first that this is no pod of a cluster, and what is wrong with the kubeconfig is its cause.
+                let cause = std::error::Error::source(&e).and_then(|it| it.downcast_ref::<KubeconfigError>());
+                cause.map_or_else(|| no_kubeconfig(&e), no_kubeconfig_for)
+            })?,
             Some(context) => {
-                let kubeconfig = Kubeconfig::read().map_err(|e| no_kubeconfig(&e))?;
+                let kubeconfig = Kubeconfig::read().map_err(|e| no_kubeconfig_for(&e))?;
                 let contexts: Vec<String> = kubeconfig.contexts.iter().map(|it| it.name.clone()).collect();
                 let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
                 Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|e| {
@@ -86,6 +90,19 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
+fn no_kubeconfig_for(error: &KubeconfigError) -> Error {
+    match error {
+        KubeconfigError::ReadConfig(error, path) => {
+            no_kubeconfig(&format_args!("cannot read {}: {error}", path.display()))
+        }
+        KubeconfigError::CurrentContextNotSet => no_kubeconfig(&"it names no current context"),
+        KubeconfigError::LoadContext(name) => {
+            no_kubeconfig(&format_args!("it has no context `{name}`, which it names as its current one"))
+        }
+        other => no_kubeconfig(other),
+    }
+}
+
 fn no_kubeconfig(error: &impl std::fmt::Display) -> Error {
     Error::failed(format_args!("there is no kubeconfig that can be used: {error}"))
         .hint("set KUBECONFIG to one, or `--context NAME` to one of its contexts")
@@ -115,18 +132,7 @@ pub fn failed(doing: impl std::fmt::Display, error: &kube::Error) -> Error {
             )
         }
         kube::Error::Api(status) => Error::failed(format_args!("{doing}: {}", status.message)),
-        other => {
-            let mut words = other.to_string();
-            let mut source = std::error::Error::source(other);
-            while let Some(inner) = source {
-                let text = inner.to_string();
-                if !words.contains(&text) {
-                    words = format!("{words}: {text}");
-                }
-                source = inner.source();
-            }
-            unreachable(format_args!("{doing}: {words}"))
-        }
+        other => unreachable(format_args!("{doing}: {}", with_causes(other))),
     }
 }
 

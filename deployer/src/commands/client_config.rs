@@ -1,5 +1,6 @@
 //! `client-config`: all that a client needs to send through the gate, ready to use.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
@@ -8,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 
+use crate::address::Address;
 use crate::certs::{Files, Folder, Role, client_name};
 use crate::config::{CertManager, Config, Loaded};
 use crate::error::Error;
@@ -18,10 +20,10 @@ use crate::resources::{Names, clients_issuer, yaml};
 /// Arguments of `client-config`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate client-config acme-edge > otelcol.yaml                 a Collector that sends its host's metrics, and what it is sent
+  otlp-gate client-config acme-edge > otelcol.yaml                 a Collector on the client's host
   eval \"$(otlp-gate client-config acme-edge --for sdk)\"            any OpenTelemetry SDK
-  otlp-gate client-config acme-edge --for secret | kubectl apply -f -    for the client's own cluster
-  otlp-gate client-config acme-edge --address 203.0.113.7:4317     where the hostname is not in the DNS")]
+  otlp-gate client-config acme-edge --for secret | kubectl apply -f -    in the client's own cluster
+  otlp-gate client-config acme-edge --address 203.0.113.7:4317     where the DNS has no hostname")]
 pub struct Args {
     /// The client, as it was named to `certs client`
     #[arg(value_name = "NAME", value_parser = client_name)]
@@ -31,7 +33,7 @@ pub struct Args {
     target: Target,
     /// Where the gate is for OTLP/gRPC [default: the configuration's hostname and port]
     #[arg(long, value_name = "HOST:PORT")]
-    address: Option<String>,
+    address: Option<Address>,
     /// The folder with the client's certificate
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
@@ -89,7 +91,7 @@ const MOUNTED: &str = "/etc/otlp-gate";
 
 /// The same where cert-manager makes the client's certificate, key and Secret.
 fn managed(args: &Args, global: &Global, config: &Config, cert_manager: &CertManager) -> Result<(), Error> {
-    let names = Names::of(&config.gateway)?;
+    let names = Names::of(&config.gateway);
     let issuer = clients_issuer(&names, cert_manager);
     if args.target == Target::Secret {
         return Err(Error::failed(
@@ -137,19 +139,10 @@ struct Place {
 impl Place {
     fn of(args: &Args, config: &Config, client: &Files, ca: &Path) -> Result<Self, Error> {
         let hostname = &config.gateway.hostname;
-        let own = format!("{hostname}:{}", config.gateway.listeners.grpc);
-        let endpoint = args.address.clone().unwrap_or(own);
-        let Some((host, port)) = endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty()) else {
-            return Err(
-                Error::usage(format_args!("`{endpoint}` is no address")).hint("write it as HOST:PORT")
-            );
-        };
-        if port.parse::<u16>().is_err() {
-            return Err(
-                Error::usage(format_args!("`{port}` is no port")).hint("write the address as HOST:PORT")
-            );
-        }
-        let server_name = (host != hostname).then(|| hostname.replacen('*', "otlp", 1));
+        let own = || Address { host: hostname.clone(), port: config.gateway.listeners.grpc.get() };
+        let address = args.address.clone().unwrap_or_else(own);
+        let server_name = (address.host != *hostname).then(|| hostname.replacen('*', "otlp", 1));
+        let endpoint = address.to_string();
         let shown = |path: &Path| -> Result<String, Error> {
             let path = match (&args.dir, path.file_name()) {
                 (Some(dir), Some(name)) => dir.join(name),
@@ -164,7 +157,9 @@ impl Place {
     /// Prints the client's configuration, which is no Secret. `named` says how the server's certificate gets its name.
     fn print(&self, target: Target, format: Format, named: &str) -> Result<(), Error> {
         match (target, format) {
-            (Target::Sdk, Format::Json) => output::print(format, &self.variables(), String::new),
+            (Target::Sdk, Format::Json) => {
+                output::print(format, &BTreeMap::from(self.variables()), String::new)
+            }
             (Target::Sdk, _) => {
                 if self.server_name.is_some() {
                     output::say(format_args!(
@@ -209,8 +204,8 @@ impl Place {
     }
 
     /// The variables of OpenTelemetry's specification ("OTLP Exporter Configuration").
-    fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
+    fn variables(&self) -> [(&'static str, String); 5] {
+        [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://{}", self.endpoint)),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", self.ca.clone()),

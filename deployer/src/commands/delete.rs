@@ -34,7 +34,7 @@ struct Outcome {
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
-    let names = Names::of(&config.gateway)?;
+    let names = Names::of(&config.gateway);
     until_told_to_end(delete(args, global, &names))?
         .ok_or_else(|| Error::failed("interrupted; `otlp-gate delete --dry-run` shows what is left"))
 }

@@ -13,7 +13,7 @@ use crate::output::{self, Format};
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate demo             two clients, an impostor and three strangers; takes seconds, leaves nothing
+  otlp-gate demo             two clients, an impostor and three strangers; leaves nothing
   otlp-gate demo --keep      goes on, and says how to send to it
   otlp-gate demo --json      the outcome as one JSON object on one line")]
 pub struct Args {

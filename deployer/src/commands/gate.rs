@@ -13,7 +13,8 @@ use crate::{module, output};
 /// Arguments of those that speak to a cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Target {
-    /// The folder with the certificates that `certs init` made. Without it, those that the cluster has are left as they are
+    /// The folder with the certificates that `certs init` made. Where there is none, those that the cluster has stay as they
+    /// are
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
     #[command(flatten)]

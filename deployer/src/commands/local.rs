@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::serving::until_told_to_end;
-use crate::envoy::{Backend, LogLevel};
+use crate::address::Address;
+use crate::envoy::LogLevel;
 use crate::error::Error;
 use crate::global::Global;
 use crate::local::{Gate, Options};
@@ -14,19 +15,20 @@ use crate::local::{Gate, Options};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate local --backend 127.0.0.1:14317
-  otlp-gate local --backend collector:4317 --backend-http collector:4318 --grpc 127.0.0.1:0 --http 127.0.0.1:0")]
+  otlp-gate local --backend collector:4317 --backend-http collector:4318
+  otlp-gate local --backend 127.0.0.1:14317 --grpc 127.0.0.1:0 --http 127.0.0.1:0     free ports")]
 pub struct Args {
     /// The receiver behind the gate, which speaks OTLP/gRPC in plain text
     #[arg(long, value_name = "HOST:PORT")]
-    backend: Backend,
+    backend: Address,
     /// The receiver of OTLP/HTTP [default: that of --backend]
     #[arg(long, value_name = "HOST:PORT")]
-    backend_http: Option<Backend>,
+    backend_http: Option<Address>,
     /// Where to listen for OTLP/gRPC; port 0 takes a free one [default: 0.0.0.0 and the config file's port]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listener)]
     grpc: Option<SocketAddr>,
     /// Where to listen for OTLP/HTTP; port 0 takes a free one [default: 0.0.0.0 and the config file's port]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listener)]
     http: Option<SocketAddr>,
     /// The folder that holds server.crt, server.key, client-ca.crt and perhaps client.crl
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
@@ -40,6 +42,10 @@ pub struct Args {
     /// How much Envoy logs
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "warn")]
     log_level: LogLevel,
+}
+
+fn listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT of this machine, as in 127.0.0.1:4317".to_owned())
 }
 
 /// Serves until it is told to end (SIGINT, SIGTERM) or Envoy dies, which is an error.

@@ -38,13 +38,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     if let Some(provider) = args.provider {
         config.gateway.provider = provider;
     }
-    let client_ca = args.client_ca.as_deref().map(|dir| gate::client_ca(&Folder::at(dir))).transpose()?;
-    if client_ca.is_some() && config.gateway.provider == Provider::Istio {
+    if args.client_ca.is_some() && config.gateway.provider == Provider::Istio {
         return Err(Error::usage(
             "Istio reads the clients' CA from the server's Secret, which is not rendered",
         )
         .hint("leave out `--client-ca`"));
     }
+    let client_ca = args.client_ca.as_deref().map(|dir| gate::client_ca(&Folder::at(dir))).transpose()?;
     let gate = Gate::new(&config, args.source.module(&config)?, client_ca)?;
     let objects = gate.objects()?;
     match &args.out {

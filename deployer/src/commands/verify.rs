@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::gate;
 use super::serving::until_told_to_end;
+use crate::address::Address;
 use crate::certs::Folder;
 use crate::cluster::{Cluster, failed, gateway_address};
 use crate::config::{self, Loaded};
@@ -32,20 +33,21 @@ const LOOKUP: Duration = Duration::from_secs(3);
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate verify                                the gate of otlp-gate.yaml, and what arrives behind it
-  otlp-gate verify -o json | jq .ok               for CI; exit code 1 if anything is not as it should be
-  otlp-gate verify --address 203.0.113.7          where the hostname is not in the DNS
-  otlp-gate verify --address localhost:4317 --http localhost:4318 --no-cluster      a gate of `otlp-gate local`
+  otlp-gate verify                           the gate of otlp-gate.yaml, and what arrives behind it
+  otlp-gate verify -o json | jq .ok          for CI; exit code 1 if anything is not as it should be
+  otlp-gate verify --address 203.0.113.7     where the hostname is not in the DNS
+  otlp-gate verify --address localhost --no-cluster          a gate of `otlp-gate local`
 
-It sends a few items as a client that is reserved for it, with the certificates that `otlp-gate certs init` made.")]
+It sends a few items as a client that is reserved for it, with the certificates that
+`otlp-gate certs init` made.")]
 pub struct Args {
     /// Where the gate is [default: the configuration's hostname; where that is not in the DNS, what the cluster has given
     /// the gateway]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = place)]
     address: Option<String>,
     /// Where it is for OTLP/HTTP [default: the same host, and the configuration's port]
     #[arg(long, value_name = "HOST:PORT")]
-    http: Option<String>,
+    http: Option<Address>,
     /// The folder with the certificates
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
@@ -76,7 +78,7 @@ async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Erro
             .hint("`otlp-gate status` says whether the nodes' gateways are up"));
     }
     let server_name = gateway.hostname.replacen('*', "otlp", 1);
-    let names = Names::of(gateway)?;
+    let names = Names::of(gateway);
     let (shown, cluster) = if loaded.config.certificates.cert_manager.is_some() {
         let cluster = Cluster::connect(global).await?;
         (Shown::kept(kept(&cluster, &names).await?, &server_name), Ok(cluster))
@@ -91,7 +93,8 @@ async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Erro
     let host = host(args, &server_name, cluster.as_ref(), &names).await?;
     let (host, port) = split(&host);
     let grpc = format!("{host}:{}", port.unwrap_or_else(|| gateway.listeners.grpc.to_string()));
-    let http = args.http.clone().unwrap_or_else(|| format!("{host}:{}", gateway.listeners.http));
+    let http = args.http.as_ref().map(ToString::to_string);
+    let http = http.unwrap_or_else(|| format!("{host}:{}", gateway.listeners.http));
     let backend = match (&loaded.config.backend, cluster) {
         (config::Backend::Service(service), _) => {
             Backend::Unseen(format!("the backend is {}, which otlp-gate does not look into", service.name))
@@ -188,6 +191,15 @@ async fn host(
     }
 }
 
+/// A place that [`split`] can tell the parts of.
+fn place(text: &str) -> Result<String, String> {
+    let whole = match split(text) {
+        (host, None) if host.starts_with('[') || !host.contains(':') => format!("{host}:1"),
+        _ => text.to_owned(),
+    };
+    whole.parse::<Address>().map(|_| text.to_owned())
+}
+
 /// `host:port`, `host`, or an IPv6 address with or without brackets.
 fn split(address: &str) -> (String, Option<String>) {
     if address.parse::<std::net::Ipv6Addr>().is_ok() {
@@ -248,6 +260,22 @@ mod tests {
             ("[::1]:4317", "[::1]", Some("4317")),
         ] {
             assert_eq!(split(address), (host.to_owned(), port.map(str::to_owned)), "{address}");
+            assert_eq!(place(address).as_deref(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for (address, wrong) in [
+            ("", "no host"),
+            ("localhost:", "no port between"),
+            ("localhost:x", "no port between"),
+            ("localhost:70000", "no port between"),
+            ("https://localhost", "a URL"),
+            ("a b", "no host"),
+        ] {
+            let error = place(address).unwrap_err();
+            assert!(error.contains(wrong), "{address}: {error}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
 use otlp_gate_core::policy::{Explanation, VERIFY_NAME, Verdict};
@@ -48,8 +48,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
-    let name = args.certificate.display();
-    let bytes = if args.certificate.as_os_str() == "-" {
+    let from_stdin = args.certificate.as_os_str() == "-";
+    let name = if from_stdin { Path::new("<stdin>") } else { &args.certificate }.display();
+    let bytes = if from_stdin {
         if global.file_is_stdin() {
             return Err(Error::usage(
                 "the certificate and the configuration cannot both come from standard input",

@@ -97,6 +97,9 @@ fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Op
 }
 
 fn mismatch(expected: &str, found: &str) -> (String, Option<String>) {
+    if matches!(expected, "u32" | "u64" | "a nonzero u32") && found.parse().is_ok_and(|it: u128| it > 0) {
+        return (format!("`{found}` is too large a number"), None);
+    }
     let found = kind(found);
     let hint = (found == NOTHING).then(|| "give the key a value, or remove it".to_owned());
     (format!("expected {}, found {found}", plain(expected)), hint)

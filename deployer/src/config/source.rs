@@ -8,6 +8,7 @@ use std::{fs, str};
 use otlp_gate_core::policy::{Policy, Problem};
 
 use super::position::Positions;
+use super::validate::{LABEL, is_label};
 use super::{Config, Finding, Report, Severity, parse, validate};
 use crate::error::Error;
 use crate::global::Global;
@@ -93,6 +94,10 @@ impl Loaded {
     pub fn read(global: &Global) -> Result<Self, Error> {
         let mut loaded = Source::read(global)?.load()?;
         if let Some(namespace) = &global.namespace {
+            if !is_label(namespace) {
+                let message = format!("`{}` cannot be a namespace's name", namespace.escape_debug());
+                return Err(Error::usage(message).hint(LABEL));
+            }
             loaded.config.gateway.namespace.clone_from(namespace);
         }
         Ok(loaded)

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use crate::error::Error;
 
@@ -14,7 +14,8 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
             return Err(Error::failed(format!("{}: no such file", file.display()))
                 .hint("--envoy names Envoy's binary itself, not the folder it is in"));
         }
-        return Ok(file.to_owned());
+        // A name without a slash would be looked for on PATH.
+        return absolute(file).map_err(|e| Error::failed(format!("{}: {e}", file.display())));
     }
     let cached = cache().map(|cache| cache.join("bin/envoy"));
     let on_path = env::var_os("PATH").unwrap_or_default();

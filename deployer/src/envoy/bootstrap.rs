@@ -1,13 +1,12 @@
 //! What Envoy is told at its start: two listeners, the filter, two clusters.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::str::FromStr;
 
 use serde_json::{Value, json};
 
 use super::dynamic::{Dynamic, FILTER, WASM};
+use crate::address::Address;
 
 /// The parts of Envoy's bootstrap that differ from gate to gate.
 #[derive(Debug)]
@@ -17,18 +16,11 @@ pub struct Bootstrap<'a> {
     /// Where the OTLP/HTTP listener binds; port 0 takes a free one.
     pub http: SocketAddr,
     /// Where gRPC goes.
-    pub backend: &'a Backend,
+    pub backend: &'a Address,
     /// Where HTTP goes.
-    pub backend_http: &'a Backend,
+    pub backend_http: &'a Address,
     /// The folder that holds the files that change while Envoy runs.
     pub run: &'a Path,
-}
-
-/// `HOST:PORT` of a receiver that speaks OTLP in plain text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    host: String,
-    port: u16,
 }
 
 /// The tags that the filter writes into the names of its metrics (`client=.=acme;.;…`) and that become labels.
@@ -142,52 +134,7 @@ impl Bootstrap<'_> {
     }
 }
 
-impl FromStr for Backend {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = |what: &str| Err(format!("{what}; expected HOST:PORT, as in 127.0.0.1:4317"));
-        if text.contains("://") {
-            return malformed("a URL");
-        }
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return malformed("no port");
-        };
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = match bare {
-            Some(host) if host.parse::<IpAddr>().is_ok() => host,
-            None if host.contains(':') => return malformed("an IPv6 address without its brackets"),
-            None if !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) =>
-            {
-                host
-            }
-            _ => return malformed("no host"),
-        };
-        match port.parse() {
-            Ok(port) if port != 0 => Ok(Backend { host: host.to_owned(), port }),
-            _ => malformed("no port between 1 and 65535"),
-        }
-    }
-}
-
-impl From<SocketAddr> for Backend {
-    fn from(address: SocketAddr) -> Self {
-        Backend { host: address.ip().to_string(), port: address.port() }
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-fn cluster(name: &str, backend: &Backend) -> Value {
+fn cluster(name: &str, backend: &Address) -> Value {
     let protocol = if name == "grpc" { "http2_protocol_options" } else { "http_protocol_options" };
     let kind = if backend.host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
     let address = json!({"socket_address": {"address": backend.host, "port_value": backend.port}});
@@ -215,33 +162,6 @@ fn socket(address: SocketAddr) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn backends_are_read_and_shown_as_host_and_port() {
-        for text in ["127.0.0.1:4317", "localhost:1", "otel-collector.observability.svc:65535", "[::1]:4317"]
-        {
-            assert_eq!(text.parse::<Backend>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn malformed_backends_are_refused_with_what_is_wrong() {
-        for (text, wrong) in [
-            ("http://localhost:4317", "a URL"),
-            ("localhost", "no port"),
-            ("localhost:", "no port between"),
-            ("localhost:0", "no port between"),
-            ("localhost:65536", "no port between"),
-            (":4317", "no host"),
-            ("::1:4317", "brackets"),
-            ("[localhost]:4317", "no host"),
-            ("a b:4317", "no host"),
-        ] {
-            let error = text.parse::<Backend>().unwrap_err();
-            assert!(error.starts_with(wrong) || error.contains(wrong), "{text}: {error}");
-            assert!(error.contains("HOST:PORT"));
-        }
-    }
 
     #[test]
     fn names_are_resolved_and_addresses_are_not() {

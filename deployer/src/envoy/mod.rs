@@ -9,6 +9,6 @@ mod process;
 
 pub use admin::{Addresses, Admin};
 pub use binary::find;
-pub use bootstrap::{Backend, Bootstrap};
+pub use bootstrap::Bootstrap;
 pub use dynamic::Dynamic;
 pub use process::{Envoy, LogLevel, Start};

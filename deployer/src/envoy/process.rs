@@ -1,7 +1,7 @@
 //! An Envoy as our child: started, watched, ended.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -149,8 +149,13 @@ impl Envoy {
 impl Watched {
     fn spawn(start: &Start<'_>, config: &Path, admin_file: &Path) -> Result<Self, Error> {
         let cannot = |why: String| Error::failed(format!("{}: cannot start: {why}", start.binary.display()));
-        let mut child =
-            command(start, config, admin_file).spawn().map_err(|error| cannot(error.to_string()))?;
+        let mut child = command(start, config, admin_file).spawn().map_err(|error| {
+            let cannot = cannot(error.to_string());
+            match error.kind() {
+                ErrorKind::PermissionDenied => cannot.hint("it must be executable: `chmod +x` makes it so"),
+                _ => cannot,
+            }
+        })?;
         let stderr = child.stderr.take().ok_or_else(|| cannot("no stderr".to_owned()))?;
         let log = Log::default();
         let reader = tokio::spawn(log.clone().follow(stderr, start.relay_log));

@@ -17,8 +17,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::address::Address;
 use crate::certs::Serving;
-use crate::envoy::{self, Addresses, Admin, Backend, Bootstrap, Dynamic, Envoy, LogLevel, Start, dynamic};
+use crate::envoy::{self, Addresses, Admin, Bootstrap, Dynamic, Envoy, LogLevel, Start, dynamic};
 use crate::error::Error;
 use crate::module;
 use crate::output::say;
@@ -38,9 +39,9 @@ pub struct Options {
     /// Where OTLP/HTTP listens instead of where the config file says; port 0 takes a free one.
     pub http: Option<SocketAddr>,
     /// The receiver of gRPC.
-    pub backend: Backend,
+    pub backend: Address,
     /// The receiver of HTTP.
-    pub backend_http: Backend,
+    pub backend_http: Address,
     /// The folder with the certificates.
     pub certs: PathBuf,
     /// Envoy's binary, where it is not to be looked for.

@@ -119,7 +119,7 @@ impl<'a> Gate<'a> {
             }
             MeshMode::Off => Mesh::default(),
         };
-        Ok(Gate { config, names: Names::of(&config.gateway)?, module, client_ca, server: None, mesh })
+        Ok(Gate { config, names: Names::of(&config.gateway), module, client_ca, server: None, mesh })
     }
 
     /// Whether its certificates must come to the cluster in some other way: neither are they among the objects, nor does

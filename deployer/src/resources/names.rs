@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::config::{Gateway, NodeLocal};
-use crate::error::Error;
-
-/// Room for the longest ending in the name of a Service, which has at most 63 characters.
-const LONGEST_NAME: usize = 63 - "-collector".len();
 
 /// The names and labels of the gate's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,17 +16,9 @@ pub struct Names {
 }
 
 impl Names {
-    /// # Errors
-    /// The gateway's name leaves no room for endings.
-    pub fn of(gateway: &Gateway) -> Result<Self, Error> {
-        if gateway.name.len() > LONGEST_NAME {
-            let message = format!(
-                "gateway.name `{}` is too long: `{0}-collector` cannot be the name of a Service",
-                gateway.name
-            );
-            return Err(Error::failed(message).hint(format_args!("use at most {LONGEST_NAME} characters")));
-        }
-        Ok(Names { gateway: gateway.name.clone(), namespace: gateway.namespace.clone() })
+    /// What the gateway's name and namespace come to.
+    pub fn of(gateway: &Gateway) -> Self {
+        Names { gateway: gateway.name.clone(), namespace: gateway.namespace.clone() }
     }
 
     /// The Collector that otlp-gate deploys.

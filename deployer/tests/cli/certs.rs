@@ -488,3 +488,13 @@ fn usage(place: &Place, args: &str) -> String {
     assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{ended:#?}");
     ended.stderr
 }
+
+#[test]
+fn a_client_without_a_certificate_is_said_to_have_none() {
+    let place = Place::new();
+    place.run("init").ok();
+    place.run("certs init").ok();
+    assert_snapshot!("certs_renew_nobody", place.run("certs renew nobody").failure());
+    let revoked = place.run("certs revoke nobody").failure();
+    assert!(revoked.contains("`otlp-gate certs client nobody` makes one"), "{revoked}");
+}

@@ -39,6 +39,8 @@ fn the_servers_name_is_told_where_the_address_is_another() {
 #[test]
 fn sdks_get_variables_that_a_shell_understands() {
     assert_snapshot!("client_config_sdk", place().run("client-config acme --for sdk --dir /etc/it's").stdout);
+    let object = place().run("client-config acme --for sdk -o json").json();
+    assert_eq!(object["OTEL_EXPORTER_OTLP_PROTOCOL"], "grpc");
 }
 
 #[test]

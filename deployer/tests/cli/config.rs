@@ -89,6 +89,7 @@ fn mistakes_in_the_files_shape_are_shown_in_their_place() {
         ("boolean", config("nodeLocal: {enabled: maybe}\n")),
         ("rate_without_unit", config("quotas: {tiers: {default: {items: 5000}}}\n")),
         ("rate_per_minute", config("quotas: {tiers: {default: {items: 5k/m}}}\n")),
+        ("number_too_large", config("gateway: {replicas: 99999999999}\n")),
         ("key_twice", config("deny: []\ndeny: []\n")),
         ("two_documents", config("---\na: b\n")),
     ] {
@@ -121,6 +122,13 @@ fn rules_that_can_give_one_name_to_two_clients_are_refused() {
     let text = config("  - {name: \"{org}-{site}\", match: {dns: \"{site}.{org}.partners.example\"}}\n")
         + "  - {name: globex-zurich, match: {dns: zurich.example}}\n";
     assert_snapshot!("collision", Place::with(&text).run("check").failure());
+}
+
+#[test]
+fn a_gateway_that_no_cluster_would_take_is_refused_before_one_is_asked() {
+    let long = "gate".repeat(14);
+    let text = config(&format!("gateway: {{name: {long}, module: {{url: registry.example/gate:1}}}}\n"));
+    assert_snapshot!("gateway", Place::with(&text).run("check").failure());
 }
 
 #[test]

@@ -87,3 +87,53 @@ fn the_module_goes_where_it_is_told_and_never_into_the_configuration() {
     assert_eq!(place.read("otlp-gate.yaml"), b"mine");
     assert_eq!(place.read("otlp-gate.wasm"), place.read("other.wasm"));
 }
+
+/// Each is a call that looks right, with what is said of it.
+#[test]
+fn wrong_values_are_named_with_what_is_right() {
+    let place = Place::new();
+    place.run("init").ok();
+    place.run("certs init").ok();
+    for (args, code, words) in [
+        ("client-config acme --address otel.example.com", 2, "no port; expected HOST:PORT"),
+        ("client-config acme --address otel:70000", 2, "no port between 1 and 65535"),
+        ("verify --address localhost:x", 2, "no port between 1 and 65535"),
+        ("verify --address localhost --http localhost", 2, "no port; expected HOST:PORT"),
+        ("local --backend a:1 --grpc localhost:4317", 2, "expected IP:PORT of this machine"),
+        ("certs renew", 2, "<NAME|--all>"),
+        ("certs renew a --all", 2, "cannot be used with"),
+        ("certs revoke", 2, "<NAME|--cert <FILE>>"),
+        ("-n A_b render", 2, "`A_b` cannot be a namespace's name"),
+        ("render --out otlp-gate.yaml", 1, "otlp-gate.yaml is no folder"),
+        ("render --client-ca none", 2, "leave out `--client-ca`"),
+        ("render --provider envoy-gateway --client-ca none", 1, "there is no file none/client-ca.crt"),
+        ("certs list --dir otlp-gate.yaml", 1, "otlp-gate.yaml is no folder"),
+        ("-f . init", 1, "cannot write .: it is a folder"),
+        ("wasm push --insecure localhost:1/gate:1", 1, "is that its host and port?"),
+        ("local --backend a:1 --envoy otlp-gate.yaml", 1, "it must be executable"),
+    ] {
+        let ended = place.run(args);
+        assert!(ended.code == code && ended.stderr.contains(words), "{ended:#?}");
+        assert_eq!(ended.stdout, "", "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_is_named() {
+    let place = Place::new();
+    place.run("init").ok();
+    place.write("no-context", "apiVersion: v1\nkind: Config\n");
+    place.write("wrong-context", "apiVersion: v1\nkind: Config\ncurrent-context: gone\n");
+    for (file, words) in [
+        ("nowhere", "cannot read nowhere: No such file"),
+        ("no-context", "it names no current context"),
+        ("wrong-context", "it has no context `gone`, which it names as its current one"),
+    ] {
+        let output = place.command("doctor").env("KUBECONFIG", file).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.starts_with(&format!("error: there is no kubeconfig that can be used: {words}")),
+            "{told}"
+        );
+    }
+}

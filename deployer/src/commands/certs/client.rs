@@ -151,11 +151,12 @@ impl Args {
         }
         let mut hints = verdict::near_misses(&loaded.config, &explanation);
         hints.push("`--unchecked` makes it all the same".to_owned());
-        Err(Error::failed(format_args!(
-            "this certificate would not be the client `{}`, but {outcome}",
-            self.name
-        ))
-        .hint(hints.join("; ")))
+        let (name, message) = (&self.name, "this certificate would not be");
+        let message = match explanation.verdict {
+            Verdict::Unknown => format!("{message} the client `{name}`: no rule matches it"),
+            Verdict::Client(_) | Verdict::Denied => format!("{message} the client `{name}`, but {outcome}"),
+        };
+        Err(Error::failed(message).hint(hints.join("; ")))
     }
 }
 

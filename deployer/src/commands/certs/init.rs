@@ -17,7 +17,7 @@ use crate::output;
   otlp-gate certs init                       for the hostname in otlp-gate.yaml
   otlp-gate certs init --local               also for localhost, 127.0.0.1 and ::1
   otlp-gate certs init --hostname otel.example.com --hostname 203.0.113.7
-  otlp-gate certs init --client-ca partners-ca.crt --client-crl partners.crl      clients have certificates of your own CA
+  otlp-gate certs init --client-ca partners-ca.crt --client-crl partners.crl    clients of your CA
   otlp-gate certs init --server-cert site.crt --server-key site.key --server-ca site-ca.crt")]
 pub struct Args {
     #[command(flatten)]

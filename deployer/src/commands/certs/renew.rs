@@ -1,5 +1,7 @@
 //! `certs renew`: the same certificates, for longer.
 
+use clap::ArgGroup;
+
 use super::{Place, table};
 use crate::certs::{Files, Folder, Request, Role, Validity, client_name, is_revoked};
 use crate::error::Error;
@@ -14,14 +16,15 @@ use crate::x509::Certificate;
   otlp-gate certs renew acme-edge
   otlp-gate certs renew server
   otlp-gate certs renew --all --days 90")]
+#[command(group = ArgGroup::new("whose").required(true))]
 pub struct Args {
     #[command(flatten)]
     place: Place,
     /// Clients, or `server`
-    #[arg(value_name = "NAME", value_parser = client_name, required_unless_present = "all")]
+    #[arg(value_name = "NAME", value_parser = client_name, group = "whose")]
     names: Vec<String>,
     /// The server and every client whose certificate is not revoked
-    #[arg(long, conflicts_with = "names")]
+    #[arg(long, group = "whose")]
     all: bool,
     /// How many days the new certificates are valid
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
@@ -58,8 +61,8 @@ fn everyone(folder: &Folder) -> Result<Vec<(Role, Files)>, Error> {
         targets.push((Role::Server, folder.server_files()));
     }
     for name in folder.clients()? {
-        let files = folder.client_files(&name);
-        if !is_revoked(&revocations, &folder.certificate(&files)?.serial) {
+        let (files, certificate) = folder.client(&name)?;
+        if !is_revoked(&revocations, &certificate.serial) {
             targets.push((Role::Client, files));
         }
     }
@@ -71,8 +74,8 @@ fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error>
     let target = |name: &String| match name.as_str() {
         "server" => Ok((Role::Server, folder.server_files())),
         name => {
-            let files = folder.client_files(name);
-            if is_revoked(&revocations, &folder.certificate(&files)?.serial) {
+            let (files, certificate) = folder.client(name)?;
+            if is_revoked(&revocations, &certificate.serial) {
                 return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(
                     format_args!("`otlp-gate certs client {name} --force` makes a new key and certificate"),
                 ));

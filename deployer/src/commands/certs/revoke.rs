@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::ArgGroup;
 use time::OffsetDateTime;
 
 use super::Place;
@@ -17,14 +18,15 @@ use crate::x509::Certificate;
 #[command(after_help = "Examples:
   otlp-gate certs revoke acme-edge
   otlp-gate certs revoke --cert old/acme-edge.crt     a certificate that was replaced")]
+#[command(group = ArgGroup::new("which").required(true))]
 pub struct Args {
     #[command(flatten)]
     place: Place,
     /// The client
-    #[arg(value_name = "NAME", value_parser = client_name, required_unless_present = "cert")]
+    #[arg(value_name = "NAME", value_parser = client_name, group = "which")]
     name: Option<String>,
     /// A certificate that the clients' CA issued, instead of a client's present one
-    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    #[arg(long, value_name = "FILE", group = "which")]
     cert: Option<PathBuf>,
 }
 
@@ -49,8 +51,7 @@ fn certificate(folder: &Folder, args: &Args) -> Result<(PathBuf, Certificate), E
     if let Some(path) = &args.cert {
         return Ok((path.clone(), read(path)?));
     }
-    let files = folder.client_files(args.name.as_deref().unwrap_or_default());
-    let certificate = folder.certificate(&files)?;
+    let (files, certificate) = folder.client(args.name.as_deref().unwrap_or_default())?;
     Ok((files.certificate, certificate))
 }
 

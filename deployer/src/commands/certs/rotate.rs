@@ -10,7 +10,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate certs rotate client              a new CA for clients; the old one stays trusted for now
-  otlp-gate certs rotate client --finish     the old one goes, once every client has a certificate of the new one
+  otlp-gate certs rotate client --finish     the old one goes, once every client has a new one's
   otlp-gate certs rotate server              the same for the CA by which clients know the gate")]
 pub struct Args {
     #[command(flatten)]

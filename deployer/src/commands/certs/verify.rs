@@ -10,8 +10,8 @@ use crate::output;
 /// Arguments of `certs verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs verify             for CAs that an earlier version made; `certs init` makes them too
-  otlp-gate certs verify --force     new ones, after `otlp-gate certs revoke --cert certs/verify/client.crt`")]
+  otlp-gate certs verify             for CAs of an earlier version; `certs init` makes them too
+  otlp-gate certs verify --force     new ones, after `certs revoke --cert certs/verify/client.crt`")]
 pub struct Args {
     #[command(flatten)]
     place: Place,

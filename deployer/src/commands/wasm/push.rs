@@ -10,7 +10,7 @@ use oci_client::{Client, Reference};
 use serde::Serialize;
 
 use super::super::serving::until_told_to_end;
-use crate::error::Error;
+use crate::error::{Error, with_causes};
 use crate::global::Global;
 use crate::image::Image;
 use crate::module;
@@ -72,9 +72,12 @@ async fn push(reference: &Reference, insecure: bool, image: &Image) -> Result<()
         client.push_manifest_raw(reference, image.manifest.clone(), kind).await
     };
     pushing.await.map(drop).map_err(|e: OciDistributionError| {
-        Error::failed(format_args!("cannot push to {registry}: {e}")).hint(
-            "`docker login` or `podman login` gives credentials; `--insecure` is for a registry without TLS",
-        )
+        Error::failed(format_args!("cannot push to {registry}: {}", with_causes(&e))).hint(match e {
+            OciDistributionError::RequestError(_) => {
+                "is that its host and port? `--insecure` is for a registry without TLS"
+            }
+            _ => "`docker login` or `podman login` gives credentials",
+        })
     })
 }
 

@@ -5,6 +5,13 @@ mod node_local;
 use otlp_gate_core::policy::{self, Path, Policy, Problem, Segment};
 
 use super::{Backend, Config, Severity};
+use crate::resources::Module;
+
+/// Room for the longest ending in the name of a Service, which has at most 63 characters.
+const LONGEST_NAME: usize = 63 - "-collector".len();
+
+/// What a name in Kubernetes is.
+pub(super) const LABEL: &str = "use a-z 0-9 -, with a letter or digit at both ends, at most 63 characters";
 
 /// The outcome.
 pub(super) struct Checked {
@@ -34,10 +41,20 @@ pub(super) fn validate(config: &Config) -> Checked {
 fn gateway(config: &Config) -> Vec<Problem> {
     let gateway = &config.gateway;
     let mut problems = Vec::new();
+    if gateway.name.len() > LONGEST_NAME && is_label(&gateway.name) {
+        let message =
+            format!("`{}` is too long: `{0}-collector` cannot be the name of a Service", gateway.name);
+        let hint = format!("use at most {LONGEST_NAME} characters");
+        problems.push(problem(&["gateway", "name"], message, &hint));
+    }
+    if let Some(module) = &gateway.module
+        && let Err(error) = Module::at(&module.url, module.sha256.as_deref(), "")
+    {
+        problems.push(problem(&["gateway", "module"], error.to_string(), error.cure().unwrap_or_default()));
+    }
     let mut name = |keys: &[&str], name: &str| {
         let message = format!("`{}` cannot be a name in Kubernetes", name.escape_debug());
-        let hint = "use a-z 0-9 -, with a letter or digit at both ends, at most 63 characters";
-        problems.extend((!is_label(name)).then(|| problem(keys, message, hint)));
+        problems.extend((!is_label(name)).then(|| problem(keys, message, LABEL)));
     };
     name(&["gateway", "name"], &gateway.name);
     name(&["gateway", "namespace"], &gateway.namespace);
@@ -82,7 +99,7 @@ fn problem(keys: &[&str], message: String, hint: &str) -> Problem {
 }
 
 /// RFC 1123's label, as Kubernetes wants it.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())
         && text.bytes().all(inside)
