@@ -286,7 +286,7 @@ impl Splicer<'_> {
         let Some((wanted, below)) = levels.split_first() else { return Ok(1) };
         let mut items = 0;
         let mut fields = Reader::new(self.message, body);
-        while let Some(field) = fields.next()? {
+        while let Some(field) = fields.next_here()? {
             if wanted.contains(&field.number) {
                 let span = field.message()?;
                 items += if below.is_empty() { 1 } else { self.count(span, below)? };

@@ -87,8 +87,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, or `None` at the end.
-    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Field>, Malformed> {
+        self.next_here()
+    }
+
+    /// The same as a part of the loop that calls it, for the one that goes over every item.
+    #[inline(always)]
+    pub(super) fn next_here(&mut self) -> Result<Option<Field>, Malformed> {
         if self.position >= self.buffer.len() {
             return Ok(None);
         }
@@ -129,15 +134,21 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
-        match self.buffer.get(self.position) {
-            Some(&byte) if byte < 0x80 => {
+        // Nearly all tags take one byte, and lengths two at most.
+        match *self.buffer.get(self.position..).unwrap_or_default() {
+            [low @ ..0x80, ..] => {
                 self.position += 1;
-                Ok(u64::from(byte))
+                Ok(u64::from(low))
+            }
+            [low, high @ ..0x80, ..] => {
+                self.position += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.long_varint(),
         }
     }
 
+    #[cold]
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let at = self.position;
         let mut value = 0u64;
