@@ -68,6 +68,11 @@ impl Error {
         Error { kind: Kind::Reported, ..Error::failed("") }
     }
 
+    /// Somebody asked the command to end before it had done what it is for: exit code 1.
+    pub fn interrupted() -> Self {
+        Error::failed("interrupted")
+    }
+
     /// Standard output did not take what was written. That its reader went away, as `head` does, is no failure.
     pub fn stdout(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
 use crate::x509::Certificate;
 
+/// How a certificate ends in PEM (RFC 7468, 5.1).
+const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
+
 /// The folder: `server-ca`, `client-ca`, `server`, `clients/NAME` and `verify/NAME`, each `.crt` and `.key`, and `client.crl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
@@ -119,13 +122,11 @@ impl Folder {
     /// The certificates of all CAs of a role: the one that issues, and what else is trusted.
     pub fn authority_certificates(&self, role: Role) -> Result<Vec<Certificate>, Error> {
         let path = self.authority_files(role).certificate;
-        let all = self.authority_blocks(role)?;
-        let all = all.iter().map(|block| Certificate::parse(block.as_bytes())).collect::<Result<_, _>>();
-        all.map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
+        certificates(&path, read(&path)?)
     }
 
     fn authority_blocks(&self, role: Role) -> Result<Vec<String>, Error> {
-        Ok(blocks(read(&self.authority_files(role).certificate)?, "-----END CERTIFICATE-----"))
+        Ok(blocks(read(&self.authority_files(role).certificate)?, CERTIFICATE_END))
     }
 
     /// Reads what the clients' CAs revoked, a list for each.
@@ -263,6 +264,13 @@ impl Folder {
             .map_err(|e| Error::failed(format_args!("the new certificate cannot be read: {e}")))?;
         Ok((pem, certificate))
     }
+}
+
+/// All certificates in a file's text, in PEM.
+pub fn certificates(file: &Path, text: String) -> Result<Vec<Certificate>, Error> {
+    let all = blocks(text, CERTIFICATE_END);
+    let all = all.iter().map(|block| Certificate::parse(block.as_bytes())).collect::<Result<_, _>>();
+    all.map_err(|e| Error::failed(format_args!("{}: {e}", file.display())))
 }
 
 /// Takes a CA's list from among these; an empty one where there is none.

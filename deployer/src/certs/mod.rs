@@ -13,7 +13,7 @@ mod serving;
 mod verify;
 
 pub use authority::Authority;
-pub use folder::{Files, Folder};
+pub use folder::{Files, Folder, certificates};
 pub use names::{client_name, dns_name, spiffe_id};
 pub use request::{Request, Role, Validity};
 pub use revocation::{Revocation, Revocations, is_revoked};

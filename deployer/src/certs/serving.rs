@@ -31,7 +31,7 @@ pub struct Serving {
 }
 
 /// The files that are read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Files {
     server: PathBuf,
     key: PathBuf,
@@ -45,7 +45,7 @@ impl Serving {
         let files = Files::within(folder);
         let server = text(&files.server)?;
         let key = text(&files.key)?;
-        Serving::check_server(folder, &server, &key)?;
+        Serving::check_server((&files.server, &server), (&files.key, &key))?;
         let (authorities, revoked) = Serving::read_clients(folder)?;
         Ok(Serving { server, key, authorities, revoked })
     }
@@ -55,24 +55,25 @@ impl Serving {
         let files = Files::within(folder);
         let authorities = text(&files.authorities)?;
         let revoked = if files.revoked.exists() { Some(text(&files.revoked)?) } else { None };
-        Serving::check_clients(folder, &authorities, revoked.as_deref())?;
+        let list = revoked.as_deref().map(|list| (&*files.revoked, list));
+        Serving::check_clients((&files.authorities, &authorities), list)?;
         Ok((authorities, revoked))
     }
 
-    /// Whether a listener can serve with this certificate and key, which are in the folder or to be put there.
-    pub fn check_server(folder: &Path, server: &str, key: &str) -> Result<(), Error> {
-        check_server(&Files::within(folder), server, key, ASN1Time::now())
+    /// Whether a listener can serve with this certificate and key, each with what messages call it.
+    pub fn check_server(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
+        let files = Files { server: server.0.to_owned(), key: key.0.to_owned(), ..Files::default() };
+        check_server(&files, server.1, key.1, ASN1Time::now())
     }
 
-    /// Whether it can know clients by these authorities, and what those revoked.
-    pub fn check_clients(folder: &Path, authorities: &str, revoked: Option<&str>) -> Result<(), Error> {
-        let (files, now) = (Files::within(folder), ASN1Time::now());
-        let ders = certificates(&files.authorities, authorities)?;
-        let parsed = check_authorities(&files.authorities, &ders, now)?;
-        match revoked {
-            Some(revoked) => check_revoked(&files, &parsed, revoked, now),
-            None => Ok(()),
-        }
+    /// Whether it can know clients by these authorities, and what those revoked, each with what messages call it.
+    pub fn check_clients(authorities: (&Path, &str), revoked: Option<(&Path, &str)>) -> Result<(), Error> {
+        let (file, now) = (authorities.0, ASN1Time::now());
+        let ders = certificates(file, authorities.1)?;
+        let parsed = check_authorities(file, &ders, now)?;
+        let Some((list, revoked)) = revoked else { return Ok(()) };
+        let files = Files { authorities: file.to_owned(), revoked: list.to_owned(), ..Files::default() };
+        check_revoked(&files, &parsed, revoked, now)
     }
 
     /// The files that [`Serving::read`] reads.

@@ -8,9 +8,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::address::Address;
-use crate::certs::{Files, Folder, Role, client_name};
+use crate::certs::{Files, Folder, Role, client_name, is_revoked};
 use crate::config::{CertManager, Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
@@ -70,6 +71,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         ))
         .hint(format_args!("`otlp-gate certs client {}` makes them", args.name)));
     }
+    warn(&folder, &args.name)?;
     let ca = folder.authority_files(Role::Server).certificate;
     let place = Place::of(args, &config, &client, &ca)?;
     match args.target {
@@ -84,6 +86,21 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
             }
         }
     }
+}
+
+/// Of a certificate with which nobody gets in.
+fn warn(folder: &Folder, name: &str) -> Result<(), Error> {
+    let (_, certificate) = folder.client(name)?;
+    if is_revoked(&folder.revocations()?, &certificate.serial) {
+        output::say(format_args!(
+            "warning: the certificate of {name} is revoked: `otlp-gate certs client {name} --force` makes another"
+        ));
+    } else if certificate.not_after < OffsetDateTime::now_utc() {
+        output::say(format_args!(
+            "warning: the certificate of {name} has expired: `otlp-gate certs renew {name}` makes another"
+        ));
+    }
+    Ok(())
 }
 
 /// Where a Secret is mounted in a client's pod, if nothing else is said.

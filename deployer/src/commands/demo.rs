@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         // What was not as expected is marked in the outcome.
         Some(false) => Err(Error::reported()),
         None if args.keep => Ok(()),
-        None => Err(Error::failed("interrupted")),
+        None => Err(Error::interrupted()),
     }
 }
 

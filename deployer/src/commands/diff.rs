@@ -40,7 +40,7 @@ struct Outcome {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(diff(args, global, gate))?.ok_or_else(Error::reported)
+    until_told_to_end(diff(args, global, gate))?.ok_or_else(Error::interrupted)
 }
 
 async fn diff(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {

@@ -35,7 +35,7 @@ struct Outcome<'a> {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let config = gate::config(global)?;
     let gate = args.target.gate(&config)?;
-    until_told_to_end(doctor(global, gate))?.ok_or_else(Error::reported)
+    until_told_to_end(doctor(global, gate))?.ok_or_else(Error::interrupted)
 }
 
 async fn doctor(global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {

@@ -68,7 +68,7 @@ struct Outcome {
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let loaded = gate::loaded(global)?;
-    until_told_to_end(tried(args, global, &loaded))?.ok_or_else(Error::reported)
+    until_told_to_end(tried(args, global, &loaded))?.ok_or_else(Error::interrupted)
 }
 
 async fn tried(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Error> {

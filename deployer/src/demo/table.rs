@@ -58,10 +58,14 @@ fn refused(outcome: &Outcome) -> Table {
 fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
-    // As wide as the terminal, but no wider than is read with ease.
-    table.set_width(table.width().unwrap_or(WIDEST).min(WIDEST));
+    table.set_width(width(table.width()));
     table.set_header(header.map(|words| Cell::new(words).add_attribute(Attribute::Dim)));
     table
+}
+
+/// As wide as the terminal, but no wider than is read with ease. One that was not told its size says 0.
+fn width(terminal: Option<u16>) -> u16 {
+    terminal.filter(|width| *width > 0).map_or(WIDEST, |width| width.min(WIDEST))
 }
 
 fn colored(ok: bool, words: String) -> Cell {
@@ -72,4 +76,14 @@ fn colored(ok: bool, words: String) -> Cell {
 fn lines(attributes: &BTreeMap<String, String>) -> String {
     let lines: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_width_whatever_the_terminal_says() {
+        assert_eq!([None, Some(0), Some(80), Some(500)].map(width), [WIDEST, WIDEST, 80, WIDEST]);
+    }
 }

@@ -498,3 +498,46 @@ fn a_client_without_a_certificate_is_said_to_have_none() {
     let revoked = place.run("certs revoke nobody").failure();
     assert!(revoked.contains("`otlp-gate certs client nobody` makes one"), "{revoked}");
 }
+
+#[test]
+fn certificates_that_cannot_all_be_written_are_not_there_at_all() {
+    let place = Place::with(CONFIG);
+    fs::create_dir(place.path("certs")).unwrap();
+    place.write("certs/verify", "in the way");
+    assert!(place.run("certs init").failure().contains("certs/verify is no folder"));
+    assert_eq!(fs::read_dir(place.path("certs")).unwrap().count(), 1);
+    fs::remove_file(place.path("certs/verify")).unwrap();
+    place.run("certs init").ok();
+}
+
+#[test]
+fn what_is_given_is_refused_by_its_own_name_and_before_anything_is_written() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    for (args, words) in [
+        (
+            "--client-ca certs/server.crt --client-crl certs/client.crl",
+            "certs/server.crt: CN=otel.example.com is no CA",
+        ),
+        (
+            "--client-ca certs/client-ca.crt --client-crl certs/server.crt",
+            "certs/server.crt: no list that is signed by CN=otlp-gate client CA",
+        ),
+        (
+            "--server-cert certs/server.crt --server-key certs/client-ca.key --server-ca certs/server-ca.crt",
+            "certs/client-ca.key is not the key of certs/server.crt",
+        ),
+        (
+            "--server-cert certs/server.crt --server-key certs/server.key --server-ca certs/client-ca.crt",
+            "certs/server.crt is not from the CA of certs/client-ca.crt",
+        ),
+        (
+            "--server-cert certs/server.crt --server-key certs/server.key --server-ca otlp-gate.yaml",
+            "otlp-gate.yaml: neither PEM text nor the DER of a certificate",
+        ),
+    ] {
+        let told = place.run(&format!("certs init --dir other {args}")).failure();
+        assert!(told.contains(&format!("error: {words}")), "{told}");
+        assert_eq!(fs::read_dir(place.path("other")).unwrap().count(), 0, "{args}");
+    }
+}

@@ -70,3 +70,13 @@ fn a_client_of_cert_managers_is_told_what_comes_from_where() {
     assert!(place.run("client-config acme --for sdk").ok().contains("=/etc/otlp-gate/tls.key\n"));
     assert_snapshot!("client_config_managed_secret", place.run("client-config acme --for secret").failure());
 }
+
+#[test]
+fn who_would_not_get_in_is_told_so() {
+    let place = place();
+    assert_eq!(place.run("client-config acme").stderr, "");
+    place.run("certs revoke acme").ok();
+    let ended = place.run("client-config acme");
+    assert!(ended.stderr.starts_with("warning: the certificate of acme is revoked"), "{ended:#?}");
+    ended.ok();
+}

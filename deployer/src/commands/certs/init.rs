@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::server::{self, Names};
 use super::{Place, table};
-use crate::certs::{Authority, Files, Folder, Revocations, Role, Serving, Trial};
+use crate::certs::{Authority, Files, Folder, Request, Revocations, Role, Serving, Trial, certificates};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
 use crate::global::Global;
@@ -68,25 +68,53 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         refuse_existing(&folder)?;
     }
     // What no gateway can serve with is refused before anything is written.
-    let own_server = args.own.server(&folder)?;
-    let own_clients = args.own.clients(&folder)?;
+    let own_server = args.own.server()?;
+    let own_clients = args.own.clients()?;
+    let issues = own_clients.as_ref().is_none_or(|own| own.key.is_some());
+    let made =
+        make(&folder, args.ca_days, own_server.as_ref(), own_clients.as_ref(), request.as_ref(), existing);
+    if let Err(error) = made {
+        if existing == Existing::Keep {
+            // Nothing was there before, and a half is in the way of the next try.
+            for path in written(&folder) {
+                // that it was never written is no matter
+                let _ = file::remove(&path);
+            }
+        }
+        return Err(error);
+    }
+    let files =
+        [folder.authority_files(Role::Server), folder.authority_files(Role::Client), folder.server_files()];
+    table::print(&folder, &files, global.output)?;
+    output::say(format_args!("\n{}", told(&folder, issues)));
+    request.iter().for_each(server::warn_of_localhost);
+    Ok(())
+}
 
+/// Writes all of it. Without a server of one's own there is a request for its certificate.
+fn make(
+    folder: &Folder,
+    ca_days: u32,
+    own_server: Option<&OwnServer>,
+    own_clients: Option<&OwnClients>,
+    request: Option<&Request>,
+    existing: Existing,
+) -> Result<(), Error> {
     let server = folder.server_files();
     let (server_ca, client_ca) = (folder.authority_files(Role::Server), folder.authority_files(Role::Client));
-    if let Some(own) = &own_server {
+    if let Some(own) = own_server {
         write(&server.key, &own.key, Access::Private, existing)?;
         write(&server.certificate, &own.certificate, Access::Public, existing)?;
         write(&server_ca.certificate, &own.ca, Access::Public, existing)?;
         file::remove(&server_ca.key)?;
     }
-    if let Some(request) = &request {
-        folder.make_authority(Role::Server, args.ca_days, existing)?;
+    if let Some(request) = request {
+        folder.make_authority(Role::Server, ca_days, existing)?;
         folder.make(&server, request, existing, |_| Ok(()))?;
     }
     file::remove(&folder.old_key_file())?;
-    let issues = own_clients.as_ref().is_none_or(|own| own.key.is_some());
-    match &own_clients {
-        None => drop(folder.make_authority(Role::Client, args.ca_days, existing)?),
+    match own_clients {
+        None => drop(folder.make_authority(Role::Client, ca_days, existing)?),
         Some(own) => {
             match &own.key {
                 Some(key) => write(&client_ca.key, key, Access::Private, existing)?,
@@ -96,16 +124,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
             write(&folder.revocations_file(), &own.revocations, Access::Public, existing)?;
         }
     }
-    if issues {
-        folder.make_trials(existing)?;
-    } else {
-        trial_files(&folder).iter().try_for_each(|path| file::remove(path))?;
+    match own_clients {
+        Some(OwnClients { key: None, .. }) => {
+            trial_files(folder).iter().try_for_each(|path| file::remove(path))
+        }
+        _ => folder.make_trials(existing),
     }
-
-    table::print(&folder, &[server_ca, client_ca, server], global.output)?;
-    output::say(format_args!("\n{}", told(&folder, issues)));
-    request.iter().for_each(server::warn_of_localhost);
-    Ok(())
 }
 
 fn told(folder: &Folder, issues: bool) -> String {
@@ -142,17 +166,25 @@ struct OwnClients {
 }
 
 impl Own {
-    fn server(&self, folder: &Folder) -> Result<Option<OwnServer>, Error> {
+    fn server(&self) -> Result<Option<OwnServer>, Error> {
         let (Some(certificate), Some(key), Some(ca)) = (&self.server_cert, &self.server_key, &self.server_ca)
         else {
             return Ok(None);
         };
         let own = OwnServer { certificate: read(certificate)?, key: read(key)?, ca: read(ca)? };
-        Serving::check_server(folder.path(), &own.certificate, &own.key)?;
+        Serving::check_server((certificate, &own.certificate), (key, &own.key))?;
+        let authorities = certificates(ca, own.ca.clone())?;
+        let chain = certificates(certificate, own.certificate.clone())?;
+        if !chain.iter().any(|it| authorities.iter().any(|ca| it.is_signed_by(ca))) {
+            let message = format!("{} is not from the CA of {}", certificate.display(), ca.display());
+            return Err(Error::failed(message).hint(
+                "clients know the gate by that CA: give the one that issued the certificate, or the last of those behind it",
+            ));
+        }
         Ok(Some(own))
     }
 
-    fn clients(&self, folder: &Folder) -> Result<Option<OwnClients>, Error> {
+    fn clients(&self) -> Result<Option<OwnClients>, Error> {
         let Some(ca) = &self.client_ca else { return Ok(None) };
         let certificates = read(ca)?;
         let key = self.client_ca_key.as_ref().map(read).transpose()?;
@@ -167,7 +199,8 @@ impl Own {
             // clap asks for one of the two
             (None, None) => String::new(),
         };
-        Serving::check_clients(folder.path(), &certificates, Some(&revocations))?;
+        let list = self.client_crl.as_ref().or(self.client_ca_key.as_ref()).unwrap_or(ca);
+        Serving::check_clients((ca, &certificates), Some((list, &revocations)))?;
         Ok(Some(OwnClients { certificates, key, revocations }))
     }
 }
