@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde::Serialize;
 
 use super::gate;
-use super::serving::until_told_to_end;
+use super::serving::{elsewhere, until_told_to_end};
 use crate::cluster::{Cluster, prune};
 use crate::error::Error;
 use crate::global::Global;
@@ -48,7 +48,7 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
         && io::stdin().is_terminal()
         && io::stderr().is_terminal()
     {
-        ask(&found, names, &cluster)?;
+        ask(&found, names, &cluster).await?;
     }
     let removed = if args.dry_run { found } else { prune(&cluster, names, &[], false).await? };
     if global.output != Format::Table {
@@ -70,17 +70,21 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
     Ok(())
 }
 
-fn ask(found: &[String], names: &Names, cluster: &Cluster) -> Result<(), Error> {
+async fn ask(found: &[String], names: &Names, cluster: &Cluster) -> Result<(), Error> {
     found.iter().for_each(|it| output::say(format_args!("  {it}")));
     let mut err = io::stderr();
-    let asked =
-        write!(err, "remove these {} objects of {} from {}? [y/N] ", found.len(), names.gateway, cluster.url)
-            .and_then(|()| err.flush());
+    let what = match found.len() {
+        1 => "this object".to_owned(),
+        number => format!("these {number} objects"),
+    };
+    let asked = write!(err, "remove {what} of {} from {}? [y/N] ", names.gateway, cluster.url)
+        .and_then(|()| err.flush());
     asked.map_err(|e| Error::failed(format_args!("cannot ask: {e}")))?;
-    let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|e| Error::failed(format_args!("cannot read the answer: {e}")))?;
+    let answer = elsewhere(|| {
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.map_err(|e| Error::failed(format_args!("cannot read the answer: {e}")))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Error::failed("nothing was removed")),
