@@ -500,6 +500,22 @@ fn a_client_without_a_certificate_is_said_to_have_none() {
 }
 
 #[test]
+fn a_certificate_that_its_ca_does_not_outlive_is_said_to_end_with_it() {
+    let place = Place::with(CONFIG);
+    let told = |args: &str| {
+        let ended = place.run(args);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.stderr.contains("note: its CA ends in 29 days, and it with it")
+    };
+    assert!(!told("certs init --ca-days 30 --days 30"));
+    assert!(!told("certs client legacy --days 30"));
+    assert!(told("certs client legacy --force"));
+    assert!(told("certs server --force --days 31"));
+    assert!(told("certs renew --all"));
+    assert!(!told("certs renew --all --days 30"));
+}
+
+#[test]
 fn certificates_that_cannot_all_be_written_are_not_there_at_all() {
     let place = Place::with(CONFIG);
     fs::create_dir(place.path("certs")).unwrap();

@@ -4,7 +4,7 @@ use otlp_gate_core::config::{ClientRule, Match};
 use otlp_gate_core::policy::Verdict;
 
 use super::super::verdict;
-use super::{Place, table};
+use super::{Place, table, tell_of_end};
 use crate::certs::{Request, Role, Validity, client_name, dns_name, spiffe_id};
 use crate::config::{Config, Loaded, Source};
 use crate::error::Error;
@@ -63,11 +63,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let _lock = folder.lock()?;
     let files = folder.client_files(&args.name);
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    folder.make(&files, &request, existing, |certificate| match &loaded {
+    let certificate = folder.make(&files, &request, existing, |certificate| match &loaded {
         Some(loaded) => args.approve(loaded, certificate),
         None => Ok(()),
     })?;
-    table::print(&folder, &[files], global.output)
+    table::print(&folder, &[files], global.output)?;
+    tell_of_end(&certificate, args.days);
+    Ok(())
 }
 
 impl Args {

@@ -13,10 +13,13 @@ mod verify;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use time::{Duration, OffsetDateTime};
 
 use crate::certs::Folder;
 use crate::error::Error;
 use crate::global::Global;
+use crate::output;
+use crate::x509::Certificate;
 
 /// What can be done with certificates.
 #[derive(Debug, Subcommand)]
@@ -53,6 +56,15 @@ pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
         Certs::Revoke(args) => revoke::run(args, global),
         Certs::Rotate(args) => rotate::run(args, global),
         Certs::Verify(args) => verify::run(args, global),
+    }
+}
+
+/// Of a certificate that ends sooner than was asked for, since its CA does.
+fn tell_of_end(certificate: &Certificate, days: u32) {
+    let left = certificate.not_after - OffsetDateTime::now_utc();
+    // what making it took is no shortening
+    if left + Duration::HOUR < Duration::days(days.into()) {
+        output::say(format_args!("\nnote: its CA ends in {} days, and it with it", left.whole_days()));
     }
 }
 

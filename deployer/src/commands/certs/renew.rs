@@ -2,7 +2,7 @@
 
 use clap::ArgGroup;
 
-use super::{Place, table};
+use super::{Place, table, tell_of_end};
 use crate::certs::{Files, Folder, Request, Role, Validity, client_name, is_revoked};
 use crate::error::Error;
 use crate::file::Existing;
@@ -38,18 +38,20 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.place.folder();
     let _lock = folder.lock()?;
     let targets = if args.all { everyone(&folder)? } else { named(&folder, &args.names)? };
-    let mut renewed = Vec::new();
+    let (mut renewed, mut first) = (Vec::new(), None);
     for (role, files) in targets {
         let old = folder.certificate(&files)?;
         let request = same(role, &old, args.days);
-        if args.new_key {
-            folder.make(&files, &request, Existing::Replace, |_| Ok(()))?;
+        let new = if args.new_key {
+            folder.make(&files, &request, Existing::Replace, |_| Ok(()))?
         } else {
-            folder.renew(&files, &request)?;
-        }
+            folder.renew(&files, &request)?
+        };
+        first = first.filter(|it: &Certificate| it.not_after < new.not_after).or(Some(new));
         renewed.push(files);
     }
     table::print(&folder, &renewed, global.output)?;
+    first.iter().for_each(|it| tell_of_end(it, args.days));
     output::say("\nthe old certificates stay valid until they expire or are revoked");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Place, table};
+use super::{Place, table, tell_of_end};
 use crate::certs::{Request, Role, Validity, dns_name};
 use crate::config::Source;
 use crate::error::Error;
@@ -52,8 +52,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     let files = folder.server_files();
-    folder.make(&files, &request, existing, |_| Ok(()))?;
+    let certificate = folder.make(&files, &request, existing, |_| Ok(()))?;
     table::print(&folder, &[files], global.output)?;
+    tell_of_end(&certificate, args.names.days);
     warn_of_localhost(&request);
     Ok(())
 }
