@@ -13,8 +13,8 @@ from deployed import Deployed, eventually
 from sink import GRPC_PATHS, Sink
 from wire import traces
 
-# As exporters do: some at once, each with a deadline. The Collector gathers for 200 ms before it answers.
-DEADLINE, WORKERS = 5, 16
+# As exporters do.
+DEADLINE = 5
 
 
 @dataclass
@@ -43,6 +43,8 @@ class Ledger:
 class Steady:
     """Sends one span after the other, some at a time, and keeps the names of those that were acknowledged, and when."""
 
+    workers = 16
+
     def __init__(self, backend: Sink, channel: grpc.Channel, tenant: str) -> None:
         backend.rest()
         self.backend = backend
@@ -52,7 +54,7 @@ class Steady:
         self._stop = threading.Event()
         self._channels: list[grpc.Channel] = []
         self.use(channel)
-        self._threads = [threading.Thread(target=self._run, args=(worker,), daemon=True) for worker in range(WORKERS)]
+        self._threads = [threading.Thread(target=self._run, args=(worker,), daemon=True) for worker in range(self.workers)]
         for thread in self._threads:
             thread.start()
 
@@ -111,6 +113,9 @@ class Steady:
 
 class Load(Steady):
     """The same through a gate, as its client acme."""
+
+    # The gate's Collector gathers for 200 ms before it answers.
+    workers = 48
 
     def __init__(self, gate: Deployed, backend: Sink) -> None:
         # What was killed before may still be on its way back.

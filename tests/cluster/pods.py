@@ -55,8 +55,11 @@ class Sender:
         return self.kubectl.json("get", "pod", self.name, "-n", self.namespace)
 
     def ready(self) -> bool:
-        with self.channel() as channel:
-            grpc.channel_ready_future(channel).result(1)
+        try:
+            with self.channel() as channel:
+                grpc.channel_ready_future(channel).result(1)
+        except grpc.FutureTimeoutError:
+            return False
         return True
 
     def containers(self) -> list[str]:

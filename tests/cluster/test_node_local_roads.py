@@ -77,5 +77,5 @@ def test_an_edge_cluster_is_one_client_of_anothers_gate(
 def test_what_an_edge_needs_is_told_where_it_is_not_there(on_nodes: Callable[[str], OnNodes]) -> None:
     edge = on_nodes("lacking")
     edge.configure({"gate": {"endpoint": "gate.example.com:4317", "clientSecret": "nowhere"}})
-    said = edge.place.run("apply", "--timeout", "20s", code=1).stderr
-    assert "the gate is not up after 20 s" in said and 'secret "nowhere" not found' in said, said
+    said = edge.place.apply_fails('secret "nowhere" not found')
+    assert "the gate is not up after 1 s" in said and 'secret "nowhere" not found' in said, said
