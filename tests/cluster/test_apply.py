@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -296,45 +297,79 @@ def test_a_namespace_that_is_being_deleted_is_told_with_what_to_wait_for(
         kubectl("patch", "configmap", "held", "-n", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
 
+def admission(name: str, namespaces: list[str], refuses: dict, unless: str) -> tuple[dict, dict]:
+    """A policy of the cluster's, with its binding."""
+    header = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    within = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}]}
+    policy = header | {
+        "kind": "ValidatingAdmissionPolicy",
+        "spec": {
+            "matchConstraints": {"resourceRules": [refuses]},
+            "validations": [{"expression": unless, "message": f"refused by {name}"}],
+        },
+    }
+    binding = header | {
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": within}},
+    }
+    return policy, binding
+
+
 def test_what_a_new_namespace_does_not_take_is_told_before_any_of_it_is_there(
     deploy: Callable[..., Deployed], kubectl: Kubectl
 ) -> None:
     """Until the namespace is there, everything can only be tried in another one, where other rules hold."""
     place = deploy("ruled")
     services = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
-    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["ruled", "ruled-too"]}
-    rule = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": "no-services"},
-        "spec": {
-            "matchConstraints": {"resourceRules": [services]},
-            "validations": [{"expression": "false", "message": "no Services in here"}],
-        },
-    }
-    binding = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": "no-services"},
-        "spec": {
-            "policyName": "no-services",
-            "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": {"matchExpressions": [names]}},
-        },
-    }
     kubectl("create", "namespace", "ruled-too")
-    kubectl.apply(rule, binding)
+    kubectl.apply(*admission("no-services", ["ruled", "ruled-too"], services, "false"))
     try:
         trial = ("create", "service", "clusterip", "trial", "--tcp=1", "-n", "ruled-too", "--dry-run=server")
         eventually(lambda: subprocess.run([*KUBECTL.split(), *trial], capture_output=True).returncode, 30)
         said = place.run("apply", code=1).stderr
-        assert "service/otel-gateway-collector in ruled: " in said and "no Services in here" in said, said
+        assert "service/otel-gateway-collector in ruled: " in said and "refused by no-services" in said, said
         assert "nothing has been made but namespaces" in said and "a policy of the cluster refuses it" in said, said
         assert labelled(kubectl, "ruled") == []
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-services")
         kubectl("delete", "namespace", "ruled-too", "--wait=false")
     eventually(lambda: place.run("apply", "--no-wait").returncode == 0, 30)
+
+
+def test_what_is_refused_half_way_is_told_with_what_is_there_and_the_next_time_goes_on(
+    deploy: Callable[..., Deployed], kubectl: Kubectl
+) -> None:
+    """A dry run finds everything but a rule that holds for real requests only."""
+    place = deploy("halfway")
+    api = "gateway.networking.k8s.io"
+    routes = {"apiGroups": [api], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["grpcroutes"]}
+    trial = {"apiVersion": f"{api}/v1", "kind": "GRPCRoute", "metadata": {"name": "trial"}, "spec": {}}
+
+    def refused() -> bool:
+        command = [*KUBECTL.split(), "create", "-n", "halfway-too", "-f", "-"]
+        done = subprocess.run(command, input=json.dumps(trial), capture_output=True, text=True)
+        return "refused by no-routes" in done.stderr
+
+    kubectl("create", "namespace", "halfway-too")
+    kubectl.apply(*admission("no-routes", ["halfway", "halfway-too"], routes, "request.dryRun"))
+    try:
+        eventually(refused, 30)
+        said = place.run("apply", code=1).stderr
+        assert "grpcroute/otel-gateway-traces in halfway: " in said and "refused by no-routes" in said, said
+        told = re.search(r"(\d+) of (\d+) objects are in the cluster as they should be; the next `otlp-gate apply` goes on", said)
+        assert told and "a policy of the cluster refuses it" in said, said
+        there, wanted = map(int, told.groups())
+        # The routes are the last.
+        assert 0 < there < wanted
+        assert "gateway.gateway.networking.k8s.io/otel-gateway" in labelled(kubectl, "halfway")
+        # The same again, since nothing of it has to be made once more.
+        assert told[0] in place.run("apply", code=1).stderr
+    finally:
+        kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-routes")
+        eventually(lambda: not refused(), 30)
+        kubectl("delete", "namespace", "halfway-too", "--wait=false")
+    changes = [one["change"] for one in place.apply()["objects"] if one["kind"] != "Namespace"]
+    assert changes == ["unchanged"] * there + ["created"] * (wanted - there)
 
 
 def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
