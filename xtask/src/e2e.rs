@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::cluster::{self, Provider};
 use crate::{process, project, setup, wasm};
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// How many nodes
     #[arg(long, value_name = "N", default_value_t = NODES, value_parser = cluster::nodes())]
     nodes: u8,
-    /// A cluster of yours instead of one on this machine; its pods must reach this machine at $OTLP_GATE_MACHINE
+    /// A cluster of yours for tests instead of one on this machine: tests/cluster/README.md says what it must have
     #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
     kubeconfig: Option<PathBuf>,
     /// What to ask pytest for, such as `-k stamped`
@@ -45,6 +45,9 @@ impl Args {
 
 /// Runs the tests in tests/cluster, both times also where one of them fails.
 pub(crate) fn recipe(args: &Args) -> Result<()> {
+    if let Some(kubeconfig) = &args.kubeconfig {
+        std::fs::File::open(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
+    }
     wasm::filter()?;
     process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
     // Before there is a cluster, which would wait for what is built.
