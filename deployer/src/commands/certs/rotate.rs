@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
     ));
     output::say(match args.role {
         Role::Client => {
-            "  otlp-gate apply                           the gate lets in certificates of both\n  \
+            "  otlp-gate apply                           and then `otlp-gate verify`: the gate lets in certificates of both\n  \
              otlp-gate certs renew --all               new certificates for the same keys; give them to the clients\n  \
              otlp-gate certs rotate client --finish    and then `otlp-gate apply`: the old CA goes"
         }
