@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -165,3 +166,35 @@ def test_a_revoked_certificate_gets_no_new_connection(
         send(Http2(gate.grpc, leaver))
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
+
+
+def test_a_client_is_shut_out_though_envoy_refuses_the_servers_new_certificate(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink
+) -> None:
+    folder, beside = tmp_path / "certs", tmp_path / "beside"
+    shutil.copytree(acme.ca.parent, folder)
+    shutil.copytree(folder, beside)
+    Certificates(beside, config).run("revoke", "--cert", str(acme.certificate))
+    # Of a length that Envoy takes from nobody (and that nobody but Envoy judges).
+    weak = "req -x509 -newkey rsa:1024 -nodes -subj /CN=localhost -keyout server.key -out server.crt"
+    subprocess.run(["openssl", *weak.split()], cwd=beside, check=True, capture_output=True)
+    gate = start(CONFIG, certs=folder).ready()
+    with Http2(gate.grpc, acme) as connection:
+        assert send(connection).grpc_status == 0
+
+    for name in ["client.crl", "server.key", "server.crt"]:
+        shutil.copy(beside / name, folder / name)
+    gate.says("the certificates before them stay in use")
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            send(Http2(gate.grpc, acme))
+        except (ssl.SSLError, ConnectionError):
+            break
+        assert time.monotonic() < deadline, "a revoked client gets in"
+
+    for name in ["server.key", "server.crt"]:
+        shutil.copy(acme.ca.parent / name, folder / name)
+    gate.says("certificates updated")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        send(Http2(gate.grpc, acme))

@@ -183,13 +183,18 @@ impl Gate {
 
     async fn reload_certificates(&mut self) -> Result<String, Error> {
         let now = Serving::read(&self.options.certs)?;
-        let was = std::mem::replace(&mut self.certificates, now.clone());
+        // Who may come in first: a server's certificate that Envoy refuses keeps nobody in who was shut out with it.
+        let was = &self.certificates;
+        if (&now.authorities, &now.revoked) != (&was.authorities, &was.revoked) {
+            let clients = dynamic::clients(&now.authorities, now.revoked.as_deref());
+            self.update(Dynamic::Clients, &clients).await?;
+            self.certificates.authorities.clone_from(&now.authorities);
+            self.certificates.revoked.clone_from(&now.revoked);
+        }
+        let was = &self.certificates;
         if (&now.server, &now.key) != (&was.server, &was.key) {
             self.update(Dynamic::Server, &dynamic::server(&now.server, &now.key)).await?;
-        }
-        if (&now.authorities, &now.revoked) != (&was.authorities, &was.revoked) {
-            self.update(Dynamic::Clients, &dynamic::clients(&now.authorities, now.revoked.as_deref()))
-                .await?;
+            self.certificates = now;
         }
         Ok("certificates updated: new connections use them".to_owned())
     }
