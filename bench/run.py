@@ -228,45 +228,52 @@ def in_turn(processes, rounds, requests, once):
 
 
 def measure(options):
-    results = {}
+    rounds = 3 if options.quick else 7
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         folder = pathlib.Path(folder)
         make_certificates(folder)
         payloads.main(folder)
         backend = free_port()
         stack.enter_context(envoy(options.envoy, sink(backend), folder, "sink"))
-        modules = {"no filter": None, "no-op filter": options.noop, "copying filter": options.copy, "otlp-gate": options.gate}
-        processes, plain = {}, {}
-        for name, module in modules.items():
-            port, plain[name] = free_port(), free_port()
-            behind = [BUFFER] if module == options.gate else []
-            pid = stack.enter_context(envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-")))
-            stack.enter_context(envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-")))
-            processes[name] = pid
-        as_json = dict(plain)
-        if options.otelcol:
-            for name in (RECEIVER, HOP):
-                plain[name], as_json[name] = free_port(), free_port()
-            config = receiver(plain[RECEIVER], as_json[RECEIVER])
-            processes[RECEIVER] = stack.enter_context(collector(options.otelcol, config, plain[RECEIVER], folder, "collector"))
-            config = hop(plain[HOP], as_json[HOP], plain[RECEIVER])
-            processes[HOP] = stack.enter_context(collector(options.otelcol, config, plain[HOP], folder, "hop"))
-        rounds = 3 if options.quick else 7
-        for spans in REQUESTS:
-            # Sixteen messages of 8192 spans in JSON at once are more than the gate holds.
-            for kind in ("plain", "gzip", "json")[: 2 if spans > 1000 else 3]:
-                file, ports = folder / f"{spans}.{kind}", as_json if kind == "json" else plain
-                requests = max(30, REQUESTS[spans] // (4 if options.quick else 1))
-                # A Collector takes JSON over HTTP/1.1 only, where there is no TLS.
-                once = lambda name: load(ports[name], file, requests, http1=kind == "json" and name in (RECEIVER, HOP))
-                for name in processes:
-                    if kind != "json":
-                        check(ports[name], file, name)
-                    once(name)  # warms up: V8 compiles what is hot
-                results[f"{spans} {kind}"] = in_turn(processes, rounds, requests, once)
-                print(f"measured {spans} spans, {kind}", file=sys.stderr)
-        results |= workers(options, folder, stack, backend, rounds)
+        results = {}
+        if not options.only:
+            results |= filters(options, folder, stack, backend, rounds)
+            results |= workers(options, folder, stack, backend, rounds)
         results |= identities(options, folder, stack, backend, rounds)
+    return results
+
+
+def filters(options, folder, stack, backend, rounds):
+    """The gate beside no filter, one that does nothing, one that copies, and Collectors."""
+    modules = {"no filter": None, "no-op filter": options.noop, "copying filter": options.copy, "otlp-gate": options.gate}
+    results, processes, plain = {}, {}, {}
+    for name, module in modules.items():
+        port, plain[name] = free_port(), free_port()
+        behind = [BUFFER] if module == options.gate else []
+        pid = stack.enter_context(envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-")))
+        stack.enter_context(envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-")))
+        processes[name] = pid
+    as_json = dict(plain)
+    if options.otelcol:
+        for name in (RECEIVER, HOP):
+            plain[name], as_json[name] = free_port(), free_port()
+        config = receiver(plain[RECEIVER], as_json[RECEIVER])
+        processes[RECEIVER] = stack.enter_context(collector(options.otelcol, config, plain[RECEIVER], folder, "collector"))
+        config = hop(plain[HOP], as_json[HOP], plain[RECEIVER])
+        processes[HOP] = stack.enter_context(collector(options.otelcol, config, plain[HOP], folder, "hop"))
+    for spans in REQUESTS:
+        # Sixteen messages of 8192 spans in JSON at once are more than the gate holds.
+        for kind in ("plain", "gzip", "json")[: 2 if spans > 1000 else 3]:
+            file, ports = folder / f"{spans}.{kind}", as_json if kind == "json" else plain
+            requests = max(30, REQUESTS[spans] // (4 if options.quick else 1))
+            # A Collector takes JSON over HTTP/1.1 only, where there is no TLS.
+            once = lambda name: load(ports[name], file, requests, http1=kind == "json" and name in (RECEIVER, HOP))
+            for name in processes:
+                if kind != "json":
+                    check(ports[name], file, name)
+                once(name)  # warms up: V8 compiles what is hot
+            results[f"{spans} {kind}"] = in_turn(processes, rounds, requests, once)
+            print(f"measured {spans} spans, {kind}", file=sys.stderr)
     return results
 
 
@@ -318,6 +325,10 @@ def identities(options, folder, stack, backend, rounds):
 
 def judge(results):
     """The ratios that have a goal. What needs a Collector is left out where there is none."""
+    one, many = results[IDENTITY].values()
+    hop = {"goal": f"10 spans: {max(IDENTITIES):,} clients at most {IDENTITY_GOAL} x what one costs", "reached": round(IDENTITY_GOAL * one / many, 2)}
+    if WORKERS not in results:
+        return [hop]
     goals = []
     for spans, part in GOAL.items():
         row = results[f"{spans} plain"]
@@ -335,9 +346,18 @@ def judge(results):
             goals.append({"goal": f"{spans} spans, gzip: gateway and Collector spend no more with it", "reached": round(without / with_gate, 2)})
     one, two = results[WORKERS].values()
     goals.append({"goal": f"100 spans: with two workers at most {WORKERS_GOAL} x what it costs with one", "reached": round(WORKERS_GOAL * one / two, 2)})
-    one, many = results[IDENTITY].values()
-    goals.append({"goal": f"10 spans: {max(IDENTITIES):,} clients at most {IDENTITY_GOAL} x what one costs", "reached": round(IDENTITY_GOAL * one / many, 2)})
-    return goals
+    return [*goals, hop]
+
+
+def show_filters(results):
+    names = list(next(iter(results.values())))
+    print(f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}")
+    for case, row in results.items():
+        if case in (WORKERS, IDENTITY, MEMORY):
+            continue
+        print(f"{case:<20}" + "".join(f"{row[name]:>16.0f}" for name in names)
+              + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}")
+    print("\n100 spans, CPU us per request: " + ", ".join(f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items()))
 
 
 def main():
@@ -347,20 +367,15 @@ def main():
     parser.add_argument("--otelcol")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["hop"])
     options = parser.parse_args()
     results = measure(options)
     goals = judge(results)
     if options.json:
         print(json.dumps({"cpu_us_per_request": results, "goals": goals}))
         return
-    names = list(next(iter(results.values())))
-    print(f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}")
-    for case, row in results.items():
-        if case in (WORKERS, IDENTITY, MEMORY):
-            continue
-        print(f"{case:<20}" + "".join(f"{row[name]:>16.0f}" for name in names)
-              + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}")
-    print("\n100 spans, CPU us per request: " + ", ".join(f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items()))
+    if WORKERS in results:
+        show_filters(results)
     print("10 spans through a hop, CPU us per request: " + ", ".join(f"{count:,} client{'s' * (count > 1)} {value:.0f} ({results[MEMORY][count]} MiB)" for count, value in results[IDENTITY].items()))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     for goal in goals:

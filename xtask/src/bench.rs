@@ -25,7 +25,7 @@ pub(crate) fn node_local(json: bool, quick: bool) -> Result<()> {
 }
 
 /// Builds the modules to compare, installs what makes the load, and runs bench/run.py.
-pub(crate) fn recipe(json: bool, quick: bool) -> Result<()> {
+pub(crate) fn recipe(json: bool, quick: bool, only: Option<&str>) -> Result<()> {
     let python = setup::python()?;
     debian::install(&setup::LOAD_PACKAGES)?;
     let gate = wasm::filter()?;
@@ -38,6 +38,7 @@ pub(crate) fn recipe(json: bool, quick: bool) -> Result<()> {
         Err(why) => eprintln!("without a Collector beside: {why:#}"),
     }
     bench.args(json.then_some("--json")).args(quick.then_some("--quick"));
+    bench.args(only.iter().flat_map(|part| ["--only", *part]));
     run(&mut bench)
 }
 

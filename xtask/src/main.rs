@@ -45,6 +45,9 @@ enum Recipe {
         /// Fewer requests and rounds
         #[arg(long)]
         quick: bool,
+        /// Measure this part alone: the clients of a trusted hop
+        #[arg(long, value_name = "PART", value_parser = ["hop"], conflicts_with = "node_local")]
+        only: Option<String>,
         /// Measure the gateway on a node instead, on a real cluster
         #[arg(long)]
         node_local: bool,
@@ -73,8 +76,8 @@ fn main() -> ExitCode {
         Recipe::BuildWasm => wasm::recipe(),
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
-        Recipe::Bench { json, quick, node_local: true } => bench::node_local(json, quick),
-        Recipe::Bench { json, quick, node_local: false } => bench::recipe(json, quick),
+        Recipe::Bench { json, quick, node_local: true, .. } => bench::node_local(json, quick),
+        Recipe::Bench { json, quick, only, node_local: false } => bench::recipe(json, quick, only.as_deref()),
         Recipe::Instructions { bless } => instructions::recipe(bless),
         Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::E2e(args) => e2e::recipe(&args),
