@@ -15,4 +15,5 @@ pub mod identity;
 mod order;
 pub mod policy;
 pub mod quota;
+pub mod recent;
 pub mod reply;

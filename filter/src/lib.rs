@@ -40,7 +40,7 @@ impl Plugin {
 struct Stream {
     id: u32,
     loaded: Option<Rc<Loaded>>,
-    known: Option<Rc<Known>>,
+    known: Option<Known>,
     /// The web page that sends, if one does that may.
     origin: Option<Origin>,
     state: State,

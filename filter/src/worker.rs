@@ -7,13 +7,16 @@ use std::rc::Rc;
 use otlp_gate_core::gate::{Client, Gate, Headers, Memory, Metric, POLICY_REVISION, Peer, Used, metric_name};
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::Remember;
+use otlp_gate_core::recent::Recent;
 use otlp_gate_core::reply::Reason;
 use otlp_gate_wire::otlp::Signal;
 
 use crate::host::{self, SharedData};
 
-/// How many connections are remembered, and how many clients of hops; beyond it they are all looked up anew.
-const MOST_REMEMBERED: usize = 10_000;
+/// How many connections are remembered; beyond it they are all looked up anew.
+const MOST_CONNECTIONS: usize = 10_000;
+/// How much is remembered of hops' clients, in bytes: some ten thousand of them.
+const MOST_FORWARDED: usize = 4 << 20;
 
 thread_local! {
     static WORKER: Worker = Worker::default();
@@ -28,6 +31,8 @@ struct Worker {
     memory: Memory,
     store: Rc<Remember<SharedData>>,
     counters: RefCell<BTreeMap<String, Option<u32>>>,
+    /// Those of all clients that metrics do not name.
+    others: Rc<Counters>,
     /// How much is spent of the quota of all clients together.
     total_used: OnceCell<Option<u32>>,
 }
@@ -37,21 +42,28 @@ pub(crate) struct Loaded {
     pub(crate) gate: Rc<Gate>,
     connections: RefCell<BTreeMap<u64, Connected>>,
     /// The clients of hops, by what these say of them.
-    forwarded: RefCell<BTreeMap<String, Rc<Known>>>,
+    forwarded: RefCell<Recent<Known>>,
 }
 
 /// What is at the other end of a connection.
 #[derive(Clone)]
 enum Connected {
     /// A client.
-    By(Rc<Known>),
+    By(Known),
     /// A hop, with its fingerprint.
     Through(Option<[u8; 32]>),
 }
 
-/// A client, and the counters that its every accepted request adds to.
+/// A client, and what metrics show of it.
+#[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) client: Rc<Client>,
+    counters: Rc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    /// What every accepted request adds to.
     accepted: [Cell<Option<Accepted>>; Signal::ALL.len()],
     used: OnceCell<Option<u32>>,
 }
@@ -72,7 +84,7 @@ pub(crate) fn configure(plugin: u32, name: &[u8], configuration: &[u8]) -> Optio
             let loaded = Loaded {
                 gate: Rc::new(gate),
                 connections: RefCell::default(),
-                forwarded: RefCell::default(),
+                forwarded: RefCell::new(Recent::new(MOST_FORWARDED)),
             };
             let loaded = Rc::new(loaded);
             worker.gates.borrow_mut().insert(name.to_vec(), Rc::clone(&loaded));
@@ -148,19 +160,23 @@ fn counter(
 }
 
 impl Known {
-    fn new(client: Client) -> Rc<Self> {
-        Rc::new(Known { client: Rc::new(client), accepted: Default::default(), used: OnceCell::new() })
+    fn new(client: Client) -> Self {
+        let counters = match client.listed {
+            true => Rc::default(),
+            false => WORKER.with(|worker| Rc::clone(&worker.others)),
+        };
+        Known { client: Rc::new(client), counters }
     }
 
     /// Shows how much of the quotas is spent; of its own, if metrics name it.
     pub(crate) fn used(&self, used: Used) {
-        show_used(used.own.filter(|_| self.client.listed), &self.used, Some(&self.client));
+        show_used(used.own.filter(|_| self.client.listed), &self.counters.used, Some(&self.client));
         WORKER.with(|worker| show_used(used.total, &worker.total_used, None));
     }
 
     /// Counts a request that the backend took.
     pub(crate) fn accepted(&self, signal: Signal, items: u64, bytes: u64) {
-        let Some(slot) = self.accepted.get(signal as usize) else { return };
+        let Some(slot) = self.counters.accepted.get(signal as usize) else { return };
         let counters = slot.get().unwrap_or_else(|| {
             let of = |metric, result| counter(metric, Some(&self.client), Some(signal), result);
             let counters = Accepted {
@@ -190,7 +206,7 @@ fn show_used(used: Option<u64>, gauge: &OnceCell<Option<u32>>, client: Option<&C
 impl Loaded {
     /// The client of the current request. A connection's certificate never changes, so it is looked up once; what a hop says of
     /// its clients does.
-    pub(crate) fn client(&self, headers: &Headers) -> Result<Rc<Known>, Reason> {
+    pub(crate) fn client(&self, headers: &Headers) -> Result<Known, Reason> {
         let connection =
             host::property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
         let seen = connection.and_then(|id| self.connections.borrow().get(&id).cloned());
@@ -203,35 +219,31 @@ impl Loaded {
                     Peer::Hop => Connected::Through(identity.sha256),
                 };
                 if let Some(id) = connection {
-                    remember(&self.connections, id, &peer);
+                    let mut connections = self.connections.borrow_mut();
+                    if connections.len() >= MOST_CONNECTIONS {
+                        connections.clear();
+                    }
+                    connections.insert(id, peer.clone());
                 }
                 peer
             }
         };
         match peer {
             Connected::By(client) => Ok(client),
-            Connected::Through(hop) => self.forwarded(self.gate.forwarded(headers, hop)?),
+            Connected::Through(hop) => self.forwarded(&self.gate.forwarded(headers, hop)?),
         }
     }
 
     /// The client that a hop says this of.
-    fn forwarded(&self, said: String) -> Result<Rc<Known>, Reason> {
-        if let Some(client) = self.forwarded.borrow().get(&said) {
-            return Ok(Rc::clone(client));
+    fn forwarded(&self, said: &str) -> Result<Known, Reason> {
+        if let Some(known) = self.forwarded.borrow_mut().get(said) {
+            return Ok(known.clone());
         }
-        let client = Known::new(self.gate.forwarded_client(&said)?);
-        remember(&self.forwarded, said, &client);
-        Ok(client)
+        let known = Known::new(self.gate.forwarded_client(said)?);
+        let size = known.client.size() + size_of::<Counters>();
+        self.forwarded.borrow_mut().insert_if_back(said, known.clone(), size);
+        Ok(known)
     }
-}
-
-/// Keeps what was looked up, until there is too much of it.
-fn remember<K: Ord, V: Clone>(all: &RefCell<BTreeMap<K, V>>, key: K, value: &V) {
-    let mut all = all.borrow_mut();
-    if all.len() >= MOST_REMEMBERED {
-        all.clear();
-    }
-    all.insert(key, value.clone());
 }
 
 /// What the proxy says of the client's certificate, which it has validated.

@@ -53,6 +53,13 @@ pub(crate) fn all() {
         gate.client(&identity)
     };
     measure("identify a client by one of 100 rules", || identify().is_ok());
+    let said = format!(
+        "Hash={};Subject=\"CN=edge-7,O=Acme\\, Inc.\";URI=spiffe://org99.example/edge/7",
+        "ab".repeat(32)
+    );
+    let headers: &Headers = &[HEADERS, &[(b"x-forwarded-client-cert", said.as_bytes())]].concat();
+    measure("read what a hop says of its client", || gate.forwarded(headers, Some([7; 32])).is_ok());
+    measure("identify a client by what a hop says of it", || gate.forwarded_client(&said).is_ok());
     let Ok(client) = identify() else { return };
     let client = Rc::new(client);
     let (store, memory) = (Remember::new(Shared::default()), Memory::default());

@@ -45,6 +45,18 @@ pub struct Client {
     tier: Rc<Tier>,
 }
 
+impl Client {
+    /// What it takes, in bytes, without what it shares with others.
+    pub fn size(&self) -> usize {
+        // The allocator's own, for each block.
+        const BLOCK: usize = 16;
+        let headers = self.headers.iter().map(|(name, value)| {
+            2 * BLOCK + size_of::<(String, String)>() + name.capacity() + value.capacity()
+        });
+        size_of::<Self>() + 4 * BLOCK + self.name.capacity() + self.stamp.size() + headers.sum::<usize>()
+    }
+}
+
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub enum Peer {

@@ -12,18 +12,20 @@ impl Fingerprint {
     pub fn parse(text: &str) -> Result<Self, FingerprintError> {
         let mut digest = [0; 32];
         let mut digits = 0_usize;
-        let mut characters = text.chars().peekable();
-        while let Some(character) = characters.next() {
-            let Some(value) = character.to_digit(16) else {
-                let between_bytes = digits > 0 && digits.is_multiple_of(2) && characters.peek().is_some();
-                if character == ':' && between_bytes && characters.peek() != Some(&':') {
-                    continue;
+        // As bytes: hops say a fingerprint with every request.
+        for (at, byte) in text.bytes().enumerate() {
+            let value = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                b'A'..=b'F' => byte - b'A' + 10,
+                b':' if is_between_bytes(text, at, digits) => continue,
+                _ => {
+                    let character = text.get(at..).and_then(|rest| rest.chars().next());
+                    return Err(FingerprintError::Character(character.unwrap_or_default()));
                 }
-                return Err(FingerprintError::Character(character));
             };
             if let Some(byte) = digest.get_mut(digits / 2) {
-                // to_digit(16) is below 16
-                *byte = (*byte << 4) | u8::try_from(value).unwrap_or(0);
+                *byte = (*byte << 4) | value;
             }
             digits += 1;
         }
@@ -36,6 +38,12 @@ impl Fingerprint {
         let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         nibbles.filter_map(|nibble| DIGITS.get(usize::from(nibble))).map(|digit| char::from(*digit)).collect()
     }
+}
+
+/// Whether a colon may stand here, behind so many digits.
+fn is_between_bytes(text: &str, at: usize, digits: usize) -> bool {
+    let next = text.as_bytes().get(at + 1);
+    digits > 0 && digits.is_multiple_of(2) && next.is_some_and(|next| *next != b':')
 }
 
 /// Why a text is not a fingerprint.

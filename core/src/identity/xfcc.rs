@@ -17,59 +17,71 @@ pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Option<&str> {
     if header.len() > LONGEST {
         return None;
     }
-    let mut elements = split(core::str::from_utf8(header).ok()?, ',')?;
+    let mut elements = split(core::str::from_utf8(header).ok()?, b',')?;
     let last = elements.pop()?;
-    let of_proxy = proxy.is_some() && identity(last)?.sha256 == proxy;
+    let of_proxy = proxy.is_some() && Element::read(last)?.sha256 == proxy;
     let element = if of_proxy { elements.pop()? } else { last };
     Some(element.trim()).filter(|element| !element.is_empty())
 }
 
 /// What an element says. `None` where it is malformed, or says a thing twice that a certificate has once.
 pub fn identity(element: &str) -> Option<Identity> {
-    let (mut uri, mut dns, mut subject, mut sha256) = (None, None, None, None);
-    for pair in split(element, ';')? {
-        let (key, value) = pair.split_once('=')?;
-        let value = unquoted(value.trim())?;
-        let once = match key.trim().to_ascii_lowercase().as_str() {
-            // Of several, the first is the one that Envoy shows of its own clients, too.
-            "uri" => {
-                uri.get_or_insert(value);
-                continue;
+    let Element { uri, dns, subject, sha256 } = Element::read(element)?;
+    let [uri, dns, subject] = [uri, dns, subject].map(|text| text.map(str::as_bytes));
+    Some(Identity { sha256, ..Identity::from_parts(uri, dns, subject, None) })
+}
+
+/// What an element says, as it came.
+#[derive(Default)]
+struct Element<'a> {
+    uri: Option<&'a str>,
+    dns: Option<&'a str>,
+    subject: Option<&'a str>,
+    sha256: Option<[u8; 32]>,
+}
+
+impl<'a> Element<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let mut element = Element::default();
+        for pair in split(text, b';')? {
+            let (key, value) = pair.split_once('=')?;
+            let (key, value) = (key.trim(), unquoted(value.trim())?);
+            let is = |name: &str| key.eq_ignore_ascii_case(name);
+            // `By`, `Cert`, `Chain`, and what later versions add, say nothing here.
+            if is("uri") {
+                // Of several, the first is the one that Envoy shows of its own clients, too.
+                element.uri.get_or_insert(value);
+            } else if is("dns") {
+                element.dns.get_or_insert(value);
+            } else if is("subject") {
+                if element.subject.replace(value).is_some() {
+                    return None;
+                }
+            } else if is("hash") {
+                // A hash that is none is not one that is missing.
+                let Fingerprint(digest) = Fingerprint::parse(value).ok()?;
+                if element.sha256.replace(digest).is_some() {
+                    return None;
+                }
             }
-            "dns" => {
-                dns.get_or_insert(value);
-                continue;
-            }
-            "hash" => &mut sha256,
-            "subject" => &mut subject,
-            // `By`, `Cert`, `Chain`, and what later versions add.
-            _ => continue,
-        };
-        if once.replace(value).is_some() {
-            return None;
         }
+        Some(element)
     }
-    // A hash that is none is not one that is missing.
-    if sha256.is_some_and(|hex| Fingerprint::parse(hex).is_err()) {
-        return None;
-    }
-    let [uri, dns, subject, sha256] = [uri, dns, subject, sha256].map(|text| text.map(str::as_bytes));
-    Some(Identity::from_parts(uri, dns, subject, sha256))
 }
 
 /// Splits outside of quotes; `None` where a quote does not end.
-fn split(text: &str, separator: char) -> Option<Vec<&str>> {
-    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, character) in text.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if quoted && character == '\\' {
-            escaped = true;
-        } else if character == '"' {
+fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
+    let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        if byte == b'"' {
             quoted = !quoted;
-        } else if character == separator && !quoted {
+        } else if quoted && byte == b'\\' {
+            // What is escaped; of a longer character, the rest is nothing that matters here.
+            bytes.next();
+        } else if byte == separator && !quoted {
             parts.push(text.get(start..at)?);
-            start = at + separator.len_utf8();
+            start = at + 1;
         }
     }
     parts.push(text.get(start..)?);
@@ -167,6 +179,8 @@ mod tests {
         assert_eq!(nearest(b"URI=\xff", hop()), None);
         let comma = format!(r#"Hash={HEX};Subject="O=a\,b,CN=x""#);
         assert_eq!(nearest(comma.as_bytes(), hop()), Some(comma.as_str()));
+        let escaped = format!(r#"Hash={HEX};Subject="O=\ü,b\"c,d""#);
+        assert_eq!(nearest(format!("{comma},{escaped}").as_bytes(), hop()), Some(escaped.as_str()));
     }
 
     proptest! {

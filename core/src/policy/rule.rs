@@ -1,5 +1,7 @@
 //! From a match to a client: names, attributes and headers filled in from the certificate.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::condition::Captures;
@@ -59,7 +61,7 @@ impl Rule {
         values.name = Some(&name);
 
         let mut bucket: Vec<&[u8]> = vec![b"client", self.name_text.as_bytes()];
-        let words: Vec<String> = self.bucket_of.iter().map(Placeholder::word).collect();
+        let words: Vec<Cow<str>> = self.bucket_of.iter().map(Placeholder::word).collect();
         for (placeholder, word) in self.bucket_of.iter().zip(&words) {
             let value = values.get(placeholder).ok_or_else(|| missing(placeholder))?;
             bucket.extend([word.as_bytes(), value.as_bytes()]);
@@ -103,14 +105,14 @@ pub(super) const UNKNOWN_DIGITS: usize = 12;
 /// What placeholders stand for.
 struct Values<'a> {
     identity: &'a Identity,
-    sha256: Option<String>,
+    sha256: OnceCell<Option<String>>,
     captures: &'a [(&'a str, &'a str)],
     name: Option<&'a str>,
 }
 
 impl<'a> Values<'a> {
     fn new(identity: &'a Identity, captures: &'a [(&'a str, &'a str)]) -> Self {
-        Values { identity, sha256: identity.sha256_hex(), captures, name: None }
+        Values { identity, sha256: OnceCell::new(), captures, name: None }
     }
 
     /// An empty value is none.
@@ -122,7 +124,7 @@ impl<'a> Values<'a> {
             Placeholder::Dns => self.identity.dns.as_deref(),
             Placeholder::Subject => subject.map(|subject| subject.text()),
             Placeholder::SubjectKey(key) => subject?.get(key),
-            Placeholder::Sha256 => self.sha256.as_deref(),
+            Placeholder::Sha256 => self.sha256.get_or_init(|| self.identity.sha256_hex()).as_deref(),
             Placeholder::Other(word) => {
                 self.captures.iter().find(|(captured, _)| *captured == &**word).map(|(_, value)| *value)
             }

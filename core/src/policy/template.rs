@@ -1,6 +1,7 @@
 //! Templates: text with placeholders, such as `{org}-{site}` or `{subject.CN}`.
 
 use core::fmt;
+use std::borrow::Cow;
 
 const MAX_TEMPLATE: usize = 4096;
 
@@ -147,16 +148,16 @@ impl Placeholder {
     }
 
     /// The word between the braces.
-    pub fn word(&self) -> String {
-        match self {
-            Placeholder::Name => "name".to_owned(),
-            Placeholder::Spiffe => "spiffe".to_owned(),
-            Placeholder::Dns => "dns".to_owned(),
-            Placeholder::Subject => "subject".to_owned(),
-            Placeholder::Sha256 => "sha256".to_owned(),
-            Placeholder::SubjectKey(key) => format!("subject.{key}"),
-            Placeholder::Other(word) => word.to_string(),
-        }
+    pub fn word(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Placeholder::Name => "name",
+            Placeholder::Spiffe => "spiffe",
+            Placeholder::Dns => "dns",
+            Placeholder::Subject => "subject",
+            Placeholder::Sha256 => "sha256",
+            Placeholder::SubjectKey(key) => return Cow::Owned(format!("subject.{key}")),
+            Placeholder::Other(word) => word,
+        })
     }
 }
 

@@ -154,7 +154,13 @@ impl<'a, S: Store> Ledger<'a, S> {
             Place::Own => {
                 let BucketId([low, high, ..]) = id;
                 let set = u16::from_le_bytes([low, high]) % SETS;
-                (format!("{}/{set:04x}", self.prefix), id)
+                let mut key = String::with_capacity(self.prefix.len() + "/ffff".len());
+                key.push_str(self.prefix);
+                key.push('/');
+                // Four hex digits; the standard library's way of writing them takes longer than all else here.
+                let digits = [12, 8, 4, 0].map(|shift| char::from_digit(u32::from(set >> shift & 15), 16));
+                key.extend(digits.into_iter().flatten());
+                (key, id)
             }
             Place::Overflow => {
                 let id = BucketId::of(&[b"overflow", tier.name.as_bytes()]);

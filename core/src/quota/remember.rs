@@ -4,22 +4,22 @@
 //! change starts from what was written last, and only where another worker came between is the value fetched.
 
 use core::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 
 use super::ledger::{Store, StoreFailed};
+use crate::recent::Recent;
 
-/// How many values are remembered; beyond it, all are forgotten and the next ones remembered.
-const MOST: usize = 1024;
+/// How much is remembered, in bytes: some thousand values.
+const MOST: usize = 1 << 20;
 
 /// Remembers what was written to `S`.
 ///
 /// A store does not say which version a write got, but versions only grow, over all keys. So a version that is
 /// surely not above the true one is remembered: if the key has just that version, nobody has written it since, and
 /// otherwise the next write is refused and the value fetched. A guess can cost a fetch; it can not lose a write.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Remember<S> {
     store: S,
-    written: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    written: RefCell<Recent<(Vec<u8>, u32)>>,
     /// The highest version that has surely been given out.
     latest: Cell<u32>,
 }
@@ -27,13 +27,19 @@ pub struct Remember<S> {
 impl<S> Remember<S> {
     /// Remembers what is written to `store`.
     pub fn new(store: S) -> Self {
-        Remember { store, written: RefCell::default(), latest: Cell::new(0) }
+        Remember { store, written: RefCell::new(Recent::new(MOST)), latest: Cell::new(0) }
+    }
+}
+
+impl<S: Default> Default for Remember<S> {
+    fn default() -> Self {
+        Remember::new(S::default())
     }
 }
 
 impl<S: Store> Store for Remember<S> {
     fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
-        if !fresh && let Some(written) = self.written.borrow().get(key) {
+        if !fresh && let Some(written) = self.written.borrow_mut().get(key) {
             return Ok(Some(written.clone()));
         }
         let found = self.store.get(key, true)?;
@@ -56,15 +62,13 @@ impl<S: Store> Store for Remember<S> {
         }
         let guess = self.latest.get().wrapping_add(1);
         self.latest.set(guess);
-        if let Some((remembered, version)) = written.get_mut(key) {
-            remembered.clear();
-            remembered.extend_from_slice(value);
-            *version = guess;
-        } else {
-            if written.len() >= MOST {
-                written.clear();
+        match written.get(key) {
+            Some((remembered, version)) if remembered.capacity() >= value.len() => {
+                remembered.clear();
+                remembered.extend_from_slice(value);
+                *version = guess;
             }
-            written.insert(key.to_owned(), (value.to_vec(), guess));
+            _ => written.insert(key, (value.to_vec(), guess), value.len()),
         }
         Ok(true)
     }
@@ -72,6 +76,7 @@ impl<S: Store> Store for Remember<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::rc::Rc;
 
     use super::*;

@@ -22,10 +22,11 @@ impl Stamp {
     /// A stamp that removes the attributes `owned` and adds `attributes` as string values.
     pub fn new<'a>(owned: &Rc<[Vec<u8>]>, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut fields = Vec::new();
+        let (mut any_value, mut key_value) = (Vec::new(), Vec::new());
         for (key, value) in attributes {
-            let mut any_value = Vec::new();
+            any_value.clear();
             put_bytes(&mut any_value, 1, value.as_bytes());
-            let mut key_value = Vec::new();
+            key_value.clear();
             put_bytes(&mut key_value, 1, key.as_bytes());
             put_bytes(&mut key_value, 2, &any_value);
             put_bytes(&mut fields, 1, &key_value);
@@ -64,6 +65,11 @@ impl Stamp {
         let mut dictionary = Vec::new();
         put_bytes(&mut dictionary, 2, &strings);
         (Stamp { owned: Rc::clone(&self.owned), fields }, dictionary)
+    }
+
+    /// What it takes in memory, in bytes, without what it shares with others.
+    pub fn size(&self) -> usize {
+        self.fields.capacity()
     }
 
     pub(super) fn owns(&self, key: &[u8]) -> bool {

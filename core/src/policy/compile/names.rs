@@ -205,7 +205,7 @@ impl<'a> Name<'a> {
             match part {
                 Part::Text(text) => symbols.extend(text.bytes().map(Symbol::byte)),
                 Part::Placeholder(placeholder) => {
-                    let class = words.get(&placeholder.word()).copied().unwrap_or(Class::ANY);
+                    let class = words.get(&*placeholder.word()).copied().unwrap_or(Class::ANY);
                     symbols.extend([false, true].map(|repeats| Symbol { set: Set::Word(class), repeats }));
                 }
             }
@@ -344,7 +344,8 @@ mod tests {
         fn new(text: &str, separator: Separator) -> Self {
             let name = Template::parse(text).unwrap();
             let class = Class::of(separator);
-            let words = name.placeholders().map(|placeholder| (placeholder.word(), class)).collect();
+            let words =
+                name.placeholders().map(|placeholder| (placeholder.word().into_owned(), class)).collect();
             Owned { name, words }
         }
 

@@ -117,7 +117,7 @@ impl<'a> Scope<'a> {
         }
         for placeholder in template.placeholders() {
             let word = placeholder.word();
-            let is_attribute = self.keys.contains(word.as_str());
+            let is_attribute = self.keys.contains(&*word);
             match placeholder {
                 Placeholder::Other(word) if !is_attribute && !self.captured.contains(&**word) => {
                     let known = order::set(self.captured.union(&self.keys).copied());
@@ -139,7 +139,7 @@ impl<'a> Scope<'a> {
         let built_in = !matches!(placeholder, Placeholder::Other(_));
         for (rule, words) in self.words.iter().enumerate() {
             let Some(attribute) = self.attribute_of(rule, &word) else { continue };
-            let ambiguous = (built_in || words.contains_key(&word)) && !attribute.is_just(placeholder);
+            let ambiguous = (built_in || words.contains_key(&*word)) && !attribute.is_just(placeholder);
             if ambiguous {
                 let what = if built_in { "a part of the certificate" } else { "a captured word" };
                 let message =
