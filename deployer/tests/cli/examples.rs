@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory as _;
@@ -56,6 +57,63 @@ fn every_step_of_the_examples_works_as_it_is_written() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 8, "{seen}");
+}
+
+#[test]
+fn every_step_of_the_pages_works_as_it_is_written() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    // Those of the examples are typed with their own configs.
+    for page in pages().into_iter().filter(|it| !it.with_file_name("otlp-gate.yaml").exists()) {
+        let text = fs::read_to_string(&page).unwrap();
+        let place = Place::new();
+        if !text.contains("    otlp-gate init") {
+            place.run("init").ok();
+            place.run("certs init").ok();
+        }
+        let steps = text.lines().filter_map(|line| line.strip_prefix("    otlp-gate "));
+        for step in steps.map(|step| format!("otlp-gate {}", call(step))).filter(|it| !elsewhere(it)) {
+            wrong.extend(typed(&place, &step).map(|why| format!("{}: {why}", page.display())));
+            seen += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen >= 9, "{seen}");
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let (mut dead, mut seen) = (Vec::new(), 0);
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|it| it.0);
+        for target in targets.filter(|it| !it.starts_with("http")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let to = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+            let there = to.exists() && (heading.is_empty() || headings(&to).contains(&heading.to_owned()));
+            dead.extend((!there).then(|| format!("{}: {target}", page.display())));
+            seen += 1;
+        }
+    }
+    assert!(dead.is_empty(), "{}", dead.join("\n"));
+    assert!(seen >= 15, "{seen}");
+}
+
+/// README.md, docs/ and the pages of examples/.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let within = |folder: &str| fs::read_dir(root.join(folder)).unwrap().map(|it| it.unwrap().path());
+    let docs = within("docs").filter(|it| it.extension().is_some_and(|it| it == "md"));
+    let examples = within("examples").map(|it| it.join("README.md"));
+    docs.chain(examples.filter(|it| it.exists())).chain([root.join("README.md")]).collect()
+}
+
+/// A page's headings as links name them: in lower case, words joined by hyphens, without the rest.
+fn headings(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let kept = |it: &char| it.is_alphanumeric() || matches!(it, '-' | '_');
+    let name = |line: &str| line.trim_matches(['#', ' ']).to_lowercase().replace(' ', "-");
+    headings.map(|line| name(line).chars().filter(kept).collect()).collect()
 }
 
 fn elsewhere(example: &str) -> bool {
