@@ -19,6 +19,8 @@ MODULE = "/otlp-gate.wasm"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Nothing here means anything without a cluster: that there is none is a failure, not a skipped test."""
     assert os.environ.get("KUBECONFIG"), "these tests need a cluster: cargo xtask e2e"
+    # Those in classes take longest.
+    items.sort(key=lambda item: item.cls is None)
 
 
 @pytest.fixture(scope="session")

@@ -13,27 +13,14 @@ from sink import Sink
 
 pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="it has nothing to do with who makes Gateways real")
 
-MODES: dict[str, dict[str, str]] = {
-    "in memory": {},
-    "in memory, acknowledged when delivered": {"acknowledge": "delivered"},
-    "durable": {"queue": "durable"},
-}
 
-
-@pytest.fixture(scope="module")
-def kept(on_nodes: Callable[[str], OnNodes], backend: Sink) -> Callable[[str], OnNodes]:
-    """The same gateways in one mode after the other."""
-    edge = on_nodes("kept")
-    current: list[str] = []
-
-    def kept(mode: str) -> OnNodes:
-        if current != [mode]:
-            edge.configure(outside(backend), **MODES[mode])
-            edge.place.apply()
-            current[:] = [mode]
-        return edge
-
-    return kept
+@pytest.fixture(scope="class")
+def kept(request: pytest.FixtureRequest, on_nodes: Callable[[str], OnNodes], backend: Sink) -> OnNodes:
+    """Gateways in the mode of the class."""
+    edge = on_nodes(f"kept-{request.cls.mode.replace(' ', '-')}")
+    edge.configure(outside(backend), **request.cls.settings)
+    edge.place.apply()
+    return edge
 
 
 def restarted(edge: OnNodes, kubectl: Kubectl, node: str, _: Sink) -> None:
@@ -64,19 +51,37 @@ def backend_away(edge: OnNodes, _: Kubectl, __: str, backend: Sink) -> None:
 FAULTS = {"restarted": restarted, "killed": killed, "backend away": backend_away}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("mode", MODES)
-def test_what_was_acknowledged_is_kept_as_the_mode_says(
-    kept: Callable[[str], OnNodes], kubectl: Kubectl, nodes: list[str], backend: Sink, mode: str, fault: str
-) -> None:
-    edge = kept(mode)
-    sender = edge.sender("team-a", nodes[0])
-    eventually(lambda: sender.sent("warm"))
-    with Steady(backend, sender.channel(), "a") as load:
-        FAULTS[fault](edge, kubectl, nodes[0], backend)
-        load.flow()
-        ledger = load.ledger(patience=30)
-    print(f"{mode}, {fault}: {ledger}")
-    assert not ledger.unstamped
-    # The only case in which the docs say that something is lost.
-    assert not ledger.lost or (mode, fault) == ("in memory", "killed"), ledger
+class Mode:
+    """The tests of one mode, which differ from those of the others in nothing but its settings."""
+
+    mode: str
+    settings: dict[str, str] = {}
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_what_was_acknowledged_is_kept_as_the_mode_says(
+        self, kept: OnNodes, kubectl: Kubectl, nodes: list[str], backend: Sink, fault: str
+    ) -> None:
+        sender = kept.sender("team-a", nodes[0])
+        eventually(lambda: sender.sent("warm"))
+        with Steady(backend, sender.channel(), "a") as load:
+            FAULTS[fault](kept, kubectl, nodes[0], backend)
+            load.flow()
+            ledger = load.ledger(patience=30)
+        print(f"{self.mode}, {fault}: {ledger}")
+        assert not ledger.unstamped
+        # The only case in which the docs say that something is lost.
+        assert not ledger.lost or (self.mode, fault) == ("in memory", "killed"), ledger
+
+
+class TestInMemory(Mode):
+    mode = "in memory"
+
+
+class TestInMemoryAcknowledgedWhenDelivered(Mode):
+    mode = "delivered"
+    settings = {"acknowledge": "delivered"}
+
+
+class TestDurable(Mode):
+    mode = "durable"
+    settings = {"queue": "durable"}

@@ -13,8 +13,11 @@ use crate::{process, project, setup, wasm};
 const NODES: u8 = 2;
 
 /// Tests that have the cluster for themselves come after the others, of which some run at a time, since they mostly wait. Those of
-/// one file share a gate, and change it.
-const RUNS: [&[&str]; 2] = [&["-m", "not alone", "--numprocesses=4", "--dist=loadfile"], &["-m", "alone"]];
+/// one file, or of one class, share a gate, and change it.
+const RUNS: [&[&str]; 2] = [
+    &["-m", "not alone", "--numprocesses=4", "--dist=loadscope", "--no-loadscope-reorder"],
+    &["-m", "alone"],
+];
 
 /// What pytest exits with where no test is what it was asked for.
 const NO_TESTS: i32 = 5;
