@@ -109,8 +109,8 @@ def test_a_module_that_cannot_be_fetched_never_leaves_the_gate_open(
         load.flow()
         kill(kubectl, *pulled.proxies())
         if PROVIDER == "istio":
-            eventually(lambda: "cannot fetch Wasm module" in pulled.run("status", code=1).stdout)
-            assert "kubectl rollout restart" in pulled.run("status", code=1).stderr
+            said = eventually(lambda: "cannot fetch Wasm module" in (it := pulled.run("status", code=1)).stdout and it)
+            assert "kubectl rollout restart" in said.stderr
     finally:
         registry.start()
     if PROVIDER == "istio":

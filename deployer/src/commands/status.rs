@@ -95,12 +95,6 @@ pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
         };
         standing.parts.iter().any(|part| !part.ready && says(part))
     };
-    if waits("AddressNotAssigned") || waits("AddressNotUsable") || waits("no address") {
-        return Some(
-            "the cluster has given the gateway's Service no address: it needs a load balancer, or with Istio \
-             `gateway.annotations: {networking.istio.io/service-type: ClusterIP}`",
-        );
-    }
     if waits("InvalidCertificateRef") {
         return Some(
             "the server's Secret is missing or has other keys: `otlp-gate certs init`, then `otlp-gate apply`",
@@ -127,6 +121,13 @@ pub(super) fn cure(standing: &Standing) -> Option<&'static str> {
         return Some(
             "the gateway's pods must reach what `gateway.module` names, and it must have the digest named there; they \
              do not try again by themselves: `kubectl rollout restart` their deployment once they can",
+        );
+    }
+    // Last, since it may come of each of the others.
+    if waits("AddressNotAssigned") || waits("AddressNotUsable") || waits("no address") {
+        return Some(
+            "the cluster has given the gateway's Service no address: it needs a load balancer, or with Istio \
+             `gateway.annotations: {networking.istio.io/service-type: ClusterIP}`",
         );
     }
     None
