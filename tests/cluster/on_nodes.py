@@ -62,10 +62,10 @@ def to(endpoint: str) -> dict:
     return {"exporters": {"otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": True}}}}
 
 
-def arrival(backend: Sink, name: str) -> dict[str, str]:
+def arrival(backend: Sink, name: str, patience: float = 20) -> dict[str, str]:
     """The resource of a span, once that has arrived; others may come in the same message."""
     while True:
-        received = backend.take(20)
+        received = backend.take(patience)
         for entry, resource in zip(received.decode().resource_spans, received.resources(), strict=True):
             if name in (span.name for scope in entry.scope_spans for span in scope.spans):
                 return resource
