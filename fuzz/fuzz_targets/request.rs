@@ -3,4 +3,4 @@
 use libfuzzer_sys::fuzz_target;
 use otlp_gate_fuzz::request::target;
 
-fuzz_target!(|input: (u8, bool, Vec<&[u8]>, &[u8], u64)| target(input));
+fuzz_target!(|input: (u8, u8, Vec<&[u8]>, &[u8], u64)| target(input));

@@ -13,12 +13,17 @@ pub(super) fn host() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// What the fuzz targets do, for some seconds and without a fuzzer, which needs a nightly compiler. They are a workspace
-/// of their own; what both build is built once.
+/// What the fuzz targets do, for some seconds and without a fuzzer, which needs a nightly compiler; and whether they compile, which
+/// does not. They are a workspace of their own; what both build is built once.
 pub(super) fn fuzz() -> Result<Outcome> {
-    let mut cargo = project::cargo();
-    cargo.current_dir(project::root().join("fuzz")).args(["test", "--no-default-features", "--target-dir"]);
-    process::run(cargo.arg(project::target_dir()?))?;
+    let target = project::target_dir()?;
+    let cargo = |words: &[&str]| {
+        let mut cargo = project::cargo();
+        cargo.current_dir(project::root().join("fuzz")).args(words).arg("--no-default-features");
+        process::run(cargo.arg("--target-dir").arg(&target))
+    };
+    cargo(&["check", "--bins", "--features", "targets"])?;
+    cargo(&["test"])?;
     Ok(Outcome::Passed)
 }
 
