@@ -262,7 +262,7 @@ def filters(options, folder, stack, backend, rounds):
         config = hop(plain[HOP], as_json[HOP], plain[RECEIVER])
         processes[HOP] = stack.enter_context(collector(options.otelcol, config, plain[HOP], folder, "hop"))
     for spans in REQUESTS:
-        # Sixteen messages of 8192 spans in JSON at once are more than the gate holds.
+        # Sixteen messages of 8192 spans in JSON at once are more than the gate holds by default.
         for kind in ("plain", "gzip", "json")[: 2 if spans > 1000 else 3]:
             file, ports = folder / f"{spans}.{kind}", as_json if kind == "json" else plain
             requests = max(30, REQUESTS[spans] // (4 if options.quick else 1))

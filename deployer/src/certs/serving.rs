@@ -31,7 +31,7 @@ pub struct Serving {
 }
 
 /// The files that are read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Files {
     server: PathBuf,
     key: PathBuf,
@@ -62,8 +62,7 @@ impl Serving {
 
     /// Whether a listener can serve with this certificate and key, each with what messages call it.
     pub fn check_server(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
-        let files = Files { server: server.0.to_owned(), key: key.0.to_owned(), ..Files::default() };
-        check_server(&files, server.1, key.1, ASN1Time::now())
+        check_server(server, key, ASN1Time::now())
     }
 
     /// Whether it can know clients by these authorities, and what those revoked, each with what messages call it.
@@ -71,9 +70,7 @@ impl Serving {
         let (file, now) = (authorities.0, ASN1Time::now());
         let ders = certificates(file, authorities.1)?;
         let parsed = check_authorities(file, &ders, now)?;
-        let Some((list, revoked)) = revoked else { return Ok(()) };
-        let files = Files { authorities: file.to_owned(), revoked: list.to_owned(), ..Files::default() };
-        check_revoked(&files, &parsed, revoked, now)
+        revoked.map_or(Ok(()), |list| check_revoked(list, (file, &parsed), now))
     }
 
     /// The files that [`Serving::read`] reads.
@@ -94,23 +91,27 @@ impl Files {
     }
 }
 
-fn check_server(files: &Files, chain: &str, key: &str, now: ASN1Time) -> Result<(), Error> {
-    let chain = certificates(&files.server, chain)?;
-    let parsed = chain.iter().map(|der| parse(&files.server, der)).collect::<Result<Vec<_>, Error>>()?;
+fn check_server(
+    (server, chain): (&Path, &str),
+    (key_file, key): (&Path, &str),
+    now: ASN1Time,
+) -> Result<(), Error> {
+    let chain = certificates(server, chain)?;
+    let parsed = chain.iter().map(|der| parse(server, der)).collect::<Result<Vec<_>, Error>>()?;
     for certificate in &parsed {
-        check_time(&files.server, certificate, now, "otlp-gate certs renew server")?;
+        check_time(server, certificate, now, "otlp-gate certs renew server")?;
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", files.key.display())))?;
+        .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", key_file.display())))?;
     let Ok(signer) = ring::sign::any_supported_type(&key) else {
         // A kind of key that Envoy may know and ring does not: Envoy's word counts.
         return Ok(());
     };
     match CertifiedKey::new(chain, Arc::clone(&signer)).keys_match() {
-        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => Err(Error::failed(
-            format!("{} is not the key of {}", files.key.display(), files.server.display()),
-        )
-        .hint("they come in pairs; the server's own certificate must be the first of its file")),
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err(Error::failed(format!("{} is not the key of {}", key_file.display(), server.display()))
+                .hint("they come in pairs; the server's own certificate must be the first of its file"))
+        }
         _ => Ok(()),
     }
 }
@@ -133,12 +134,11 @@ fn check_authorities<'a>(
 
 /// Envoy asks a list of every CA as soon as it is given one, and lets nobody in where one is missing or too old.
 fn check_revoked(
-    files: &Files,
-    authorities: &[X509Certificate<'_>],
-    pem: &str,
+    (file, pem): (&Path, &str),
+    (issuers, authorities): (&Path, &[X509Certificate<'_>]),
     now: ASN1Time,
 ) -> Result<(), Error> {
-    let file = files.revoked.display();
+    let file = file.display();
     let bad = |why: String| Error::failed(format!("{file}: not a revocation list: {why}"));
     let ders = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let ders = ders.map_err(|error| bad(error.to_string()))?;
@@ -152,7 +152,7 @@ fn check_revoked(
         else {
             return Err(Error::failed(format!("{file}: no list that is signed by {name}")).hint(format!(
                 "every CA in {} needs one; else Envoy refuses all clients",
-                files.authorities.display()
+                issuers.display()
             )));
         };
         if let Some(next) = list.next_update().filter(|next| *next < now) {

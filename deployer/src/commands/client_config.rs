@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         ))
         .hint(format_args!("`otlp-gate certs client {}` makes them", args.name)));
     }
-    warn(&folder, &args.name)?;
+    warn(&folder, &args.name, &client)?;
     let ca = folder.authority_files(Role::Server).certificate;
     let place = Place::of(args, &config, &client, &ca)?;
     match args.target {
@@ -89,8 +89,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 /// Of a certificate with which nobody gets in.
-fn warn(folder: &Folder, name: &str) -> Result<(), Error> {
-    let (_, certificate) = folder.client(name)?;
+fn warn(folder: &Folder, name: &str, client: &Files) -> Result<(), Error> {
+    let certificate = folder.certificate(client)?;
     if is_revoked(&folder.revocations()?, &certificate.serial) {
         output::say(format_args!(
             "warning: the certificate of {name} is revoked: `otlp-gate certs client {name} --force` makes another"

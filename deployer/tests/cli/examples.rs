@@ -45,15 +45,7 @@ fn every_step_of_the_examples_works_as_it_is_written() {
             continue;
         }
         let place = Place::with(&fs::read_to_string(folder.join("otlp-gate.yaml")).unwrap());
-        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
-        let steps = readme
-            .lines()
-            .filter_map(|line| line.strip_prefix("    "))
-            .filter(|it| it.starts_with("otlp-gate "));
-        for step in steps.map(call).filter(|it| !elsewhere(it)) {
-            wrong.extend(typed(&place, step).map(|why| format!("{}: {why}", folder.display())));
-            seen += 1;
-        }
+        seen += type_steps(&place, &folder.join("README.md"), &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 8, "{seen}");
@@ -70,14 +62,23 @@ fn every_step_of_the_pages_works_as_it_is_written() {
             place.run("init").ok();
             place.run("certs init").ok();
         }
-        let steps = text.lines().filter_map(|line| line.strip_prefix("    otlp-gate "));
-        for step in steps.map(|step| format!("otlp-gate {}", call(step))).filter(|it| !elsewhere(it)) {
-            wrong.extend(typed(&place, &step).map(|why| format!("{}: {why}", page.display())));
-            seen += 1;
-        }
+        seen += type_steps(&place, &page, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 9, "{seen}");
+}
+
+/// Types the steps of a page that need no cluster, and adds what went wrong. How many there are.
+fn type_steps(place: &Place, page: &Path, wrong: &mut Vec<String>) -> usize {
+    let text = fs::read_to_string(page).unwrap();
+    let commands = text.lines().filter_map(|line| line.strip_prefix("    "));
+    let steps = commands.filter(|it| it.starts_with("otlp-gate ")).map(call).filter(|it| !elsewhere(it));
+    let mut seen = 0;
+    for step in steps {
+        wrong.extend(typed(place, step).map(|why| format!("{}: {why}", page.display())));
+        seen += 1;
+    }
+    seen
 }
 
 #[test]
