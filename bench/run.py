@@ -88,8 +88,13 @@ def gateway(port, backend, module, policy, certs, behind=()):
     tls = {"require_client_certificate": True, "common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "server"),
            "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
     socket_config = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext", **tls}}
-    return {"static_resources": {"listeners": [http_listener(port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config)],
-                                 "clusters": [cluster("backend", backend, http2=True)]}}
+    listener = http_listener(port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config)
+    if behind:
+        # The gate is the one with filters behind it, and it reads the certificate here.
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager.update(forward_client_cert_details="APPEND_FORWARD" if "trustedHops" in policy else "SANITIZE_SET",
+                       set_current_client_cert_details={"cert": True})
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster("backend", backend, http2=True)]}}
 
 
 # What the gate puts behind its filter.
@@ -298,8 +303,6 @@ def identities(options, folder, stack, backend, rounds):
     body, processes, files = folder / "10.plain", {}, {}
     for count in IDENTITIES:
         config = gateway(port := free_port(), backend, options.gate, policy, folder, [BUFFER])
-        manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-        manager["forward_client_cert_details"] = "FORWARD_ONLY"
         processes[count] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}"))
         # A client is named by the query of its requests' path.
         said = {"key": "x-forwarded-client-cert", "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%"}

@@ -65,6 +65,8 @@ class Proxy(Envoy):
         manager = {
             "@type": f"{HTTP}.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "test",
+            "forward_client_cert_details": "SANITIZE_SET",
+            "set_current_client_cert_details": {"cert": True},
             "route_config": {
                 "virtual_hosts": [
                     {

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Serialize;
 
+use crate::identity::{Invalid, Validity};
 use crate::quota;
 use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
@@ -27,6 +28,17 @@ const ENCODINGS: &str = "identity,gzip,zstd";
 pub enum Reason {
     /// The connection has no client certificate.
     NoCertificate,
+    /// The proxy does not hand the client's certificate over to the filter.
+    CertificateWithheld,
+    /// The certificate is not in the form that RFC 5280 asks for.
+    CertificateUnreadable,
+    /// The certificate is not valid any more, or not yet.
+    CertificateInvalid {
+        /// Which of the two.
+        invalid: Invalid,
+        /// When it is valid.
+        validity: Validity,
+    },
     /// The certificate is no client's.
     UnknownClient,
     /// The certificate is on the deny list.
@@ -83,6 +95,10 @@ impl Reason {
     pub fn label(&self) -> &'static str {
         match self {
             Reason::NoCertificate => "no_certificate",
+            Reason::CertificateWithheld => "certificate_withheld",
+            Reason::CertificateUnreadable => "certificate_unreadable",
+            Reason::CertificateInvalid { invalid: Invalid::Expired, .. } => "certificate_expired",
+            Reason::CertificateInvalid { .. } => "certificate_not_yet_valid",
             Reason::UnknownClient => "unknown_client",
             Reason::Denied => "denied",
             Reason::Quota { client: None, .. } => "over_total",
@@ -109,7 +125,9 @@ impl Reason {
     /// The gRPC and the HTTP status.
     fn statuses(&self) -> (u32, u32) {
         match self {
-            Reason::NoCertificate => (16, 401),
+            Reason::NoCertificate | Reason::CertificateUnreadable | Reason::CertificateInvalid { .. } => {
+                (16, 401)
+            }
             Reason::UnknownClient | Reason::Denied => (7, 403),
             Reason::Quota { refusal: quota::Refusal::Over { .. }, .. } => (8, 429),
             Reason::Quota { refusal: quota::Refusal::Never { .. }, .. } | Reason::TooLarge(_) => (8, 413),
@@ -117,7 +135,7 @@ impl Reason {
             Reason::Unsupported(_) => (12, 415),
             Reason::UnknownPath => (12, 404),
             Reason::Method => (12, 405),
-            Reason::NoPolicy | Reason::Busy => (14, 503),
+            Reason::NoPolicy | Reason::Busy | Reason::CertificateWithheld => (14, 503),
         }
     }
 
@@ -125,7 +143,7 @@ impl Reason {
     fn retry(&self) -> Option<Duration> {
         match self {
             Reason::Quota { refusal: quota::Refusal::Over { wait, .. }, .. } => Some(*wait),
-            Reason::NoPolicy | Reason::Busy => Some(BUSY_HINT),
+            Reason::NoPolicy | Reason::Busy | Reason::CertificateWithheld => Some(BUSY_HINT),
             _ => None,
         }
     }
@@ -173,6 +191,21 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::NoCertificate => f.write_str("a client certificate is required"),
+            Reason::CertificateWithheld => f.write_str(
+                "the gateway does not hand the client certificate over to its filter \
+                 (no Cert of it in x-forwarded-client-cert)",
+            ),
+            Reason::CertificateUnreadable => {
+                f.write_str("the client certificate cannot be read: it is not the DER that RFC 5280 asks for")
+            }
+            Reason::CertificateInvalid { invalid: Invalid::Expired, validity } => write!(
+                f,
+                "the client certificate expired at {}: renew it and connect again",
+                Utc(validity.not_after)
+            ),
+            Reason::CertificateInvalid { invalid: Invalid::NotYet, validity } => {
+                write!(f, "the client certificate is not valid before {}", Utc(validity.not_before))
+            }
             Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
             Reason::Denied => f.write_str("this certificate is denied by the gateway"),
             Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
@@ -211,6 +244,25 @@ impl fmt::Display for Reason {
             Reason::NoPolicy => f.write_str("the gateway has no policy yet"),
             Reason::Busy => f.write_str("the gateway holds as many requests as it can"),
         }
+    }
+}
+
+/// Seconds since the epoch as RFC 3339 has them.
+struct Utc(i64);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, seconds) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
+        // The calendar repeats after 400 years of 146,097 days; its years begin in March here, so that a leap day comes last.
+        let (era, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (year, month) =
+            (era * 400 + year + i64::from(month > 9), if month < 10 { month + 3 } else { month - 9 });
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 

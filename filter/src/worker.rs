@@ -4,7 +4,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Gate, Headers, Memory, Metric, POLICY_REVISION, Peer, Used, metric_name};
+use otlp_gate_core::gate::{
+    Client, Gate, Headers, Hop, Memory, Metric, POLICY_REVISION, Peer, Used, metric_name,
+};
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::Remember;
 use otlp_gate_core::recent::Recent;
@@ -50,8 +52,8 @@ pub(crate) struct Loaded {
 enum Connected {
     /// A client.
     By(Known),
-    /// A hop, with its fingerprint.
-    Through(Option<[u8; 32]>),
+    /// A hop.
+    Through(Hop),
 }
 
 /// A client, and what metrics show of it.
@@ -213,10 +215,9 @@ impl Loaded {
         let peer = match seen {
             Some(peer) => peer,
             None => {
-                let identity = identity();
-                let peer = match self.gate.peer(&identity)? {
+                let peer = match self.gate.peer(identity(), headers)? {
                     Peer::Client(client) => Connected::By(Known::new(client)),
-                    Peer::Hop => Connected::Through(identity.sha256),
+                    Peer::Hop(hop) => Connected::Through(hop),
                 };
                 if let Some(id) = connection {
                     let mut connections = self.connections.borrow_mut();
@@ -230,7 +231,7 @@ impl Loaded {
         };
         match peer {
             Connected::By(client) => Ok(client),
-            Connected::Through(hop) => self.forwarded(&self.gate.forwarded(headers, hop)?),
+            Connected::Through(hop) => self.forwarded(&self.gate.forwarded(headers, &hop, host::now())?),
         }
     }
 

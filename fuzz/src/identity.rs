@@ -1,7 +1,7 @@
 //! Any text in a certificate, or in what a proxy says of one, is read and matched without a panic.
 
-use otlp_gate_core::gate::Gate;
-use otlp_gate_core::identity::Identity;
+use otlp_gate_core::gate::{Gate, Hop};
+use otlp_gate_core::identity::{Certificate, Identity, Validity};
 
 const POLICY: &str = r#"{"clients":[
     {"name":"a","match":{"spiffe":"spiffe://acme.example/**/x/*"}},
@@ -15,11 +15,15 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let (uri, dns, subject) = parts;
     // What a hop says has no way to be another element than its last.
     let header = [&[uri][..], &[b"Hash=00;URI=spiffe://acme.example/a/x/b"]].concat().join(&b","[..]);
-    if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], None) {
+    let hop = Hop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
+    if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], &hop, 0) {
         assert_eq!(said, "Hash=00;URI=spiffe://acme.example/a/x/b");
     }
     let _ = gate
-        .forwarded(&[(b"x-forwarded-client-cert", uri)], None)
+        .forwarded(&[(b"x-forwarded-client-cert", uri)], &hop, 0)
         .and_then(|said| gate.forwarded_client(&said));
+    let _ = Certificate::parse(uri);
+    let texts = Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest));
+    let _ = gate.peer(texts, &[(b"x-forwarded-client-cert", uri)]);
     let _ = gate.client(&Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest)));
 }

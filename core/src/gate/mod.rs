@@ -9,7 +9,7 @@ mod request;
 
 use std::rc::Rc;
 
-use crate::identity::{Identity, xfcc};
+use crate::identity::{Certificate, Identity, Validity, xfcc};
 use crate::policy::{Policy, Verdict};
 use crate::quota::{BucketId, Tier};
 use crate::reply::Reason;
@@ -43,9 +43,20 @@ pub struct Client {
     headers: Vec<(String, String)>,
     bucket: BucketId,
     tier: Rc<Tier>,
+    /// When its certificate is valid; `None` where a proxy in front did not hand that over.
+    validity: Option<Validity>,
 }
 
 impl Client {
+    /// Whether its certificate is valid at `now`, in nanoseconds since the epoch: a connection may outlive the certificate that it
+    /// was opened with.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check(&self, now: u64) -> Result<(), Reason> {
+        self.validity.map_or(Ok(()), |validity| valid(validity, now))
+    }
+
     /// What it takes, in bytes, without what it shares with others.
     pub fn size(&self) -> usize {
         // The allocator's own, for each block.
@@ -63,11 +74,25 @@ pub enum Peer {
     /// A client.
     Client(Client),
     /// A proxy that says with each request who its client is.
-    Hop,
+    Hop(Hop),
+}
+
+/// A proxy in front that says who its clients are.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop {
+    fingerprint: [u8; 32],
+    validity: Validity,
 }
 
 /// What a proxy says of its client's certificate. It is for the gate only, whoever sends it.
 const FORWARDED_CERTIFICATE: &str = "x-forwarded-client-cert";
+
+impl Hop {
+    /// The hop with this fingerprint.
+    pub fn new(fingerprint: [u8; 32], validity: Validity) -> Self {
+        Hop { fingerprint, validity }
+    }
+}
 
 impl Gate {
     /// A gate for a valid policy.
@@ -83,19 +108,32 @@ impl Gate {
         self.revision
     }
 
-    /// Who a connection's certificate is.
-    pub fn peer(&self, identity: &Identity) -> Result<Peer, Reason> {
-        match self.policy.is_hop(identity) {
-            true => Ok(Peer::Hop),
-            false => self.client(identity).map(Peer::Client),
+    /// Who is at the other end of a connection. `identity` is what the proxy says of the certificate that it has validated; the
+    /// certificate itself stands in the headers that the proxy hands on.
+    ///
+    /// # Errors
+    /// It is nobody who may send, or the proxy does not hand over the certificate.
+    pub fn peer(&self, mut identity: Identity, headers: &Headers) -> Result<Peer, Reason> {
+        let fingerprint = identity.sha256.ok_or(Reason::NoCertificate)?;
+        let der = xfcc::certificate(&forwarded_certificate(headers), &fingerprint);
+        let certificate = Certificate::parse(&der.ok_or(Reason::CertificateWithheld)?);
+        let certificate = certificate.ok_or(Reason::CertificateUnreadable)?;
+        let validity = certificate.validity;
+        identity.certificate = Some(Box::new(certificate));
+        match self.policy.is_hop(&identity) {
+            true => Ok(Peer::Hop(Hop::new(fingerprint, validity))),
+            false => self.client(&identity).map(Peer::Client),
         }
     }
 
-    /// What a hop of this fingerprint says of its client; it is the same client as long as this is the same.
-    pub fn forwarded(&self, headers: &Headers, hop: Option<[u8; 32]>) -> Result<String, Reason> {
-        let values = headers.iter().filter(|(name, _)| *name == FORWARDED_CERTIFICATE.as_bytes());
-        let header = values.map(|(_, value)| *value).collect::<Vec<_>>().join(&b","[..]);
-        xfcc::nearest(&header, hop).map(str::to_owned).ok_or(Reason::NoCertificate)
+    /// What a hop says of its client; it is the same client as long as this is the same.
+    ///
+    /// # Errors
+    /// It says nothing that counts, or its own certificate is not valid at `now` (in nanoseconds since the epoch) any more.
+    pub fn forwarded(&self, headers: &Headers, hop: &Hop, now: u64) -> Result<String, Reason> {
+        valid(hop.validity, now)?;
+        let header = forwarded_certificate(headers);
+        xfcc::nearest(&header, Some(hop.fingerprint)).map(str::to_owned).ok_or(Reason::NoCertificate)
     }
 
     /// Who that is.
@@ -119,11 +157,22 @@ impl Gate {
                 headers: client.headers,
                 bucket: client.bucket,
                 tier: client.tier,
+                validity: identity.certificate.as_ref().map(|certificate| certificate.validity),
             }),
             Verdict::Denied => Err(Reason::Denied),
             Verdict::Unknown => Err(Reason::UnknownClient),
         }
     }
+}
+
+/// All values of the header that hands over certificates, as one.
+fn forwarded_certificate(headers: &Headers) -> Vec<u8> {
+    let values = headers.iter().filter(|(name, _)| *name == FORWARDED_CERTIFICATE.as_bytes());
+    values.map(|(_, value)| *value).collect::<Vec<_>>().join(&b","[..])
+}
+
+fn valid(validity: Validity, now: u64) -> Result<(), Reason> {
+    validity.check(now).map_err(|invalid| Reason::CertificateInvalid { invalid, validity })
 }
 
 #[cfg(test)]

@@ -69,7 +69,8 @@ pub struct Outgoing {
 }
 
 impl Request {
-    /// Opens a request at its headers: charges it, and refuses it where its client has nothing left to spend.
+    /// Opens a request at its headers: charges it, and refuses it where its client's certificate has ended or its client has
+    /// nothing left to spend.
     pub fn open<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
@@ -78,6 +79,7 @@ impl Request {
         store: &S,
         now: u64,
     ) -> Result<Request, Reason> {
+        client.check(now)?;
         let limits = gate.policy.limits();
         let mut arriving = memory.arriving(client.bucket);
         let room = arriving.resize(0, limits.held.bytes());

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::identity::{Fingerprint, sha256, twin};
 use crate::quota::{Refusal, Store, StoreFailed};
 use otlp_gate_wire::otlp::Signal;
 
@@ -202,6 +203,128 @@ fn a_certificate_decides_who_it_is() {
     ];
     for (identity, reason) in cases {
         assert_eq!(gate.client(&identity).unwrap_err(), reason);
+    }
+}
+
+const PEM: &str = include_str!("../identity/testdata/p256.pem");
+
+/// The identity and the header that Envoy makes of the certificate in testdata.
+fn connection() -> (Identity, String) {
+    use base64::Engine;
+    let base64: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
+    let hash = Fingerprint(sha256(&der)).hex();
+    let identity =
+        Identity::from_parts(Some(b"spiffe://acme.example/edge/1"), None, None, Some(hash.as_bytes()));
+    (identity, format!("Hash={hash};Cert=\"{}\"", PEM.replace('\n', "%0A")))
+}
+
+fn peer(policy: &str, header: &str) -> Result<Peer, Reason> {
+    let gate = Gate::load(policy.as_bytes()).unwrap();
+    gate.peer(connection().0, &[(b"x-forwarded-client-cert", header.as_bytes())])
+}
+
+#[test]
+fn a_connection_is_its_clients_only_where_the_proxy_hands_the_certificate_over() {
+    let (_, header) = connection();
+    assert!(matches!(peer(POLICY, &header), Ok(Peer::Client(client)) if client.name == "acme"));
+    // Another certificate's, or none.
+    let other = include_str!("../identity/testdata/rsa.pem").replace('\n', "%0A");
+    for header in ["", "Hash=00", &format!("Cert=\"{other}\"")] {
+        let refused = peer(POLICY, header).unwrap_err();
+        assert_eq!(refused, Reason::CertificateWithheld);
+        let reply = refused.reply(crate::reply::Protocol::HttpProtobuf, 0);
+        assert_eq!(reply.http_status, 503);
+    }
+    let gate = Gate::load(POLICY.as_bytes()).unwrap();
+    assert_eq!(gate.peer(Identity::default(), &[]).unwrap_err(), Reason::NoCertificate);
+}
+
+#[test]
+fn a_client_and_a_hop_may_send_until_their_certificates_last_second() {
+    const END: u64 = 2_110_000_000;
+    let fixture = Fixture::new(POLICY);
+    let (_, header) = connection();
+    let Ok(Peer::Client(client)) = peer(POLICY, &header) else { panic!() };
+    let client = Rc::new(client);
+    let open =
+        |now| Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, now).map(drop);
+    assert_eq!(open((END + 1) * SECOND - 1), Ok(()));
+    let refused = open((END + 1) * SECOND).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the client certificate expired at 2036-11-11T07:06:40Z: renew it and connect again"
+    );
+    let reply = refused.reply(crate::reply::Protocol::Grpc, 0);
+    assert_eq!((reply.grpc_status, refused.label()), (Some(16), "certificate_expired"));
+    assert_eq!(open(0).unwrap_err().label(), "certificate_not_yet_valid");
+
+    let hops =
+        POLICY.replace("\"deny\"", r#""trustedHops": [{"spiffe": "spiffe://acme.example/edge/1"}], "deny""#);
+    let Ok(Peer::Hop(hop)) = peer(&hops, &header) else { panic!() };
+    let headers: &Headers = &[(b"x-forwarded-client-cert", b"URI=spiffe://a")];
+    assert!(fixture.gate.forwarded(headers, &hop, END * SECOND).is_ok());
+    assert!(fixture.gate.forwarded(headers, &hop, (END + 1) * SECOND).is_err());
+    // What a hop hands over of its client's certificate counts as well.
+    let said = format!("{header};URI=spiffe://acme.example/edge/1");
+    let client = Rc::new(fixture.gate.forwarded_client(&said).unwrap());
+    let late =
+        Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, (END + 1) * SECOND);
+    assert_eq!(late.err().unwrap().label(), "certificate_expired");
+}
+
+#[test]
+fn a_client_is_denied_by_whatever_it_can_not_change() {
+    use crate::identity::Certificate;
+    let (_, header) = connection();
+    let read = |header: &str| xfcc::identity(header).unwrap();
+    let own = read(&header);
+    let Certificate { serial, key, twin, .. } = &**own.certificate.as_ref().unwrap();
+    let serial: String = serial.iter().map(|byte| format!("{byte:02X}:")).collect();
+    let deny = |entry: &str| {
+        peer(&POLICY.replace("\"deny\": [", &format!("\"deny\": [\"{entry}\", ")), &header).err()
+    };
+    for entry in [
+        format!("sha256:{}", own.sha256_hex().unwrap()),
+        // The list may have either of the two.
+        format!("sha256:{}", Fingerprint(twin.unwrap()).hex()),
+        format!("serial:{}", serial.trim_end_matches(':')),
+        format!("serial:00{}", serial.replace(':', "").to_lowercase()),
+        format!("key:{}", Fingerprint(*key).hex()),
+        "name:acme".to_owned(),
+    ] {
+        assert_eq!(deny(&entry), Some(Reason::Denied), "{entry}");
+    }
+    for entry in
+        ["serial:01", "name:acm", "key:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"]
+    {
+        assert_eq!(deny(entry), None, "{entry}");
+    }
+}
+
+#[test]
+fn another_signature_makes_no_other_client_of_a_certificate() {
+    use base64::Engine;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let pem: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
+    let first = base64.decode(pem).unwrap();
+    let said = |der: &[u8]| {
+        let text = base64.encode(der).replace('+', "%2B");
+        xfcc::identity(&format!("Cert=\"-----BEGIN CERTIFICATE-----{text}-----END CERTIFICATE-----\""))
+            .unwrap()
+    };
+    let (one, other) = (said(&first), said(&twin(&first)));
+    assert_ne!(one.sha256, other.sha256);
+    let hex = one.sha256_hex().unwrap();
+    for policy in [
+        r#"{"unknown": "default", "quotas": {"tiers": {"default": {"items": "1/s"}}}}"#.to_owned(),
+        format!(
+            r#"{{"clients": [{{"name": "a", "match": {{"sha256": "{hex}"}}, "quotaPer": "{{sha256}}"}}]}}"#
+        ),
+    ] {
+        let gate = Gate::load(policy.as_bytes()).unwrap();
+        let (one, other) = (gate.client(&one).unwrap(), gate.client(&other).unwrap());
+        assert_eq!((one.name, one.bucket), (other.name, other.bucket), "{policy}");
     }
 }
 

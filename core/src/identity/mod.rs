@@ -3,10 +3,15 @@
 //! Whoever holds a certificate under a trusted CA chose most of these bytes, so nothing here trusts them: what is
 //! not UTF-8, malformed, too long or holds control characters is as if the certificate did not have it.
 
+mod certificate;
 mod fingerprint;
 mod subject;
 pub mod xfcc;
 
+pub(crate) use certificate::sha256;
+#[cfg(test)]
+pub(crate) use certificate::twin;
+pub use certificate::{Certificate, Invalid, Validity};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use subject::Subject;
 
@@ -24,6 +29,8 @@ pub struct Identity {
     pub subject: Option<Subject>,
     /// SHA-256 of the certificate's DER.
     pub sha256: Option<[u8; 32]>,
+    /// What the certificate's own bytes say; `None` where a proxy in front did not hand them over.
+    pub certificate: Option<Box<Certificate>>,
 }
 
 impl Identity {
@@ -40,7 +47,26 @@ impl Identity {
             dns: dns.and_then(text).map(str::to_ascii_lowercase),
             subject: subject.and_then(text).and_then(Subject::parse),
             sha256: sha256_hex.and_then(text).and_then(|hex| Fingerprint::parse(hex).ok()).map(|it| it.0),
+            certificate: None,
         }
+    }
+
+    /// Whether this is the certificate's fingerprint, or that of its twin: who holds a certificate that was signed by ECDSA can
+    /// make another one of it that differs in nothing but the signature and its fingerprint.
+    pub fn has_fingerprint(&self, digest: &[u8; 32]) -> bool {
+        self.fingerprints().any(|own| own == *digest)
+    }
+
+    /// The fingerprints of the certificate and of its twin.
+    pub fn fingerprints(&self) -> impl Iterator<Item = [u8; 32]> {
+        let twin = self.certificate.as_ref().and_then(|certificate| certificate.twin);
+        self.sha256.into_iter().chain(twin)
+    }
+
+    /// What stays the same whatever the holder does to the signature: the SHA-256 of the signed part, or the fingerprint where no
+    /// more is known.
+    pub fn lasting(&self) -> Option<[u8; 32]> {
+        self.certificate.as_ref().map(|certificate| certificate.signed).or(self.sha256)
     }
 
     /// Whether the proxy showed nothing of a certificate.

@@ -4,7 +4,10 @@
 //! nearest; in an element `Key=value` pairs with semicolons between them. A value that holds `,`, `;` or `=` is in double
 //! quotes, with a backslash before a quote. Keys may come in either case and, as `URI` and `DNS` do, several times.
 
-use super::{Fingerprint, Identity};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Certificate, Fingerprint, Identity, sha256};
 
 /// The longest header that is looked at, in bytes. Envoy's own limit for all headers together is 60 KiB.
 const LONGEST: usize = 32 * 1024;
@@ -24,11 +27,64 @@ pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Option<&str> {
     Some(element.trim()).filter(|element| !element.is_empty())
 }
 
-/// What an element says. `None` where it is malformed, or says a thing twice that a certificate has once.
+/// What an element says. `None` where it is malformed, says a thing twice that a certificate has once, or hands over a
+/// certificate that cannot be read or is another one than its `Hash` says.
 pub fn identity(element: &str) -> Option<Identity> {
-    let Element { uri, dns, subject, sha256 } = Element::read(element)?;
+    let Element { uri, dns, subject, sha256: hash, cert } = Element::read(element)?;
     let [uri, dns, subject] = [uri, dns, subject].map(|text| text.map(str::as_bytes));
-    Some(Identity { sha256, ..Identity::from_parts(uri, dns, subject, None) })
+    let mut identity = Identity { sha256: hash, ..Identity::from_parts(uri, dns, subject, None) };
+    if let Some(cert) = cert {
+        let der = decoded(cert.as_bytes())?;
+        let digest = sha256(&der);
+        if hash.is_some_and(|hash| hash != digest) {
+            return None;
+        }
+        identity.sha256 = Some(digest);
+        identity.certificate = Some(Box::new(Certificate::parse(&der)?));
+    }
+    Some(identity)
+}
+
+/// How many texts that look like a certificate are tried in one header.
+const MOST_TRIED: usize = 8;
+
+/// The DER of the certificate with this fingerprint, where it stands anywhere in a header.
+///
+/// So it does not matter who wrote the header: the proxy says which fingerprint the certificate has that it validated, and no other
+/// bytes have it. The gateway's own element comes last, so that is where it looks, from the end.
+pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
+    const KEY: &[u8] = b"Cert=\"";
+    let header = header.get(header.len().saturating_sub(LONGEST)..)?;
+    let mut end = header.len();
+    for _ in 0..MOST_TRIED {
+        let before = header.get(..end)?;
+        let start = before.windows(KEY.len()).rposition(|window| window == KEY)?;
+        end = start;
+        let text = header.get(start + KEY.len()..)?.split(|byte| *byte == b'"').next()?;
+        if let Some(der) = decoded(text).filter(|der| sha256(der) == *fingerprint) {
+            return Some(der);
+        }
+    }
+    None
+}
+
+/// The DER in a URL-encoded PEM block.
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut pem = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || char::from(*bytes.next()?).to_digit(16);
+                pem.push((digit()? << 4 | digit()?) as u8);
+            }
+            _ => pem.push(byte),
+        }
+    }
+    let pem = pem.trim_ascii().strip_prefix(b"-----BEGIN CERTIFICATE-----")?;
+    let mut base64 = pem.strip_suffix(b"-----END CERTIFICATE-----")?.to_vec();
+    base64.retain(|byte| !byte.is_ascii_whitespace());
+    STANDARD.decode(base64).ok()
 }
 
 /// What an element says, as it came.
@@ -38,6 +94,7 @@ struct Element<'a> {
     dns: Option<&'a str>,
     subject: Option<&'a str>,
     sha256: Option<[u8; 32]>,
+    cert: Option<&'a str>,
 }
 
 impl<'a> Element<'a> {
@@ -47,7 +104,7 @@ impl<'a> Element<'a> {
             let (key, value) = pair.split_once('=')?;
             let (key, value) = (key.trim(), unquoted(value.trim())?);
             let is = |name: &str| key.eq_ignore_ascii_case(name);
-            // `By`, `Cert`, `Chain`, and what later versions add, say nothing here.
+            // `By`, `Chain`, and what later versions add, say nothing here.
             if is("uri") {
                 // Of several, the first is the one that Envoy shows of its own clients, too.
                 element.uri.get_or_insert(value);
@@ -55,6 +112,10 @@ impl<'a> Element<'a> {
                 element.dns.get_or_insert(value);
             } else if is("subject") {
                 if element.subject.replace(value).is_some() {
+                    return None;
+                }
+            } else if is("cert") {
+                if element.cert.replace(value).is_some() {
                     return None;
                 }
             } else if is("hash") {
@@ -139,7 +200,7 @@ mod tests {
 
     #[test]
     fn keys_come_in_either_case_and_others_are_passed_over() {
-        let found = identity(&format!("cert=\"-----BEGIN\";HASH={HEX};uri=spiffe://a;New=1")).unwrap();
+        let found = identity(&format!("chain=\"-----BEGIN\";HASH={HEX};uri=spiffe://a;New=1")).unwrap();
         assert_eq!((found.spiffe.as_deref(), found.sha256.is_some()), (Some("spiffe://a"), true));
     }
 
@@ -157,6 +218,63 @@ mod tests {
             "",
         ] {
             assert_eq!(identity(element), None, "{element}");
+        }
+    }
+
+    const PEM: &str = include_str!("testdata/p256.pem");
+
+    fn encoded(pem: &str) -> String {
+        pem.replace('\n', "%0A")
+            .replace(' ', "%20")
+            .replace('+', "%2B")
+            .replace('/', "%2f")
+            .replace('=', "%3D")
+    }
+
+    #[test]
+    fn a_certificate_that_is_handed_over_must_be_the_one_of_the_hash() {
+        let der = decoded(PEM.as_bytes()).unwrap();
+        let hash = Fingerprint(sha256(&der)).hex();
+        let cert = encoded(PEM);
+        for text in [format!("Cert=\"{cert}\""), format!("Hash={hash};Cert=\"{cert}\";URI=spiffe://a")] {
+            let found = identity(&text).unwrap();
+            assert_eq!(found.sha256, Some(sha256(&der)));
+            assert_eq!(found.certificate.as_deref(), Certificate::parse(&der).as_ref());
+        }
+        let cut = encoded(&PEM.replace("MII", "MIA"));
+        for text in [
+            format!("Hash={HEX};Cert=\"{cert}\""),
+            format!("Hash={hash};Cert=\"{cert}\";Cert=\"{cert}\""),
+            format!("Cert=\"{cut}\""),
+            format!("Hash={hash};Cert=\"%2\""),
+            format!("Hash={hash};Cert=\"\""),
+        ] {
+            assert_eq!(identity(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_certificate_of_a_fingerprint_is_found_wherever_it_stands_and_no_other_is() {
+        let der = decoded(PEM.as_bytes()).unwrap();
+        let fingerprint = sha256(&der);
+        let (cert, other) = (encoded(PEM), encoded(include_str!("testdata/rsa.pem")));
+        let own = format!("By=spiffe://gate;Hash=00;Cert=\"{cert}\";Subject=\"\";URI=spiffe://a");
+        for header in [
+            own.clone(),
+            format!("Cert=\"{other}\",{own}"),
+            format!("{own};Cert=\"{other}\""),
+            format!("x=\"unfinished,{own};Cert=\""),
+        ] {
+            assert_eq!(certificate(header.as_bytes(), &fingerprint), Some(der.clone()), "{header}");
+        }
+        for header in [
+            String::new(),
+            format!("Cert=\"{other}\""),
+            format!("Cert={cert}"),
+            format!("{own}{}", ";Cert=\"\"".repeat(MOST_TRIED)),
+            format!("{own}{}", " ".repeat(LONGEST)),
+        ] {
+            assert_eq!(certificate(header.as_bytes(), &fingerprint), None, "{header}");
         }
     }
 

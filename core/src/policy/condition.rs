@@ -19,7 +19,7 @@ pub(super) struct Condition {
 impl Condition {
     /// What it captures from this identity, where it holds.
     pub(super) fn holds<'a>(&'a self, identity: &'a Identity, reading: Reading) -> Option<Captures<'a>> {
-        if self.sha256.is_some() && self.sha256 != identity.sha256 {
+        if self.sha256.is_some_and(|digest| !identity.has_fingerprint(&digest)) {
             return None;
         }
         let mut captures = Vec::new();

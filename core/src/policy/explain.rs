@@ -55,7 +55,7 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
         return explanation;
     }
     if let Some(client) = policy.verify_client(identity) {
-        explanation.verdict = Verdict::Client(client);
+        explanation.verdict = policy.admitted(client);
         return explanation;
     }
     for position in policy.index.candidates(identity) {
@@ -67,7 +67,7 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
         };
         match rule.admit(alternative.rule, identity, &captures, &policy.stamping) {
             Ok(client) => {
-                explanation.verdict = Verdict::Client(client);
+                explanation.verdict = policy.admitted(client);
                 explanation.rule = Some(alternative.rule);
                 explanation.alternative = alternative.number;
                 explanation.matched = matched(&alternative.condition, identity);
@@ -104,7 +104,7 @@ fn near_miss(condition: &Condition, identity: &Identity) -> Option<String> {
             return None;
         }
     }
-    if condition.sha256.is_some() && condition.sha256 != identity.sha256 {
+    if condition.sha256.is_some_and(|digest| !identity.has_fingerprint(&digest)) {
         return None;
     }
     let fits = |value: &str| value.len() <= MAX_CAPTURE && value.bytes().all(is_capture_byte);

@@ -43,17 +43,21 @@ impl Index {
 
     /// The positions of all matches that might hold, in order. Every match that holds is among them.
     pub(super) fn candidates(&self, identity: &Identity) -> Vec<u32> {
-        self.find(identity.sha256, |key| key.value_in(identity))
+        self.find(identity.fingerprints(), |key| key.value_in(identity))
     }
 
     /// The positions of all matches that might hold for whatever `sample` stands for, in order.
     pub(super) fn candidates_for_sample(&self, sample: &Sample<'_>) -> Vec<u32> {
-        self.find(sample.sha256, |key| sample.value(key))
+        self.find(sample.sha256.into_iter(), |key| sample.value(key))
     }
 
-    fn find<'a>(&'a self, sha256: Option<[u8; 32]>, value: impl Fn(Key<'a>) -> Option<&'a str>) -> Vec<u32> {
+    fn find<'a>(
+        &'a self,
+        fingerprints: impl Iterator<Item = [u8; 32]>,
+        value: impl Fn(Key<'a>) -> Option<&'a str>,
+    ) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
-        found.extend(sha256.into_iter().flat_map(|digest| self.filed.get(Anchor::Sha256(digest))));
+        found.extend(fingerprints.flat_map(|digest| self.filed.get(Anchor::Sha256(digest))));
         let subject_keys = self.subject_keys.iter().map(|key| Key::Subject(key));
         for key in [Key::Spiffe, Key::Dns].into_iter().chain(subject_keys) {
             let Some(value) = value(key) else { continue };

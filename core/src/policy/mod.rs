@@ -2,6 +2,7 @@
 
 mod compile;
 mod condition;
+mod deny;
 mod explain;
 mod hashed;
 mod header;
@@ -15,7 +16,6 @@ mod verdict;
 mod verify;
 mod warning;
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 pub use explain::{Explanation, Matched, PassedOver};
@@ -27,6 +27,7 @@ pub use verify::{VERIFY_ATTRIBUTE, VERIFY_NAME, VERIFY_URI};
 pub use warning::warnings;
 
 use self::condition::Condition;
+use self::deny::Deny;
 use self::index::Index;
 use self::pattern::Reading;
 use self::rule::{Rule, Stamping};
@@ -41,7 +42,7 @@ pub struct Policy {
     shadow: bool,
     total: Option<Tier>,
     limits: Limits,
-    deny: BTreeSet<[u8; 32]>,
+    deny: Deny,
     cors_origins: Vec<Pattern>,
     hops: Vec<Condition>,
     rules: Vec<Rule>,
@@ -79,13 +80,13 @@ impl Policy {
             return Verdict::Denied;
         }
         if let Some(client) = self.verify_client(identity) {
-            return Verdict::Client(client);
+            return self.admitted(client);
         }
         for position in self.index.candidates(identity) {
             let Some((alternative, rule)) = self.alternative(position) else { continue };
             let Some(captures) = alternative.condition.holds(identity, Reading::Strict) else { continue };
             if let Ok(client) = rule.admit(alternative.rule, identity, &captures, &self.stamping) {
-                return Verdict::Client(client);
+                return self.admitted(client);
             }
         }
         self.identify_unknown(identity)
@@ -137,7 +138,12 @@ impl Policy {
     }
 
     fn denies(&self, identity: &Identity) -> bool {
-        identity.sha256.is_some_and(|digest| self.deny.contains(&digest))
+        self.deny.certificate(identity)
+    }
+
+    /// A client that a rule makes, unless its name is denied.
+    fn admitted(&self, client: Client) -> Verdict {
+        if self.deny.name(&client.name) { Verdict::Denied } else { Verdict::Client(client) }
     }
 
     fn verify_client(&self, identity: &Identity) -> Option<Client> {
@@ -152,7 +158,7 @@ impl Policy {
     fn identify_unknown(&self, identity: &Identity) -> Verdict {
         let admitted =
             self.unknown.as_ref().and_then(|tier| self.stamping.admit_unknown(identity, tier).ok());
-        admitted.map_or(Verdict::Unknown, Verdict::Client)
+        admitted.map_or(Verdict::Unknown, |client| self.admitted(client))
     }
 }
 

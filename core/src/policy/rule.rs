@@ -8,7 +8,7 @@ use super::condition::Captures;
 use super::header;
 use super::template::{Placeholder, Template};
 use super::verdict::Client;
-use crate::identity::Identity;
+use crate::identity::{Fingerprint, Identity};
 use crate::order;
 use crate::quota::{BucketId, Tier};
 
@@ -60,11 +60,14 @@ impl Rule {
         let name = self.name.render(|placeholder| values.get(placeholder)).map_err(missing)?;
         values.name = Some(&name);
 
+        let lasting = identity.lasting();
         let mut bucket: Vec<&[u8]> = vec![b"client", self.name_text.as_bytes()];
         let words: Vec<Cow<str>> = self.bucket_of.iter().map(Placeholder::word).collect();
         for (placeholder, word) in self.bucket_of.iter().zip(&words) {
-            let value = values.get(placeholder).ok_or_else(|| missing(placeholder))?;
-            bucket.extend([word.as_bytes(), value.as_bytes()]);
+            let value = values.get(placeholder).ok_or_else(|| missing(placeholder))?.as_bytes();
+            // A bucket must stay the same whatever the holder does to the certificate's signature.
+            let lasting = lasting.as_ref().filter(|_| *placeholder == Placeholder::Sha256);
+            bucket.extend([word.as_bytes(), lasting.map_or(value, |digest| digest)]);
         }
         let bucket = BucketId::of(&bucket);
 
@@ -81,12 +84,11 @@ impl Rule {
 }
 
 impl Stamping {
-    /// The client that a certificate is which no rule matches: one per fingerprint.
+    /// The client that a certificate is which no rule matches: one per signed part.
     pub(super) fn admit_unknown(&self, identity: &Identity, tier: &Rc<Tier>) -> Result<Client, Misfit> {
         let mut values = Values::new(identity, &[]);
-        let (Some(digest), Some(hex)) = (identity.sha256, identity.sha256_hex()) else {
-            return Err(Misfit::Missing(Placeholder::Sha256));
-        };
+        let digest = identity.lasting().ok_or(Misfit::Missing(Placeholder::Sha256))?;
+        let hex = Fingerprint(digest).hex();
         let name = format!("{UNKNOWN_PREFIX}{}", hex.get(..UNKNOWN_DIGITS).unwrap_or_default());
         values.name = Some(&name);
         let mut attributes = Vec::with_capacity(self.attributes.len());
@@ -97,7 +99,7 @@ impl Stamping {
     }
 }
 
-/// Clients that no rule matches are named by this and so many hex digits of their fingerprint.
+/// Clients that no rule matches are named by this and so many hex digits of the SHA-256 of their certificate's signed part.
 pub(super) const UNKNOWN_PREFIX: &str = "unknown-";
 /// See [`UNKNOWN_PREFIX`].
 pub(super) const UNKNOWN_DIGITS: usize = 12;

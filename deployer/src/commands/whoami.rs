@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
+use otlp_gate_core::identity::Fingerprint;
 use otlp_gate_core::policy::{Explanation, VERIFY_NAME, Verdict};
 use otlp_gate_core::quota::{Dimension, Tier};
 use serde::Serialize;
@@ -94,6 +95,9 @@ struct Shown {
     dns: Option<String>,
     subject: Option<String>,
     sha256: String,
+    serial: String,
+    /// The SHA-256 of its public key.
+    key: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,6 +140,8 @@ impl Answer {
                 dns: certificate.dns.first().cloned(),
                 subject: certificate.subject.clone(),
                 sha256: certificate.sha256_hex(),
+                serial: certificate.serial_hex(),
+                key: certificate.identity().certificate.map(|it| Fingerprint(it.key).hex()),
             },
             not_before: date(certificate.not_before),
             not_after: date(certificate.not_after),
@@ -163,10 +169,11 @@ impl Answer {
         add("HEADERS", pairs(&self.headers));
         add("QUOTA", self.quota.as_ref().map(Quota::lines).unwrap_or_default());
         add("NEARLY", self.near_misses.clone());
-        let Shown { spiffe, dns, subject, sha256 } = &self.shown;
-        let shown =
-            [("spiffe", spiffe), ("dns", dns), ("subject", subject), ("sha256", &Some(sha256.clone()))];
-        let shown = shown.into_iter().filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
+        let Shown { spiffe, dns, subject, sha256, serial, key } = &self.shown;
+        let (sha256, serial) = (Some(sha256.clone()), Some(serial.clone()));
+        let shown = [("spiffe", spiffe), ("dns", dns), ("subject", subject), ("sha256", &sha256)];
+        let shown = shown.into_iter().chain([("serial", &serial), ("key", key)]);
+        let shown = shown.filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
         add("CERTIFICATE", shown.chain([format!("valid until {}", self.not_after)]).collect());
         output::align(rows)
     }

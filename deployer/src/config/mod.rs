@@ -53,7 +53,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_hops: Vec<Match>,
     /// What happens to a certificate that no rule matches: `reject`, or the name of a tier. With a tier, each certificate is
-    /// a client of its own, named `unknown-` and the first 12 hex digits of its fingerprint.
+    /// a client of its own, named `unknown-` and the first 12 hex digits of the SHA-256 of its signed part.
     #[serde(default, skip_serializing_if = "Unknown::is_reject")]
     pub unknown: Unknown,
     /// Resource attributes that the gate owns, for every client. What a client writes under these keys is removed, and
@@ -68,8 +68,9 @@ pub struct Config {
     /// of visible ASCII.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub headers: BTreeMap<String, String>,
-    /// Certificates that are refused whatever the rules say: `sha256:` and the fingerprint in 64 hex digits, with or
-    /// without colons.
+    /// Clients that are refused whatever the rules say, also on open connections: `sha256:` and a certificate's fingerprint in 64
+    /// hex digits, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's
+    /// name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
     /// Web pages that may send from a browser, by OTLP/HTTP (CORS): patterns for their origins, such as

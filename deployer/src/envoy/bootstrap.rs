@@ -96,8 +96,10 @@ impl Bootstrap<'_> {
             "stat_prefix": name,
             "codec_type": "AUTO",
             "use_remote_address": true,
-            // The filter reads it of trusted hops, and lets nobody's through.
-            "forward_client_cert_details": "FORWARD_ONLY",
+            // The filter reads the client's certificate there, which comes last, and before it what trusted hops say of their
+            // clients; it lets nobody's through.
+            "forward_client_cert_details": "APPEND_FORWARD",
+            "set_current_client_cert_details": {"cert": true},
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": false,
             // A request that does not arrive whole in this time does not hold memory any longer.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use otlp_gate_core::identity::Identity;
+use otlp_gate_core::identity::{self, Identity};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -101,12 +101,13 @@ impl Certificate {
 
     /// What the filter learns of its holder.
     pub fn identity(&self) -> Identity {
-        Identity::from_parts(
+        let texts = Identity::from_parts(
             self.uris.first().map(String::as_bytes),
             self.dns.first().map(String::as_bytes),
             self.subject.as_deref().map(str::as_bytes),
             Some(self.sha256_hex().as_bytes()),
-        )
+        );
+        Identity { certificate: identity::Certificate::parse(&self.der).map(Box::new), ..texts }
     }
 
     /// Its fingerprint: 64 lower-case hex digits.

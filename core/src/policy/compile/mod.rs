@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use self::matching::Words;
 use self::tiers::Tiers;
 use super::condition::Condition;
+use super::deny::Deny;
 use super::hashed::repeated;
 use super::index::Index;
 use super::nearest::nearest;
@@ -21,7 +22,6 @@ use super::template::{Placeholder, Template};
 use super::verify;
 use super::{Alternative, Policy};
 use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
-use crate::identity::Fingerprint;
 use crate::order;
 
 /// So many clients have metrics of their own: the first ones whose names are literal.
@@ -53,7 +53,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         Unknown::Tier(name) => compiler.tiers.named(name, &Place::of("unknown"), &mut problems),
     };
     let stamping = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
-    let deny = denied(&config.deny, &mut problems);
+    let deny = Deny::compile(&config.deny, &mut problems);
     let place = Place::of("trustedHops");
     let hops = config.trusted_hops.iter().enumerate();
     let hops =
@@ -206,25 +206,6 @@ impl Compiler {
             self.problems.push(Problem::new(Path::of_match(config, later.rule, later.number), message));
         }
     }
-}
-
-fn denied(deny: &[String], problems: &mut Vec<Problem>) -> BTreeSet<[u8; 32]> {
-    let mut denied = BTreeSet::new();
-    let place = Place::of("deny");
-    for (index, text) in deny.iter().enumerate() {
-        let path = place.index(index);
-        match text.strip_prefix("sha256:").map(Fingerprint::parse) {
-            Some(Ok(Fingerprint(digest))) => {
-                denied.insert(digest);
-            }
-            Some(Err(error)) => problems.push(Problem::new(path, error.to_string())),
-            None => problems.push(
-                Problem::new(path, format!("`{}` does not start with `sha256:`", text.escape_debug()))
-                    .hint("write sha256: and the certificate's fingerprint, as `openssl x509 -fingerprint -sha256` gives it"),
-            ),
-        }
-    }
-    denied
 }
 
 /// A template; an empty one in place of a wrong one.

@@ -406,18 +406,29 @@ fn quotas() {
 
 #[test]
 fn deny_and_limits() {
+    const PREFIXES: &str = "does not start with `sha256:`, `serial:`, `key:` or `name:` (hint: write sha256: and the \
+                            certificate's fingerprint, serial: and its serial number in hex, key: and the SHA-256 of its \
+                            public key, or name: and the client's name; `otlp-gate whoami CERT` shows all four)";
+    const SERIAL: &str = "is not a serial number in hex (hint: write it as `openssl x509 -serial` or `otlp-gate whoami` \
+                          gives it)";
     let digest = "a".repeat(64);
     check([
         (
             json!({"deny": [format!("sha256:{digest}"), digest, "sha256:12", "sha1:12"]}),
             json!([
-                format!(
-                    "deny[1]: `{digest}` does not start with `sha256:` (hint: write sha256: and the certificate's \
-                     fingerprint, as `openssl x509 -fingerprint -sha256` gives it)"
-                ),
+                format!("deny[1]: `{digest}` {PREFIXES}"),
                 "deny[2]: a SHA-256 fingerprint has 64 hex digits, this one has 2",
-                "deny[3]: `sha1:12` does not start with `sha256:` (hint: write sha256: and the certificate's fingerprint, \
-                 as `openssl x509 -fingerprint -sha256` gives it)",
+                format!("deny[3]: `sha1:12` {PREFIXES}"),
+            ]),
+        ),
+        (
+            json!({"deny": ["serial:", "serial:0g", format!("serial:{}", "00".repeat(33)), "key:12", "name:"]}),
+            json!([
+                format!("deny[0]: `` {SERIAL}"),
+                format!("deny[1]: `0g` {SERIAL}"),
+                format!("deny[2]: `{}` {SERIAL}", "00".repeat(33)),
+                "deny[3]: a SHA-256 fingerprint has 64 hex digits, this one has 2",
+                format!("deny[4]: `name:` {PREFIXES}"),
             ]),
         ),
         (

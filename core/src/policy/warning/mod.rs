@@ -19,7 +19,7 @@ const SMALL_BYTES: u64 = 4 << 20;
 const SMALL_ITEMS: u64 = 8192;
 
 /// Everything that is allowed and yet looks like a mistake: bursts that normal batches do not fit in, rules that are
-/// never reached, patterns that can be read in two ways, headers that some clients go without, origins of everybody, tiers
+/// never reached, patterns that can be read in two ways, headers that some clients go without, origins of everybody, denied names that nobody has, tiers
 /// that nobody uses. Of a config with mistakes (see [`Policy::compile`]), only what concerns the last two.
 pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
     let mut warnings = Vec::new();
@@ -28,6 +28,7 @@ pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
         warnings.extend(never_reached::warnings(&policy, config));
         warnings = order::sorted_by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(left_out::warnings(&policy, config));
+        warnings.extend(policy.deny.unused_names(&config.deny, &policy.rules, policy.unknown.is_some()));
     }
     warnings.extend(origins(config));
     warnings.extend(tiers(config));

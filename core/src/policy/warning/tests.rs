@@ -176,3 +176,30 @@ fn a_config_with_mistakes_is_only_warned_about_its_tiers() {
         json!("quotas.tiers.slow: no client uses this tier"),
     )]);
 }
+
+#[test]
+fn a_denied_name_that_no_client_has() {
+    let rules = json!([
+        {"name": "acme-edge", "match": {"spiffe": "spiffe://acme/edge"}},
+        {"name": "p.{org}.{site}", "match": {"dns": "{site}.{org}.example"}},
+    ]);
+    let deny = |entry: &str| json!({"clients": rules, "deny": [entry]});
+    let nobody = |name: &str| {
+        format!(
+            "deny[0]: no client is called `{name}`, so that nobody is denied by it (hint: write the client's name as \
+             `otlp-gate whoami CERT` shows it)"
+        )
+    };
+    check([
+        (deny("name:acme-edge"), json!([])),
+        (deny("name:p.globex.berlin"), json!([])),
+        (deny("serial:01"), json!([])),
+        (deny("name:acme-egde"), json!([nobody("acme-egde")])),
+        (deny("name:q.globex.berlin"), json!([nobody("q.globex.berlin")])),
+        (deny("name:unknown-0123456789ab"), json!([nobody("unknown-0123456789ab")])),
+        (
+            json!({"unknown": "t", "quotas": {"tiers": {"t": {"items": "10k/s"}}}, "deny": ["name:unknown-0123456789ab"]}),
+            json!([]),
+        ),
+    ]);
+}

@@ -1,0 +1,127 @@
+//! Who is refused whatever the rules say.
+
+use std::collections::BTreeSet;
+
+use super::pattern::{Pattern, Reading, Separator};
+use super::problem::{Path, Place, Problem};
+use super::rule::Rule;
+use super::template::{Part, Template};
+use crate::identity::{Fingerprint, Identity};
+
+/// Longest serial number that is read, in bytes (RFC 5280, section 4.1.2.2, has 20).
+const LONGEST_SERIAL: usize = 32;
+
+/// The deny list, compiled.
+#[derive(Debug, Default)]
+pub(super) struct Deny {
+    fingerprints: BTreeSet<[u8; 32]>,
+    keys: BTreeSet<[u8; 32]>,
+    serials: BTreeSet<Vec<u8>>,
+    names: BTreeSet<String>,
+}
+
+impl Deny {
+    pub(super) fn compile(entries: &[String], problems: &mut Vec<Problem>) -> Self {
+        let mut deny = Deny::default();
+        let place = Place::of("deny");
+        for (index, text) in entries.iter().enumerate() {
+            if let Err(problem) = deny.add(text, &place.index(index)) {
+                problems.push(problem);
+            }
+        }
+        deny
+    }
+
+    fn add(&mut self, text: &str, path: &Place<'_>) -> Result<(), Problem> {
+        let digest = |hex| match Fingerprint::parse(hex) {
+            Ok(Fingerprint(digest)) => Ok(digest),
+            Err(error) => Err(Problem::new(path, error.to_string())),
+        };
+        match text.split_once(':') {
+            Some(("sha256", hex)) => drop(self.fingerprints.insert(digest(hex)?)),
+            Some(("key", hex)) => drop(self.keys.insert(digest(hex)?)),
+            Some(("serial", hex)) => match serial(hex) {
+                Some(serial) => drop(self.serials.insert(serial)),
+                None => {
+                    let message = format!("`{}` is not a serial number in hex", hex.escape_debug());
+                    let hint = "write it as `openssl x509 -serial` or `otlp-gate whoami` gives it";
+                    return Err(Problem::new(path, message).hint(hint));
+                }
+            },
+            Some(("name", name)) if !name.is_empty() => drop(self.names.insert(name.to_owned())),
+            _ => {
+                let message = format!(
+                    "`{}` does not start with `sha256:`, `serial:`, `key:` or `name:`",
+                    text.escape_debug()
+                );
+                let hint = "write sha256: and the certificate's fingerprint, serial: and its serial number in hex, \
+                            key: and the SHA-256 of its public key, or name: and the client's name; \
+                            `otlp-gate whoami CERT` shows all four";
+                return Err(Problem::new(path, message).hint(hint));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a certificate is on the list, whoever it may be for.
+    pub(super) fn certificate(&self, identity: &Identity) -> bool {
+        let on_list = identity.fingerprints().any(|digest| self.fingerprints.contains(&digest));
+        on_list
+            || identity.certificate.as_ref().is_some_and(|certificate| {
+                self.keys.contains(&certificate.key) || self.serials.contains(&certificate.serial)
+            })
+    }
+
+    /// Whether the client of this name is on the list.
+    pub(super) fn name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Names that no rule gives to any client: a mistyped one would shut nobody out.
+    pub(super) fn unused_names(&self, entries: &[String], rules: &[Rule], unknown: bool) -> Vec<Problem> {
+        let names: Vec<Option<Pattern>> = rules.iter().map(|rule| names_of(&rule.name)).collect();
+        let is_used = |name: &str| {
+            // Where a name is not to be told from its template, it is taken to be used.
+            names.iter().any(|pattern| {
+                pattern.as_ref().is_none_or(|it| it.matches(name, Reading::Loose, &mut Vec::new()))
+            }) || (unknown && name.starts_with(super::rule::UNKNOWN_PREFIX))
+        };
+        let entries = entries.iter().enumerate();
+        let entries = entries.filter_map(|(index, text)| Some((index, text.strip_prefix("name:")?)));
+        let unused = entries.filter(|(_, name)| self.names.contains(*name) && !is_used(name));
+        let warning = |(index, name): (usize, &str)| {
+            let message =
+                format!("no client is called `{}`, so that nobody is denied by it", name.escape_debug());
+            let hint = "write the client's name as `otlp-gate whoami CERT` shows it";
+            Problem::new(Path::of("deny").index(index), message).hint(hint)
+        };
+        unused.map(warning).collect()
+    }
+}
+
+/// A pattern for all names that a template makes.
+fn names_of(name: &Template) -> Option<Pattern> {
+    let mut text = String::new();
+    for part in name.parts() {
+        match part {
+            Part::Text(part) => text.push_str(part),
+            Part::Placeholder(_) if text.ends_with("**") => {}
+            Part::Placeholder(_) => text.push_str("**"),
+        }
+    }
+    Pattern::parse(&text, Separator::Uri).ok()
+}
+
+/// A serial number in hex, with or without colons between bytes, leading zeros, or a byte of sign.
+fn serial(hex: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = hex
+        .chars()
+        .filter(|character| *character != ':')
+        .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() <= 2 * LONGEST_SERIAL)?;
+    let first = if digits.len() % 2 == 1 { &[0][..] } else { &[] };
+    let nibbles = [first, &digits].concat();
+    let bytes = nibbles.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit));
+    Some(bytes.skip_while(|byte| *byte == 0).collect())
+}
