@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{ClientRule, Match, Matches};
+pub use client::{ClientRule, Match, Matches, Patterns, Word};
 pub use limits::Limits;
 pub use map::unique_keys;
 pub use quantity::{Burst, QuantityError, Rate, Size};
@@ -49,8 +49,8 @@ pub struct PolicyConfig {
     pub unknown: Unknown,
     /// Resource attributes that the gate owns, for every client. What a client writes under these keys is removed, and
     /// these values are set. Placeholders: `{name}` `{spiffe}` `{dns}` `{subject}` `{subject.CN}` `{sha256}` and the words
-    /// that the client's rule captures. An attribute whose placeholder a client lacks is not set for it. Write `{{` for
-    /// a brace.
+    /// that the client's rule captures. `{subject.CN}` is there where the subject has that key exactly once. An attribute whose
+    /// placeholder a client lacks is not set for it. Write `{{` for a brace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
     /// Resource attributes that the gate owns besides, since somebody else sets them: what a client writes there is removed.

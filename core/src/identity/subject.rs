@@ -50,9 +50,19 @@ impl Subject {
     /// The value of a key (`CN`, `O`, `2.5.4.97`; letters of either case). `None` where the subject has the key not at
     /// all or more than once, or where the value is no text.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let mut with_key = self.attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
-        let (_, value) = with_key.next()?;
-        if with_key.next().is_some() { None } else { value.as_deref() }
+        let mut with_key = self.with_key(key);
+        let value = with_key.next()?;
+        if with_key.next().is_some() { None } else { value }
+    }
+
+    /// All values of a key that are text, as often as the subject has them.
+    pub fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.with_key(key).flatten()
+    }
+
+    fn with_key(&self, key: &str) -> impl Iterator<Item = Option<&str>> {
+        let with_key = self.attributes.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(key));
+        with_key.map(|(_, value)| value.as_deref())
     }
 }
 
@@ -179,6 +189,13 @@ mod tests {
         for text in ["CN=a,CN=b", "CN=a+CN=b", "CN=a,O=x,cn=a", "CN=a,CN=#0500"] {
             assert_eq!(value(text, "CN"), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_repeated_key_has_several_values() {
+        let subject = Subject::parse("OU=a,CN=x,ou=b+OU=c,OU=#0500,OU=a").unwrap();
+        assert_eq!(subject.values("Ou").collect::<Vec<_>>(), ["a", "b", "c", "a"]);
+        assert_eq!(subject.values("O").next(), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(super) type Captures<'a> = Vec<(&'a str, &'a str)>;
 pub(super) struct Condition {
     pub(super) spiffe: Option<Pattern>,
     pub(super) dns: Option<Pattern>,
+    /// A key with several patterns is here several times, always spelled the same.
     pub(super) subject: Vec<(String, Pattern)>,
     pub(super) sha256: Option<[u8; 32]>,
 }
@@ -23,40 +24,86 @@ impl Condition {
             return None;
         }
         let mut captures = Vec::new();
-        for (_, pattern, value) in self.patterns_on(identity) {
-            if !pattern.matches(value?, reading, &mut captures) {
-                return None;
-            }
+        for (key, pattern) in self.patterns() {
+            self.holds_of(key, pattern, key.values_in(identity), reading, &mut captures)?;
         }
         same_words_have_same_values(&mut captures).then_some(captures)
     }
 
-    /// Whether it holds for everything that the sampled match holds for. May say no where it is so.
-    pub(super) fn covers(&self, sample: &Sample<'_>) -> bool {
-        if self.sha256.is_some() && self.sha256 != sample.sha256 {
+    /// The value for which one of its patterns holds; what it captures is appended.
+    ///
+    /// A key may have several values, of which one must match. Where several match and say different things, whoever put them there
+    /// could choose between clients, so the pattern does not hold. A value that one of the key's patterns is word for word counts
+    /// for that pattern only.
+    pub(super) fn holds_of<'a>(
+        &'a self,
+        key: Key<'_>,
+        pattern: &'a Pattern,
+        values: impl Iterator<Item = &'a str>,
+        reading: Reading,
+        captures: &mut Captures<'a>,
+    ) -> Option<&'a str> {
+        let before = captures.len();
+        let mut found: Option<(&str, usize)> = None;
+        for value in values {
+            let end = captures.len();
+            if self.leaves(key, pattern, value) || !pattern.matches(value, reading, captures) {
+                continue;
+            }
+            match found {
+                None if captures.len() == end => return Some(value),
+                None => found = Some((value, captures.len())),
+                Some((_, end)) if captures.get(before..end) != captures.get(end..) => {
+                    captures.truncate(before);
+                    return None;
+                }
+                Some((_, end)) => captures.truncate(end),
+            }
+        }
+        found.map(|(value, _)| value)
+    }
+
+    /// Whether a value is another pattern's of the same key.
+    pub(super) fn leaves(&self, key: Key<'_>, pattern: &Pattern, value: &str) -> bool {
+        let Key::Subject(key) = key else { return false };
+        pattern.exact().is_none()
+            && self.subject.iter().any(|(other, pattern)| other == key && pattern.exact() == Some(value))
+    }
+
+    /// Whether it holds for everything that the sampled match holds for, or with [`Values::One`] at least for all of it that
+    /// has no key of the subject twice. May say no where it is so.
+    pub(super) fn covers(&self, sample: &Sample<'_>, values: Values) -> bool {
+        if self.sha256.is_some() && self.sha256 != sample.condition.sha256 {
             return false;
         }
         let mut captures = Vec::new();
         let matches = self.patterns().all(|(key, pattern)| {
-            sample.value(key).is_some_and(|value| pattern.matches(value, Reading::Sample, &mut captures))
+            let only = values == Values::One && sample.of(key).nth(1).is_none();
+            let certain = only || !key.repeats() || pattern.words().next().is_none();
+            let found = sample.of(key).any(|(_, value)| {
+                !self.leaves(key, pattern, value) && pattern.matches(value, Reading::Sample, &mut captures)
+            });
+            // Of other values a sample tells nothing: they may match as well and capture something else, unless that would keep
+            // the sampled match from holding, too.
+            found && (certain || self.captures_like(key, pattern, sample))
         });
         // Whether two values are the same, samples cannot tell.
         order::sort(&mut captures);
         matches && captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
     }
 
-    /// What stands for everything that it holds for.
-    pub(super) fn sample(&self) -> Sample<'_> {
-        let values = self.patterns().map(|(key, pattern)| (key, pattern.sample())).collect();
-        Sample { sha256: self.sha256, values }
+    fn captures_like(&self, key: Key<'_>, pattern: &Pattern, sample: &Sample<'_>) -> bool {
+        let [own, others] = [self, sample.condition].map(|condition| {
+            let all = condition.patterns().filter(|(other, _)| other.is_same(key));
+            order::set(all.filter_map(|(_, pattern)| pattern.exact()))
+        });
+        own == others && sample.of(key).any(|(other, _)| other.is_like(pattern))
     }
 
-    /// Every pattern with its key in the config and what the certificate has there.
-    pub(super) fn patterns_on<'a>(
-        &'a self,
-        identity: &'a Identity,
-    ) -> impl Iterator<Item = (Key<'a>, &'a Pattern, Option<&'a str>)> {
-        self.patterns().map(|(key, pattern)| (key, pattern, key.value_in(identity)))
+    /// What stands for everything that it holds for.
+    pub(super) fn sample(&self) -> Sample<'_> {
+        let values = self.patterns().map(|(key, pattern)| (key, pattern, pattern.sample())).collect();
+        Sample { condition: self, values }
     }
 
     /// Every pattern with its key in the config.
@@ -68,15 +115,34 @@ impl Condition {
     }
 }
 
+/// Of which certificates something is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Those that have every key of the subject at most once.
+    One,
+    /// All.
+    Any,
+}
+
 /// What stands for everything that a match holds for; see [`Pattern::sample`].
 pub(super) struct Sample<'a> {
-    pub(super) sha256: Option<[u8; 32]>,
-    values: Vec<(Key<'a>, String)>,
+    condition: &'a Condition,
+    values: Vec<(Key<'a>, &'a Pattern, String)>,
 }
 
 impl Sample<'_> {
-    pub(super) fn value(&self, key: Key<'_>) -> Option<&str> {
-        self.values.iter().find(|(own, _)| own.is_same(key)).map(|(_, value)| value.as_str())
+    pub(super) fn sha256(&self) -> Option<[u8; 32]> {
+        self.condition.sha256
+    }
+
+    /// What a certificate has there, at least.
+    pub(super) fn values(&self, key: Key<'_>) -> impl Iterator<Item = &str> {
+        self.of(key).map(|(_, value)| value)
+    }
+
+    fn of(&self, key: Key<'_>) -> impl Iterator<Item = (&Pattern, &str)> {
+        let values = self.values.iter().filter(move |(own, ..)| own.is_same(key));
+        values.map(|(_, pattern, value)| (*pattern, value.as_str()))
     }
 }
 
@@ -89,12 +155,19 @@ pub(super) enum Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    pub(super) fn value_in(self, identity: &'a Identity) -> Option<&'a str> {
-        match self {
-            Key::Spiffe => identity.spiffe.as_deref(),
-            Key::Dns => identity.dns.as_deref(),
-            Key::Subject(key) => identity.subject.as_ref()?.get(key),
-        }
+    /// What a certificate has there.
+    pub(super) fn values_in(self, identity: &'a Identity) -> impl Iterator<Item = &'a str> {
+        let (one, subject) = match self {
+            Key::Spiffe => (identity.spiffe.as_deref(), None),
+            Key::Dns => (identity.dns.as_deref(), None),
+            Key::Subject(key) => (None, identity.subject.as_ref().map(|subject| subject.values(key))),
+        };
+        one.into_iter().chain(subject.into_iter().flatten())
+    }
+
+    /// Whether a certificate may have several values there that all count.
+    fn repeats(self) -> bool {
+        matches!(self, Key::Subject(_))
     }
 
     fn is_same(self, other: Key<'_>) -> bool {

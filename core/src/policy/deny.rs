@@ -20,6 +20,12 @@ pub(super) struct Deny {
     names: BTreeSet<String>,
 }
 
+/// Whether this entry of a deny list is about a certificate, or about the client of this name.
+pub fn denies(entry: &str, identity: &Identity, client: Option<&str>) -> bool {
+    let deny = Deny::compile(&[entry.to_owned()], &mut Vec::new());
+    deny.certificate(identity) || client.is_some_and(|name| deny.name(name))
+}
+
 impl Deny {
     pub(super) fn compile(entries: &[String], problems: &mut Vec<Problem>) -> Self {
         let mut deny = Deny::default();
@@ -83,7 +89,7 @@ impl Deny {
         let is_used = |name: &str| {
             // Where a name is not to be told from its template, it is taken to be used.
             names.iter().any(|pattern| {
-                pattern.as_ref().is_none_or(|it| it.matches(name, Reading::Loose, &mut Vec::new()))
+                pattern.as_ref().is_none_or(|it| it.matches(name, Reading::Strict, &mut Vec::new()))
             }) || (unknown && name.starts_with(super::rule::UNKNOWN_PREFIX))
         };
         let entries = entries.iter().enumerate();

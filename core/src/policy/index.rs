@@ -43,35 +43,36 @@ impl Index {
 
     /// The positions of all matches that might hold, in order. Every match that holds is among them.
     pub(super) fn candidates(&self, identity: &Identity) -> Vec<u32> {
-        self.find(identity.fingerprints(), |key| key.value_in(identity))
+        self.find(identity.fingerprints(), |key| key.values_in(identity))
     }
 
     /// The positions of all matches that might hold for whatever `sample` stands for, in order.
     pub(super) fn candidates_for_sample(&self, sample: &Sample<'_>) -> Vec<u32> {
-        self.find(sample.sha256.into_iter(), |key| sample.value(key))
+        self.find(sample.sha256().into_iter(), |key| sample.values(key))
     }
 
-    fn find<'a>(
+    fn find<'a, V: Iterator<Item = &'a str>>(
         &'a self,
         fingerprints: impl Iterator<Item = [u8; 32]>,
-        value: impl Fn(Key<'a>) -> Option<&'a str>,
+        values: impl Fn(Key<'a>) -> V,
     ) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
         found.extend(fingerprints.flat_map(|digest| self.filed.get(Anchor::Sha256(digest))));
         let subject_keys = self.subject_keys.iter().map(|key| Key::Subject(key));
         for key in [Key::Spiffe, Key::Dns].into_iter().chain(subject_keys) {
-            let Some(value) = value(key) else { continue };
-            found.extend(self.filed.get(Anchor::Exact(key, value)));
-            for length in self.prefixes.range(..=value.len()) {
-                let prefix = value.get(..*length).map(|prefix| Anchor::Prefix(key, prefix));
-                found.extend(prefix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
-            }
-            for length in self.suffixes.range(..=value.len()) {
-                let suffix = value.get(value.len() - length..).map(|suffix| Anchor::Suffix(key, suffix));
-                found.extend(suffix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+            for value in values(key) {
+                found.extend(self.filed.get(Anchor::Exact(key, value)));
+                for length in self.prefixes.range(..=value.len()) {
+                    let prefix = value.get(..*length).map(|prefix| Anchor::Prefix(key, prefix));
+                    found.extend(prefix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+                }
+                for length in self.suffixes.range(..=value.len()) {
+                    let suffix = value.get(value.len() - length..).map(|suffix| Anchor::Suffix(key, suffix));
+                    found.extend(suffix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+                }
             }
         }
-        // Each is filed once, but under a hash that another may have too.
+        // Each is filed once, but found by each value, and under a hash that another may have too.
         order::sort(&mut found);
         found.dedup();
         found

@@ -18,6 +18,7 @@ mod warning;
 
 use std::rc::Rc;
 
+pub use deny::denies;
 pub use explain::{Explanation, Matched, PassedOver};
 pub use pattern::{Pattern, PatternError, Separator};
 pub use problem::{Path, Problem, Segment};

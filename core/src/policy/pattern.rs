@@ -1,13 +1,14 @@
 //! Patterns: `*`, `{word}` and `**`, matched in bounded time whatever the text.
 //!
 //! `*` is one or more bytes of one segment; `{word}` is one to 63 characters of `[A-Za-z0-9._-]` in one segment, and
-//! remembered; `**` is one or more bytes of anything. Two of them never stand side by side. Where a text can be read in more than one way,
-//! each takes as little as it can, from the left. Work and memory are O(wildcards x text).
+//! remembered, unless its rule allows it more ([`WordKind`]); `**` is one or more bytes of anything. Two of them never stand
+//! side by side. Where a text can be read in more than one way, each takes as little as it can, from the left. Work and memory
+//! are O(wildcards x text).
 
 use core::fmt;
 
 /// Names longer than a DNS label (RFC 1035 section 2.3.4) are not captured.
-pub(super) const MAX_CAPTURE: usize = 63;
+pub(super) const MAX_CAPTURE: u8 = 63;
 const MAX_PATTERN: usize = 2048;
 const MAX_WILDCARDS: usize = 16;
 
@@ -23,6 +24,10 @@ pub enum Separator {
 }
 
 impl Separator {
+    pub(super) fn ends_char(self, character: char) -> bool {
+        u8::try_from(character).is_ok_and(|byte| self.ends(byte))
+    }
+
     fn ends(self, byte: u8) -> bool {
         match self {
             Separator::Dns => byte == b'.',
@@ -38,9 +43,48 @@ pub(super) enum Token {
     /// `*`
     Star,
     /// `{word}`
-    Word(Box<str>),
+    Word(Box<str>, WordKind),
     /// `**`
     Deep,
+}
+
+/// What a captured word can be: of letters, digits, `_` and `-`, of `.` where that ends no segment, and of what is
+/// allowed besides. Never of `/`, which separates what the gate itself names, nor of anything that a header could not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct WordKind {
+    /// In characters.
+    pub(super) max: u8,
+    pub(super) dot: bool,
+    pub(super) colon: bool,
+    pub(super) at: bool,
+}
+
+impl Default for WordKind {
+    fn default() -> Self {
+        WordKind { max: MAX_CAPTURE, dot: false, colon: false, at: false }
+    }
+}
+
+impl WordKind {
+    /// Whether it can hold this byte of a text with such segments.
+    pub(super) fn holds(self, byte: u8, separator: Separator) -> bool {
+        match byte {
+            b'.' => self.dot || !separator.ends(b'.'),
+            b':' => self.colon,
+            b'@' => self.at,
+            _ => is_capture_byte(byte),
+        }
+    }
+
+    /// Whether it can hold what other words there cannot.
+    fn holds_more(self, separator: Separator) -> bool {
+        self.colon || self.at || self.spans(separator)
+    }
+
+    /// Whether it can hold what ends a segment.
+    fn spans(self, separator: Separator) -> bool {
+        self.dot && separator.ends(b'.')
+    }
 }
 
 /// How strictly words are read.
@@ -48,8 +92,8 @@ pub(super) enum Token {
 pub(super) enum Reading {
     /// As the policy means it.
     Strict,
-    /// A word may hold what a `*` may: to explain why a rule did not match.
-    Loose,
+    /// Words and `*` may hold what a `**` may: to explain why a rule did not match.
+    Any,
     /// Of another pattern's [`Pattern::sample`].
     Sample,
 }
@@ -86,8 +130,8 @@ impl Pattern {
             if wild && tokens.last().is_some_and(|last| !matches!(last, Token::Literal(_))) {
                 return Err(PatternError::SideBySide);
             }
-            if let Token::Word(word) = &token
-                && tokens.iter().any(|other| matches!(other, Token::Word(other) if other == word))
+            if let Token::Word(word, _) = &token
+                && tokens.iter().any(|other| matches!(other, Token::Word(other, _) if other == word))
             {
                 return Err(PatternError::Twice(word.to_string()));
             }
@@ -126,10 +170,78 @@ impl Pattern {
 
     /// The words that it captures, in order.
     pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.kinds().map(|(word, _)| word)
+    }
+
+    /// The words that it captures, in order, and what each can be.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (&str, WordKind)> {
         self.tokens.iter().filter_map(|token| match token {
-            Token::Word(word) => Some(&**word),
+            Token::Word(word, kind) => Some((&**word, *kind)),
             _ => None,
         })
+    }
+
+    /// The texts between its wildcards.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().filter_map(|token| match token {
+            Token::Literal(literal) => Some(&**literal),
+            _ => None,
+        })
+    }
+
+    /// What ends its segments.
+    pub(super) fn separator(&self) -> Separator {
+        self.separator
+    }
+
+    /// Whether it matches nothing but an empty text, as only a segment of a pattern may.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Whether it has a `**`.
+    pub(super) fn is_deep(&self) -> bool {
+        self.tokens.contains(&Token::Deep)
+    }
+
+    /// It, with what is written out in lower case.
+    pub(super) fn lower_case(&self) -> Pattern {
+        let mut lower = self.clone();
+        for token in &mut lower.tokens {
+            if let Token::Literal(literal) = token {
+                *literal = literal.to_ascii_lowercase().into();
+            }
+        }
+        lower
+    }
+
+    /// Its segments, each a pattern.
+    pub(super) fn segments(&self) -> Vec<Pattern> {
+        let mut segments = vec![Vec::new()];
+        for token in &self.tokens {
+            let Token::Literal(literal) = token else {
+                segments.last_mut().into_iter().for_each(|last| last.push(token.clone()));
+                continue;
+            };
+            for (number, part) in literal.split(|it: char| self.separator.ends_char(it)).enumerate() {
+                if number > 0 {
+                    segments.push(Vec::new());
+                }
+                if !part.is_empty() {
+                    segments.last_mut().into_iter().for_each(|last| last.push(Token::Literal(part.into())));
+                }
+            }
+        }
+        segments.into_iter().map(|tokens| Pattern { tokens, separator: self.separator }).collect()
+    }
+
+    /// Says what its words can be.
+    pub(super) fn set_kinds(&mut self, kind_of: impl Fn(&str) -> WordKind) {
+        for token in &mut self.tokens {
+            if let Token::Word(word, kind) = token {
+                *kind = kind_of(word);
+            }
+        }
     }
 
     /// A regular expression that matches the same whole texts with the same captures, for programs that have no patterns: of
@@ -139,10 +251,6 @@ impl Pattern {
             Separator::Dns => r"\.",
             Separator::Uri => "/",
             Separator::Subject => r"\./",
-        };
-        let in_word = match self.separator {
-            Separator::Uri => "A-Za-z0-9._-",
-            Separator::Dns | Separator::Subject => "A-Za-z0-9_-",
         };
         let mut regex = String::from("^");
         for token in &self.tokens {
@@ -154,8 +262,11 @@ impl Pattern {
                     regex.push(character);
                 }),
                 Token::Star => regex.push_str(&format!("[^{segment}]+?")),
-                Token::Word(word) => {
-                    regex.push_str(&format!("(?P<{word}>[{in_word}]{{1,{MAX_CAPTURE}}}?)"));
+                Token::Word(word, kind) => {
+                    let more =
+                        [b'.', b':', b'@'].into_iter().filter(|byte| kind.holds(*byte, self.separator));
+                    let more: String = more.map(char::from).collect();
+                    regex.push_str(&format!("(?P<{word}>[A-Za-z0-9{more}_-]{{1,{}}}?)", kind.max));
                 }
                 Token::Deep => regex.push_str("(?s:.)+?"),
             }
@@ -164,8 +275,12 @@ impl Pattern {
         regex
     }
 
-    /// Whether it has two wildcards in one segment, one of them a word: then a text may be read in several ways.
+    /// Whether it has two wildcards in one segment, one of them a word: then a text may be read in several ways. So it may where
+    /// two words run across segments.
     pub(super) fn is_ambiguous(&self) -> bool {
+        if self.kinds().filter(|(_, kind)| kind.spans(self.separator)).nth(1).is_some() {
+            return true;
+        }
         let mut wild_in_segment = false;
         let mut word_in_segment = false;
         for token in &self.tokens {
@@ -176,7 +291,7 @@ impl Pattern {
                     }
                 }
                 token => {
-                    let word = matches!(token, Token::Word(_));
+                    let word = matches!(token, Token::Word(..));
                     if wild_in_segment && (word || word_in_segment) {
                         return true;
                     }
@@ -192,12 +307,25 @@ impl Pattern {
         self.tokens
             .iter()
             .map(|token| match token {
-                Token::Literal(literal) => literal,
-                Token::Star => SAMPLE_STAR,
-                Token::Word(_) => SAMPLE_WORD,
-                Token::Deep => SAMPLE_DEEP,
+                Token::Literal(literal) => literal.to_string(),
+                Token::Word(_, kind) if kind.spans(self.separator) => SAMPLE_DEEP.to_owned(),
+                Token::Word(_, kind) if kind.holds_more(self.separator) => SAMPLE_STAR.to_owned(),
+                Token::Word(_, kind) => SAMPLE_WORD.repeat(kind.max.div_ceil(MAX_CAPTURE).into()),
+                Token::Star => SAMPLE_STAR.to_owned(),
+                Token::Deep => SAMPLE_DEEP.to_owned(),
             })
             .collect()
+    }
+
+    /// Whether it matches and captures the same of all texts as the other, words' names aside.
+    pub(super) fn is_like(&self, other: &Pattern) -> bool {
+        let same = |(own, other): (&Token, &Token)| match (own, other) {
+            (Token::Word(_, own), Token::Word(_, other)) => own == other,
+            (own, other) => own == other,
+        };
+        self.separator == other.separator
+            && self.tokens.len() == other.tokens.len()
+            && self.tokens.iter().zip(&other.tokens).all(same)
     }
 
     /// Matches a whole text; the captures are appended to `captures` in order.
@@ -229,7 +357,20 @@ impl Pattern {
     }
 }
 
-// No identity holds control characters, so in a sample they stand for what a wildcard of another pattern matched.
+/// As it is written in the config.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tokens.iter().try_for_each(|token| match token {
+            Token::Literal(literal) => f.write_str(literal),
+            Token::Word(word, _) => write!(f, "{{{word}}}"),
+            Token::Star => f.write_str("*"),
+            Token::Deep => f.write_str("**"),
+        })
+    }
+}
+
+// No identity holds control characters, so in a sample they stand for what a wildcard of another pattern matched: a word for up to
+// 63 characters, the others for any number.
 const SAMPLE_STAR: &str = "\u{1}";
 const SAMPLE_WORD: &str = "\u{2}";
 const SAMPLE_DEEP: &str = "\u{3}";
@@ -267,7 +408,7 @@ impl<'a> Matcher<'a> {
                     start + 1 + nearest.unwrap_or(bytes.len())
                 }
             };
-            if let (Token::Word(word), Some(value)) = (token, text.get(start..end)) {
+            if let (Token::Word(word, _), Some(value)) = (token, text.get(start..end)) {
                 captures.push((word, value));
             }
             start = end;
@@ -284,8 +425,12 @@ impl<'a> Matcher<'a> {
             return (0..after.len()).map(fits).collect();
         }
         let longest = match (token, self.reading) {
-            (Token::Word(_), Reading::Strict | Reading::Sample) => MAX_CAPTURE,
+            (Token::Word(_, kind), Reading::Strict | Reading::Sample) => usize::from(kind.max),
             _ => usize::MAX,
+        };
+        let length_of = |byte: u8| match self.reading {
+            Reading::Sample if SAMPLE_WORD.as_bytes() == [byte] => usize::from(MAX_CAPTURE),
+            _ => 1,
         };
         // How far behind `start` the nearest reachable end is, over bytes that the wildcard takes.
         let mut nearest: Option<usize> = None;
@@ -294,8 +439,8 @@ impl<'a> Matcher<'a> {
         {
             nearest = match (ends_here, nearest) {
                 _ if !self.takes(token, *byte) => None,
-                (true, _) => Some(1),
-                (false, nearest) => nearest.map(|length| length + 1),
+                (true, _) => Some(length_of(*byte)),
+                (false, nearest) => nearest.map(|length| length + length_of(*byte)),
             };
             *reachable = nearest.is_some_and(|length| length <= longest);
         }
@@ -306,17 +451,18 @@ impl<'a> Matcher<'a> {
         let in_segment = !self.separator.ends(byte);
         match (token, self.reading) {
             (Token::Deep, _) => true,
-            (Token::Word(_), Reading::Strict) => in_segment && is_capture_byte(byte),
-            (Token::Word(_), Reading::Sample) => {
-                in_segment && (is_capture_byte(byte) || SAMPLE_WORD.as_bytes() == [byte])
+            (Token::Word(_, kind), Reading::Strict) => kind.holds(byte, self.separator),
+            (Token::Word(_, kind), Reading::Sample) => {
+                kind.holds(byte, self.separator) || SAMPLE_WORD.as_bytes() == [byte]
             }
+            (_, Reading::Any) => true,
             (_, Reading::Sample) => in_segment && SAMPLE_DEEP.as_bytes() != [byte],
             _ => in_segment,
         }
     }
 }
 
-/// `[A-Za-z0-9._-]`: what a captured word or a client's name is made of.
+/// `[A-Za-z0-9._-]`: what the plain text of a client's name is made of, and a captured word that is allowed no more.
 pub(super) fn is_capture_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
@@ -338,7 +484,7 @@ fn word(rest: &str) -> Result<(Token, &str), PatternError> {
     if !starts_well || !word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(PatternError::Word(word.to_owned()));
     }
-    Ok((Token::Word(word.into()), after))
+    Ok((Token::Word(word.into(), WordKind::default()), after))
 }
 
 fn literal(rest: &str, separator: Separator) -> (Token, &str) {
@@ -448,15 +594,22 @@ mod tests {
         }
     }
 
+    fn kind() -> impl Strategy<Value = WordKind> {
+        let max = proptest::sample::select(vec![1, 2, 62, 63, 64, 126, 127, 255]);
+        (max, any::<[bool; 3]>()).prop_map(|(max, [dot, colon, at])| WordKind { max, dot, colon, at })
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     proptest! {
         #[test]
         fn its_regular_expression_matches_and_captures_the_same(
             pattern in r"[ab.+$/-]{0,2}(\*|\{x\}|\*\*)?[ab.$/]{0,2}(\*|\{y\}|\*\*)?[a^/]{0,1}",
-            text in r"[ab.+$/^ü-]{0,9}",
+            text in r"[ab.:@+$/^ü-]{0,9}",
             separator in prop::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+            kind in kind(),
         ) {
-            let Ok(pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
+            let Ok(mut pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
+            pattern.set_kinds(|word| if word == "x" { kind } else { WordKind::default() });
             let regex = regex::Regex::new(&pattern.regex()).unwrap();
             let found = regex.captures(&text).map(|found| {
                 pattern.words().map(|word| (word.to_owned(), found[word].to_owned())).collect::<Vec<_>>()
@@ -550,11 +703,14 @@ mod tests {
             let one_segment = !taken.bytes().any(|byte| separator.ends(byte));
             let fits = match token {
                 Token::Deep => true,
-                Token::Word(_) => one_segment && taken.len() <= 63 && taken.bytes().all(is_capture_byte),
+                Token::Word(_, kind) => {
+                    taken.len() <= usize::from(kind.max)
+                        && taken.bytes().all(|byte| kind.holds(byte, separator))
+                }
                 _ => one_segment,
             };
             let before = captures.len();
-            if let Token::Word(word) = token {
+            if let Token::Word(word, _) = token {
                 captures.push((word, taken));
             }
             if !taken.is_empty() && fits && naive(rest, separator, left, captures) {
@@ -569,10 +725,12 @@ mod tests {
         #[test]
         fn agrees_with_the_naive_reference(
             pattern in r"([ab./ü]{0,2}(\*|\*\*|\{x\}|\{y\}|)){0,5}",
-            text in "[ab./ü*]{0,12}",
+            text in "[ab./:@ü*]{0,12}",
             separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+            kind in kind(),
         ) {
-            let Ok(pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
+            let Ok(mut pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
+            pattern.set_kinds(|word| if word == "x" { kind } else { WordKind::default() });
             let mut expected = Vec::new();
             let matches = naive(&pattern.tokens, separator, &text, &mut expected);
             prop_assert_eq!(run(&pattern, &text, Reading::Strict), matches.then_some(expected));
@@ -587,10 +745,14 @@ mod tests {
         fn what_covers_a_pattern_matches_all_that_it_matches(
             wide in r"([ab./]{0,2}(\*|\*\*|\{x\}|)){0,3}",
             narrow in r"([ab./]{0,2}(\*|\*\*|\{x\}|)){0,3}",
-            text in "[ab./*]{0,6}",
+            text in "([ab./:*]|a{60}){0,6}",
+            separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+            kinds in (kind(), kind()),
         ) {
-            let (Ok(wide), Ok(narrow)) = (Pattern::parse(&wide, Separator::Uri), Pattern::parse(&narrow, Separator::Uri))
+            let (Ok(mut wide), Ok(mut narrow)) = (Pattern::parse(&wide, separator), Pattern::parse(&narrow, separator))
             else { return Ok(()) };
+            wide.set_kinds(|_| kinds.0);
+            narrow.set_kinds(|_| kinds.1);
             let sample = narrow.sample();
             if run(&wide, &sample, Reading::Sample).is_some() && run(&narrow, &text, Reading::Strict).is_some() {
                 prop_assert!(run(&wide, &text, Reading::Strict).is_some());

@@ -40,9 +40,11 @@ pub fn dns_name(text: &str) -> Result<String, String> {
 
 /// A client's name, which is also the name of its files.
 pub fn client_name(text: &str) -> Result<String, String> {
-    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:@".contains(&byte);
     if text.is_empty() || text.starts_with('.') || text.len() > 200 || !text.bytes().all(inside) {
-        return Err("a client's name is made of A-Z a-z 0-9 . _ - and does not start with a dot".to_owned());
+        return Err(
+            "a client's name is made of A-Z a-z 0-9 . _ - : @ and does not start with a dot".to_owned()
+        );
     }
     Ok(text.to_owned())
 }

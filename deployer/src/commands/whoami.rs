@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::amount::amount;
-use super::verdict;
+use super::verdict::{self, NearMiss};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
@@ -84,7 +84,12 @@ struct Answer {
     shown: Shown,
     not_before: String,
     not_after: String,
-    near_misses: Vec<String>,
+    /// Rules that nearly matched, and what to change.
+    near_misses: Vec<NearMiss>,
+    /// The indexes in `clients` of rules after the one that matched that match as well.
+    later: Vec<usize>,
+    /// Which entry of `deny` it is.
+    denied_by: Option<usize>,
     warnings: Vec<String>,
 }
 
@@ -145,7 +150,9 @@ impl Answer {
             },
             not_before: date(certificate.not_before),
             not_after: date(certificate.not_after),
-            near_misses: verdict::near_misses(&loaded.config, explanation),
+            near_misses: verdict::near_misses(loaded, certificate, explanation),
+            later: explanation.later.clone(),
+            denied_by: verdict::denied_by(&loaded.config, explanation, certificate),
             warnings: warnings(certificate, OffsetDateTime::now_utc()),
         }
     }
@@ -168,7 +175,18 @@ impl Answer {
         add("ATTRIBUTES", pairs(&self.attributes));
         add("HEADERS", pairs(&self.headers));
         add("QUOTA", self.quota.as_ref().map(Quota::lines).unwrap_or_default());
-        add("NEARLY", self.near_misses.clone());
+        let nearly = self.near_misses.iter().flat_map(|miss| {
+            iter::once(miss.told()).chain(miss.hint.iter().map(|hint| format!("  hint: {hint}")))
+        });
+        add("NEARLY", nearly.collect());
+        let later = self.later.iter().map(|it| {
+            format!("{} matches as well, and comes later: the first rule decides", verdict::rule(config, *it))
+        });
+        add("ALSO", later.collect());
+        let denied = self.denied_by.map(|it| {
+            vec![format!("by deny[{it}]"), "  hint: take it out there to let it in again".to_owned()]
+        });
+        add("DENIED", denied.unwrap_or_default());
         let Shown { spiffe, dns, subject, sha256, serial, key } = &self.shown;
         let (sha256, serial) = (Some(sha256.clone()), Some(serial.clone()));
         let shown = [("spiffe", spiffe), ("dns", dns), ("subject", subject), ("sha256", &sha256)];

@@ -19,7 +19,8 @@ pub struct Gateway {
     pub name: String,
     /// The namespace of the Gateway and of everything that otlp-gate makes.
     pub namespace: String,
-    /// The DNS name by which clients reach the gateway. The server's certificate is made for it.
+    /// The DNS name by which clients reach the gateway, in lower case, perhaps with `*` as its first label; not an address. The
+    /// server's certificate is made for it.
     pub hostname: String,
     /// The ports that clients connect to.
     pub listeners: Listeners,

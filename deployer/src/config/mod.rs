@@ -58,8 +58,8 @@ pub struct Config {
     pub unknown: Unknown,
     /// Resource attributes that the gate owns, for every client. What a client writes under these keys is removed, and
     /// these values are set. Placeholders: `{name}` `{spiffe}` `{dns}` `{subject}` `{subject.CN}` `{sha256}` and the words
-    /// that the client's rule captures. An attribute whose placeholder a client lacks is not set for it. Write `{{` for
-    /// a brace.
+    /// that the client's rule captures. `{subject.CN}` is there where the subject has that key exactly once. An attribute whose
+    /// placeholder a client lacks is not set for it. Write `{{` for a brace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
     /// Request headers that the gate owns: never taken from the client, set for the backend. Placeholders are those of

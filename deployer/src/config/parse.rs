@@ -100,8 +100,13 @@ fn mismatch(expected: &str, found: &str) -> (String, Option<String>) {
     if matches!(expected, "u32" | "u64" | "a nonzero u32") && found.parse().is_ok_and(|it: u128| it > 0) {
         return (format!("`{found}` is too large a number"), None);
     }
-    let found = kind(found);
-    let hint = (found == NOTHING).then(|| "give the key a value, or remove it".to_owned());
+    let text = found;
+    let found = kind(text);
+    let hint = match expected {
+        _ if found == NOTHING => Some("give the key a value, or remove it".to_owned()),
+        "a text or a list of texts" if found.starts_with('`') => Some(format!("write \"{text}\"")),
+        _ => None,
+    };
     (format!("expected {}, found {found}", plain(expected)), hint)
 }
 

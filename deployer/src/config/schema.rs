@@ -59,6 +59,7 @@ pub fn markdown() -> String {
         // writing to a String cannot fail
         let _ = writeln!(text, "| `{path}` | {} | {default} | {} |", cell(&kind), cell(&meaning));
     }
+    text.push_str(RULES);
     text
 }
 
@@ -74,6 +75,35 @@ All keys, as `otlp-gate schema --markdown` prints them:
 | key | value | default | meaning |
 |---|---|---|---|
 ";
+
+const RULES: &str = r#"
+## Rules for certificates as they are
+
+`otlp-gate whoami CERT` says which rule a certificate matches; where none does, which nearly did, in which line, and what to change.
+
+**Several values of one key.** Certificates often have several OUs. A pattern holds if one of the values matches it, whichever comes first. If several
+match and what they capture differs, the rule does not match: whoever chose their order would choose the client. A list of patterns says
+which value is which: all of them must hold, and a value that the list has word for word counts for nothing else.
+
+    - name: "sub-{sub}"                 # C=DE, O=Example SE, OU=Example Cloud Clients, OU=Canary, OU=1111-2222, CN=..
+      match: {subject: {O: Example SE, OU: [Canary, "{sub}"]}}
+      attributes: {tenant.id: "{sub}"}  # 1111-2222: `Example Cloud Clients` has spaces, which no word holds
+
+`{subject.OU}` in an attribute or a header is there only if the subject has exactly one OU. A rule whose own attributes use it is not for
+other certificates; capture the value instead.
+
+**Longer words.** `{word}` is at most 63 characters of `A-Z a-z 0-9 _ -`, and in URIs `.`. `words` allows a rule's words more: up to 255 characters, and the
+characters `.`, `:` and `@`. No other can be allowed, so that what is captured fits into names, headers, attributes and `quotaPer`.
+
+    - name: "agent-{id}"                # a SHA-256 in hex has 64 digits
+      match: {spiffe: "spiffe://example.org/spire/agent/tpm/{id}"}
+      words: {id: {max: 64}}
+    - name: "user-{principal}"          # such as svc:alice@corp.example
+      match: {subject: {O: Acme, CN: "{principal}"}}
+      words: {principal: {allow: ".:@"}}
+
+Not every backend takes every tenant's name: Mimir and Loki refuse `:` and `@` in `X-Scope-OrgID`, and more than 150 characters.
+"#;
 
 /// Doc comments are wrapped for the source; whoever shows a description wraps it anew.
 fn join_lines(schema: &mut Schema) {

@@ -2,10 +2,10 @@
 
 use std::cell::LazyCell;
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path;
 use std::{fs, str};
 
-use otlp_gate_core::policy::{Policy, Problem};
+use otlp_gate_core::policy::{Path, Policy, Problem};
 
 use super::position::Positions;
 use super::validate::{LABEL, is_label};
@@ -31,6 +31,7 @@ pub struct Loaded {
     pub policy: Policy,
     /// What is allowed and yet looks like a mistake.
     pub warnings: Report,
+    source: Source,
 }
 
 impl Source {
@@ -45,7 +46,7 @@ impl Source {
     }
 
     /// Reads a file.
-    pub fn read_file(path: &Path) -> Result<Self, Error> {
+    pub fn read_file(path: &path::Path) -> Result<Self, Error> {
         Source::new(path.display().to_string(), fs::read(path))
     }
 
@@ -70,7 +71,9 @@ impl Source {
         let checked = validate::validate(&config);
         let warnings = Report::new(self, self.locate(checked.problems));
         match checked.policy {
-            Some(policy) if !warnings.has_errors() => Ok(Loaded { config, policy, warnings }),
+            Some(policy) if !warnings.has_errors() => {
+                Ok(Loaded { config, policy, warnings, source: self.clone() })
+            }
             _ => Err(warnings),
         }
     }
@@ -101,6 +104,14 @@ impl Loaded {
             loaded.config.gateway.namespace.clone_from(namespace);
         }
         Ok(loaded)
+    }
+
+    /// The lines of the file, from 1, in which these places are.
+    pub fn lines<'a>(&self, places: impl Iterator<Item = &'a Path>) -> Vec<Option<usize>> {
+        let text = &self.source.text;
+        let positions = LazyCell::new(|| Positions::of(text));
+        let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+        places.map(|place| positions.span(place).map(|span| line_of(span.start))).collect()
     }
 }
 

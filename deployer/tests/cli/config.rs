@@ -170,6 +170,12 @@ fn a_gateway_that_is_not_there_is_not_tried() {
 }
 
 #[test]
+fn a_number_among_the_patterns_of_a_subject_is_to_be_quoted() {
+    let text = "apiVersion: otlp-gate/v1\nclients:\n  - {name: a, match: {subject: {OU: 42}}}\n";
+    assert_snapshot!("number_for_pattern", Place::with(text).run("check").failure());
+}
+
+#[test]
 fn an_alias_is_shown_where_it_is_used() {
     let text =
         "apiVersion: otlp-gate/v1\nclients:\n  - &a {name: a, match: {dns: a.b}}\n  - {<<: *a, nam: b}\n";

@@ -112,10 +112,122 @@ fn a_rule_that_nearly_matched_is_told() {
     assert_eq!(answer["client"], json!("edge"));
     assert_eq!(
         answer["nearMisses"],
-        json!([
-            "clients[1] (`needs-dns`) would match, but the rule uses {dns}, which the certificate does not have"
-        ])
+        json!([{
+            "rule": 1,
+            "name": "needs-dns",
+            "path": "clients[1].attributes[\"host.name\"]",
+            "line": 9,
+            "reason": "the rule uses {dns}, which the certificate does not have",
+            "hint": "use something that it has, or issue the certificate with it",
+        }])
     );
+    let table = place.run("whoami cert.pem").ok();
+    assert!(
+        table.contains(
+            "NEARLY        clients[1].attributes[\"host.name\"] (`needs-dns`, line 9): the rule uses {dns}"
+        ),
+        "{table}"
+    );
+    assert!(table.contains("hint: use something that it has"), "{table}");
+}
+
+#[test]
+fn a_name_that_is_not_the_first_of_its_kind_is_told_as_what_keeps_a_rule_from_matching() {
+    let place = Place::with(CONFIG);
+    made(&place, "DNS:other,DNS:Zurich.Globex.partners.example,URI:https://x", "");
+    let answer = asked(&place);
+    assert_eq!(answer["verdict"], json!("unknown"));
+    assert_eq!(
+        answer["nearMisses"],
+        json!([{
+            "rule": 0,
+            "name": "{site}.{org}",
+            "path": "clients[0].match",
+            "line": 4,
+            "reason": "`Zurich.Globex.partners.example` matches, but it is number 2 of the certificate's DNS names, and only \
+                       the first counts",
+            "hint": "issue the certificate with that name first, or write `dns` for `other`",
+        }])
+    );
+}
+
+#[test]
+fn rules_after_the_one_that_took_it_and_the_deny_list_are_told() {
+    let place = Place::with(&CONFIG.replace(
+        "  - name: needs-dns",
+        "  - name: first\n    match: {spiffe: \"spiffe://acme.example/x\"}\n  - name: needs-dns",
+    ));
+    made(&place, "URI:spiffe://acme.example/x", "");
+    let answer = asked(&place);
+    assert_eq!((&answer["client"], &answer["later"]), (&json!("first"), &json!([3])));
+    let table = place.run("whoami cert.pem").ok();
+    assert!(table.contains("ALSO          clients[3] (`edge`) matches as well, and comes later"), "{table}");
+    let digest = answer["shown"]["sha256"].as_str().unwrap();
+    place.write(
+        "otlp-gate.yaml",
+        format!("{CONFIG}deny: [\"sha256:{}\", \"sha256:{digest}\"]\n", "00".repeat(32)),
+    );
+    assert_eq!(asked(&place)["deniedBy"], json!(1));
+    assert!(place.run("whoami cert.pem").stdout.contains("DENIED        deny[1] is its fingerprint"));
+}
+
+/// A certificate with this subject, a line for each part, as `cert.pem`.
+fn with_subject(place: &Place, key: &str, subject: &str) {
+    place.write("req.cnf", format!("[req]\nprompt=no\ndistinguished_name=dn\n[dn]\n{subject}"));
+    read(
+        place,
+        &format!(
+            "req -x509 -config req.cnf -newkey {key} -nodes -keyout key.pem -out cert.pem -addext basicConstraints=critical,CA:FALSE"
+        ),
+    );
+}
+
+const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
+
+#[test]
+fn one_of_three_units_can_be_matched_and_where_it_is_not_clear_which_the_cure_is_told() {
+    let config = |unit: &str| {
+        format!(
+            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"sub-{{sub}}\"\n    match: {{subject: {{O: Example SE, OU: {unit}}}}}\n    \
+             attributes: {{tenant.id: \"{{sub}}\"}}\n"
+        )
+    };
+    let place = Place::with(&config("\"{sub}\""));
+    let units = "0.OU=Example Cloud Clients\n1.OU=Canary\n2.OU=11111111-2222-4333-8444-555555555555\n";
+    with_subject(&place, P256, &format!("C=DE\nO=Example SE\n{units}CN=x\n"));
+    let answer = asked(&place);
+    assert_eq!(answer["verdict"], json!("unknown"));
+    assert_eq!(
+        answer["nearMisses"][0]["reason"],
+        json!(
+            "several values of its OU match, `Canary` and `11111111-2222-4333-8444-555555555555` among them, and the rule does \
+             not say which is meant"
+        )
+    );
+    let hint = answer["nearMisses"][0]["hint"].as_str().unwrap();
+    assert!(hint.contains("subject: {OU: [\"Canary\", \"{sub}\"]}"), "{hint}");
+    place.write("otlp-gate.yaml", config("[\"Canary\", \"{sub}\"]"));
+    let answer = place.run("whoami cert.pem -o json").json();
+    assert_eq!(answer["attributes"], json!({"tenant.id": "11111111-2222-4333-8444-555555555555"}));
+    assert_eq!(answer["matched"]["subject.O"], json!("Example SE"));
+}
+
+#[test]
+fn words_of_a_hash_and_of_a_principal_are_captured_where_the_rule_allows_them() {
+    let config = |words: &str| {
+        format!(
+            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"agent-{{id}}\"\n    match: {{spiffe: \"spiffe://example.org/tpm/{{id}}\"}}\n{words}"
+        )
+    };
+    let hash = "0f".repeat(32);
+    for (id, words) in [(hash.as_str(), "{max: 64}"), ("user:alice@corp.example", "{allow: \":@\"}")] {
+        let place = Place::with(&config(""));
+        made(&place, &format!("URI:spiffe://example.org/tpm/{id}"), "");
+        let hint = asked(&place)["nearMisses"][0]["hint"].clone();
+        assert_eq!(hint, json!(format!("allow it in the rule: words: {{id: {words}}}")));
+        place.write("otlp-gate.yaml", config(&format!("    words: {{id: {words}}}\n")));
+        assert_eq!(place.run("whoami cert.pem -o json").json()["client"], json!(format!("agent-{id}")));
+    }
 }
 
 #[test]

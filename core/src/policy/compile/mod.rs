@@ -9,7 +9,7 @@ mod tiers;
 
 use std::collections::BTreeSet;
 
-use self::matching::Words;
+use self::matching::{Kinds, Words};
 use self::tiers::Tiers;
 use super::condition::Condition;
 use super::deny::Deny;
@@ -56,8 +56,10 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let deny = Deny::compile(&config.deny, &mut problems);
     let place = Place::of("trustedHops");
     let hops = config.trusted_hops.iter().enumerate();
-    let hops =
-        hops.map(|(index, hop)| matching::compile(hop, &place.index(index), &mut problems).0).collect();
+    let kinds = Kinds::new();
+    let hops = hops
+        .map(|(index, hop)| matching::compile(hop, &kinds, &place.index(index), &mut problems).0)
+        .collect();
     let cors_origins = origins::compile(&config.cors_origins, &mut problems);
     problems.append(&mut later);
     if !problems.is_empty() {
@@ -106,7 +108,10 @@ impl Compiler {
     fn client(&mut self, index: usize, client: &ClientRule) {
         let clients = Place::of("clients");
         let path = clients.index(index);
-        let words = self.matches(index, client, &path.key("match"));
+        let place = path.key("words");
+        let kinds = matching::kinds(&client.words, &place, &mut self.problems);
+        let words = self.matches(index, client, &kinds, &path.key("match"));
+        matching::check_kinds(&kinds, &words, &place, &mut self.problems);
         let name = names::compile(&client.name, &words, &path.key("name"), &mut self.problems);
         let attributes = stamps::own(&client.attributes, &words, &path.key("attributes"), &mut self.problems);
         let bucket_of = match &client.quota_per {
@@ -126,7 +131,7 @@ impl Compiler {
     }
 
     /// Adds the alternatives of a rule; gives the words that it captures.
-    fn matches(&mut self, rule: usize, client: &ClientRule, path: &Place<'_>) -> Words {
+    fn matches(&mut self, rule: usize, client: &ClientRule, kinds: &Kinds<'_>, path: &Place<'_>) -> Words {
         let matches = client.matches.as_slice();
         let mut common: Option<Words> = None;
         for (number, one) in matches.iter().enumerate() {
@@ -135,7 +140,7 @@ impl Compiler {
                 Matches::Any(_) => path.index(number),
             };
             let before = self.problems.len();
-            let (condition, words) = matching::compile(one, &path, &mut self.problems);
+            let (condition, words) = matching::compile(one, kinds, &path, &mut self.problems);
             if self.problems.len() > before {
                 self.broken.insert(self.alternatives.len());
             }

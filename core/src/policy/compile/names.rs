@@ -332,7 +332,7 @@ fn last(text: &str, length: usize) -> &str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::super::pattern::Separator;
+    use super::super::super::pattern::{Separator, WordKind};
     use super::*;
 
     struct Owned {
@@ -343,7 +343,7 @@ mod tests {
     impl Owned {
         fn new(text: &str, separator: Separator) -> Self {
             let name = Template::parse(text).unwrap();
-            let class = Class::of(separator);
+            let class = Class::of(separator, WordKind::default());
             let words =
                 name.placeholders().map(|placeholder| (placeholder.word().into_owned(), class)).collect();
             Owned { name, words }

@@ -86,7 +86,21 @@ fn matches() {
         ),
         (
             one(json!({"subject": {"CN": "x", "cn": "x"}})),
-            json!("clients[0].match.subject.cn: the key is given twice, in different case"),
+            json!(
+                "clients[0].match.subject.cn: the key is given twice, in different case (hint: several patterns of one key \
+                 are a list: `OU: [a, b]`)"
+            ),
+        ),
+        (
+            one(
+                json!({"subject": {"CN": [], "O": ["a", "a", "{"], "OU": ["a*", "b*", "c*", "d*", "e*", "f*", "g*", "h*", "i*"]}}),
+            ),
+            json!([
+                "clients[0].match.subject.CN: the list of patterns is empty",
+                "clients[0].match.subject.O[1]: the pattern is given twice",
+                "clients[0].match.subject.O[2]: a brace has no partner: a captured word is written `{word}`",
+                "clients[0].match.subject.OU: there are more than 8 patterns",
+            ]),
         ),
         (
             one(json!({"sha256": "9f86d0"})),
@@ -208,6 +222,58 @@ fn names_that_two_rules_could_give() {
                 {"name": "a.b", "match": {"dns": "ab"}},
             ]}),
             collide("{x}", "a.b"),
+        ),
+    ]);
+}
+
+#[test]
+fn words_that_may_be_more_count_where_names_are_compared() {
+    let hint = "(hint: start one of them with a text of its own, or put a character between its words that the other \
+                cannot have there)";
+    let with = |words: Value| {
+        json!({"clients": [
+            {"name": "a.edge", "match": {"dns": "x"}},
+            {"name": "{w}", "match": {"dns": "{w}"}, "words": words},
+        ]})
+    };
+    check([
+        (with(json!({})), json!([])),
+        (
+            with(json!({"w": {"allow": "."}})),
+            json!(format!(
+                "clients[1].name: `{{w}}` and `a.edge` (clients[0]) can give the same name to different clients {hint}"
+            )),
+        ),
+    ]);
+}
+
+#[test]
+fn words() {
+    let words = |words: Value| rule(json!({"match": {"dns": "{site}.x"}, "words": words}));
+    check([
+        (words(json!({"site": {"max": 255, "allow": ".:@"}})), json!([])),
+        (words(json!({"site": {"max": 1}})), json!([])),
+        (
+            words(json!({"site": {"max": 0}})),
+            json!("clients[0].words.site.max: a word has 1 to 255 characters, not 0"),
+        ),
+        (
+            words(json!({"site": {"max": 256, "allow": ":/ "}})),
+            json!([
+                "clients[0].words.site.max: a word has 1 to 255 characters, not 256",
+                "clients[0].words.site.allow: a word cannot be allowed `/` (hint: there are `.`, `:` and `@`, beside A-Z a-z \
+                 0-9 _ - that every word may hold)",
+            ]),
+        ),
+        (
+            words(json!({"sites": {}})),
+            json!("clients[0].words.sites: `match` captures no word `sites` (hint: did you mean site?)"),
+        ),
+        (
+            words(json!({"org": {}})),
+            json!(
+                "clients[0].words.org: `match` captures no word `org` (hint: `match` captures a word where it says {org})"
+            ),
         ),
     ]);
 }

@@ -93,6 +93,18 @@ fn matches_that_are_never_reached() {
             ]}),
             never(at, first),
         ),
+        // Whoever has an O besides is no client of the first, which could not tell which is meant.
+        (
+            two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": "a"}})),
+            json!(
+                "clients[1].match: it is never reached: clients[0].match (`first`) holds for all that it holds for, unless a \
+                 certificate has several values of one key (hint: put the narrower rule first)"
+            ),
+        ),
+        (two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": "{p}"}})), never(at, first)),
+        (two(json!({"subject": {"O": "*"}}), json!({"subject": {"O": ["a", "{p}"]}})), never(at, first)),
+        (two(json!({"subject": {"O": ["a", "*"]}}), json!({"subject": {"O": "a"}})), json!([])),
+        (two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": ["a", "{p}"]}})), json!([])),
         (
             // The first wants the same word twice.
             two(
@@ -101,6 +113,28 @@ fn matches_that_are_never_reached() {
             ),
             json!([]),
         ),
+    ]);
+}
+
+#[test]
+fn a_rule_for_longer_words_is_reached() {
+    let two = |first: Value, second: Value| {
+        let rule =
+            |name: &str, words: Value| json!({"name": name, "match": {"dns": "{w}.example"}, "words": words});
+        json!({"clients": [rule("first", first), rule("b", second)]})
+    };
+    let never = json!(
+        "clients[1].match: it is never reached: clients[0].match (`first`) holds for all that it holds for (hint: put the \
+         narrower rule first)"
+    );
+    check([
+        (two(json!({}), json!({"w": {"max": 64}})), json!([])),
+        (two(json!({}), json!({"w": {"allow": "@"}})), json!([])),
+        (two(json!({}), json!({"w": {"allow": "."}})), json!([])),
+        (two(json!({"w": {"max": 62}}), json!({})), json!([])),
+        (two(json!({"w": {"max": 64}}), json!({})), never.clone()),
+        (two(json!({"w": {"allow": "."}}), json!({})), never.clone()),
+        (two(json!({"w": {"max": 255}}), json!({"w": {"max": 64}})), never),
     ]);
 }
 

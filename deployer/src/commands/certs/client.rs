@@ -1,9 +1,9 @@
 //! `certs client`: a client's certificate.
 
-use otlp_gate_core::config::{ClientRule, Match};
+use otlp_gate_core::config::{ClientRule, Match, Patterns};
 use otlp_gate_core::policy::Verdict;
 
-use super::super::verdict;
+use super::super::verdict::{self, NearMiss};
 use super::{Place, table, tell_of_end};
 use crate::certs::{Request, Role, Validity, client_name, dns_name, spiffe_id};
 use crate::config::{Config, Loaded, Source};
@@ -104,11 +104,13 @@ impl Args {
         };
         need("--spiffe", &self.spiffe, one.spiffe.as_ref());
         need("--dns", &self.dns, one.dns.as_ref());
-        for (key, pattern) in &one.subject {
-            match key.to_ascii_uppercase().as_str() {
-                "CN" => need("--cn", &self.cn, Some(pattern)),
-                "O" => need("--org", &self.org, Some(pattern)),
-                _ => {}
+        for (key, patterns) in &one.subject {
+            for pattern in patterns.as_slice() {
+                match key.to_ascii_uppercase().as_str() {
+                    "CN" => need("--cn", &self.cn, Some(pattern)),
+                    "O" => need("--org", &self.org, Some(pattern)),
+                    _ => {}
+                }
             }
         }
         missing
@@ -117,20 +119,33 @@ impl Args {
     /// What is given, and what the match says outright.
     fn request(&self, one: &Match) -> Request {
         let literal = |pattern: Option<&String>| pattern.filter(|it| is_literal(it)).cloned();
-        let mut subject: Vec<(String, String)> = one
-            .subject
-            .iter()
-            .filter(|(key, pattern)| is_literal(pattern) && !key.eq_ignore_ascii_case("CN"))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let values = one.subject.iter().flat_map(|(key, patterns)| {
+            patterns.as_slice().iter().filter(|it| is_literal(it)).map(move |value| (key, value))
+        });
+        let (common_names, others): (Vec<_>, Vec<_>) =
+            values.partition(|(key, _)| key.eq_ignore_ascii_case("CN"));
+        // What is given comes beside what a list has, and else in its place.
+        let is_list = |key: &str| {
+            let mut of_key = one.subject.iter().filter(|(own, _)| own.eq_ignore_ascii_case(key));
+            of_key.any(|(_, patterns)| matches!(patterns, Patterns::All(_)))
+        };
+        let owned = |(key, value): (&String, &String)| (key.clone(), value.clone());
+        let mut subject: Vec<(String, String)> = others.into_iter().map(owned).collect();
         if let Some(org) = &self.org {
-            subject.retain(|(key, _)| !key.eq_ignore_ascii_case("O"));
+            if !is_list("O") {
+                subject.retain(|(key, _)| !key.eq_ignore_ascii_case("O"));
+            }
             subject.push(("O".to_owned(), org.clone()));
         }
-        let common_name = one.subject.iter().find(|(key, _)| key.eq_ignore_ascii_case("CN"));
-        let common_name = self.cn.clone().or_else(|| literal(common_name.map(|it| it.1)));
-        // X.520 ends a common name at 64 characters.
-        let common_name = common_name.or_else(|| Some(self.name.clone()).filter(|it| it.len() <= 64));
+        if is_list("CN") || self.cn.is_none() {
+            subject.extend(common_names.iter().copied().map(owned));
+        }
+        let common_name = match (&self.cn, common_names.as_slice()) {
+            (Some(given), _) => Some(given.clone()),
+            // X.520 ends a common name at 64 characters.
+            (None, []) => Some(self.name.clone()).filter(|it| it.len() <= 64),
+            (None, _) => None,
+        };
         subject.extend(common_name.map(|name| ("CN".to_owned(), name)));
         Request {
             role: Role::Client,
@@ -151,7 +166,8 @@ impl Args {
             output::say(format_args!("its holder is {outcome}\n"));
             return Ok(());
         }
-        let mut hints = verdict::near_misses(&loaded.config, &explanation);
+        let misses = verdict::near_misses(loaded, certificate, &explanation);
+        let mut hints: Vec<String> = misses.iter().map(NearMiss::told).collect();
         hints.push("`--unchecked` makes it all the same".to_owned());
         let (name, message) = (&self.name, "this certificate would not be");
         let message = match explanation.verdict {
