@@ -57,6 +57,15 @@ impl Folder {
         self.files(&format!("clients/{name}"))
     }
 
+    /// Which side shows these, or what they issued; `None` for the CA of the server, whose key only the clients look at.
+    pub fn shown_by(&self, files: &Files) -> Option<Role> {
+        match files {
+            files if *files == self.authority_files(Role::Server) => None,
+            files if *files == self.server_files() => Some(Role::Server),
+            _ => Some(Role::Client),
+        }
+    }
+
     /// The list of the client certificates that are revoked.
     pub fn revocations_file(&self) -> PathBuf {
         self.path.join("client.crl")

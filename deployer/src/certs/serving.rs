@@ -16,6 +16,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 
 use crate::error::Error;
+use crate::x509::KeyKind;
 
 /// What a listener needs to know its clients and be known to them; all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,10 @@ fn check_server(
     let parsed = chain.iter().map(|der| parse(server, der)).collect::<Result<Vec<_>, Error>>()?;
     for certificate in &parsed {
         check_time(server, certificate, now, "otlp-gate certs renew server")?;
+    }
+    if let Some(why) = parsed.first().and_then(|it| KeyKind::of(it.public_key()).refused_as_servers()) {
+        return Err(Error::failed(format!("{}: {why}", server.display()))
+            .hint("use ECDSA P-256 or P-384, or RSA of 2048 bits or more"));
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", key_file.display())))?;

@@ -1,12 +1,15 @@
 //! `check`: what is wrong with the config, and what it comes to.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 
 use otlp_gate_core::config::{TierConfig, Unknown};
 use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
 
 use super::amount::amount;
+use crate::certs::{Folder, certificates};
 use crate::config::{Config, Loaded, Report, Source};
 use crate::error::Error;
 use crate::global::Global;
@@ -18,13 +21,17 @@ use crate::output::{self, Format};
   otlp-gate check                            check otlp-gate.yaml
   otlp-gate -f gate.yaml check -o json       for editors and CI: one JSON object on one line
   otlp-gate init --stdout | otlp-gate -f - check")]
-pub struct Args {}
+pub struct Args {
+    /// The folder of the certificates, whose keys are looked at if it is there
+    #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
+    certs: PathBuf,
+}
 
 /// Checks the config.
-pub(super) fn run(_: &Args, global: &Global) -> Result<(), Error> {
+pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let source = Source::read(global)?;
     match source.load() {
-        Ok(loaded) => accept(&source, &loaded, global.output),
+        Ok(loaded) => accept(&source, &loaded, &Folder::at(&args.certs), global.output),
         Err(report) => refuse(report, global.output),
     }
 }
@@ -34,14 +41,47 @@ pub(super) fn run(_: &Args, global: &Global) -> Result<(), Error> {
 struct Outcome<'a> {
     ok: bool,
     problems: &'a Report,
+    /// What Envoy does not take of the certificates that are there, or should not be given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<Weakness>,
 }
 
-fn accept(source: &Source, loaded: &Loaded, format: Format) -> Result<(), Error> {
+/// What is wrong with a certificate's key or signature.
+#[derive(Serialize)]
+struct Weakness {
+    file: String,
+    message: String,
+}
+
+/// Of all certificates in the folder that can be read. With cert-manager, none there counts.
+fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
+    if !config.gateway.enabled || config.certificates.cert_manager.is_some() {
+        return Vec::new();
+    }
+    let mut weaknesses = Vec::new();
+    for files in folder.all().unwrap_or_default() {
+        let text = fs::read_to_string(&files.certificate);
+        let (Ok(text), Some(shown_by)) = (text, folder.shown_by(&files)) else { continue };
+        let all = certificates(&files.certificate, text).unwrap_or_default();
+        let messages = all.iter().flat_map(|certificate| certificate.weaknesses(shown_by));
+        let file = files.certificate.display().to_string();
+        weaknesses.extend(messages.map(|message| Weakness { file: file.clone(), message }));
+    }
+    weaknesses
+}
+
+fn accept(source: &Source, loaded: &Loaded, folder: &Folder, format: Format) -> Result<(), Error> {
+    let certificates = weaknesses(&loaded.config, folder);
     if format == Format::Table && !loaded.warnings.findings.is_empty() {
         output::say(&loaded.warnings);
         output::say("");
     }
-    output::print(format, &Outcome { ok: true, problems: &loaded.warnings }, || {
+    if format == Format::Table {
+        for Weakness { file, message } in &certificates {
+            output::say(format_args!("warning: {file}: {message}"));
+        }
+    }
+    output::print(format, &Outcome { ok: true, problems: &loaded.warnings, certificates }, || {
         meaning(source, &loaded.config)
     })
 }
@@ -50,7 +90,7 @@ fn refuse(report: Report, format: Format) -> Result<(), Error> {
     if format == Format::Table {
         return Err(report.into());
     }
-    output::print(format, &Outcome { ok: false, problems: &report }, String::new)?;
+    output::print(format, &Outcome { ok: false, problems: &report, certificates: Vec::new() }, String::new)?;
     Err(Error::reported())
 }
 

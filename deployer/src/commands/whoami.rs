@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::amount::amount;
 use super::verdict::{self, NearMiss};
+use crate::certs::Role;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
@@ -261,6 +262,7 @@ fn warnings(certificate: &Certificate, now: OffsetDateTime) -> Vec<String> {
             "it is not for clients (no extended key usage clientAuth), and the gateway refuses it".to_owned(),
         );
     }
+    warnings.extend(certificate.weaknesses(Role::Client));
     if certificate.ca {
         warnings.push("it is a CA's certificate: whoever holds its key can make any other".to_owned());
     }

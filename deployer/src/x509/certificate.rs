@@ -11,7 +11,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
 
-use super::{attributes, rfc2253};
+use super::{KeyKind, Signed, attributes, rfc2253};
+use crate::certs::Role;
 
 /// A certificate: what it says, and the bytes that say it.
 #[derive(Debug, Clone)]
@@ -40,6 +41,10 @@ pub struct Certificate {
     pub client_auth: bool,
     /// Whether it may be shown by a server.
     pub server_auth: bool,
+    /// What kind of key it is for.
+    pub key: KeyKind,
+    /// How it is signed.
+    pub signed: Signed,
     der: Vec<u8>,
 }
 
@@ -85,6 +90,8 @@ impl Certificate {
             ca: x509.is_ca(),
             client_auth: usage.is_none_or(|usage| usage.client_auth || usage.any),
             server_auth: usage.is_none_or(|usage| usage.server_auth || usage.any),
+            key: KeyKind::of(x509.public_key()),
+            signed: Signed::of(&x509),
             der: Vec::new(),
         };
         for name in sans.iter().flat_map(|it| &it.value.general_names) {
@@ -108,6 +115,19 @@ impl Certificate {
             Some(self.sha256_hex().as_bytes()),
         );
         Identity { certificate: identity::Certificate::parse(&self.der).map(Box::new), ..texts }
+    }
+
+    /// What Envoy does not take of its key and its signature, or should not be given, as a certificate that is shown by `shown_by`, or of a CA
+    /// that issues clients'.
+    pub fn weaknesses(&self, shown_by: Role) -> Vec<String> {
+        let key = match (shown_by, self.ca) {
+            (Role::Client, true) => self.key.as_authoritys(),
+            (Role::Client, false) => self.key.as_clients(),
+            (Role::Server, _) => self.key.as_servers(),
+        };
+        // What signs a root is the root's own: nobody looks.
+        let signature = (!self.ca && shown_by == Role::Client).then(|| self.signed.problem());
+        key.into_iter().chain(signature.flatten()).collect()
     }
 
     /// Its fingerprint: 64 lower-case hex digits.

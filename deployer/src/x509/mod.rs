@@ -1,7 +1,9 @@
 //! Certificates as the gate sees them.
 
+mod algorithm;
 mod certificate;
 mod name;
 
+pub use algorithm::{KeyKind, Signed};
 pub use certificate::{Certificate, ReadError};
 pub use name::{attribute_oid, attributes, rfc2253};

@@ -202,6 +202,69 @@ fn an_authority_whose_key_is_anothers_signs_nothing() {
 }
 
 /// The rows by file.
+/// A CA or a server's certificate with a key of this kind, as `NAME.crt` and `NAME.key`.
+fn own(place: &Place, name: &str, key: &str, extension: &str) {
+    read(
+        place,
+        &format!(
+            "req -x509 -newkey {key} -nodes -keyout {name}.key -out {name}.crt -subj /CN={name} -addext {extension}"
+        ),
+    );
+}
+
+#[test]
+fn keys_that_envoy_cannot_use_are_told_when_they_are_taken_in() {
+    const CA: &str = "basicConstraints=critical,CA:TRUE";
+    let place = Place::with(CONFIG);
+    own(&place, "ed448", "ed448", CA);
+    own(&place, "rsa", "rsa:1024", CA);
+    own(&place, "p521", "ec -pkeyopt ec_paramgen_curve:P-521", CA);
+    place.write("all.crt", ["ed448.crt", "rsa.crt", "p521.crt"].map(|file| place.read(file)).concat());
+    read(&place, "req -new -key rsa.key -subj /CN=x -out x.csr");
+    // Without a list: one of each CA would be needed.
+    place.run("certs init").ok();
+    place.write("certs/client-ca.crt", place.read("all.crt"));
+    let told = place.run("certs list").stderr;
+    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("client-ca.crt")).collect();
+    assert_eq!(
+        warnings,
+        [
+            "warning: client-ca.crt: its key is Ed448, whose signatures Envoy does not verify, so that it refuses what this CA \
+             issued: use ECDSA P-256 or P-384, or RSA of 2048 bits or more",
+            "warning: client-ca.crt: its key is RSA of 1024 bits: Envoy takes it, and it is too short to be safe: use ECDSA \
+             P-256 or P-384, or RSA of 2048 bits or more",
+        ]
+    );
+    let checked = place.run("check");
+    assert!(checked.stderr.contains("warning: certs/client-ca.crt: its key is Ed448"), "{checked:?}");
+    let checked = place.run("check -o json").json();
+    assert_eq!(checked["certificates"].as_array().unwrap().len(), 2, "{checked}");
+    assert_eq!(checked["certificates"][0]["file"], json!("certs/client-ca.crt"));
+
+    for (key, why) in [
+        ("rsa:1024", "its key is RSA of 1024 bits: Envoy takes 2048 or more"),
+        (
+            "ec -pkeyopt ec_paramgen_curve:secp256k1",
+            "its key is ECDSA secp256k1, with which Envoy does not serve",
+        ),
+    ] {
+        own(&place, "site", key, "subjectAltName=DNS:otel.example.com");
+        let args = "certs init --force --server-cert site.crt --server-key site.key --server-ca site.crt";
+        let told = place.run(args).failure();
+        assert!(told.contains(&format!("error: site.crt: {why}")), "{told}");
+    }
+    own(&place, "site", "ed25519", "subjectAltName=DNS:otel.example.com");
+    let taken =
+        place.run("certs init --force --server-cert site.crt --server-key site.key --server-ca site.crt");
+    assert!(
+        taken.stderr.contains(
+            "warning: server.crt: its key is Ed25519, which OpenSSL's clients verify, and gRPC's of Python, C++, Ruby and PHP do \
+             not"
+        ),
+        "{taken:?}"
+    );
+}
+
 fn listed(place: &Place, file: &str) -> Value {
     let rows = place.run("certs list -o json").json();
     rows.as_array()

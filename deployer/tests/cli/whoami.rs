@@ -231,6 +231,64 @@ fn words_of_a_hash_and_of_a_principal_are_captured_where_the_rule_allows_them() 
 }
 
 #[test]
+fn keys_that_envoy_does_not_verify_are_warned_of() {
+    let place = Place::with(CONFIG);
+    let instead = "use ECDSA P-256 or P-384, or RSA of 2048 bits or more";
+    let refused = |key: &str| {
+        json!([format!(
+            "its key is {key}, which Envoy does not verify for clients, so that the handshake fails: {instead}"
+        )])
+    };
+    for (key, warnings) in [
+        (P256, json!([])),
+        ("ec -pkeyopt ec_paramgen_curve:P-384", json!([])),
+        ("rsa:2048", json!([])),
+        (
+            "rsa:1024",
+            json!([format!(
+                "its key is RSA of 1024 bits: Envoy takes it, and it is too short to be safe: {instead}"
+            )]),
+        ),
+        ("ec -pkeyopt ec_paramgen_curve:P-521", refused("ECDSA P-521")),
+        ("ec -pkeyopt ec_paramgen_curve:P-224", refused("ECDSA P-224")),
+        ("ec -pkeyopt ec_paramgen_curve:secp256k1", refused("ECDSA secp256k1")),
+        ("ed25519 -sha256", refused("Ed25519")),
+        (
+            "ed448 -sha256",
+            json!([
+                refused("Ed448")[0],
+                "it is signed by Ed448, which Envoy does not verify, and so refuses it: have it signed with SHA-256",
+            ]),
+        ),
+        (
+            "rsa-pss -pkeyopt rsa_keygen_bits:2048 -sigopt rsa_pss_saltlen:32 -sha256",
+            refused("RSA for PSS only"),
+        ),
+        ("rsa:2048 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32 -sha256", json!([])),
+        (
+            "rsa:2048 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20 -sha256",
+            json!([
+                "it is signed with RSA-PSS and a salt that is not as long as its hash, which Envoy does not verify, and so \
+                    refuses it: have it signed with SHA-256"
+            ]),
+        ),
+        (
+            "rsa:2048 -sha1",
+            json!(["it is signed with SHA-1: Envoy takes it, and others can be made to look like it"]),
+        ),
+        (
+            "rsa:2048 -md5",
+            json!([
+                "it is signed with MD5, which Envoy does not verify, and so refuses it: have it signed with SHA-256"
+            ]),
+        ),
+    ] {
+        with_subject(&place, key, "CN=x\n");
+        assert_eq!(asked(&place)["warnings"], warnings, "{key}");
+    }
+}
+
+#[test]
 fn what_makes_a_certificate_less_than_it_seems_is_warned_of() {
     let place = Place::with(CONFIG);
     let expired = "-set_serial 1 -days 1";

@@ -24,6 +24,8 @@ struct Row {
     issued_by: Option<String>,
     serial: String,
     sha256: String,
+    /// What Envoy does not take of its key and its signature, or should not be given.
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -63,7 +65,15 @@ pub(super) fn print(folder: &Folder, files: &[Files], format: Format) -> Result<
     output::print(format, &rows, || {
         let header = ["FILE", "SUBJECT", "NAMES", "EXPIRES", "STATUS", "SHA256"];
         output::columns(header, rows.iter().map(cells))
-    })
+    })?;
+    if format == Format::Table {
+        for row in &rows {
+            for warning in &row.warnings {
+                output::say(format_args!("warning: {}: {warning}", row.file));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn row(
@@ -98,6 +108,7 @@ fn row(
         issued_by: issuer.map(|(role, ..)| format!("{role}-ca")),
         serial: certificate.serial_hex(),
         sha256: certificate.sha256_hex(),
+        warnings: folder.shown_by(files).map(|role| certificate.weaknesses(role)).unwrap_or_default(),
     }
 }
 

@@ -1,0 +1,182 @@
+//! What Envoy makes of a certificate's key and of the signature on it. As seen in Envoy 1.40, whose TLS is BoringSSL's:
+//! tests/test_key_types.py tries each.
+
+use std::fmt;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::public_key::PublicKey;
+use x509_parser::signature_algorithm::SignatureAlgorithm;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// Shorter RSA keys have been broken or are about to be (NIST SP 800-131A revision 2, section 3).
+const SHORTEST_RSA: usize = 2048;
+
+const INSTEAD: &str = "use ECDSA P-256 or P-384, or RSA of 2048 bits or more";
+
+/// A kind of key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA, with the length of its modulus in bits.
+    Rsa(usize),
+    /// ECDSA on P-256 or P-384.
+    Ecdsa(&'static str),
+    /// ECDSA on P-521.
+    P521,
+    /// Ed25519.
+    Ed25519,
+    /// Another one, by its name or OID.
+    Other(String),
+}
+
+/// How a certificate is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signed {
+    /// In a way that is good.
+    Well,
+    /// In a way that Envoy takes, though it has been broken.
+    Weakly(&'static str),
+    /// In a way that Envoy does not take.
+    Unknown(String),
+}
+
+impl KeyKind {
+    /// Of a certificate's key.
+    pub fn of(key: &SubjectPublicKeyInfo<'_>) -> Self {
+        let oid = key.algorithm.algorithm.to_id_string();
+        let curve = || Some(key.algorithm.parameters.as_ref()?.as_oid().ok()?.to_id_string());
+        match &*oid {
+            "1.2.840.113549.1.1.1" => match key.parsed() {
+                Ok(PublicKey::RSA(key)) => KeyKind::Rsa(key.key_size()),
+                _ => KeyKind::Other("a malformed RSA key".to_owned()),
+            },
+            "1.2.840.10045.2.1" => match curve().as_deref() {
+                Some("1.2.840.10045.3.1.7") => KeyKind::Ecdsa("P-256"),
+                Some("1.3.132.0.34") => KeyKind::Ecdsa("P-384"),
+                Some("1.3.132.0.35") => KeyKind::P521,
+                Some("1.3.132.0.33") => KeyKind::Other("ECDSA P-224".to_owned()),
+                Some("1.3.132.0.10") => KeyKind::Other("ECDSA secp256k1".to_owned()),
+                Some(curve) => KeyKind::Other(format!("ECDSA on the curve {curve}")),
+                None => KeyKind::Other("ECDSA on a curve without a name".to_owned()),
+            },
+            "1.3.101.112" => KeyKind::Ed25519,
+            "1.3.101.113" => KeyKind::Other("Ed448".to_owned()),
+            "1.2.840.10040.4.1" => KeyKind::Other("DSA".to_owned()),
+            "1.2.840.113549.1.1.10" => KeyKind::Other("RSA for PSS only".to_owned()),
+            _ => KeyKind::Other(format!("of the kind {oid}")),
+        }
+    }
+
+    /// What is wrong with it as a client's.
+    pub fn as_clients(&self) -> Option<String> {
+        match self {
+            KeyKind::Ecdsa(_) => None,
+            KeyKind::Rsa(_) => self.short(),
+            _ => Some(format!(
+                "its key is {self}, which Envoy does not verify for clients, so that the handshake fails: {INSTEAD}"
+            )),
+        }
+    }
+
+    /// What is wrong with it as the key of a CA for clients.
+    pub fn as_authoritys(&self) -> Option<String> {
+        match self {
+            KeyKind::Ecdsa(_) | KeyKind::P521 | KeyKind::Ed25519 => None,
+            KeyKind::Other(name) if name == "ECDSA P-224" => None,
+            KeyKind::Rsa(_) => self.short(),
+            KeyKind::Other(_) => Some(format!(
+                "its key is {self}, whose signatures Envoy does not verify, so that it refuses what this CA issued: {INSTEAD}"
+            )),
+        }
+    }
+
+    /// What is wrong with it as the server's: why Envoy does not serve with it.
+    pub fn refused_as_servers(&self) -> Option<String> {
+        match self {
+            KeyKind::Rsa(bits) if *bits < SHORTEST_RSA => {
+                Some(format!("its key is {self}: Envoy takes 2048 or more"))
+            }
+            KeyKind::Other(_) => Some(format!("its key is {self}, with which Envoy does not serve")),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with it as the server's, or who cannot verify it.
+    pub fn as_servers(&self) -> Option<String> {
+        let few = matches!(self, KeyKind::P521 | KeyKind::Ed25519).then(|| {
+            format!(
+                "its key is {self}, which OpenSSL's clients verify, and gRPC's of Python, C++, Ruby and PHP do not: {INSTEAD}"
+            )
+        });
+        self.refused_as_servers().map(|it| format!("{it}: {INSTEAD}")).or(few)
+    }
+
+    fn short(&self) -> Option<String> {
+        match self {
+            KeyKind::Rsa(bits) if *bits < SHORTEST_RSA => {
+                Some(format!("its key is {self}: Envoy takes it, and it is too short to be safe: {INSTEAD}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyKind::Rsa(bits) => write!(f, "RSA of {bits} bits"),
+            KeyKind::Ecdsa(curve) => write!(f, "ECDSA {curve}"),
+            KeyKind::P521 => f.write_str("ECDSA P-521"),
+            KeyKind::Ed25519 => f.write_str("Ed25519"),
+            KeyKind::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Signed {
+    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
+        let oid = certificate.signature_algorithm.algorithm.to_id_string();
+        match &*oid {
+            "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.12" | "1.2.840.113549.1.1.13" => Signed::Well,
+            "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.2.840.10045.4.3.4" => Signed::Well,
+            "1.3.101.112" => Signed::Well,
+            "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" => Signed::Weakly("SHA-1"),
+            "1.2.840.113549.1.1.4" => Signed::Unknown("with MD5".to_owned()),
+            "1.3.101.113" => Signed::Unknown("by Ed448".to_owned()),
+            "1.2.840.113549.1.1.10" if is_usual_pss(certificate) => Signed::Well,
+            "1.2.840.113549.1.1.10" => {
+                Signed::Unknown("with RSA-PSS and a salt that is not as long as its hash".to_owned())
+            }
+            _ => Signed::Unknown(format!("with the algorithm {oid}")),
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Signed::Well => None,
+            Signed::Weakly(hash) => Some(format!(
+                "it is signed with {hash}: Envoy takes it, and others can be made to look like it"
+            )),
+            Signed::Unknown(how) => Some(format!(
+                "it is signed {how}, which Envoy does not verify, and so refuses it: have it signed with SHA-256"
+            )),
+        }
+    }
+}
+
+/// BoringSSL reads RSA-PSS with SHA-256, SHA-384 or SHA-512 and a salt of the hash's length.
+fn is_usual_pss(certificate: &X509Certificate<'_>) -> bool {
+    let Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) =
+        SignatureAlgorithm::try_from(&certificate.signature_algorithm)
+    else {
+        return false;
+    };
+    let hash = parameters.hash_algorithm_oid().to_id_string();
+    let length = match &*hash {
+        "2.16.840.1.101.3.4.2.1" => 32,
+        "2.16.840.1.101.3.4.2.2" => 48,
+        "2.16.840.1.101.3.4.2.3" => 64,
+        _ => return false,
+    };
+    parameters.salt_length() == length
+}

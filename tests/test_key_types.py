@@ -1,0 +1,189 @@
+"""Which keys and signatures Envoy verifies: what `whoami`, `check` and `certs` say of them is true."""
+
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from client import Identity
+from conftest import CONFIG
+from gate import Certificates, Gate, otlp_gate
+
+URI = "spiffe://acme.example/edge/1"
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+REQUEST = (
+    b"POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n"
+    b"connection: close\r\n\r\n{}"
+)
+KEYS = {
+    "rsa-1024": "-algorithm RSA -pkeyopt rsa_keygen_bits:1024",
+    "rsa-2048": "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+    "rsa-4096": "-algorithm RSA -pkeyopt rsa_keygen_bits:4096",
+    "rsa-pss": "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048",
+    "p-224": "-algorithm EC -pkeyopt ec_paramgen_curve:P-224",
+    "p-256": "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+    "p-384": "-algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+    "p-521": "-algorithm EC -pkeyopt ec_paramgen_curve:P-521",
+    "secp256k1": "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1",
+    "ed25519": "-algorithm ED25519",
+    "ed448": "-algorithm ED448",
+}
+PSS = "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:"
+LEAF = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nsubjectAltName="
+
+
+class Maker:
+    """Certificates by OpenSSL."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def run(self, args: str) -> None:
+        done = subprocess.run(["openssl", *args.split()], cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{args}: {done.stderr}"
+
+    def key(self, kind: str) -> Path:
+        file = self.folder / f"{kind}.key"
+        if not file.exists():
+            self.run(f"genpkey {KEYS[kind]} -out {file.name}")
+        return file
+
+    def ca(self, name: str, kind: str, how: str) -> Path:
+        extensions = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign"
+        key = self.key(kind).name
+        self.run(f"req -x509 -new -key {key} {how} -subj /CN={name} -days 9 -out {name}.crt {extensions}")
+        return self.folder / f"{name}.crt"
+
+    def leaf(self, name: str, kind: str, ca: str, ca_kind: str, how: str, names: str) -> Path:
+        (self.folder / "leaf.cnf").write_text(LEAF + names)
+        self.run(f"req -new -key {self.key(kind).name} -subj /CN={name} -out {name}.csr")
+        signed = f"-CA {ca}.crt -CAkey {self.key(ca_kind).name} -set_serial 1 {how} -days 9 -extfile leaf.cnf"
+        self.run(f"x509 -req -in {name}.csr {signed} -out {name}.crt")
+        return self.folder / f"{name}.crt"
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    return Maker(tmp_path_factory.mktemp("keys"))
+
+
+# CAs by name: their kind of key, how they sign, and whether Envoy verifies it.
+CAS = {
+    "sha256-by-p-256": ("p-256", "-sha256", True),
+    "sha512-by-p-521": ("p-521", "-sha512", True),
+    "sha256-by-rsa-1024": ("rsa-1024", "-sha256", True),
+    "sha512-by-rsa": ("rsa-2048", "-sha512", True),
+    "sha1-by-rsa": ("rsa-2048", "-sha1", True),
+    "md5-by-rsa": ("rsa-2048", "-md5", False),
+    "pss-by-rsa": ("rsa-2048", PSS + "32", True),
+    "short-salt-by-rsa": ("rsa-2048", PSS + "20", False),
+    "ed25519-itself": ("ed25519", "", True),
+    "ed448-itself": ("ed448", "", False),
+    "sha256-by-secp256k1": ("secp256k1", "-sha256", False),
+}
+
+
+@pytest.fixture(scope="module")
+def open_gate(make: Maker, tmp_path_factory: pytest.TempPathFactory, one_sink) -> Iterator[Gate]:
+    """A gate that trusts them all, without revocation lists."""
+    folder = tmp_path_factory.mktemp("open")
+    config = folder / "otlp-gate.yaml"
+    config.write_text(CONFIG)
+    certs = Certificates(folder / "certs", config).make().folder
+    authorities = [make.ca(name, kind, how).read_text() for name, (kind, how, _) in CAS.items()]
+    (certs / "client-ca.crt").write_text("".join(authorities))
+    (certs / "client.crl").unlink()
+    gate = Gate(config, certs, one_sink.grpc_port, one_sink.http_port).ready()
+    yield gate
+    assert gate.stop() == 0, gate.rest_of_stderr()
+
+
+def gets_in(gate: Gate, identity: Identity, version: ssl.TLSVersion) -> bool:
+    """By OpenSSL, which knows all of these."""
+    context = ssl.create_default_context(cafile=str(identity.ca))
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(identity.certificate, identity.key)
+    host, port = gate.http.rsplit(":", 1)
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as connection,
+            context.wrap_socket(connection, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(REQUEST)
+            return tls.recv(64).startswith(b"HTTP/1.1 200")
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+def warnings(gate: Gate, certificate: Path) -> list[str]:
+    done = otlp_gate("-f", gate.config, "whoami", certificate, "-o", "json", check=False)
+    return json.loads(done.stdout)["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_1_2", "in_1_3"),
+    [
+        ("rsa-1024", True, True),
+        ("rsa-2048", True, True),
+        ("rsa-4096", True, True),
+        ("p-256", True, True),
+        ("p-384", True, True),
+        # TLS 1.2 does not say on which curve a signature is.
+        ("p-521", True, False),
+        ("rsa-pss", False, False),
+        ("p-224", False, False),
+        ("secp256k1", False, False),
+        ("ed25519", False, False),
+        ("ed448", False, False),
+    ],
+)
+def test_a_client_gets_in_with_a_key_that_envoy_verifies_and_whoami_warns_of_others(
+    make: Maker, open_gate: Gate, kind: str, in_1_2: bool, in_1_3: bool
+) -> None:
+    certificate = make.leaf(f"client-{kind}", kind, "sha256-by-p-256", "p-256", "-sha256", f"URI:{URI}")
+    identity = Identity(certificate, make.key(kind), open_gate.config.parent / "certs/server-ca.crt")
+    assert [gets_in(open_gate, identity, version) for version in (TLS_1_2, TLS_1_3)] == [in_1_2, in_1_3]
+    refused = any("does not verify" in warning for warning in warnings(open_gate, certificate))
+    assert refused == (not in_1_3)
+
+
+@pytest.mark.parametrize("ca", CAS)
+def test_a_client_gets_in_with_a_signature_that_envoy_verifies_and_whoami_warns_of_others(
+    make: Maker, open_gate: Gate, ca: str
+) -> None:
+    kind, how, verified = CAS[ca]
+    certificate = make.leaf(f"by-{ca}", "p-256", ca, kind, how, f"URI:{URI}")
+    identity = Identity(certificate, make.key("p-256"), open_gate.config.parent / "certs/server-ca.crt")
+    assert [gets_in(open_gate, identity, version) for version in (TLS_1_2, TLS_1_3)] == [verified, verified]
+    listed = otlp_gate("certs", "list", "--dir", open_gate.config.parent / "certs", "-o", "json")
+    of_ca = [row["warnings"] for row in json.loads(listed.stdout) if row["subject"] == f"CN={ca}"]
+    said = warnings(open_gate, certificate) + of_ca[0]
+    assert any("does not verify" in warning or "whose signatures" in warning for warning in said) == (not verified)
+
+
+@pytest.mark.parametrize(
+    ("kind", "serves"),
+    [("rsa-1024", False), ("rsa-2048", True), ("p-384", True), ("p-521", True), ("ed25519", True), ("p-224", False), ("ed448", False)],
+)
+def test_a_key_with_which_envoy_does_not_serve_is_refused_before_envoy_sees_it(
+    make: Maker, start: Callable[..., Gate], tmp_path: Path, kind: str, serves: bool
+) -> None:
+    config = tmp_path / "own.yaml"
+    config.write_text(CONFIG)
+    certificates = Certificates(tmp_path / "certs", config).make()
+    client = certificates.client("acme-edge", "--spiffe", URI)
+    ca = make.ca("server-ca", "p-256", "-sha256")
+    server = make.leaf(f"server-{kind}", kind, "server-ca", "p-256", "-sha256", "DNS:localhost")
+    (certificates.folder / "server.crt").write_bytes(server.read_bytes())
+    (certificates.folder / "server.key").write_bytes(make.key(kind).read_bytes())
+    gate = start(CONFIG, certs=certificates.folder)
+    if serves:
+        gate.ready()
+        assert gets_in(gate, Identity(client.certificate, client.key, ca), TLS_1_3)
+    else:
+        gate.says("server.crt: its key is")
