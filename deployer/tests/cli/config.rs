@@ -170,6 +170,16 @@ fn a_gateway_that_is_not_there_is_not_tried() {
 }
 
 #[test]
+fn a_hostname_that_is_an_address_is_refused_with_what_to_do() {
+    let text = config("gateway: {hostname: 10.0.0.5}\n");
+    assert_snapshot!("hostname_address", Place::with(&text).run("check").failure());
+    for command in ["render --out out", "certs init"] {
+        let told = Place::with(&text).run(command).failure();
+        assert!(told.contains("it is an IP address, and a gateway's listeners go by name"), "{told}");
+    }
+}
+
+#[test]
 fn a_number_among_the_patterns_of_a_subject_is_to_be_quoted() {
     let text = "apiVersion: otlp-gate/v1\nclients:\n  - {name: a, match: {subject: {OU: 42}}}\n";
     assert_snapshot!("number_for_pattern", Place::with(text).run("check").failure());

@@ -1,5 +1,6 @@
 //! What a config means: the policy's checks, and those of what is the deployer's.
 
+mod hostname;
 mod node_local;
 
 use otlp_gate_core::policy::{self, Path, Policy, Problem, Segment};
@@ -79,12 +80,8 @@ fn gateway(config: &Config) -> Vec<Problem> {
             "raise it, or leave it out",
         ));
     }
-    let hostname = &gateway.hostname;
-    let labels = hostname.strip_prefix("*.").unwrap_or(hostname);
-    if hostname.len() > 253 || !labels.split('.').all(is_label) {
-        let message = format!("`{}` is not a DNS name", hostname.escape_debug());
-        let hint = "use lower-case labels with dots between them, such as otel.example.com, or *.example.com";
-        problems.push(problem(&["gateway", "hostname"], message, hint));
+    if let Some((message, hint)) = hostname::mistake(&gateway.hostname) {
+        problems.push(problem(&["gateway", "hostname"], message, &hint));
     }
     if gateway.listeners.grpc == gateway.listeners.http {
         let message = format!("both listeners have the port {}", gateway.listeners.http);
