@@ -62,7 +62,8 @@ class Gate:
         self.config = config
         command = [COMMAND, "-f", config, "local", "--certs", certificates, "--envoy", ENVOY]
         command += [] if "--concurrency" in args else ["--concurrency", "2"]
-        command += ["--backend", f"127.0.0.1:{grpc_port}", "--backend-http", f"127.0.0.1:{http_port}"]
+        command += [] if "--backend" in args else ["--backend", f"127.0.0.1:{grpc_port}"]
+        command += ["--backend-http", f"127.0.0.1:{http_port}"]
         command += args if "--grpc" in args else ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *args]
         self.process = subprocess.Popen(
             [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

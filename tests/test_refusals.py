@@ -1,6 +1,7 @@
 """What the gate refuses, in both protocols, with the status that OTLP gives it; and none of it reaches the backend."""
 
 import gzip
+import re
 import ssl
 import threading
 import zlib
@@ -11,7 +12,9 @@ import pytest
 import zstandard
 
 from client import COMPRESS, TIMEOUT, Answer, Http2, Identity, call, frame, http1, secure_channel, trusting
+from conftest import CONFIG
 from gate import Gate
+from raw import Raw
 from sink import GRPC_PATHS, HTTP_PATHS, SIGNALS, Sink
 from wire import attribute, field, request, resource, scope, span, traces, uint, varint
 
@@ -255,6 +258,70 @@ def test_a_client_cannot_say_who_it_is(connect: Callable, stranger: Identity, ac
     received = sink.take()
     assert received.headers["x-scope-orgid"] == "acme"
     assert "x-forwarded-client-cert" not in received.headers
+
+
+OTHER_SPELLINGS = {
+    "x_scope_orgid": "globex",
+    "x.scope.orgid": "globex",
+    "x_scope-orgid": "globex",
+    "x~scope+orgid": "globex",
+    "x_forwarded_client_cert": "Hash=00",
+    "x-forwarded_client-cert": "Hash=00",
+    "x_forwarded_for": "10.0.0.1",
+    "content_length": "7",
+    "content_encoding": "gzip",
+    "content_type": "application/json",
+    "grpc_encoding": "gzip",
+    "transfer_encoding": "chunked",
+}
+
+
+def variable(header: str) -> str:
+    """What it is called where servers make variables of headers, as CGI (RFC 3875, 4.1.18) and those after it do."""
+    return re.sub("[^A-Z0-9]", "_", header.upper())
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http", "http/1.1"])
+def test_what_the_gate_owns_has_one_spelling(
+    gate: Gate, connect: Callable, acme: Identity, sink: Sink, protocol: str
+) -> None:
+    neighbours = {"x_scope": "its own", "x_scope_orgid2": "its own", "x_request_id": "its own"}
+    said = OTHER_SPELLINGS | neighbours
+    if protocol == "grpc":
+        assert connect(acme).grpc(TRACES, frame(GOOD), said).grpc_status == 0
+    elif protocol == "http":
+        assert connect(acme).http(V1_TRACES, GOOD, said).status == 200
+    else:
+        lines = "".join(f"{name.title()}: {value}\n" for name, value in said.items())
+        head = f"POST {V1_TRACES} HTTP/1.1\nhost: localhost\ncontent-type: application/x-protobuf\ncontent-length: {len(GOOD)}\n"
+        assert http1(gate.http, acme, head + lines, GOOD).status == 200
+    headers = sink.take().headers
+    assert headers["x-scope-orgid"] == "acme"
+    assert OTHER_SPELLINGS.keys().isdisjoint(headers)
+    assert neighbours.items() <= headers.items()
+    variables = [variable(name) for name in headers]
+    assert variables.count("X_SCOPE_ORGID") == 1 and "X_FORWARDED_CLIENT_CERT" not in variables
+
+
+def test_trailers_do_not_bring_in_what_headers_may_not(connect: Callable, acme: Identity, sink: Sink) -> None:
+    connection = connect(acme)
+    for trailers in ({"x-scope-orgid": "globex"}, {"x_scope_orgid": "globex"}):
+        assert connection.grpc(TRACES, frame(GOOD), trailers=trailers).grpc_status == 3
+        assert connection.http(V1_TRACES, GOOD, trailers=trailers).status == 400
+    nothing_arrived(sink, connection)
+
+
+def test_a_grpc_call_reaches_the_backend_with_te(start: Callable, acme: Identity) -> None:
+    backend = Raw()
+    try:
+        gate = start(CONFIG, "--backend", f"127.0.0.1:{backend.port}").ready()
+        with Http2(gate.grpc, acme) as connection:
+            for te in ({}, {"te": "trailers"}):
+                call = connection.request(TRACES, frame(GOOD), {"content-type": "application/grpc"} | te)
+                assert call.grpc_status == 0, te
+                assert [value for name, value in backend.take() if name == "te"] == ["trailers"], te
+    finally:
+        backend.stop()
 
 
 def test_without_a_certificate_there_is_no_connection(gate: Gate, acme: Identity, sink: Sink) -> None:

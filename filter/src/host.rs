@@ -180,7 +180,7 @@ pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Removes all values of a header or trailer.
-pub(crate) fn remove_header(map: Map, name: &str) {
+pub(crate) fn remove_header(map: Map, name: &[u8]) {
     // SAFETY: pointer and length are those of `name`, which the proxy only reads.
     unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) };
 }

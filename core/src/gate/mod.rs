@@ -1,6 +1,7 @@
 //! The gate: a policy at work. The filter calls this and moves bytes; everything is decided here.
 
 mod cors;
+mod edits;
 mod head;
 mod load;
 mod memory;
@@ -16,10 +17,11 @@ use crate::reply::Reason;
 use otlp_gate_wire::otlp::Stamp;
 
 pub use cors::Origin;
+pub use edits::HeaderEdits;
 pub use head::{Encoding, Head, Headers};
 pub use memory::Memory;
 pub use metrics::{Metric, POLICY_REVISION, Used, metric_name};
-pub use request::{HeaderEdits, Outgoing, Request};
+pub use request::{Outgoing, Request};
 
 /// A policy, ready for requests.
 pub struct Gate {

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::head::{Encoding, Head, Headers};
+use super::head::{Encoding, Head};
 use super::memory::{Memory, Share};
 use super::metrics::Used;
-use super::{Client, FORWARDED_CERTIFICATE, Gate};
+use super::{Client, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, FrameError, InflateError};
@@ -19,7 +19,7 @@ const FORWARDED: u64 = 4;
 
 /// A request of a known client.
 pub struct Request {
-    gate: Rc<Gate>,
+    pub(super) gate: Rc<Gate>,
     /// Who sends it.
     pub client: Rc<Client>,
     /// What it is.
@@ -46,15 +46,6 @@ struct Spent {
 
 /// The bucket that all clients share. No client's is in the same set: its key starts with another prefix.
 const TOTAL: BucketId = BucketId([0; 16]);
-
-/// What to do to the request's headers before they are forwarded, in this order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HeaderEdits<'a> {
-    /// Headers to remove, all values of them.
-    pub remove: Vec<&'a str>,
-    /// Headers to add.
-    pub add: Vec<(&'a str, &'a str)>,
-}
 
 /// The request as it goes on.
 #[derive(Debug)]
@@ -104,18 +95,6 @@ impl Request {
             request.settle(charge, true)?;
         }
         if room { Ok(request) } else { Err(Reason::Busy) }
-    }
-
-    /// What to do to the headers: what describes the body as the client encoded it goes, and so does what only the gate
-    /// may say.
-    pub fn header_edits(&self, headers: &Headers) -> HeaderEdits<'_> {
-        let owned = self.gate.policy.owned_headers().iter().map(|name| name.as_ref());
-        let ours =
-            owned.chain(["content-length", "content-encoding", "grpc-encoding", FORWARDED_CERTIFICATE]);
-        HeaderEdits {
-            remove: ours.filter(|name| has(headers, name)).collect(),
-            add: self.client.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-        }
     }
 
     /// The body so far, with room for `len` bytes more.
@@ -302,8 +281,4 @@ impl Outgoing {
     pub fn removed(&self) -> u64 {
         self.splice.removed
     }
-}
-
-fn has(headers: &Headers, name: &str) -> bool {
-    headers.iter().any(|(header, _)| *header == name.as_bytes())
 }

@@ -599,19 +599,37 @@ fn what_the_backend_does_not_answer_is_bounded_by_what_it_inflates_to() {
 }
 
 #[test]
-fn headers_that_the_gate_owns_are_replaced_and_those_of_the_old_body_removed() {
+fn headers_that_the_gate_owns_are_replaced_in_every_spelling_and_those_of_the_old_body_removed() {
     let fixture = Fixture::new(POLICY);
     let client = acme(&fixture.gate);
     let request = fixture.open(&client, GRPC).unwrap();
-    let headers: [(&[u8], &[u8]); 4] = [
+    let headers: [(&[u8], &[u8]); 8] = [
         (b"x-scope-orgid", b"evil"),
+        (b"x_scope_orgid", b"evil"),
+        (b"content-type", b"application/grpc"),
+        (b"content_type", b"evil"),
         (b"grpc-encoding", b"gzip"),
-        (b"content-length", b"7"),
+        (b"x.forwarded-client_cert", b"evil"),
+        (b"x_scope", b"its own"),
         (b"te", b"trailers"),
     ];
     let edits = request.header_edits(&headers);
-    assert_eq!(edits.remove, ["x-scope-orgid", "content-length", "grpc-encoding"]);
+    let removed =
+        ["x-scope-orgid", "x_scope_orgid", "content_type", "grpc-encoding", "x.forwarded-client_cert"];
+    assert_eq!(edits.remove, removed.map(str::as_bytes));
     assert_eq!(edits.add, [("x-scope-orgid", "acme")]);
+}
+
+#[test]
+fn a_grpc_call_goes_on_with_te_as_its_specification_has_it() {
+    let fixture = Fixture::new(POLICY);
+    let client = acme(&fixture.gate);
+    for (head, headers, added) in
+        [(GRPC, &[(&b"te"[..], &b"trailers"[..])][..], false), (GRPC, &[], true), (HTTP, &[], false)]
+    {
+        let request = fixture.open(&client, head).unwrap();
+        assert_eq!(request.header_edits(headers).add.contains(&("te", "trailers")), added, "{head:?}");
+    }
 }
 
 #[test]

@@ -6,6 +6,13 @@ const MAX_VALUE: usize = 4096;
 /// What a value may be, see [`is_value`].
 pub(super) const VALUE: &str = "1 to 4096 characters of visible ASCII, with spaces only inside";
 
+/// Whether a backend may take two headers' names for one: letters in either case, and every character that is no letter and
+/// no digit for every other.
+pub(crate) fn is_spelling(name: &[u8], own: &[u8]) -> bool {
+    let fold = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.len() == own.len() && name.iter().zip(own).all(|(&a, &b)| fold(a) == fold(b))
+}
+
 /// What is wrong with owning a header of this name (in lower case), if anything.
 pub(super) fn refusal(name: &str) -> Option<&'static str> {
     if name.is_empty() {
@@ -17,6 +24,8 @@ pub(super) fn refusal(name: &str) -> Option<&'static str> {
     if !name.bytes().all(is_token) {
         return Some("it is no header name: use letters, digits and `-`");
     }
+    // What it is to some backend, see `is_spelling`.
+    let name = &*name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
     if HOP_BY_HOP.contains(&name) || name.starts_with("proxy-") {
         return Some("it is for one connection only (RFC 9110 section 7.6.1) and never reaches the backend");
     }
@@ -69,7 +78,34 @@ fn is_token(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As Apache's httpd makes variables for CGI of names.
+    fn cgi(name: &[u8]) -> Vec<u8> {
+        let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase() } else { b'_' };
+        name.iter().map(fold).collect()
+    }
+
+    #[test]
+    fn names_that_a_backend_may_take_for_one_are_one() {
+        for name in ["x-scope-orgid", "x_scope_orgid", "X_Scope-OrgID", "x.scope.orgid", "x scope~orgid"] {
+            assert!(is_spelling(name.as_bytes(), b"x-scope-orgid"), "{name}");
+            assert!(is_spelling(name.as_bytes(), b"x_scope_orgid"), "{name}");
+        }
+        for name in ["x-scope-orgids", "xscope-orgid", "x--scope-orgid", "x-scope-org1d", ""] {
+            assert!(!is_spelling(name.as_bytes(), b"x-scope-orgid"), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_cgi_takes_for_one_is_one(name in "[a-cA-C_.~-]{0,4}", own in "[a-c_-]{0,4}") {
+            let one = cgi(name.as_bytes()) == cgi(own.as_bytes());
+            prop_assert_eq!(is_spelling(name.as_bytes(), own.as_bytes()), one);
+        }
+    }
 
     #[test]
     fn headers_that_are_not_the_gates_are_refused() {
@@ -90,10 +126,13 @@ mod tests {
             "trace-bin",
             "x-forwarded-client-cert",
             "x-envoy-internal",
+            "content_type",
+            "grpc.timeout",
+            "x_forwarded_client_cert",
         ] {
             assert!(refusal(name).is_some(), "{name}");
         }
-        for name in ["x-scope-orgid", "authorization", "x-tenant", "team"] {
+        for name in ["x-scope-orgid", "authorization", "x-tenant", "team", "x_scope_orgid"] {
             assert_eq!(refusal(name), None, "{name}");
         }
     }

@@ -29,6 +29,7 @@ pub use warning::warnings;
 
 use self::condition::Condition;
 use self::deny::Deny;
+pub(crate) use self::header::is_spelling;
 use self::index::Index;
 use self::pattern::Reading;
 use self::rule::{Rule, Stamping};

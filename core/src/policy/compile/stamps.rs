@@ -50,9 +50,12 @@ pub(super) fn general(
             problems.push(Problem::new(path, format!("the gate cannot own this header: {refusal}")));
         }
         let template = scope.header(text, &path, problems);
-        if headers.insert(lower, template).is_some() {
-            problems.push(Problem::new(path, "the header is given twice, in different case"));
+        let same = |other: &&String| header::is_spelling(other.as_bytes(), lower.as_bytes());
+        if let Some(other) = headers.keys().find(same) {
+            let how = if *other == lower { "case" } else { "spellings that backends take for one name" };
+            problems.push(Problem::new(path, format!("the header is given twice, in different {how}")));
         }
+        headers.insert(lower, template);
     }
     Stamping { headers: headers.into_iter().collect(), attributes }
 }
