@@ -1,11 +1,13 @@
 //! Nothing inflates beyond the limit.
 
-use otlp_gate_wire::encoding::{frame, gunzip};
+use otlp_gate_wire::encoding::{frame, gunzip, unzlib};
 
 /// Takes one input.
 pub fn target(wire: &[u8]) {
     let _ = frame(wire);
-    if let Ok(out) = gunzip(wire, 1 << 16) {
-        assert!(out.len() <= 1 << 16);
+    for inflated in [gunzip(wire, 1 << 16), unzlib(wire, 1 << 16)] {
+        if let Ok(out) = inflated {
+            assert!(out.len() <= 1 << 16);
+        }
     }
 }

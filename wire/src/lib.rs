@@ -1,4 +1,4 @@
-//! The bytes of a request: gRPC frames, gzip and zstd ([`encoding`]), and the splice that stamps OTLP messages ([`otlp`]).
+//! The bytes of a request: gRPC frames, gzip, zlib and zstd ([`encoding`]), and the splice that stamps OTLP messages ([`otlp`]).
 //!
 //! **Architecture Invariant:** nothing here knows clients, policies or quotas. This is what runs for every byte, so it is a
 //! package of its own: the module builds it for speed and the rest for size.

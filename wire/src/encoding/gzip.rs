@@ -1,4 +1,5 @@
-//! gzip, as Go's reader takes it: one member after another until the input ends. Source: RFC 1952.
+//! gzip, as Go's reader takes it: one member after another until the input ends (RFC 1952); and zlib's format (RFC 1950), which HTTP
+//! calls `deflate`.
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
@@ -10,12 +11,15 @@ pub const MAX_MEMBERS: usize = 256;
 /// zlib's window bits for gzip with its header and the largest window.
 const GZIP: u8 = 16 + 15;
 
+/// zlib's window bits for its own format and the largest window.
+const ZLIB: u8 = 15;
+
 /// Inflates all members of `wire`, to at most `limit` bytes. Memory in use stays below twice the limit.
 pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
     let mut out = Vec::with_capacity(first_capacity(wire, limit));
     let mut rest = wire;
     for _ in 0..MAX_MEMBERS {
-        rest = member(rest, &mut out, limit)?;
+        rest = member(rest, &mut out, limit, GZIP)?;
         if rest.is_empty() {
             return Ok(out);
         }
@@ -23,9 +27,24 @@ pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
     Err(InflateError::TooManyParts)
 }
 
+/// Inflates one stream of zlib's format, to at most `limit` bytes. What follows it is refused, unlike in Go's reader, which does
+/// not look at it: there is one reading of every byte. Memory in use stays below twice the limit.
+pub fn unzlib(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+    let mut out = Vec::new();
+    match member(wire, &mut out, limit, ZLIB)? {
+        [] => Ok(out),
+        _ => Err(InflateError::Invalid),
+    }
+}
+
 /// Inflates the member that `wire` starts with; returns what follows it.
-fn member<'a>(mut wire: &'a [u8], out: &mut Vec<u8>, limit: usize) -> Result<&'a [u8], InflateError> {
-    let mut inflate = Inflate::new(true, GZIP);
+fn member<'a>(
+    mut wire: &'a [u8],
+    out: &mut Vec<u8>,
+    limit: usize,
+    format: u8,
+) -> Result<&'a [u8], InflateError> {
+    let mut inflate = Inflate::new(true, format);
     loop {
         if out.len() == out.capacity() {
             // One byte above the limit, to tell a stream that ends there from one that goes on.
@@ -68,8 +87,12 @@ mod tests {
     use zlib_rs::{Deflate, DeflateFlush};
 
     fn gzip(data: &[u8]) -> Vec<u8> {
+        compress(data, GZIP)
+    }
+
+    fn compress(data: &[u8], format: u8) -> Vec<u8> {
         let mut out = vec![0; data.len() + 1000];
-        let mut deflate = Deflate::new(6, true, GZIP);
+        let mut deflate = Deflate::new(6, true, format);
         assert_eq!(deflate.compress(data, &mut out, DeflateFlush::Finish), Ok(Status::StreamEnd));
         out.truncate(deflate.total_out() as usize);
         out
@@ -115,6 +138,31 @@ mod tests {
         assert_eq!(gunzip(&damaged, 100), Err(InflateError::Invalid));
     }
 
+    #[test]
+    fn what_is_not_one_stream_of_zlib_is_refused() {
+        let good = compress(b"hello", ZLIB);
+        assert_eq!(unzlib(&good, 5), Ok(b"hello".to_vec()));
+        assert_eq!(unzlib(&good, 4), Err(InflateError::TooLarge));
+        let raw = &good[2..good.len() - 4];
+        // The descriptor's bit for a dictionary, with the check bits that belong to it.
+        let dictionary = [&[0x78, 0xbb, 0, 0, 0, 1][..], &good[2..]].concat();
+        for bad in [&b""[..], b"hello", raw, &gzip(b"hello"), &dictionary] {
+            assert_eq!(unzlib(bad, 100), Err(InflateError::Invalid), "{bad:?}");
+        }
+        for behind in [&b"x"[..], &[0; 8], &good] {
+            assert_eq!(unzlib(&[&good, behind].concat(), 100), Err(InflateError::Invalid), "{behind:?}");
+        }
+        for cut in 0..good.len() {
+            assert_eq!(unzlib(&good[..cut], 100), Err(InflateError::Invalid), "{cut}");
+        }
+        let mut damaged = good.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(unzlib(&damaged, 100), Err(InflateError::Invalid));
+        let bomb = compress(&vec![0; 10 << 20], ZLIB);
+        assert_eq!(unzlib(&bomb, (10 << 20) - 1), Err(InflateError::TooLarge));
+        assert_eq!(unzlib(&bomb, 10 << 20).unwrap().len(), 10 << 20);
+    }
+
     proptest! {
         #[test]
         fn members_come_out_in_order(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 1..4)) {
@@ -124,12 +172,15 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..300usize, flip in any::<u8>()) {
-            let _ = gunzip(&bytes, 1000);
-            let mut wire = gzip(&bytes);
-            let at = at % wire.len();
-            wire[at] ^= flip;
-            if let Ok(out) = gunzip(&wire, 1000) {
-                prop_assert!(out.len() <= 1000);
+            for (format, inflate) in [(GZIP, gunzip as fn(&[u8], usize) -> _), (ZLIB, unzlib)] {
+                let _ = inflate(&bytes, 1000);
+                let mut wire = compress(&bytes, format);
+                prop_assert_eq!(inflate(&wire, 1000), Ok(bytes.clone()));
+                let at = at % wire.len();
+                wire[at] ^= flip;
+                if let Ok(out) = inflate(&wire, 1000) {
+                    prop_assert!(out.len() <= 1000);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ mod gzip;
 mod zstd;
 
 pub use grpc::{Frame, FrameError, HEADER_LEN, announced, frame, header};
-pub use gzip::{MAX_MEMBERS, gunzip};
+pub use gzip::{MAX_MEMBERS, gunzip, unzlib};
 pub use zstd::{MAX_BLOCKS, unzstd};
 
 /// Why a body cannot be inflated.
