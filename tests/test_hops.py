@@ -139,24 +139,29 @@ def test_the_nearest_element_of_a_hop_counts(trusting: Gate, hop: Identity, sink
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "why"),
     [
-        None,
-        "",
-        "URI=spiffe://acme.example/edge/2",
-        f"Hash={HASH}00;URI=spiffe://acme.example/edge/2",
-        f"Hash={HASH};Hash={HASH};URI=spiffe://acme.example/edge/2",
-        f'Hash={HASH};URI=spiffe://acme.example/edge/2;Subject="',
-        f"Hash={HASH};URI=spiffe://acme.example/edge/2,",
-        "x" * 40_000,
+        (None, "is missing"),
+        ("", "is missing"),
+        ("URI=spiffe://acme.example/edge/2", "without Hash"),
+        (f"Hash={HASH}00;URI=spiffe://acme.example/edge/2", "a Hash that is no SHA-256"),
+        (f"Hash={HASH};Hash={HASH};URI=spiffe://acme.example/edge/2", "Hash twice"),
+        (f'Hash={HASH};URI=spiffe://acme.example/edge/2;Subject="', "a quote that does not end"),
+        (f"Hash={HASH};URI=spiffe://acme.example/edge/2,", "an empty element"),
+        (f"Hash={HASH};spiffe://acme.example/edge/2", "not Key=value"),
+        ("x" * 40_000, "longer than 32 KiB"),
     ],
-    ids=["nothing", "empty", "no hash", "no such hash", "two hashes", "open quote", "empty element", "large"],
+    ids=["nothing", "empty", "no hash", "no such hash", "two hashes", "open quote", "empty element", "no key", "large"],
 )
-def test_a_hop_that_does_not_say_who_its_client_is_lets_nobody_in(
-    trusting: Gate, hop: Identity, sink: Sink, said: str | None
+def test_a_hop_that_does_not_say_who_its_client_is_lets_nobody_in_and_hears_why(
+    trusting: Gate, hop: Identity, sink: Sink, said: str | None, why: str
 ) -> None:
     sink.rest()
-    assert says(trusting, hop, said).grpc_status == 16
+    answer = says(trusting, hop, said)
+    assert answer.grpc_status == 16
+    assert why in answer.grpc_message and HEADER in answer.grpc_message, answer
+    # What is in the header may be of another client.
+    assert HASH not in answer.grpc_message and "acme" not in answer.grpc_message
     assert not sink.rest()
 
 

@@ -346,19 +346,55 @@ def test_a_certificate_of_a_foreign_ca_gets_no_connection(gate: Gate, foreign: I
     assert sink.rest() == []
 
 
-def test_an_unknown_path_is_refused(connect: Callable, acme: Identity, sink: Sink) -> None:
+def test_an_unknown_path_is_refused_with_those_that_are_taken(connect: Callable, acme: Identity, sink: Sink) -> None:
     connection = connect(acme)
     for path in (
         "/opentelemetry.proto.collector.trace.v1.TraceService/Exports",
         "/",
-        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/List",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         V1_TRACES,
     ):
-        assert connection.grpc(path, frame(GOOD)).grpc_status == 12, path
+        answer = connection.grpc(path, frame(GOOD))
+        assert answer.grpc_status == 12, path
+        assert all(known in answer.grpc_message for known in (f'"{path}"', *GRPC_PATHS.values())), answer
     for path in ("/", "/v1/trace", "/v1/traces/", "//v1/traces", "/v1/../v1/traces", "/V1/traces", TRACES):
         answer = connection.http(path, GOOD)
         assert (answer.status, answer.rpc_status().code) == (404, 12), path
+        message = answer.rpc_status().message
+        assert all(known in message for known in (f'"{path}"', *HTTP_PATHS.values())), message
     nothing_arrived(sink, connection)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "cure"),
+    [
+        ("/v1/traces/v1/traces", "application/json", "the endpoint has this path already"),
+        ("/v1/traces/v1/logs", "application/x-protobuf", "the endpoint has this path already"),
+        ("/otlp/v1/traces", "application/x-protobuf", 'the prefix "/otlp" is not taken'),
+        ("/v1/traces/", "application/x-protobuf", "no slash at its end"),
+        ("/", "application/x-protobuf", "needs its path"),
+        ("/metrics", "application/x-protobuf", "metrics go to /v1/metrics"),
+        (TRACES, "application/x-protobuf", "this path is of OTLP/gRPC"),
+        (TRACES, "application/grpc-web+proto", "gRPC-Web is not taken"),
+        (V1_TRACES, "application/grpc", "/v1/traces is of OTLP/HTTP"),
+        (f"/otlp{TRACES}", "application/grpc", 'the prefix "/otlp" is not taken'),
+    ],
+)
+def test_a_usual_mistake_is_told_with_its_cure(
+    connect: Callable, acme: Identity, sink: Sink, path: str, kind: str, cure: str
+) -> None:
+    answer = connect(acme).request(path, b"{}", {"content-type": kind})
+    message = answer.grpc_message if kind == "application/grpc" else answer.rpc_status().message
+    assert cure in message and "hint: " in message, message
+    assert sink.rest() == []
+
+
+def test_what_a_path_holds_comes_back_short_and_printable(connect: Callable, acme: Identity, sink: Sink) -> None:
+    answer = connect(acme).http("/" + "%\\\"<script>" * 1000, GOOD)
+    message = answer.rpc_status().message
+    assert answer.status == 404 and len(message) < 400 and message.isascii(), message
+    assert sink.rest() == []
 
 
 def test_only_post_is_an_export(connect: Callable, acme: Identity, sink: Sink) -> None:
@@ -366,16 +402,28 @@ def test_only_post_is_an_export(connect: Callable, acme: Identity, sink: Sink) -
     answer = connection.request(V1_TRACES, b"", {"content-type": "application/x-protobuf"}, method="GET")
     assert answer.status == 405, answer
     assert answer.headers["allow"] == "POST"
+    assert answer.rpc_status().message == 'OTLP exports are sent by POST, not by "GET"'
     nothing_arrived(sink, connection)
 
 
-def test_an_unknown_content_type_is_refused(connect: Callable, acme: Identity, sink: Sink) -> None:
+def test_an_unknown_content_type_is_refused_with_those_that_are_known(
+    connect: Callable, acme: Identity, sink: Sink
+) -> None:
     connection = connect(acme)
+    known = "application/x-protobuf or application/json"
     for kind in ("text/plain", "application/octet-stream", "application/x-protobuf2"):
-        assert connection.http(V1_TRACES, GOOD, {"content-type": kind}).status == 415, kind
-    assert connection.request(V1_TRACES, GOOD, {}).status == 415
+        answer = connection.http(V1_TRACES, GOOD, {"content-type": kind})
+        assert answer.status == 415, kind
+        assert answer.rpc_status().message == f'not supported: content type "{kind}"; hint: {known}'
+    answer = connection.request(V1_TRACES, GOOD, {})
+    assert answer.status == 415
+    assert answer.rpc_status().message == f"not supported: a request without a content type; hint: {known}"
+    answer = connection.http(V1_TRACES, GOOD, {"content-type": "application/grpc-web+proto"})
+    assert answer.status == 415
+    assert "gRPC-Web; hint: " in answer.rpc_status().message
     answer = connection.grpc(TRACES, frame(GOOD), {"content-type": "application/grpc+json"})
     assert answer.grpc_status == 12, answer
+    assert "application/grpc+proto" in answer.grpc_message
     nothing_arrived(sink, connection)
 
 
@@ -383,14 +431,66 @@ def test_an_unknown_encoding_is_refused_with_those_that_are_known(
     connect: Callable, acme: Identity, sink: Sink
 ) -> None:
     connection = connect(acme)
-    for encoding in ("br", "deflate", "snappy", "gzip, gzip", "gzip,identity"):
+    for encoding in ("br", "deflate", "zlib", "snappy", "lz4", "x-snappy-framed", "gzip, gzip", "gzip,identity"):
         answer = connection.grpc(TRACES, frame(GOOD, compressed=True), {"grpc-encoding": encoding})
         assert answer.grpc_status == 12, (encoding, answer)
         assert (answer.headers | answer.trailers)["grpc-accept-encoding"] == "identity,gzip,zstd"
+        assert f'grpc-encoding "{encoding}"; hint: one of identity,gzip,zstd' in answer.grpc_message
+        if encoding in ("deflate", "zlib"):
+            continue
         answer = connection.http(V1_TRACES, GOOD, {"content-encoding": encoding})
         assert answer.status == 415, (encoding, answer)
-        assert answer.headers["accept-encoding"] == "identity,gzip,zstd"
+        assert answer.headers["accept-encoding"] == "identity,gzip,zstd,deflate"
+        assert f'content-encoding "{encoding}"; hint: one of identity' in answer.rpc_status().message
     nothing_arrived(sink, connection)
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "zlib"])
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "application/json"])
+def test_deflate_is_taken_over_http(
+    connect: Callable, acme: Identity, sink: Sink, encoding: str, kind: str
+) -> None:
+    message = GOOD if kind == "application/x-protobuf" else b'{"resourceSpans":[{"resource":{},"scopeSpans":[]}]}'
+    headers = {"content-type": kind, "content-encoding": encoding}
+    assert connect(acme).request(V1_TRACES, zlib.compress(message), headers).status == 200
+    received = sink.take()
+    assert "content-encoding" not in received.headers
+    assert received.resources()[0]["tenant.id"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        GOOD,
+        b"",
+        gzip.compress(GOOD),
+        zlib.compress(GOOD)[2:-4],
+        zlib.compress(GOOD)[:-4],
+        zlib.compress(GOOD)[:-4] + b"\0" * 4,
+        zlib.compress(GOOD) + b"rubbish",
+        zlib.compress(GOOD) * 2,
+    ],
+    ids=["plain", "nothing", "gzip", "raw", "cut", "a wrong checksum", "rubbish behind it", "two streams"],
+)
+def test_deflate_is_one_stream_of_zlib(connect: Callable, acme: Identity, sink: Sink, bad: bytes) -> None:
+    connection = connect(acme)
+    answer = connection.http(V1_TRACES, bad, {"content-encoding": "deflate"})
+    assert (answer.status, answer.rpc_status().code) == (400, 3), answer
+    nothing_arrived(sink, connection)
+
+
+@pytest.mark.parametrize("size", [65 << 20, 4 << 20], ids=["larger than 64 MiB", "more than 200 times"])
+def test_a_bomb_of_deflate_stops_at_the_limit(connect: Callable, acme: Identity, sink: Sink, size: int) -> None:
+    connection = connect(acme)
+    answer = connection.http(V1_TRACES, zlib.compress(bytes(size)), {"content-encoding": "deflate"})
+    assert (answer.status, answer.rpc_status().code) == (413, 8), answer
+    nothing_arrived(sink, connection)
+
+
+def test_http_1_0_is_told_to_come_with_1_1(gate: Gate, acme: Identity, sink: Sink) -> None:
+    head = f"POST {V1_TRACES} HTTP/1.0\ncontent-type: application/x-protobuf\ncontent-length: {len(GOOD)}\n"
+    assert http1(gate.http, acme, head, GOOD).status == 426
+    assert sink.rest() == []
 
 
 def test_http_1_gets_the_same_answers(gate: Gate, acme: Identity, stranger: Identity, sink: Sink) -> None:

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Serialize;
 
-use crate::identity::{Invalid, Validity};
+use crate::identity::{Invalid, Validity, xfcc};
 use crate::quota;
 use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
@@ -19,9 +19,6 @@ const LONGEST_HINT: Duration = Duration::from_secs(5);
 
 /// How long a client waits when it is not its own doing: no policy yet, or the worker's memory is full.
 const BUSY_HINT: Duration = Duration::from_secs(1);
-
-/// What a client may compress with.
-const ENCODINGS: &str = "identity,gzip,zstd";
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +36,8 @@ pub enum Reason {
         /// When it is valid.
         validity: Validity,
     },
+    /// A hop does not say who its client is.
+    Hop(xfcc::Problem),
     /// The certificate is no client's.
     UnknownClient,
     /// The certificate is on the deny list.
@@ -56,10 +55,14 @@ pub enum Reason {
     Invalid(String),
     /// A content type or an encoding that the gate does not read: which one.
     Unsupported(String),
-    /// Not an OTLP export.
-    UnknownPath,
-    /// An OTLP path with a method other than POST.
-    Method,
+    /// Not an OTLP export: which path came, and which are taken.
+    UnknownPath(String),
+    /// An OTLP path with a method other than POST: which one, in quotes.
+    Method(String),
+    /// The backend did not answer a health check as one that serves: what it did instead.
+    NotServing(&'static str),
+    /// A health check of a service that the gate does not know: which one, in quotes.
+    UnknownService(String),
     /// There is no valid policy yet.
     NoPolicy,
     /// The worker holds as many bytes as it may.
@@ -90,11 +93,21 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+impl Protocol {
+    /// What a client may compress with, as a header lists it.
+    pub(crate) fn encodings(self) -> &'static str {
+        match self {
+            Protocol::Grpc => "identity,gzip,zstd",
+            Protocol::HttpProtobuf | Protocol::HttpJson => "identity,gzip,zstd,deflate",
+        }
+    }
+}
+
 impl Reason {
     /// The value of the `result` tag in metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Reason::NoCertificate => "no_certificate",
+            Reason::NoCertificate | Reason::Hop(_) => "no_certificate",
             Reason::CertificateWithheld => "certificate_withheld",
             Reason::CertificateUnreadable => "certificate_unreadable",
             Reason::CertificateInvalid { invalid: Invalid::Expired, .. } => "certificate_expired",
@@ -106,7 +119,9 @@ impl Reason {
             Reason::TooLarge(_) => "too_large",
             Reason::Invalid(_) => "invalid",
             Reason::Unsupported(_) => "unsupported",
-            Reason::UnknownPath | Reason::Method => "not_otlp",
+            Reason::UnknownPath(_) | Reason::Method(_) => "not_otlp",
+            Reason::NotServing(_) => "not_serving",
+            Reason::UnknownService(_) => "unknown_service",
             Reason::NoPolicy => "no_policy",
             Reason::Busy => "busy",
         }
@@ -125,17 +140,21 @@ impl Reason {
     /// The gRPC and the HTTP status.
     fn statuses(&self) -> (u32, u32) {
         match self {
-            Reason::NoCertificate | Reason::CertificateUnreadable | Reason::CertificateInvalid { .. } => {
-                (16, 401)
-            }
+            Reason::NoCertificate
+            | Reason::Hop(_)
+            | Reason::CertificateUnreadable
+            | Reason::CertificateInvalid { .. } => (16, 401),
             Reason::UnknownClient | Reason::Denied => (7, 403),
             Reason::Quota { refusal: quota::Refusal::Over { .. }, .. } => (8, 429),
             Reason::Quota { refusal: quota::Refusal::Never { .. }, .. } | Reason::TooLarge(_) => (8, 413),
             Reason::Invalid(_) => (3, 400),
             Reason::Unsupported(_) => (12, 415),
-            Reason::UnknownPath => (12, 404),
-            Reason::Method => (12, 405),
-            Reason::NoPolicy | Reason::Busy | Reason::CertificateWithheld => (14, 503),
+            Reason::UnknownPath(_) => (12, 404),
+            Reason::Method(_) => (12, 405),
+            Reason::UnknownService(_) => (5, 404),
+            Reason::NoPolicy | Reason::Busy | Reason::NotServing(_) | Reason::CertificateWithheld => {
+                (14, 503)
+            }
         }
     }
 
@@ -159,7 +178,7 @@ impl Reason {
             headers.push(("google.rpc.retryinfo-bin", STANDARD_NO_PAD.encode(info)));
         }
         if matches!(self, Reason::Unsupported(_)) {
-            headers.push(("grpc-accept-encoding", ENCODINGS.into()));
+            headers.push(("grpc-accept-encoding", Protocol::Grpc.encodings().into()));
         }
         Reply { http_status: 200, grpc_status: Some(grpc_status), headers, body: message.into_bytes() }
     }
@@ -171,8 +190,8 @@ impl Reason {
             headers.push(("retry-after", wait.as_millis().div_ceil(1000).max(1).to_string()));
         }
         match self {
-            Reason::Unsupported(_) => headers.push(("accept-encoding", ENCODINGS.into())),
-            Reason::Method => headers.push(("allow", "POST".into())),
+            Reason::Unsupported(_) => headers.push(("accept-encoding", protocol.encodings().into())),
+            Reason::Method(_) => headers.push(("allow", "POST".into())),
             _ => {}
         }
         let body = if protocol == Protocol::HttpJson {
@@ -205,6 +224,9 @@ impl fmt::Display for Reason {
             ),
             Reason::CertificateInvalid { invalid: Invalid::NotYet, validity } => {
                 write!(f, "the client certificate is not valid before {}", Utc(validity.not_before))
+            }
+            Reason::Hop(problem) => {
+                write!(f, "the proxy in front does not say who its client is: {problem}")
             }
             Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
             Reason::Denied => f.write_str("this certificate is denied by the gateway"),
@@ -239,8 +261,12 @@ impl fmt::Display for Reason {
             Reason::TooLarge(what) => write!(f, "the request is too large: {what}"),
             Reason::Invalid(what) => write!(f, "not a valid OTLP request: {what}"),
             Reason::Unsupported(what) => write!(f, "not supported: {what}"),
-            Reason::UnknownPath => f.write_str("not an OTLP export"),
-            Reason::Method => f.write_str("OTLP exports are sent by POST"),
+            Reason::UnknownPath(what) => write!(f, "not an OTLP export: {what}"),
+            Reason::Method(method) => write!(f, "OTLP exports are sent by POST, not by {method}"),
+            Reason::NotServing(what) => write!(f, "the backend is not serving: {what}"),
+            Reason::UnknownService(name) => {
+                write!(f, "no service {name}; hint: ask for \"\" or a service of OTLP")
+            }
             Reason::NoPolicy => f.write_str("the gateway has no policy yet"),
             Reason::Busy => f.write_str("the gateway holds as many requests as it can"),
         }
@@ -328,6 +354,7 @@ mod tests {
     fn every_case_has_the_status_that_its_protocol_gives_it() {
         for (reason, grpc, http, retried) in [
             (Reason::NoCertificate, 16, 401, false),
+            (Reason::Hop(xfcc::Problem::Missing), 16, 401, false),
             (Reason::UnknownClient, 7, 403, false),
             (Reason::Denied, 7, 403, false),
             (over(Duration::from_secs(1)), 8, 429, true),
@@ -335,8 +362,10 @@ mod tests {
             (Reason::TooLarge(String::new()), 8, 413, false),
             (Reason::Invalid(String::new()), 3, 400, false),
             (Reason::Unsupported(String::new()), 12, 415, false),
-            (Reason::UnknownPath, 12, 404, false),
-            (Reason::Method, 12, 405, false),
+            (Reason::UnknownPath(String::new()), 12, 404, false),
+            (Reason::Method(String::new()), 12, 405, false),
+            (Reason::NotServing(""), 14, 503, false),
+            (Reason::UnknownService(String::new()), 5, 404, false),
             (Reason::NoPolicy, 14, 503, true),
             (Reason::Busy, 14, 503, true),
         ] {

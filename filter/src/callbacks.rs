@@ -94,14 +94,18 @@ extern "C" fn proxy_on_request_trailers(id: u32, _count: usize) -> Action {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(id: u32, _count: usize, _end_of_stream: bool) -> Action {
-    stream(id, (), Stream::on_response_headers);
+    stream(id, Action::Continue, Stream::on_response_headers)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_body(id: u32, _size: usize, _end_of_stream: bool) -> Action {
+    stream(id, (), Stream::on_response_body);
     Action::Continue
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(id: u32, _count: usize) -> Action {
-    stream(id, (), Stream::on_response_trailers);
-    Action::Continue
+    stream(id, Action::Continue, Stream::on_response_trailers)
 }
 
 #[unsafe(no_mangle)]

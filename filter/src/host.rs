@@ -17,6 +17,7 @@ pub(crate) enum Map {
 }
 
 const HTTP_REQUEST_BODY: u32 = 0;
+const HTTP_RESPONSE_BODY: u32 = 1;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -47,6 +48,13 @@ unsafe extern "C" {
         len: *mut usize,
     ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *const u8,
+        len: usize,
+    ) -> u32;
     fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
@@ -127,6 +135,12 @@ pub(crate) fn replace_request_body(bytes: &[u8]) -> bool {
     unsafe { proxy_set_buffer_bytes(HTTP_REQUEST_BODY, 0, usize::MAX, bytes.as_ptr(), bytes.len()) == OK }
 }
 
+/// Replaces the part of the answer's body that the proxy holds.
+pub(crate) fn replace_response_body(bytes: &[u8]) {
+    // SAFETY: pointer and length are those of `bytes`, which the proxy only reads.
+    unsafe { proxy_set_buffer_bytes(HTTP_RESPONSE_BODY, 0, usize::MAX, bytes.as_ptr(), bytes.len()) };
+}
+
 /// Appends to the part of the request's body that the proxy holds; whether the proxy did.
 pub(crate) fn append_to_request_body(bytes: &[u8]) -> bool {
     // SAFETY: pointer and length are those of `bytes`, which the proxy only reads.
@@ -189,6 +203,14 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) {
 pub(crate) fn add_header(map: Map, name: &str, value: &str) {
     // SAFETY: pointers and lengths are those of slices that the proxy only reads.
     unsafe { proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Sets a header or trailer to one value.
+pub(crate) fn set_header(map: Map, name: &str, value: &str) {
+    // SAFETY: pointers and lengths are those of slices that the proxy only reads.
+    unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
 }
 
 /// The number of a counter, for [`increment`].

@@ -10,7 +10,9 @@ mod worker;
 
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Client, Head, HeaderEdits, Metric, Origin, Outgoing, Request, Used};
+use otlp_gate_core::gate::{
+    Check, Client, Head, HeaderEdits, Health, Metric, Origin, Outgoing, Request, Used,
+};
 use otlp_gate_core::reply::{Protocol, Reason, Reply};
 use otlp_gate_wire::otlp::Signal;
 
@@ -49,7 +51,15 @@ struct Stream {
 enum State {
     New,
     Open(Request),
-    Forwarded { request: Request, items: u64, bytes: u64 },
+    Forwarded {
+        request: Request,
+        items: u64,
+        bytes: u64,
+    },
+    /// A health check that arrives, that the backend is to answer, and whose client is kept waiting.
+    Check(Check),
+    Asked(Check),
+    Held(#[expect(dead_code, reason = "it holds its client's share of the memory")] Check),
     Done,
 }
 
@@ -62,40 +72,64 @@ impl Stream {
             count(Metric::Requests, None, None, Some("preflight"), 1);
             return self.answer(&reply);
         }
-        let head = match Head::read(&headers) {
-            Ok(head) => head,
-            Err((protocol, reason)) => return self.refuse(protocol, &reason, None, None),
+        let (head, health) = match Head::read(&headers) {
+            Ok(head) => (Some(head), None),
+            Err((protocol, reason)) => match Health::read(&headers) {
+                Some(Ok(health)) => (None, Some(health)),
+                Some(Err(reason)) => return self.refuse(Protocol::Grpc, &reason, None, None),
+                None => return self.refuse(protocol, &reason, None, None),
+            },
         };
+        let (protocol, signal) = head.map_or((Protocol::Grpc, None), |it| (it.protocol, Some(it.signal)));
         let Some(loaded) = self.loaded.take() else {
-            return self.refuse(head.protocol, &Reason::NoPolicy, None, Some(head.signal));
+            return self.refuse(protocol, &Reason::NoPolicy, None, signal);
         };
         let known = match loaded.client(&headers) {
             Ok(known) => known,
-            Err(reason) => return self.refuse(head.protocol, &reason, None, Some(head.signal)),
+            Err(reason) => return self.refuse(protocol, &reason, None, signal),
         };
         let client = Rc::clone(&known.client);
         self.known = Some(known);
         host::set_property(b"otlp_gate.client", client.name.as_bytes());
-        match Request::open(&loaded.gate, &client, head, &worker::memory(), &*worker::store(), host::now()) {
-            Ok(request) => {
+        let (gate, memory, store, now) = (&loaded.gate, worker::memory(), worker::store(), host::now());
+        let opened = match (head, health) {
+            (Some(head), _) => Request::open(gate, &client, head, &memory, &*store, now).map(|request| {
                 apply(&request.header_edits(&headers), Map::RequestHeaders);
-                self.state = State::Open(request);
-                if end_of_stream { self.finish() } else { Action::Continue }
-            }
-            Err(reason) => self.refuse(head.protocol, &reason, Some(&client), Some(head.signal)),
+                State::Open(request)
+            }),
+            (None, Some(health)) => Check::open(gate, &client, health, &memory, &*store, now).map(|check| {
+                apply(&check.header_edits(&headers), Map::RequestHeaders);
+                host::set_header(Map::RequestHeaders, ":path", check.path());
+                State::Check(check)
+            }),
+            (None, None) => return Action::Pause,
+        };
+        match opened {
+            Ok(state) => self.state = state,
+            Err(reason) => return self.refuse(protocol, &reason, Some(&client), signal),
         }
+        if end_of_stream { self.finish() } else { Action::Continue }
     }
 
     fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let State::Open(request) = &mut self.state else { return Action::Drop };
-        match request.room(size) {
+        let room = match &mut self.state {
+            State::Open(request) => request.room(size),
+            State::Check(check) => check.room(size),
+            _ => return Action::Drop,
+        };
+        match room {
             Ok(body) => host::read_request_body(size, body),
             Err(reason) => return self.refuse_open(&reason),
         }
         if end_of_stream {
             return self.finish();
         }
-        match request.arrived() {
+        let arrived = match &self.state {
+            State::Open(request) => request.arrived(),
+            State::Check(check) => check.arrived(),
+            _ => Ok(()),
+        };
+        match arrived {
             Ok(()) => Action::Drop,
             Err(reason) => self.refuse_open(&reason),
         }
@@ -106,7 +140,17 @@ impl Stream {
         self.refuse_open(&Reason::Invalid("it ends with trailers".to_owned()))
     }
 
-    fn on_response_headers(&mut self) {
+    fn on_response_headers(&mut self) -> Action {
+        if let State::Asked(check) = &self.state {
+            let header = |name| host::header(Map::ResponseHeaders, name);
+            let (http, grpc) = (header(":status"), header("grpc-status"));
+            if let Err(reason) = check.answer(http.as_deref(), grpc.as_deref(), by_backend()) {
+                return self.refuse_open(&reason);
+            }
+            for name in ["content-length", "grpc-encoding"] {
+                host::remove_header(Map::ResponseHeaders, name.as_bytes());
+            }
+        }
         // What the gate answered itself says it already.
         if let (Some(origin), State::Open(_) | State::Forwarded { .. }) = (&self.origin, &self.state) {
             apply(&origin.edits(), Map::ResponseHeaders);
@@ -120,23 +164,55 @@ impl Stream {
             };
             self.answered(answer);
         }
+        Action::Continue
     }
 
-    fn on_response_trailers(&mut self) {
-        if let State::Forwarded { .. } = &self.state {
-            self.answered(host::header(Map::ResponseTrailers, "grpc-status").map(|status| status == b"0"));
+    fn on_response_body(&mut self) {
+        if let State::Asked(check) = &mut self.state {
+            host::replace_response_body(check.body());
         }
+    }
+
+    fn on_response_trailers(&mut self) -> Action {
+        let status = || host::header(Map::ResponseTrailers, "grpc-status");
+        match &self.state {
+            State::Forwarded { .. } => self.answered(status().map(|status| status == b"0")),
+            State::Asked(check) => {
+                let end = check.end(status().as_deref());
+                let result = end.as_ref().map_or_else(Reason::label, |_| "serving");
+                count(Metric::Requests, Some(check.client()), None, Some(result), 1);
+                let State::Asked(check) = core::mem::replace(&mut self.state, State::Done) else {
+                    return Action::Continue;
+                };
+                match end {
+                    Ok(true) => {
+                        self.state = State::Held(check);
+                        return Action::Pause;
+                    }
+                    Ok(false) => {}
+                    Err(reason) => fail(&reason),
+                }
+            }
+            _ => {}
+        }
+        Action::Continue
     }
 
     fn on_log(&self) {
         match &self.state {
             State::Open(request) | State::Forwarded { request, .. } => result(request, "unanswered"),
-            State::New | State::Done => {}
+            State::Check(check) | State::Asked(check) => {
+                count(Metric::Requests, Some(check.client()), None, Some("unanswered"), 1);
+            }
+            State::New | State::Held(_) | State::Done => {}
         }
     }
 
     /// Forwards the request, whose body is complete, or refuses it.
     fn finish(&mut self) -> Action {
+        if let State::Check(_) = &self.state {
+            return self.ask();
+        }
         let State::Open(request) = &mut self.state else { return Action::Pause };
         let outgoing = match request.finish(&*worker::store(), host::now()) {
             Ok(outgoing) => outgoing,
@@ -159,11 +235,30 @@ impl Stream {
         Action::Continue
     }
 
+    /// Forwards the health check, whose body is complete, or refuses it.
+    fn ask(&mut self) -> Action {
+        let State::Check(check) = &mut self.state else { return Action::Pause };
+        match check.finish() {
+            Ok(body) if host::replace_request_body(body) => {}
+            Ok(_) => return self.refuse_open(&Reason::Busy),
+            Err(reason) => return self.refuse_open(&reason),
+        }
+        if let State::Check(check) = core::mem::replace(&mut self.state, State::Done) {
+            self.state = State::Asked(check);
+        }
+        Action::Continue
+    }
+
     fn refuse_open(&mut self, reason: &Reason) -> Action {
-        let State::Open(request) = core::mem::replace(&mut self.state, State::Done) else {
-            return Action::Pause;
-        };
-        self.refuse(request.head.protocol, reason, Some(&request.client), Some(request.head.signal))
+        match core::mem::replace(&mut self.state, State::Done) {
+            State::Open(request) => {
+                self.refuse(request.head.protocol, reason, Some(&request.client), Some(request.head.signal))
+            }
+            State::Check(check) | State::Asked(check) => {
+                self.refuse(Protocol::Grpc, reason, Some(check.client()), None)
+            }
+            _ => Action::Pause,
+        }
     }
 
     fn refuse(
@@ -198,19 +293,34 @@ impl Stream {
             return;
         };
         if taken {
+            request.taken();
             if let Some(known) = &self.known {
                 known.accepted(request.head.signal, items, bytes);
             }
             return;
         }
         // The proxy answers itself where the backend is gone or too slow; then nobody knows what became of the items.
-        if host::property(b"response\0code_details").as_deref() == Some(b"via_upstream") {
+        if by_backend() {
             request.refund(&*worker::store(), host::now());
             result(&request, "backend_refused");
         } else {
             result(&request, "backend_failed");
         }
     }
+}
+
+/// Whether it is the backend whose answer comes, and not the proxy's own.
+fn by_backend() -> bool {
+    host::property(b"response\0code_details").as_deref() == Some(b"via_upstream")
+}
+
+/// Makes an answer whose headers are out already end as one that is refused.
+fn fail(reason: &Reason) {
+    let reply = reason.reply(Protocol::Grpc, 0);
+    let status = reply.grpc_status.unwrap_or_default().to_string();
+    host::remove_header(Map::ResponseTrailers, b"grpc-status-details-bin");
+    host::set_header(Map::ResponseTrailers, "grpc-status", &status);
+    host::set_header(Map::ResponseTrailers, "grpc-message", &String::from_utf8_lossy(&reply.body));
 }
 
 fn result(request: &Request, result: &str) {

@@ -42,6 +42,7 @@ pub fn target(input: (u8, u8, Vec<&[u8]>, &[u8], u64)) {
     match encoding % 4 {
         0 => {}
         1 => headers.push((name, b"gzip")),
+        2 if kind / 4 % 3 != 0 => headers.push((name, b"deflate")),
         _ => headers.push((name, b"zstd")),
     }
     let Ok(head) = Head::read(&headers) else { panic!("an OTLP export") };

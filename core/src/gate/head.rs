@@ -1,5 +1,6 @@
 //! What a request's headers say: is it an OTLP export, of which signal, how is it encoded.
 
+use super::path;
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
 
@@ -28,6 +29,8 @@ pub enum Encoding {
     Gzip,
     /// Zstandard.
     Zstd,
+    /// zlib's format, for HTTP only.
+    Deflate,
 }
 
 impl Head {
@@ -49,32 +52,74 @@ impl Head {
             Protocol::HttpProtobuf | Protocol::HttpJson => http_signal(headers),
         };
         let Some(signal) = signal else {
-            return refuse(Reason::UnknownPath);
+            return refuse(path::unknown(headers, protocol));
         };
-        if value(headers, b":method") != Some(b"POST") {
-            return refuse(Reason::Method);
+        if let Some(reason) = Head::method(headers) {
+            return refuse(reason);
         }
         match (&content_type[..], protocol) {
             (b"application/grpc" | b"application/grpc+proto", Protocol::Grpc)
             | (b"application/x-protobuf" | b"application/json", _) => {}
-            (other, _) => return refuse(Reason::Unsupported(format!("content type {}", printable(other)))),
+            (other, _) => return refuse(unknown_content_type(other, protocol)),
         }
-        let name: &[u8] = if protocol == Protocol::Grpc { b"grpc-encoding" } else { b"content-encoding" };
-        let encoding = match value(headers, name).unwrap_or_default().to_ascii_lowercase().as_slice() {
-            b"" | b"identity" => Encoding::Identity,
-            b"gzip" => Encoding::Gzip,
-            b"zstd" => Encoding::Zstd,
-            other => return refuse(Reason::Unsupported(format!("encoding {}", printable(other)))),
+        let encoding = match Encoding::read(headers, protocol) {
+            Ok(encoding) => encoding,
+            Err(reason) => return refuse(reason),
         };
         // A second value could be the one that the backend reads.
-        for name in [&b"content-type"[..], name] {
-            if headers.iter().filter(|(header, _)| *header == name).count() > 1 {
-                return refuse(Reason::Unsupported(format!("more than one {}", printable(name))));
+        for name in ["content-type", Encoding::header(protocol)] {
+            if headers.iter().filter(|(header, _)| *header == name.as_bytes()).count() > 1 {
+                return refuse(Reason::Unsupported(format!("more than one {name}; hint: send it once")));
             }
         }
         let length = value(headers, b"content-length").and_then(|it| str::from_utf8(it).ok()?.parse().ok());
         Ok(Head { protocol, signal, encoding, length })
     }
+
+    /// How to refuse a method other than POST.
+    pub(super) fn method(headers: &Headers) -> Option<Reason> {
+        let method = value(headers, b":method").unwrap_or_default();
+        (method != b"POST").then(|| Reason::Method(printable(method, 64)))
+    }
+}
+
+impl Encoding {
+    /// How the message of a request is compressed.
+    pub(super) fn read(headers: &Headers, protocol: Protocol) -> Result<Encoding, Reason> {
+        let name = value(headers, Encoding::header(protocol).as_bytes()).unwrap_or_default();
+        match (name.to_ascii_lowercase().as_slice(), protocol) {
+            (b"" | b"identity", _) => Ok(Encoding::Identity),
+            (b"gzip", _) => Ok(Encoding::Gzip),
+            (b"zstd", _) => Ok(Encoding::Zstd),
+            (b"deflate" | b"zlib", Protocol::HttpProtobuf | Protocol::HttpJson) => Ok(Encoding::Deflate),
+            _ => Err(Reason::Unsupported(format!(
+                "{} {}; hint: one of {}",
+                Encoding::header(protocol),
+                printable(name, 64),
+                protocol.encodings()
+            ))),
+        }
+    }
+
+    fn header(protocol: Protocol) -> &'static str {
+        if protocol == Protocol::Grpc { "grpc-encoding" } else { "content-encoding" }
+    }
+}
+
+#[cold]
+fn unknown_content_type(content_type: &[u8], protocol: Protocol) -> Reason {
+    let taken = match protocol {
+        Protocol::Grpc => "application/grpc or application/grpc+proto",
+        Protocol::HttpProtobuf | Protocol::HttpJson => "application/x-protobuf or application/json",
+    };
+    Reason::Unsupported(match content_type {
+        b"" => format!("a request without a content type; hint: {taken}"),
+        // gRPC-Web has another framing, and its answers another form.
+        grpc if grpc.starts_with(b"application/grpc-web") => {
+            format!("gRPC-Web; hint: pages send by OTLP/HTTP, as {taken}")
+        }
+        other => format!("content type {}; hint: {taken}", printable(other, 64)),
+    })
 }
 
 /// The signal that a request over plain HTTP is about, by its path.
@@ -94,19 +139,21 @@ pub(super) fn value<'a>(headers: &Headers<'a>, name: &[u8]) -> Option<&'a [u8]> 
 
 /// Whether Envoy takes it for gRPC, to the letter. Of all else it writes refusals as plain HTTP: for a request that looks
 /// like gRPC to the gate alone that would be a 200.
-fn is_grpc(content_type: &[u8]) -> bool {
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
     content_type.strip_prefix(b"application/grpc").is_some_and(|more| matches!(more, [] | [b'+', ..]))
 }
 
 /// A media type without its parameters, in lower case.
-fn media_type(value: &[u8]) -> Vec<u8> {
+pub(super) fn media_type(value: &[u8]) -> Vec<u8> {
     value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase()
 }
 
-/// A client's own words, short and safe to send back.
-fn printable(bytes: &[u8]) -> String {
-    let shown = bytes.iter().take(64).map(|&byte| if byte.is_ascii_graphic() { byte as char } else { '?' });
-    format!("\"{}\"", shown.collect::<String>())
+/// A client's own words, up to a length, and safe to send back.
+pub(super) fn printable(bytes: &[u8], longest: usize) -> String {
+    let shown =
+        bytes.iter().take(longest).map(|&byte| if matches!(byte, b' '..=b'~') { byte as char } else { '?' });
+    let more = if bytes.len() > longest { "..." } else { "" };
+    format!("\"{}{more}\"", shown.collect::<String>())
 }
 
 #[cfg(test)]
@@ -135,6 +182,10 @@ mod tests {
             assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "Zstd")]), Ok(zstd));
             let http = Head { protocol: Protocol::HttpProtobuf, ..plain };
             assert_eq!(read(signal.http_path(), &[PROTOBUF]), Ok(http));
+            for name in ["deflate", "zlib", "Deflate"] {
+                let zlib = Head { encoding: Encoding::Deflate, ..http };
+                assert_eq!(read(signal.http_path(), &[PROTOBUF, ("content-encoding", name)]), Ok(zlib));
+            }
             let json = Head { protocol: Protocol::HttpJson, encoding: Encoding::Gzip, ..plain };
             let headers = [("content-type", "application/json; charset=utf-8"), ("content-encoding", "gzip")];
             assert_eq!(read(signal.http_path(), &headers), Ok(json));
@@ -169,6 +220,7 @@ mod tests {
                 "unsupported",
             ),
             (traces.grpc_path(), vec![GRPC, ("grpc-encoding", "br")], Protocol::Grpc, "unsupported"),
+            (traces.grpc_path(), vec![GRPC, ("grpc-encoding", "deflate")], Protocol::Grpc, "unsupported"),
             // What Envoy does not answer as gRPC is not gRPC.
             (traces.grpc_path(), vec![GRPC_WEB], Protocol::HttpProtobuf, "not_otlp"),
             (
@@ -202,6 +254,40 @@ mod tests {
         }
         let get: [(&[u8], &[u8]); 3] =
             [(b":method", b"GET"), (b":path", b"/v1/logs"), (b"content-type", b"application/x-protobuf")];
-        assert_eq!(Head::read(&get), Err((Protocol::HttpProtobuf, Reason::Method)));
+        assert_eq!(Head::read(&get), Err((Protocol::HttpProtobuf, Reason::Method("\"GET\"".into()))));
+    }
+
+    #[test]
+    fn what_is_not_read_is_named_with_what_is() {
+        let (known, grpc) =
+            ("application/x-protobuf or application/json", "application/grpc or application/grpc+proto");
+        for (path, headers, said) in [
+            ("/v1/logs", vec![], format!("a request without a content type; hint: {known}")),
+            (
+                "/v1/logs",
+                vec![("content-type", "text/plain; charset=utf-8")],
+                format!("content type \"text/plain\"; hint: {known}"),
+            ),
+            ("/v1/logs", vec![GRPC_WEB], format!("gRPC-Web; hint: pages send by OTLP/HTTP, as {known}")),
+            (
+                Signal::Logs.grpc_path(),
+                vec![("content-type", "application/grpc+json")],
+                format!("content type \"application/grpc+json\"; hint: {grpc}"),
+            ),
+            ("/v1/logs", vec![JSON, JSON], "more than one content-type; hint: send it once".to_owned()),
+            (
+                "/v1/logs",
+                vec![JSON, ("content-encoding", "gzip, br")],
+                "content-encoding \"gzip, br\"; hint: one of identity,gzip,zstd,deflate".to_owned(),
+            ),
+            (
+                Signal::Logs.grpc_path(),
+                vec![GRPC, ("grpc-encoding", "snappy")],
+                "grpc-encoding \"snappy\"; hint: one of identity,gzip,zstd".to_owned(),
+            ),
+        ] {
+            let (_, reason) = read(path, &headers).unwrap_err();
+            assert_eq!(reason.to_string(), format!("not supported: {said}"));
+        }
     }
 }

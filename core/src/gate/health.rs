@@ -237,7 +237,10 @@ mod tests {
         ] {
             assert_eq!(read(path, more), None, "{path}");
         }
-        assert_eq!(read(CHECK, &[GRPC, ("grpc-encoding", "br")]).unwrap().unwrap_err().label(), "unsupported");
+        assert_eq!(
+            read(CHECK, &[GRPC, ("grpc-encoding", "br")]).unwrap().unwrap_err().label(),
+            "unsupported"
+        );
     }
 
     #[test]
@@ -310,7 +313,8 @@ mod tests {
         for _ in 0..9 {
             assert!(asked(&fixture, CHECK, &framed(b"", 0)).is_ok(), "though nothing of its items is left");
         }
-        let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = open(&fixture, CHECK) else {
+        let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = open(&fixture, CHECK)
+        else {
             panic!()
         };
         assert_eq!(dimension, Dimension::Requests);

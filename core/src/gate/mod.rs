@@ -3,9 +3,11 @@
 mod cors;
 mod edits;
 mod head;
+mod health;
 mod load;
 mod memory;
 mod metrics;
+mod path;
 mod request;
 
 use std::rc::Rc;
@@ -19,6 +21,7 @@ use otlp_gate_wire::otlp::Stamp;
 pub use cors::Origin;
 pub use edits::HeaderEdits;
 pub use head::{Encoding, Head, Headers};
+pub use health::{Check, Health};
 pub use memory::Memory;
 pub use metrics::{Metric, POLICY_REVISION, Used, metric_name};
 pub use request::{Outgoing, Request};
@@ -31,6 +34,7 @@ pub struct Gate {
     prefix: String,
     /// What the key of all clients' shared bucket starts with: it has its own, so that no client's takes its place.
     total_prefix: String,
+    asked: health::Asked,
     revision: u64,
 }
 
@@ -102,7 +106,7 @@ impl Gate {
         let owned = policy.owned_attributes().iter().map(|key| key.as_bytes().to_vec()).collect();
         let prefix = format!("otlp-gate/{}", policy.gate());
         let total_prefix = format!("{prefix}/total");
-        Gate { policy, owned, prefix, total_prefix, revision: 0 }
+        Gate { policy, owned, prefix, total_prefix, asked: health::Asked::default(), revision: 0 }
     }
 
     /// Which policy it has, as whoever made it calls it.
@@ -135,12 +139,12 @@ impl Gate {
     pub fn forwarded(&self, headers: &Headers, hop: &Hop, now: u64) -> Result<String, Reason> {
         valid(hop.validity, now)?;
         let header = forwarded_certificate(headers);
-        xfcc::nearest(&header, Some(hop.fingerprint)).map(str::to_owned).ok_or(Reason::NoCertificate)
+        xfcc::nearest(&header, Some(hop.fingerprint)).map(str::to_owned).map_err(Reason::Hop)
     }
 
     /// Who that is.
     pub fn forwarded_client(&self, said: &str) -> Result<Client, Reason> {
-        self.client(&xfcc::identity(said).ok_or(Reason::NoCertificate)?)
+        self.client(&xfcc::identity(said).map_err(Reason::Hop)?)
     }
 
     /// Who a certificate is.

@@ -125,11 +125,8 @@ mod tests {
     use super::*;
 
     fn said(path: &str, content_type: &str) -> String {
-        let headers: [(&[u8], &[u8]); 3] = [
-            (b":method", b"POST"),
-            (b":path", path.as_bytes()),
-            (b"content-type", content_type.as_bytes()),
-        ];
+        let headers: [(&[u8], &[u8]); 3] =
+            [(b":method", b"POST"), (b":path", path.as_bytes()), (b"content-type", content_type.as_bytes())];
         let (_, reason) = super::super::Head::read(&headers).unwrap_err();
         assert_eq!(reason.label(), "not_otlp", "{path}");
         reason.to_string()

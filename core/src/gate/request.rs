@@ -15,7 +15,7 @@ use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 const HARMLESS: u64 = 1 << 20;
 
 /// How many messages of the largest size a worker may have forwarded before the first is answered.
-const FORWARDED: u64 = 4;
+pub(super) const FORWARDED: u64 = 4;
 
 /// A request of a known client.
 pub struct Request {
@@ -25,8 +25,8 @@ pub struct Request {
     /// What it is.
     pub head: Head,
     body: Vec<u8>,
-    arriving: Option<Share>,
-    forwarded: Share,
+    pub(super) arriving: Option<Share>,
+    pub(super) forwarded: Share,
     spent: Option<Spent>,
     /// How much is spent of the client's quota and of that of all clients together.
     pub used: Used,
@@ -70,6 +70,20 @@ impl Request {
         store: &S,
         now: u64,
     ) -> Result<Request, Reason> {
+        let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
+        Request::open_for(gate, client, head, &needed, memory, store, now)
+    }
+
+    /// Opens a request whose client needs something left in these dimensions.
+    pub(super) fn open_for<S: Store>(
+        gate: &Rc<Gate>,
+        client: &Rc<Client>,
+        head: Head,
+        needed: &[Dimension],
+        memory: &Memory,
+        store: &S,
+        now: u64,
+    ) -> Result<Request, Reason> {
         client.check(now)?;
         let limits = gate.policy.limits();
         let mut arriving = memory.arriving(client.bucket);
@@ -86,12 +100,11 @@ impl Request {
             shadowed: false,
             uncounted: false,
         };
-        let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
-        let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, &needed, now);
+        let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, needed, now);
         request.settle(charge, false)?;
         // Who is over its own quota takes nothing from what all share.
         if let (Charge::Granted(_), Some(total)) = (charge, gate.policy.total()) {
-            let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, &needed, now);
+            let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, needed, now);
             request.settle(charge, true)?;
         }
         if room { Ok(request) } else { Err(Reason::Busy) }
@@ -179,6 +192,11 @@ impl Request {
         Ok(outgoing)
     }
 
+    /// Takes note that the backend took it.
+    pub fn taken(&self) {
+        self.gate.asked.takes(self.head.signal);
+    }
+
     /// Gives items and bytes back: the backend answered that it did not take them.
     pub fn refund<S: Store>(&mut self, store: &S, now: u64) {
         if let Some(Spent { amounts, own, total }) = self.spent.take() {
@@ -211,7 +229,8 @@ impl Request {
         Ok(())
     }
 
-    fn outgoing(&mut self) -> Result<Outgoing, Reason> {
+    /// The message inflated, or the whole body, and where the message begins.
+    pub(super) fn message(&mut self) -> Result<(Vec<u8>, usize), Reason> {
         let body = core::mem::take(&mut self.body);
         let (compressed, offset) = match self.head.protocol {
             Protocol::Grpc => {
@@ -223,11 +242,14 @@ impl Request {
             }
             Protocol::HttpProtobuf | Protocol::HttpJson => (self.head.encoding != Encoding::Identity, 0),
         };
-        let (message, offset) = if compressed {
-            (self.inflate(body.get(offset..).unwrap_or_default())?, 0)
-        } else {
-            (body, offset)
-        };
+        if compressed {
+            return Ok((self.inflate(body.get(offset..).unwrap_or_default())?, 0));
+        }
+        Ok((body, offset))
+    }
+
+    fn outgoing(&mut self) -> Result<Outgoing, Reason> {
+        let (message, offset) = self.message()?;
         let limit = usize::try_from(self.gate.policy.limits().inflated.bytes()).unwrap_or(usize::MAX);
         let otlp = message.get(offset..).unwrap_or_default();
         let bytes = otlp.len() as u64;
@@ -253,6 +275,7 @@ impl Request {
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let (inflated, name, parts) = match self.head.encoding {
             Encoding::Zstd => (encoding::unzstd(wire, most), "zstd", encoding::MAX_BLOCKS),
+            Encoding::Deflate => (encoding::unzlib(wire, most), "deflate (zlib's format)", 1),
             Encoding::Gzip | Encoding::Identity => {
                 (encoding::gunzip(wire, most), "gzip", encoding::MAX_MEMBERS)
             }

@@ -16,7 +16,7 @@ use crate::identity::{Fingerprint, sha256, twin};
 use crate::quota::{Refusal, Store, StoreFailed};
 use otlp_gate_wire::otlp::Signal;
 
-const POLICY: &str = r#"{
+pub(super) const POLICY: &str = r#"{
     "gate": "otel/gateway",
     "clients": [
         {"name": "acme", "match": {"spiffe": "spiffe://acme.example/edge/*"}, "attributes": {"tenant.id": "acme"}},
@@ -32,7 +32,7 @@ const POLICY: &str = r#"{
 const SECOND: u64 = 1_000_000_000;
 
 #[derive(Default)]
-struct Shelf(RefCell<BTreeMap<String, (Vec<u8>, u32)>>);
+pub(super) struct Shelf(RefCell<BTreeMap<String, (Vec<u8>, u32)>>);
 
 impl Store for Shelf {
     fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
@@ -46,15 +46,15 @@ impl Store for Shelf {
 }
 
 /// A gate, its worker, and a clock.
-struct Fixture {
-    gate: Rc<Gate>,
-    store: Shelf,
-    memory: Memory,
-    now: u64,
+pub(super) struct Fixture {
+    pub(super) gate: Rc<Gate>,
+    pub(super) store: Shelf,
+    pub(super) memory: Memory,
+    pub(super) now: u64,
 }
 
 impl Fixture {
-    fn new(policy: &str) -> Self {
+    pub(super) fn new(policy: &str) -> Self {
         let gate = Rc::new(Gate::load(policy.as_bytes()).unwrap());
         Fixture { gate, store: Shelf::default(), memory: Memory::default(), now: SECOND }
     }
@@ -64,7 +64,7 @@ impl Fixture {
     }
 
     /// One request with `body`, as the filter would carry it; what the backend gets.
-    fn send(&self, client: &Rc<Client>, head: Head, body: &[u8]) -> Result<Vec<u8>, Reason> {
+    pub(super) fn send(&self, client: &Rc<Client>, head: Head, body: &[u8]) -> Result<Vec<u8>, Reason> {
         let mut request = self.open(client, head)?;
         for chunk in body.chunks(1000) {
             request.room(chunk.len())?.extend_from_slice(chunk);
@@ -78,7 +78,7 @@ fn spiffe(id: &str) -> Identity {
     Identity::from_parts(Some(id.as_bytes()), None, None, Some(&[b'a'; 64]))
 }
 
-fn acme(gate: &Gate) -> Rc<Client> {
+pub(super) fn acme(gate: &Gate) -> Rc<Client> {
     Rc::new(gate.client(&spiffe("spiffe://acme.example/edge/7")).unwrap())
 }
 
@@ -92,7 +92,7 @@ const GRPC: Head = Head {
     encoding: Encoding::Identity,
     length: None,
 };
-const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
+pub(super) const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
 const JSON: Head = Head { protocol: crate::reply::Protocol::HttpJson, ..GRPC };
 
 fn attribute(key: &str, value: &str) -> KeyValue {
@@ -101,7 +101,7 @@ fn attribute(key: &str, value: &str) -> KeyValue {
 }
 
 /// A request of `spans` spans from a client that claims to be somebody else.
-fn forged(spans: usize) -> Vec<u8> {
+pub(super) fn forged(spans: usize) -> Vec<u8> {
     let resource = Resource {
         attributes: vec![attribute("tenant.id", "evil"), attribute("service.name", "shop")],
         ..Default::default()
@@ -111,11 +111,11 @@ fn forged(spans: usize) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans: vec![spans] }.encode_to_vec()
 }
 
-fn framed(message: &[u8], compressed: u8) -> Vec<u8> {
+pub(super) fn framed(message: &[u8], compressed: u8) -> Vec<u8> {
     [&[compressed][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 
-fn gzip(data: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut out = vec![0; data.len() + 100];
     let mut deflate = zlib_rs::Deflate::new(6, true, 31);
     deflate.compress(data, &mut out, zlib_rs::DeflateFlush::Finish).unwrap();

@@ -4,6 +4,8 @@
 //! nearest; in an element `Key=value` pairs with semicolons between them. A value that holds `,`, `;` or `=` is in double
 //! quotes, with a backslash before a quote. Keys may come in either case and, as `URI` and `DNS` do, several times.
 
+use core::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -12,37 +14,98 @@ use super::{Certificate, Fingerprint, Identity, sha256};
 /// The longest header that is looked at, in bytes. Envoy's own limit for all headers together is 60 KiB.
 const LONGEST: usize = 32 * 1024;
 
+/// Why the header does not say who the client is. It holds nothing of the header itself, which may speak of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// There is no header, or an empty one.
+    Missing,
+    /// Longer than is looked at.
+    TooLong,
+    /// Not UTF-8.
+    NotText,
+    /// A quote that does not end, or one inside of a value.
+    Quote,
+    /// The last element is empty.
+    Empty,
+    /// There is no element but the one that the gate's own proxy wrote about the hop.
+    OnlyHop,
+    /// A part of an element that is not `Key=value`.
+    NoValue,
+    /// A hash that is no SHA-256 in hex.
+    Hash,
+    /// No hash.
+    NoHash,
+    /// A certificate that is none.
+    Certificate,
+    /// A certificate with another hash than the element says.
+    OtherCertificate,
+    /// What a certificate has once is there twice.
+    Twice(&'static str),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("x-forwarded-client-cert ")?;
+        f.write_str(match self {
+            Problem::Missing => "is missing; hint: have it set (Envoy: SANITIZE_SET)",
+            Problem::TooLong => "is longer than 32 KiB; hint: SANITIZE_SET drops what came before",
+            Problem::NotText => "is not UTF-8",
+            Problem::Quote => "has a quote that does not end, or is not around a whole value",
+            Problem::Empty => "ends with an empty element",
+            Problem::OnlyHop => {
+                "has no element but that of the proxy itself; hint: have it set (Envoy: SANITIZE_SET)"
+            }
+            Problem::NoValue => "has an element with a part that is not Key=value",
+            Problem::Hash => "has a Hash that is no SHA-256 in hex",
+            Problem::NoHash => "has an element without Hash; hint: its client may have no certificate",
+            Problem::Certificate => "has a Cert that is not a certificate in URL-encoded PEM",
+            Problem::OtherCertificate => "has a Cert whose SHA-256 is not the Hash beside it",
+            Problem::Twice(key) => return write!(f, "has {key} twice in one element"),
+        })
+    }
+}
+
 /// The element that speaks of the client, as it came.
 ///
 /// The nearest proxy wrote the last one; those before it are what its client told it, which nobody vouches for. Where the gate's own
 /// Envoy has put one behind it, about that proxy itself, its `Hash` is the proxy's own and it does not count.
-pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Option<&str> {
+pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Result<&str, Problem> {
     if header.len() > LONGEST {
-        return None;
+        return Err(Problem::TooLong);
     }
-    let mut elements = split(core::str::from_utf8(header).ok()?, b',')?;
-    let last = elements.pop()?;
+    let header = core::str::from_utf8(header).map_err(|_| Problem::NotText)?;
+    if header.trim().is_empty() {
+        return Err(Problem::Missing);
+    }
+    let mut elements = split(header, b',')?;
+    let last = elements.pop().ok_or(Problem::Missing)?;
     let of_proxy = proxy.is_some() && Element::read(last)?.sha256 == proxy;
-    let element = if of_proxy { elements.pop()? } else { last };
-    Some(element.trim()).filter(|element| !element.is_empty())
+    let element = if of_proxy { elements.pop().ok_or(Problem::OnlyHop)? } else { last };
+    Some(element.trim()).filter(|element| !element.is_empty()).ok_or(Problem::Empty)
 }
 
-/// What an element says. `None` where it is malformed, says a thing twice that a certificate has once, or hands over a
-/// certificate that cannot be read or is another one than its `Hash` says.
-pub fn identity(element: &str) -> Option<Identity> {
+/// What an element says.
+///
+/// # Errors
+/// It is malformed, says a thing twice that a certificate has once, or hands over a certificate that cannot be read or is another
+/// one than its `Hash` says.
+pub fn identity(element: &str) -> Result<Identity, Problem> {
     let Element { uri, dns, subject, sha256: hash, cert } = Element::read(element)?;
     let [uri, dns, subject] = [uri, dns, subject].map(|text| text.map(str::as_bytes));
     let mut identity = Identity { sha256: hash, ..Identity::from_parts(uri, dns, subject, None) };
     if let Some(cert) = cert {
-        let der = decoded(cert.as_bytes())?;
+        let der = decoded(cert.as_bytes()).ok_or(Problem::Certificate)?;
         let digest = sha256(&der);
         if hash.is_some_and(|hash| hash != digest) {
-            return None;
+            return Err(Problem::OtherCertificate);
         }
         identity.sha256 = Some(digest);
-        identity.certificate = Some(Box::new(Certificate::parse(&der)?));
+        identity.certificate = Some(Box::new(Certificate::parse(&der).ok_or(Problem::Certificate)?));
     }
-    Some(identity)
+    if identity.sha256.is_none() {
+        return Err(Problem::NoHash);
+    }
+    Ok(identity)
 }
 
 /// How many texts that look like a certificate are tried in one header.
@@ -98,11 +161,14 @@ struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    fn read(text: &'a str) -> Option<Self> {
+    fn read(text: &'a str) -> Result<Self, Problem> {
         let mut element = Element::default();
+        if text.trim().is_empty() {
+            return Err(Problem::Empty);
+        }
         for pair in split(text, b';')? {
-            let (key, value) = pair.split_once('=')?;
-            let (key, value) = (key.trim(), unquoted(value.trim())?);
+            let (key, value) = pair.split_once('=').ok_or(Problem::NoValue)?;
+            let (key, value) = (key.trim(), unquoted(value.trim()).ok_or(Problem::Quote)?);
             let is = |name: &str| key.eq_ignore_ascii_case(name);
             // `By`, `Chain`, and what later versions add, say nothing here.
             if is("uri") {
@@ -112,26 +178,26 @@ impl<'a> Element<'a> {
                 element.dns.get_or_insert(value);
             } else if is("subject") {
                 if element.subject.replace(value).is_some() {
-                    return None;
+                    return Err(Problem::Twice("Subject"));
                 }
             } else if is("cert") {
                 if element.cert.replace(value).is_some() {
-                    return None;
+                    return Err(Problem::Twice("Cert"));
                 }
             } else if is("hash") {
                 // A hash that is none is not one that is missing.
-                let Fingerprint(digest) = Fingerprint::parse(value).ok()?;
+                let Fingerprint(digest) = Fingerprint::parse(value).map_err(|_| Problem::Hash)?;
                 if element.sha256.replace(digest).is_some() {
-                    return None;
+                    return Err(Problem::Twice("Hash"));
                 }
             }
         }
-        Some(element)
+        Ok(element)
     }
 }
 
-/// Splits outside of quotes; `None` where a quote does not end.
-fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
+/// Splits outside of quotes; an error where a quote does not end.
+fn split(text: &str, separator: u8) -> Result<Vec<&str>, Problem> {
     let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
     let mut bytes = text.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -141,12 +207,12 @@ fn split(text: &str, separator: u8) -> Option<Vec<&str>> {
             // What is escaped; of a longer character, the rest is nothing that matters here.
             bytes.next();
         } else if byte == separator && !quoted {
-            parts.push(text.get(start..at)?);
+            parts.push(text.get(start..at).ok_or(Problem::Quote)?);
             start = at + 1;
         }
     }
-    parts.push(text.get(start..)?);
-    (!quoted).then_some(parts)
+    parts.push(text.get(start..).ok_or(Problem::Quote)?);
+    if quoted { Err(Problem::Quote) } else { Ok(parts) }
 }
 
 /// A value without its quotes; `None` where there are some elsewhere than around it. What is inside stays as it is: Envoy puts the
@@ -205,19 +271,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_or_said_twice_says_nothing() {
-        for element in [
-            "Hash",
-            "Hash=00",
-            r#"Subject="CN=a"#,
-            r#"Subject="CN=a" b"#,
-            r#"Subject=a"b"#,
-            r#"Subject="CN=a\""#,
-            &format!("Hash={HEX};Hash={HEX}"),
-            r#"Subject="CN=a";Subject="CN=b""#,
-            "",
+    fn what_is_malformed_or_said_twice_says_nothing_and_why() {
+        for (element, problem) in [
+            ("Hash", Problem::NoValue),
+            ("Hash=00", Problem::Hash),
+            ("URI=spiffe://a", Problem::NoHash),
+            (r#"Subject="CN=a"#, Problem::Quote),
+            (r#"Subject="CN=a" b"#, Problem::Quote),
+            (r#"Subject=a"b"#, Problem::Quote),
+            (r#"Subject="CN=a\""#, Problem::Quote),
+            (&format!("Hash={HEX};Hash={HEX}"), Problem::Twice("Hash")),
+            (r#"Subject="CN=a";Subject="CN=b""#, Problem::Twice("Subject")),
+            ("", Problem::Empty),
         ] {
-            assert_eq!(identity(element), None, "{element}");
+            assert_eq!(identity(element), Err(problem), "{element}");
+            assert!(problem.to_string().starts_with("x-forwarded-client-cert "));
         }
     }
 
@@ -249,7 +317,7 @@ mod tests {
             format!("Hash={hash};Cert=\"%2\""),
             format!("Hash={hash};Cert=\"\""),
         ] {
-            assert_eq!(identity(&text), None, "{text}");
+            assert!(identity(&text).is_err(), "{text}");
         }
     }
 
@@ -284,21 +352,23 @@ mod tests {
         let (forged, client, own) =
             (of(HEX, "spiffe://victim"), of(HEX, "spiffe://acme"), of(HOP, "spiffe://hop"));
         for (header, expected) in [
-            (client.clone(), Some(&client)),
-            (format!("{forged},{client}"), Some(&client)),
-            (format!("{forged}, {client},{own}"), Some(&client)),
-            (own.clone(), None),
-            (format!("{client},"), None),
-            (String::new(), None),
-            (format!("{forged},Subject=\"a"), None),
+            (client.clone(), Ok(&*client)),
+            (format!("{forged},{client}"), Ok(&client)),
+            (format!("{forged}, {client},{own}"), Ok(&client)),
+            (own.clone(), Err(Problem::OnlyHop)),
+            (format!("{client},"), Err(Problem::Empty)),
+            (format!("{client},,{own}"), Err(Problem::Empty)),
+            (String::new(), Err(Problem::Missing)),
+            (format!("{forged},Subject=\"a"), Err(Problem::Quote)),
+            ("x".repeat(LONGEST + 1), Err(Problem::TooLong)),
         ] {
-            assert_eq!(nearest(header.as_bytes(), hop()), expected.map(String::as_str), "{header}");
+            assert_eq!(nearest(header.as_bytes(), hop()), expected, "{header}");
         }
-        assert_eq!(nearest(b"URI=\xff", hop()), None);
+        assert_eq!(nearest(b"URI=\xff", hop()), Err(Problem::NotText));
         let comma = format!(r#"Hash={HEX};Subject="O=a\,b,CN=x""#);
-        assert_eq!(nearest(comma.as_bytes(), hop()), Some(comma.as_str()));
+        assert_eq!(nearest(comma.as_bytes(), hop()), Ok(comma.as_str()));
         let escaped = format!(r#"Hash={HEX};Subject="O=\ü,b\"c,d""#);
-        assert_eq!(nearest(format!("{comma},{escaped}").as_bytes(), hop()), Some(escaped.as_str()));
+        assert_eq!(nearest(format!("{comma},{escaped}").as_bytes(), hop()), Ok(escaped.as_str()));
     }
 
     proptest! {
@@ -313,7 +383,7 @@ mod tests {
         fn what_comes_before_the_last_element_changes_nothing(before in r#"[a-zA-Z=;.:/]{0,40}"#) {
             let client = format!("Hash={HEX};URI=spiffe://acme");
             let header = format!("{before},{client}");
-            prop_assert_eq!(nearest(header.as_bytes(), hop()), Some(client.as_str()));
+            prop_assert_eq!(nearest(header.as_bytes(), hop()), Ok(client.as_str()));
         }
     }
 }

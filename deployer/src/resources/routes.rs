@@ -1,4 +1,4 @@
-//! The routes: OTLP's export calls and nothing else, each bound to its listener.
+//! The routes: OTLP's export calls, gRPC's health checks and nothing else, each bound to its listener.
 
 use gateway_api::apis::standard::grpcroutes::{
     GrpcRouteParentRefs, GrpcRouteRules, GrpcRouteRulesBackendRefs, GrpcRouteRulesMatches,
@@ -29,12 +29,16 @@ const SIGNALS: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// gRPC's health service, whose calls the filter turns into exports.
+const HEALTH: (&str, &str) = ("health", "grpc.health.v1.Health");
+
 /// A route for each gRPC service, and one for OTLP/HTTP.
 pub(super) fn routes(gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
     let backend = Target::of(gate);
     let mut objects = Vec::new();
-    for (signal, service, _) in SIGNALS {
-        let name = format!("{}-{signal}", gate.names.gateway);
+    let calls = SIGNALS.map(|(signal, service, _)| (signal, service, &["Export"][..]));
+    for (name, service, methods) in calls.into_iter().chain([(HEALTH.0, HEALTH.1, &["Check", "Watch"][..])]) {
+        let name = format!("{}-{name}", gate.names.gateway);
         let spec = GrpcRouteSpec {
             hostnames: None,
             parent_refs: Some(vec![GrpcRouteParentRefs {
@@ -44,7 +48,7 @@ pub(super) fn routes(gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
                 section_name: Some(GRPC.to_owned()),
                 ..GrpcRouteParentRefs::default()
             }]),
-            rules: Some(vec![grpc_rule(service, &backend)]),
+            rules: Some(vec![grpc_rule(service, methods, &backend)]),
         };
         objects.push(Object::custom(API_VERSION, "GRPCRoute", gate.names.metadata(&name), spec)?);
     }
@@ -117,16 +121,17 @@ impl Target {
     }
 }
 
-fn grpc_rule(service: &str, backend: &Target) -> GrpcRouteRules {
+fn grpc_rule(service: &str, methods: &[&str], backend: &Target) -> GrpcRouteRules {
+    let exactly = |method: &&str| GrpcRouteRulesMatches {
+        method: Some(GrpcRouteRulesMatchesMethod {
+            r#type: Some(GrpcRouteRulesMatchesMethodType::Exact),
+            service: Some(service.to_owned()),
+            method: Some((*method).to_owned()),
+        }),
+        headers: None,
+    };
     GrpcRouteRules {
-        matches: Some(vec![GrpcRouteRulesMatches {
-            method: Some(GrpcRouteRulesMatchesMethod {
-                r#type: Some(GrpcRouteRulesMatchesMethodType::Exact),
-                service: Some(service.to_owned()),
-                method: Some("Export".to_owned()),
-            }),
-            headers: None,
-        }]),
+        matches: Some(methods.iter().map(exactly).collect()),
         backend_refs: Some(vec![GrpcRouteRulesBackendRefs {
             name: backend.name.clone(),
             namespace: backend.namespace.clone(),

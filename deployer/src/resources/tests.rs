@@ -83,7 +83,7 @@ fn no_route_is_open_to_another_listener() {
         assert!(parents.iter().all(|parent| parent["sectionName"] == section), "{route:?}");
         seen += 1;
     }
-    assert_eq!(seen, 30);
+    assert_eq!(seen, 36);
 }
 
 #[test]

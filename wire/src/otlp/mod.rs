@@ -1,10 +1,12 @@
 //! OTLP messages on the wire: which signal, how many items, and the [`splice`] that stamps a client's attributes.
 
+mod health;
 mod json;
 mod signal;
 mod splice;
 mod wire;
 
+pub use health::health_service;
 pub use json::splice as splice_json;
 pub use signal::Signal;
 pub use splice::{MAX_EDITS, Splice, SpliceError, Stamp, splice};
