@@ -5,6 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::bounds::{
+    BREAKER, BUFFER, CONNECTION_WINDOW, CONNECTIONS, HANDSHAKE, HEADERS_KIB, IDLE, REQUEST, STREAM_IDLE,
+    STREAMS,
+};
 use super::dynamic::{Dynamic, FILTER, WASM};
 use crate::address::Address;
 
@@ -26,10 +30,6 @@ pub struct Bootstrap<'a> {
 /// The tags that the filter writes into the names of its metrics (`client=.=acme;.;…`) and that become labels.
 const TAGS: [&str; 3] = ["client", "signal", "result"];
 
-/// How much a connection may buffer before its peer is asked to wait, in bytes. The filter drains what arrives, so
-/// this bounds what a slow backend costs, not what a client may send.
-const BUFFER: u32 = 1 << 20;
-
 impl Bootstrap<'_> {
     /// The bootstrap as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap` as JSON).
     pub fn to_json(&self) -> Value {
@@ -45,7 +45,7 @@ impl Bootstrap<'_> {
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3\
                               .DownstreamConnectionsConfig",
-                    "max_active_downstream_connections": 50_000,
+                    "max_active_downstream_connections": CONNECTIONS,
                 },
             }]},
             "static_resources": {
@@ -62,7 +62,7 @@ impl Bootstrap<'_> {
             "per_connection_buffer_limit_bytes": BUFFER,
             "filter_chains": [{
                 "transport_socket": self.mutual_tls(),
-                "transport_socket_connect_timeout": "10s",
+                "transport_socket_connect_timeout": HANDSHAKE,
                 "filters": [{"name": "http", "typed_config": self.connection_manager(name)}],
             }],
         })
@@ -102,13 +102,14 @@ impl Bootstrap<'_> {
             "set_current_client_cert_details": {"cert": true},
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": false,
-            // A request that does not arrive whole in this time does not hold memory any longer.
-            "request_timeout": "60s",
-            "stream_idle_timeout": "300s",
+            "max_request_headers_kb": HEADERS_KIB,
+            "request_timeout": REQUEST,
+            "stream_idle_timeout": STREAM_IDLE,
+            "common_http_protocol_options": {"idle_timeout": IDLE},
             "http2_protocol_options": {
-                "max_concurrent_streams": 1000,
+                "max_concurrent_streams": STREAMS,
                 "initial_stream_window_size": BUFFER,
-                "initial_connection_window_size": 16 * BUFFER,
+                "initial_connection_window_size": CONNECTION_WINDOW,
             },
             // What is gRPC and what is HTTP goes by the request, so either kind may come to either port.
             "route_config": {"virtual_hosts": [{"name": "otlp", "domains": ["*"], "routes": [
@@ -149,8 +150,9 @@ fn cluster(name: &str, backend: &Address) -> Value {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {protocol: {}},
         }},
-        // The quotas are the limit; Envoy's own default of 1024 requests at once would refuse by chance.
-        "circuit_breakers": {"thresholds": [{"max_pending_requests": 16_384, "max_requests": 16_384}]},
+        "circuit_breakers": {"thresholds": [{
+            "max_connections": BREAKER, "max_pending_requests": BREAKER, "max_requests": BREAKER, "max_retries": BREAKER,
+        }]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
             {"endpoint": {"address": address}},
         ]}]},

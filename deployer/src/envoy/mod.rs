@@ -3,6 +3,7 @@
 mod admin;
 mod binary;
 mod bootstrap;
+pub(crate) mod bounds;
 pub mod dynamic;
 mod log;
 mod process;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
+use crate::envoy::bounds;
 use crate::error::Error;
 use crate::resources::{Gate, Module, Names, Object, largest_message, plugin_config, yaml};
 
@@ -149,11 +150,21 @@ fn typed(spec: &impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(spec).map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))
 }
 
+/// Whole mebibytes, as Kubernetes writes quantities.
+fn size(bytes: u32) -> String {
+    format!("{}Mi", bytes >> 20)
+}
+
 /// How the proxies are deployed, and how their metrics are tagged.
 fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
     let replicas = gate.config.gateway.replicas.get();
     let tags = METRIC_TAGS.map(|tag| json!({"tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)")}));
-    let bootstrap = yaml(&json!({"stats_config": {"stats_tags": tags}}))?;
+    // Its policies have no setting for it; Envoy takes this runtime key for its default.
+    let headers = json!({"envoy.reloadable_features.max_request_headers_size_kb": bounds::HEADERS_KIB});
+    let bootstrap = yaml(&json!({
+        "stats_config": {"stats_tags": tags},
+        "layered_runtime": {"layers": [{"name": "otlp_gate", "static_layer": headers}]},
+    }))?;
     // Envoy Gateway asks every 10 s whether a proxy has started: a new one would serve up to 10 s later than it could.
     // As long as before, 5 minutes, until it is given up.
     let startup = ["envoy", "shutdown-manager"]
@@ -182,26 +193,32 @@ fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
 struct ClientTrafficPolicy {
     target_refs: Vec<TargetRef>,
     tls: ClientTls,
+    timeout: Value,
     connection: Connection,
     http2: Http2,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<ForwardedHeaders>,
+    headers: Headers,
+    path: Value,
+}
+
+#[derive(Debug, Serialize)]
+struct Headers {
+    #[serde(rename = "xForwardedClientCert")]
+    certificate: ForwardedCertificate,
+    #[serde(rename = "requestID")]
+    request_id: &'static str,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ForwardedHeaders {
-    x_forwarded_client_cert: ForwardedCertificate,
-}
-
-#[derive(Debug, Serialize)]
 struct ForwardedCertificate {
     mode: &'static str,
+    cert_details_to_add: [&'static str; 1],
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ClientTls {
+    min_version: &'static str,
     client_validation: ClientValidation,
 }
 
@@ -229,14 +246,15 @@ struct ObjectRef {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Connection {
-    buffer_limit: &'static str,
+    buffer_limit: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Http2 {
-    initial_stream_window_size: &'static str,
-    initial_connection_window_size: &'static str,
+    initial_stream_window_size: String,
+    initial_connection_window_size: String,
+    max_concurrent_streams: u32,
 }
 
 impl ClientTrafficPolicy {
@@ -250,18 +268,36 @@ impl ClientTrafficPolicy {
             // cert-manager makes no revocation lists.
             Some(_) => (ObjectRef { group: "", kind: "Secret", name: names.client_trust() }, None),
         };
+        let mode = if gate.config.trusted_hops.is_empty() { "SanitizeSet" } else { "AppendForward" };
         ClientTrafficPolicy {
             target_refs: vec![TargetRef::gateway(names)],
+            // Sessions are not resumed unless it is told so.
             tls: ClientTls {
+                min_version: "1.2",
                 client_validation: ClientValidation { optional: false, ca_certificate_refs: vec![ca], crl },
             },
-            // The defaults, 32 KiB and 64 KiB, make a batch of telemetry wait for many round trips.
-            connection: Connection { buffer_limit: "1Mi" },
-            http2: Http2 { initial_stream_window_size: "1Mi", initial_connection_window_size: "4Mi" },
-            // The filter reads what hops say of their clients, and lets nobody's through.
-            headers: (!gate.config.trusted_hops.is_empty()).then_some(ForwardedHeaders {
-                x_forwarded_client_cert: ForwardedCertificate { mode: "ForwardOnly" },
+            timeout: json!({
+                "tcp": {"tlsHandshakeTimeout": bounds::HANDSHAKE},
+                "http": {
+                    "requestReceivedTimeout": bounds::REQUEST,
+                    "streamIdleTimeout": bounds::STREAM_IDLE,
+                    "idleTimeout": bounds::IDLE,
+                },
             }),
+            // The defaults, 32 KiB and 64 KiB, make a batch of telemetry wait for many round trips.
+            connection: Connection { buffer_limit: size(bounds::BUFFER) },
+            http2: Http2 {
+                initial_stream_window_size: size(bounds::BUFFER),
+                initial_connection_window_size: size(bounds::CONNECTION_WINDOW),
+                max_concurrent_streams: bounds::STREAMS,
+            },
+            // The filter reads the client's certificate there, and what hops say of their clients; it lets none of it through.
+            headers: Headers {
+                certificate: ForwardedCertificate { mode, cert_details_to_add: ["Cert"] },
+                request_id: "Disable",
+            },
+            // The filter and the routes see the path as the client wrote it, where Envoy Gateway would answer with a redirect.
+            path: json!({"escapedSlashesAction": "KeepUnchanged", "disableMergeSlashes": true}),
         }
     }
 }
@@ -272,6 +308,17 @@ struct BackendTrafficPolicy {
     target_refs: Vec<TargetRef>,
     timeout: Timeout,
     request_buffer: RequestBuffer,
+    connection: Connection,
+    circuit_breaker: CircuitBreaker,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CircuitBreaker {
+    max_connections: u32,
+    max_pending_requests: u32,
+    max_parallel_requests: u32,
+    max_parallel_retries: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -301,6 +348,13 @@ impl BackendTrafficPolicy {
             // Envoy's buffer filter behind ours, for the reason that `envoy::bootstrap` gives. It gets the body in one
             // piece, of any size; and if it should ever come first, it must not refuse what our filter takes.
             request_buffer: RequestBuffer { limit: limit.to_string() },
+            connection: Connection { buffer_limit: size(bounds::BUFFER) },
+            circuit_breaker: CircuitBreaker {
+                max_connections: bounds::BREAKER,
+                max_pending_requests: bounds::BREAKER,
+                max_parallel_requests: bounds::BREAKER,
+                max_parallel_retries: bounds::BREAKER,
+            },
         }
     }
 }

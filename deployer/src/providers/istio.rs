@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
 use crate::config::Backend;
+use crate::envoy::bounds;
 use crate::error::Error;
 use crate::resources::mesh::{Part, labels as mesh_labels, plain_text};
 use crate::resources::{ClientCa, Gate, Module, Names, Object, Server, plugin_config, yaml};
@@ -165,12 +166,14 @@ fn module(gate: &Gate<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
 fn overlay(gate: &Gate<'_>) -> Result<Object, Error> {
     let replicas = gate.config.gateway.replicas.get();
     let tags: Vec<String> = METRIC_TAGS.iter().map(|tag| (*tag).to_owned()).collect();
-    let mut proxy_config = json!({"extraStatTags": tags});
-    if let (false, Some(proxy_config)) = (gate.config.trusted_hops.is_empty(), proxy_config.as_object_mut()) {
-        // The filter reads what hops say of their clients, and lets nobody's through.
-        proxy_config
-            .insert("gatewayTopology".to_owned(), json!({"forwardClientCertDetails": "FORWARD_ONLY"}));
-    }
+    // The filter reads the client's certificate there, and what hops say of their clients; it lets none of it through.
+    let forwarded = if gate.config.trusted_hops.is_empty() { "SANITIZE_SET" } else { "APPEND_FORWARD" };
+    let proxy_config = json!({
+        "extraStatTags": tags,
+        "gatewayTopology": {"forwardClientCertDetails": forwarded},
+        // Without it there is no limit.
+        "proxyMetadata": {"ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS": bounds::CONNECTIONS.to_string()},
+    });
     let proxy_config = yaml(&proxy_config)?;
     let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
@@ -227,30 +230,70 @@ fn wasm_plugin(gate: &Gate<'_>) -> Result<Object, Error> {
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
 }
 
-/// Envoy's buffer filter between our filter and the router, for the reason that `envoy::bootstrap` gives.
+/// What Istio has no setting for: the bounds that every gate has, and Envoy's buffer filter between our filter and the router, for
+/// the reason that `envoy::bootstrap` gives.
 fn envoy_filter(names: &Names) -> Result<Object, Error> {
-    let router = json!({"filterChain": {"filter": {
-        "name": "envoy.filters.network.http_connection_manager",
-        "subFilter": {"name": "envoy.filters.http.router"},
-    }}});
-    let buffer = json!({
-        "name": "envoy.filters.http.buffer",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
-            // It gets the body in one piece, of any size: what it may gather never counts. As much as Envoy's own default,
-            // since Istio has the router keep bodies up to this size to try them again.
-            "max_request_bytes": 1 << 20,
-        },
-    });
+    const MANAGER: &str = "envoy.filters.network.http_connection_manager";
+    const ROUTER: &str = "envoy.filters.http.router";
+    let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
+    let filter = |filter: Value| json!({"filterChain": {"filter": filter}});
+    let manager = filter(json!({"name": MANAGER}));
+    let router = filter(json!({"name": MANAGER, "subFilter": {"name": ROUTER}}));
+    let patch = |apply_to: &str, listener: &Value, operation: &str, value: Value| {
+        json!({
+            "applyTo": apply_to,
+            "match": {"context": "GATEWAY", "listener": listener},
+            "patch": {"operation": operation, "value": value},
+        })
+    };
     let spec = json!({
         // Up to 1.26, Istio takes an EnvoyFilter's `targetRefs` for every Gateway of the namespace.
         "workloadSelector": {"labels": {GATEWAY_LABEL: names.gateway}},
         // Istio puts the filters of WasmPlugins where they belong before it applies patches.
-        "configPatches": [{
-            "applyTo": "HTTP_FILTER",
-            "match": {"context": "GATEWAY", "listener": router},
-            "patch": {"operation": "INSERT_BEFORE", "value": buffer},
-        }],
+        "configPatches": [
+            patch("HTTP_FILTER", &router, "INSERT_BEFORE", json!({
+                "name": "envoy.filters.http.buffer",
+                "typed_config": {
+                    "@type": extension("filters.http.buffer.v3.Buffer"),
+                    // It gets the body in one piece, of any size: what it may gather never counts. As much as Envoy's own
+                    // default, since Istio has the router keep bodies up to this size to try them again.
+                    "max_request_bytes": bounds::BUFFER,
+                },
+            })),
+            patch("HTTP_FILTER", &router, "MERGE", json!({
+                "name": ROUTER,
+                "typed_config": {"@type": extension("filters.http.router.v3.Router"), "suppress_envoy_headers": true},
+            })),
+            // A patch with a transport socket changes nothing else (Istio's mergeTransportSocketListener).
+            patch("FILTER_CHAIN", &json!({}), "MERGE", json!({"transport_socket": {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": {
+                    "@type": extension("transport_sockets.tls.v3.DownstreamTlsContext"),
+                    // A resumed session would skip the look at the client's certificate: expired or revoked, it would stay in.
+                    "disable_stateless_session_resumption": true,
+                    "disable_stateful_session_resumption": true,
+                    "common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}},
+                },
+            }})),
+            patch("FILTER_CHAIN", &json!({}), "MERGE", json!({"transport_socket_connect_timeout": bounds::HANDSHAKE})),
+            patch("LISTENER", &json!({}), "MERGE", json!({"per_connection_buffer_limit_bytes": bounds::BUFFER})),
+            patch("NETWORK_FILTER", &manager, "MERGE", json!({
+                "name": MANAGER,
+                "typed_config": {
+                    "@type": extension("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+                    "server_header_transformation": "PASS_THROUGH",
+                    "max_request_headers_kb": bounds::HEADERS_KIB,
+                    "request_timeout": bounds::REQUEST,
+                    "stream_idle_timeout": bounds::STREAM_IDLE,
+                    "common_http_protocol_options": {"idle_timeout": bounds::IDLE},
+                    "http2_protocol_options": {
+                        "max_concurrent_streams": bounds::STREAMS,
+                        "initial_stream_window_size": bounds::BUFFER,
+                        "initial_connection_window_size": bounds::CONNECTION_WINDOW,
+                    },
+                },
+            })),
+        ],
     });
     Object::custom("networking.istio.io/v1alpha3", "EnvoyFilter", names.metadata(&names.gateway), spec)
 }

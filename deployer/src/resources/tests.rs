@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use otlp_gate_core::config::{Match, Matches};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Provider, Source};
@@ -41,6 +41,10 @@ fn everything() -> Vec<Object> {
 
 fn find<'a>(objects: &'a [Object], kind: &str) -> &'a Value {
     &objects.iter().find(|object| object.kind == kind).unwrap_or_else(|| panic!("no {kind}")).value
+}
+
+fn find_named<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Value {
+    &objects.iter().find(|it| it.kind == kind && it.name == name).unwrap().value
 }
 
 #[test]
@@ -367,14 +371,46 @@ fn files(folder: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_hops_say_of_their_clients_gets_to_the_filter_only_where_there_are_some() {
-    for (text, expected) in [("", false), ("trustedHops: [{spiffe: \"spiffe://hop.example/*\"}]", true)] {
-        for (provider, name) in PROVIDERS {
-            let mut config = config(text);
-            config.gateway.provider = provider;
-            let said = objects(&config).iter().map(|it| it.to_yaml().unwrap()).collect::<String>();
-            let word = if name == "istio" { "FORWARD_ONLY" } else { "ForwardOnly" };
-            assert_eq!(said.contains(word), expected, "{name}: {text}");
-        }
+fn the_filter_is_always_handed_the_clients_certificate_and_what_a_hop_says_only_where_there_are_some() {
+    for (text, istio, envoy_gateway) in [
+        ("", "SANITIZE_SET", "SanitizeSet"),
+        ("trustedHops: [{spiffe: \"spiffe://hop.example/*\"}]", "APPEND_FORWARD", "AppendForward"),
+    ] {
+        let mut config = config(text);
+        let made = objects(&config);
+        let overlay = find_named(&made, "ConfigMap", "otel-gateway-deployment");
+        let deployment: Value =
+            serde_saphyr::from_str(overlay["data"]["deployment"].as_str().unwrap()).unwrap();
+        let said = &deployment["spec"]["template"]["metadata"]["annotations"]["proxy.istio.io/config"];
+        let said: Value = serde_saphyr::from_str(said.as_str().unwrap()).unwrap();
+        assert_eq!(said["gatewayTopology"]["forwardClientCertDetails"], istio, "{text}");
+
+        config.gateway.provider = Provider::EnvoyGateway;
+        let policy = find(&objects(&config), "ClientTrafficPolicy")["spec"]["headers"].clone();
+        let expected = json!({"mode": envoy_gateway, "certDetailsToAdd": ["Cert"]});
+        assert_eq!(policy["xForwardedClientCert"], expected, "{text}");
+    }
+}
+
+/// What holds beyond this is looked up in the running proxies' configuration, by tests/cluster.
+#[test]
+fn no_session_is_resumed_and_no_circuit_breaker_comes_before_the_gates_own_bounds() {
+    let mut config = config("");
+    let filter = find(&objects(&config), "EnvoyFilter")["spec"]["configPatches"].clone();
+    let mut sockets = filter.as_array().unwrap().iter().filter_map(|it| {
+        it.pointer("/patch/value/transport_socket/typed_config").map(|tls| (&it["applyTo"], tls))
+    });
+    let (apply_to, tls) = sockets.next().unwrap();
+    assert_eq!(apply_to, "FILTER_CHAIN");
+    assert_eq!(tls["disable_stateless_session_resumption"], true);
+    assert_eq!(tls["disable_stateful_session_resumption"], true);
+
+    config.gateway.provider = Provider::EnvoyGateway;
+    let objects = objects(&config);
+    // Where it says nothing of sessions, none is resumed.
+    assert_eq!(find(&objects, "ClientTrafficPolicy")["spec"]["tls"].get("session"), None);
+    let breaker = &find(&objects, "BackendTrafficPolicy")["spec"]["circuitBreaker"];
+    for key in ["maxConnections", "maxPendingRequests", "maxParallelRequests", "maxParallelRetries"] {
+        assert_eq!(breaker[key], 1 << 20, "{key}");
     }
 }
