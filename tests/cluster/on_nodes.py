@@ -36,9 +36,13 @@ class OnNodes:
 
     def accepted(self, node: str) -> int:
         """How many spans the gateway of a node has taken, by its own count."""
+        counts = re.findall(r"^otelcol_receiver_accepted_spans\S* (\S+)$", self.metrics(node), re.M)
+        return sum(int(float(it)) for it in counts)
+
+    def metrics(self, node: str) -> str:
+        """Its Collector's own."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pods()[node]['metadata']['name']}:8888/proxy/metrics"
-        text = self.kubectl("get", "--raw", path)
-        return sum(int(float(it)) for it in re.findall(r"^otelcol_receiver_accepted_spans\S* (\S+)$", text, re.M))
+        return self.kubectl("get", "--raw", path)
 
     def sender(self, namespace: str, node: str) -> Sender:
         key = (namespace, node)

@@ -197,6 +197,46 @@ def test_policies_of_others_that_may_replace_the_filter_are_unsafe(gate: Deploye
         kubectl("delete", kind, "around", "-n", gate.namespace)
 
 
+def test_the_gates_labels_hide_nothing_that_is_not_the_gates(gate: Deployed, kubectl: Kubectl) -> None:
+    """Whoever may write an object may label it; and nothing is removed for its labels alone."""
+    kind = AROUND["kind"].lower()
+    policy = kubectl.json("get", kind, "otel-gateway", "-n", gate.namespace)
+    labels = policy["metadata"]["labels"]
+    kubectl.apply({**AROUND, "metadata": {"name": "around", "namespace": gate.namespace, "labels": labels}})
+    unsafe = lambda: [(one["object"], one["unsafe_"]) for one in gate.json("status", code=1)["foreign"]]
+    try:
+        assert unsafe() == [(f"{kind}/around in {gate.namespace}", True)]
+        applied = gate.run("apply")
+        assert f"{kind}/around in {gate.namespace}" in applied.stderr and "has not applied it" in applied.stderr
+        kubectl("get", kind, "around", "-n", gate.namespace)
+    finally:
+        kubectl("delete", kind, "around", "-n", gate.namespace)
+
+
+# One more listener that asks for no certificate, and one more patch or extension.
+TAMPERED = {
+    "gateway": {"op": "add", "path": "/spec/listeners/-", "value": {"name": "plain", "port": 8080, "protocol": "HTTP"}},
+    "envoyfilter": {"op": "replace", "path": "/spec/configPatches", "value": []},
+    "envoyextensionpolicy": {"op": "replace", "path": "/spec/wasm/0/failOpen", "value": True},
+    "clienttrafficpolicy": {"op": "add", "path": "/spec/tls/session", "value": {"resumption": {"stateless": {}}}},
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    {"istio": ["gateway", "envoyfilter"], "envoy-gateway": ["gateway", "envoyextensionpolicy", "clienttrafficpolicy"]}[PROVIDER],
+)
+def test_what_others_changed_in_the_gates_own_objects_is_unsafe(deploy: Callable[..., Deployed], kubectl: Kubectl, kind: str) -> None:
+    place = deploy(f"tampered-{kind}")
+    place.apply()
+    name = f"{kind}.gateway.networking.k8s.io" if kind == "gateway" else kind
+    kubectl("patch", name, "otel-gateway", "-n", place.namespace, "--type=json", "--field-manager=somebody", "-p", json.dumps([TAMPERED[kind]]))
+    found = place.json("status", code=1)["foreign"]
+    assert [(one["object"], one["unsafe_"]) for one in found] == [(f"{kind}/otel-gateway in {place.namespace}", True)]
+    assert "somebody" in found[0]["means"], found
+    place.apply("--force-conflicts")
+
+
 def test_fields_that_another_manager_took_are_a_conflict(gate: Deployed, kubectl: Kubectl) -> None:
     scaled = {
         "apiVersion": "apps/v1",

@@ -1,13 +1,17 @@
 """The gateway on every node: for its own node's pods, whose telemetry says where they are."""
 
+import re
+import time
 from collections.abc import Callable
 
+import grpc
 import pytest
 
 from deployed import Kubectl, eventually
 from on_nodes import NAME, OnNodes, arrival, outside
-from sink import Sink
-from wire import attribute
+from pods import IMAGE, Sender
+from sink import GRPC_PATHS, Sink
+from wire import attribute, traces
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,51 @@ def test_a_pod_of_no_rule_is_nobody(edge: OnNodes, nodes: list[str], backend: Si
     assert sender.sent("nobody", attributes=(attribute("tenant.id", "a"), attribute("tenant.id", "b")))
     resource = arrival(backend, "nobody")
     assert "tenant.id" not in resource and resource["k8s.namespace.name"] == "elsewhere"
+
+
+def test_who_dials_the_gateway_of_another_node_is_refused(edge: OnNodes, kubectl: Kubectl, nodes: list[str]) -> None:
+    here, there = nodes
+    inside = edge.sender("team-a", here)
+    eventually(lambda: inside.sent("warm"))
+    address = f"{edge.pods()[here]['status']['podIP']}:4317"
+    before = edge.accepted(here)
+    outside = Sender.start(kubectl, "team-a", there, address)
+    try:
+        assert outside.send("over there") == grpc.StatusCode.UNAVAILABLE
+    finally:
+        outside.stop()
+    # Nor is whoever is no pod at all, such as this machine; the answer says why.
+    with grpc.insecure_channel(address) as channel:
+        export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
+        answer = export.future(traces("no pod"), timeout=10, wait_for_ready=True)
+        assert answer.code() == grpc.StatusCode.UNAVAILABLE and "unknownSenders" in answer.details(), answer.details()
+    assert edge.accepted(here) == before
+    assert inside.sent("still")
+
+
+def test_the_address_of_a_pod_that_has_ended_is_forgotten(edge: OnNodes, kubectl: Kubectl, nodes: list[str]) -> None:
+    """The pod stays, as a Job's does, and its address is free for others."""
+    node, metadata = nodes[1], {"name": "ended", "namespace": "team-a"}
+    edge.sender("team-a", node)
+    before = known(edge, node)
+    container = {"name": "ended", "image": IMAGE, "args": ["--version"]}
+    spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
+    kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    try:
+        pod = lambda: kubectl.json("get", "pod", "ended", "-n", "team-a")["status"]
+        eventually(lambda: pod()["phase"] == "Succeeded")
+        assert pod()["podIP"]
+        # The Collector looks every 30 s.
+        time.sleep(35)
+        eventually(lambda: known(edge, node) <= before, 30)
+    finally:
+        kubectl("delete", "pod", "ended", "-n", "team-a", "--wait=false")
+
+
+def known(edge: OnNodes, node: str) -> int:
+    """How many pods the gateway of a node knows, each by its address and by its UID."""
+    (number,) = re.findall(r"^otelcol_otelsvc_k8s_pod_table_size\S* (\S+)$", edge.metrics(node), re.M)
+    return int(float(number))
 
 
 def test_where_a_node_has_no_gateway_its_pods_are_refused_and_make_no_detour(

@@ -7,6 +7,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::ownership::applied_by_us;
 use super::refusal::refused;
 use super::{Cluster, Discovery, FIELD_MANAGER, failed};
 use crate::error::Error;
@@ -131,17 +132,21 @@ impl Planned {
     }
 }
 
-/// Removes the gate's objects that are not among these. Gives what it removed, or, where `dry`, would remove.
-pub async fn prune(
-    cluster: &Cluster,
-    names: &Names,
-    wanted: &[Object],
-    dry: bool,
-) -> Result<Vec<String>, Error> {
+/// What pruning did, or would do.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    /// What was removed.
+    pub removed: Vec<String>,
+    /// What has the gate's labels and was not applied by otlp-gate, so that it is somebody else's to remove.
+    pub left: Vec<String>,
+}
+
+/// Removes the gate's objects that are not among these; where `dry`, only says which.
+pub async fn prune(cluster: &Cluster, names: &Names, wanted: &[Object], dry: bool) -> Result<Pruned, Error> {
     let keep: BTreeSet<(&str, Option<&str>, &str)> =
         wanted.iter().map(|it| (it.kind.as_str(), it.namespace.as_deref(), it.name.as_str())).collect();
     let discovery = Discovery::of(cluster, KINDS.iter().map(|(version, _)| *version)).await?;
-    let mut removed = Vec::new();
+    let mut pruned = Pruned::default();
     // What was made last goes first, so that nothing is let in where half of the gate is gone.
     for (version, kind) in KINDS.iter().rev() {
         for object in gates(cluster, &discovery, names, version, kind).await? {
@@ -150,6 +155,10 @@ pub async fn prune(
                 continue;
             }
             let title = title(kind, namespace.as_deref(), &name);
+            if !applied_by_us(&object) {
+                pruned.left.push(title);
+                continue;
+            }
             if !dry {
                 let Some(api) = discovery.api(cluster, version, kind, namespace.as_deref()) else { continue };
                 match api.delete(&name, &DeleteParams::background()).await {
@@ -157,10 +166,10 @@ pub async fn prune(
                     done => done.map_err(|e| failed(format_args!("cannot delete {title}"), &e))?,
                 };
             }
-            removed.push(title);
+            pruned.removed.push(title);
         }
     }
-    Ok(removed)
+    Ok(pruned)
 }
 
 /// The gate's objects of one kind, wherever they are; where that may not be asked, those in its own namespace.

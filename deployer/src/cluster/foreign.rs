@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::apply::title;
+use super::ownership::{applied_by_us, contains, others};
 use super::{Cluster, Discovery, failed};
 use crate::error::Error;
-use crate::resources::{Gate, Names};
+use crate::resources::{Gate, Names, Object};
 
 /// Something that is not the gate's and acts on its gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,7 +17,7 @@ pub struct Finding {
     /// What it is.
     pub object: String,
     /// What it may do.
-    pub means: &'static str,
+    pub means: String,
     /// Whether it lets in somebody whom nobody identified, or past the filter.
     pub unsafe_: bool,
 }
@@ -25,11 +26,12 @@ const ROUTE: &str = "leads through the filter to a backend that is not the gate'
 const POLICY: &str = "may replace the filter or what the gate says of its clients' certificates";
 const LISTENERS: &str = "adds listeners, whose clients may not have to show a certificate";
 const PATCH: &str = "changes the gateway's Envoy, and may take the filter out";
+const BOUNDS: &str = "may replace the bounds of what goes to the backend";
 const OPTIONAL: &str =
     "lets clients in whose certificates nobody validated, and they can say that they are anybody";
 
 /// The kinds that can be attached to a gateway, and what that means.
-const KINDS: [(&str, &str, &str); 14] = [
+const KINDS: [(&str, &str, &str); 17] = [
     ("gateway.networking.k8s.io/v1", "GRPCRoute", ROUTE),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", ROUTE),
     ("gateway.networking.k8s.io/v1", "TLSRoute", ROUTE),
@@ -40,16 +42,23 @@ const KINDS: [(&str, &str, &str); 14] = [
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy", POLICY),
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy", POLICY),
     ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy", POLICY),
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy", BOUNDS),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyPatchPolicy", PATCH),
     ("extensions.istio.io/v1alpha1", "WasmPlugin", POLICY),
+    ("extensions.istio.io/v1alpha1", "TrafficExtension", POLICY),
+    ("networking.istio.io/v1", "Gateway", LISTENERS),
     ("networking.istio.io/v1alpha3", "EnvoyFilter", PATCH),
     ("security.istio.io/v1", "RequestAuthentication", POLICY),
 ];
 
-/// Looks for all of it. A kind that may not be listed everywhere is listed in the gate's namespace.
-pub async fn foreign(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Finding>, Error> {
-    let discovery = Discovery::of(cluster, KINDS.iter().map(|(version, ..)| *version)).await?;
-    let ours = gate.names.labels();
+/// What of the gate itself decides who gets in and what is done with it, beside what can be attached.
+const CORE: [&str; 3] = ["Gateway", "EnvoyProxy", "ConfigMap"];
+
+/// Looks for all of it. A kind that may not be listed everywhere is listed in the gate's namespace. An object is the gate's by its kind,
+/// namespace and name: labels are anybody's to write.
+pub async fn foreign(cluster: &Cluster, gate: &Gate<'_>, wanted: &[Object]) -> Result<Vec<Finding>, Error> {
+    let versions = KINDS.iter().map(|(version, ..)| *version);
+    let discovery = Discovery::of(cluster, versions.chain(wanted.iter().map(Object::api_version))).await?;
     let mut found = Vec::new();
     for (version, kind, means) in KINDS {
         let all = ListParams::default();
@@ -59,19 +68,69 @@ pub async fn foreign(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Finding>,
             listed => listed.map_err(|e| failed(format_args!("cannot list every {kind}"), &e))?,
         };
         for object in listed {
-            let mine = ours.iter().all(|(key, value)| object.labels().get(key) == Some(value));
-            if !mine && acts_on(kind, &object, gate) {
-                let object = title(kind, object.namespace().as_deref(), &object.name_any());
-                found.push(Finding { object, means, unsafe_: means != ROUTE });
-            }
+            let own = wanted.iter().find(|it| is(it, version, kind, &object));
+            let finding = match own {
+                Some(wanted) => changed(wanted, &object),
+                None => acts_on(version, kind, &object, gate).then(|| {
+                    let object = title(kind, object.namespace().as_deref(), &object.name_any());
+                    let unsafe_ = ![ROUTE, BOUNDS].contains(&means);
+                    Finding { object, means: means.to_owned(), unsafe_ }
+                }),
+            };
+            found.extend(finding);
         }
+    }
+    for own in wanted.iter().filter(|it| CORE.contains(&it.kind.as_str())) {
+        let Some(api) = discovery.api(cluster, own.api_version(), &own.kind, own.namespace.as_deref()) else {
+            continue;
+        };
+        let live = match api.get_opt(&own.name).await {
+            Err(kube::Error::Api(status)) if status.is_forbidden() => continue,
+            live => live.map_err(|e| failed(format_args!("cannot read {} {}", own.kind, own.name), &e))?,
+        };
+        found.extend(live.and_then(|live| changed(own, &live)));
     }
     found.extend(unvalidated(cluster, &discovery, gate).await?);
     Ok(found)
 }
 
+/// Whether this is the object that the gate wants. Some kinds are listed by another version than they are made by.
+fn is(wanted: &Object, version: &str, kind: &str, object: &DynamicObject) -> bool {
+    let group = |version: &str| version.split('/').next().unwrap_or_default().to_owned();
+    wanted.kind == kind
+        && group(wanted.api_version()) == group(version)
+        && wanted.namespace == object.namespace()
+        && wanted.name == object.name_any()
+}
+
+/// What others did to an object of the gate's.
+fn changed(wanted: &Object, live: &DynamicObject) -> Option<Finding> {
+    let managers = others(live);
+    let means = if applied_by_us(live) {
+        if managers.is_empty() {
+            return None;
+        }
+        let managers = managers.join(", ");
+        format!(
+            "has been changed by {managers}: `otlp-gate apply --force-conflicts` sets what is the gate's again, and what was added is to be removed by hand"
+        )
+    } else {
+        // As what `render` wrote is, by whatever brings it here.
+        let keys = ["spec", "data", "binaryData"];
+        let wanted = |key: &str| wanted.value.get(key);
+        let live = |key: &str| live.data.get(key).unwrap_or(&Value::Null);
+        if keys.iter().all(|key| wanted(key).is_none_or(|wanted| contains(live(key), wanted))) {
+            return None;
+        }
+        "has the name of one of the gate's, was not applied by otlp-gate, and is not as the config has it"
+            .to_owned()
+    };
+    let object = title(&wanted.kind, wanted.namespace.as_deref(), &wanted.name);
+    Some(Finding { object, means, unsafe_: true })
+}
+
 /// Whether an object of somebody else's acts on the gateway.
-fn acts_on(kind: &str, object: &DynamicObject, gate: &Gate<'_>) -> bool {
+fn acts_on(version: &str, kind: &str, object: &DynamicObject, gate: &Gate<'_>) -> bool {
     let namespace = object.namespace().unwrap_or_default();
     let spec = object.data.get("spec").unwrap_or(&Value::Null);
     let list = |key: &str| spec.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -90,7 +149,11 @@ fn acts_on(kind: &str, object: &DynamicObject, gate: &Gate<'_>) -> bool {
     };
     let targets: Vec<Value> = list("targetRefs").into_iter().chain(spec.get("targetRef").cloned()).collect();
     match kind {
-        "WasmPlugin" | "EnvoyFilter" | "RequestAuthentication" => {
+        // Istio's own, which adds listeners to the pods that it selects, in whatever namespace it is itself.
+        "Gateway" if version.contains("istio.io/") => {
+            spec.get("selector").and_then(Value::as_object).is_some_and(|labels| ours(labels, gate))
+        }
+        "WasmPlugin" | "TrafficExtension" | "EnvoyFilter" | "RequestAuthentication" => {
             if targets.is_empty() {
                 // What is in Istio's root namespace is for all namespaces.
                 (namespace == "istio-system" || namespace == gate.names.namespace) && selects(spec, gate)
@@ -129,10 +192,29 @@ fn selects(spec: &Value, gate: &Gate<'_>) -> bool {
         .pointer("/selector/matchLabels")
         .or_else(|| spec.pointer("/workloadSelector/labels"))
         .and_then(Value::as_object);
-    labels.is_none_or(|labels| {
-        labels.iter().all(|(key, value)| {
-            key == "gateway.networking.k8s.io/gateway-name" && value.as_str() == Some(&gate.names.gateway)
-        })
+    labels.is_none_or(|labels| ours(labels, gate))
+}
+
+/// Whether these are labels of the gateway's pods: Istio gives them its name, and some that say what it is.
+fn ours(labels: &serde_json::Map<String, Value>, gate: &Gate<'_>) -> bool {
+    let class = gate.config.gateway.class.as_deref().unwrap_or_else(|| gate.provider().class());
+    let name = &gate.names.gateway;
+    labels.iter().all(|(key, value)| {
+        let value = value.as_str().unwrap_or_default();
+        match key.as_str() {
+            "gateway.networking.k8s.io/gateway-name" => value == name,
+            "gateway.networking.k8s.io/gateway-class-name" => value == class,
+            "service.istio.io/canonical-name" | "app.kubernetes.io/name" | "app.kubernetes.io/instance" => {
+                value == name || value == format!("{name}-{class}")
+            }
+            // The rest is Istio's to choose, by version; what is taken for ours too often is only looked at too often.
+            key => {
+                key == "service.istio.io/canonical-revision"
+                    || key == "istio.io/dataplane-mode"
+                    || key == "gateway.istio.io/managed"
+                    || key == "sidecar.istio.io/inject"
+            }
+        }
     })
 }
 
@@ -157,7 +239,7 @@ async fn unvalidated(
         let Some(live) = live else { continue };
         if lets_anybody_in(&live.data) {
             let object = title(kind, Some(&names.namespace), &names.gateway);
-            found.push(Finding { object, means: OPTIONAL, unsafe_: true });
+            found.push(Finding { object, means: OPTIONAL.to_owned(), unsafe_: true });
         }
     }
     Ok(found)

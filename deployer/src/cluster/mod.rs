@@ -5,6 +5,7 @@ mod discovery;
 mod explain;
 mod foreign;
 mod mesh;
+mod ownership;
 mod ready;
 mod refusal;
 
@@ -16,7 +17,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tokio::time::timeout;
 
-pub use apply::{Change, Plan, Planned, prune};
+pub use apply::{Change, Plan, Planned, Pruned, prune};
 pub use discovery::{Discovery, Missing};
 pub use foreign::{Finding, foreign};
 pub use mesh::{Noticed, mesh};

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::gate::{self, Target};
 use super::serving::until_told_to_end;
 use super::status;
-use crate::cluster::{Change, Cluster, Discovery, Plan, Standing, failed, prune, standing, terminating};
+use crate::cluster::{
+    Change, Cluster, Discovery, Plan, Pruned, Standing, failed, prune, standing, terminating,
+};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
@@ -100,10 +102,11 @@ async fn apply(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), E
     };
     let up = standing.as_ref().is_none_or(Standing::ready);
     // What is running may still need what is no longer wanted, until what replaces it is up.
-    let removed = match up && !args.no_wait {
+    let Pruned { removed, left } = match up && !args.no_wait {
         true => prune(&cluster, &gate.names, &kept(gate, objects)?, args.dry_run).await?,
-        false => Vec::new(),
+        false => Pruned::default(),
     };
+    tell_of_left(&left);
     if table {
         removed.iter().for_each(|it| output::say(format_args!("{:<11} {it}", "removed")));
         let unchanged = plan.objects.len() - plan.changes();
@@ -128,6 +131,15 @@ async fn apply(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), E
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+/// Names what has the gate's labels and is not removed.
+pub(super) fn tell_of_left(left: &[String]) {
+    for it in left {
+        output::say(format_args!(
+            "left        {it}: it has the gate's labels, and otlp-gate has not applied it"
+        ));
     }
 }
 

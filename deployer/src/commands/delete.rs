@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
+use super::apply::tell_of_left;
 use super::gate;
 use super::serving::{elsewhere, until_told_to_end};
-use crate::cluster::{Cluster, prune};
+use crate::cluster::{Cluster, Pruned, prune};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 
 async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error> {
     let cluster = Cluster::connect(global).await?;
-    let found = prune(&cluster, names, &[], true).await?;
+    let Pruned { removed: found, left } = prune(&cluster, names, &[], true).await?;
     if !args.dry_run
         && !args.yes
         && !found.is_empty()
@@ -50,7 +51,8 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
     {
         ask(&found, names, &cluster).await?;
     }
-    let removed = if args.dry_run { found } else { prune(&cluster, names, &[], false).await? };
+    let removed = if args.dry_run { found } else { prune(&cluster, names, &[], false).await?.removed };
+    tell_of_left(&left);
     if global.output != Format::Table {
         return output::print(global.output, &Outcome { removed }, String::new);
     }

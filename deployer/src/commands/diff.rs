@@ -49,7 +49,7 @@ async fn diff(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), Er
     let gate = &gate;
     let (plan, _, objects) = plan(&cluster, gate, args.target.certs(), args.force_conflicts).await?;
     let kept = kept(gate, objects)?;
-    let removed = prune(&cluster, &gate.names, &kept, true).await?;
+    let removed = prune(&cluster, &gate.names, &kept, true).await?.removed;
     let changed: Vec<&Planned> = plan.objects.iter().filter(|it| it.change != Change::Unchanged).collect();
     if global.output == Format::Table {
         let mut text = String::new();

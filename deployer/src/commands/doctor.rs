@@ -10,7 +10,7 @@ use crate::doctor::{Check, Verdict, examine};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
-use crate::resources::Gate;
+use crate::resources::{Gate, Object};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -47,7 +47,7 @@ async fn doctor(global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
     let mut checks = examine(&cluster, &discovery, gate, &objects).await?;
     checks.extend(mesh.map(|words| Check::pass("mesh", words)));
     if gate.config.gateway.enabled {
-        checks.extend(attached(&cluster, gate).await?);
+        checks.extend(attached(&cluster, gate, &objects).await?);
     }
     let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);
     output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
@@ -55,11 +55,11 @@ async fn doctor(global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
 }
 
 /// What others attached to the gateway.
-async fn attached(cluster: &Cluster, gate: &Gate<'_>) -> Result<Vec<Check>, Error> {
-    let checks = foreign(cluster, gate).await?.into_iter().map(|finding| Check {
+async fn attached(cluster: &Cluster, gate: &Gate<'_>, objects: &[Object]) -> Result<Vec<Check>, Error> {
+    let checks = foreign(cluster, gate, objects).await?.into_iter().map(|finding| Check {
         verdict: if finding.unsafe_ { Verdict::Fail } else { Verdict::Warn },
         subject: finding.object,
-        found: finding.means.to_owned(),
+        found: finding.means,
         cure: Some("remove it, unless you know that it must be there".to_owned()),
     });
     Ok(checks.collect())

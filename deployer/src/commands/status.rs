@@ -47,7 +47,7 @@ async fn status(global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
     let standing = standing(&cluster, &discovery, gate, &objects).await?;
     let foreign = match gate.config.gateway.enabled {
-        true => foreign(&cluster, gate).await?,
+        true => foreign(&cluster, gate, &objects).await?,
         false => Vec::new(),
     };
     let replicas = if gate.config.gateway.enabled { gate.config.gateway.replicas.get() } else { 0 };

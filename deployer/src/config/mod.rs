@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 pub use backend::{Backend, Collector, Service};
 pub use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
 pub use gateway::{Gateway, Listeners, Module, Provider};
-pub use node_local::{Acknowledge, Export, MeshMode, NodeLocal, PodMatch, PodRule, Queue, RemoteGate};
+pub use node_local::{
+    Acknowledge, Export, MeshMode, NodeLocal, PodMatch, PodRule, Queue, RemoteGate, UnknownSenders,
+};
 pub use report::{Finding, Report, Severity};
 pub use source::{Loaded, Source};
 

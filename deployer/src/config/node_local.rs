@@ -18,7 +18,7 @@ pub struct NodeLocal {
     /// By default the gateway's, with `-node` behind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its image: any distribution of the Collector of version 0.148 or later that has the exporters and the processors
+    /// Its image: any distribution of the Collector of version 0.155 or later that has the exporters and the processors
     /// k8s_attributes, transform and filter, and for a durable queue the extension file_storage, such as
     /// opentelemetry-collector-contrib and opentelemetry-collector-k8s.
     pub image: String,
@@ -35,11 +35,26 @@ pub struct NodeLocal {
     /// Where it sends, if not to this gate's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<Export>,
+    /// What comes from an address of no running pod of the node: `refuse` answers that it may be sent again (14 / 503), as a new pod does
+    /// until its address is known. `accept` takes it in unattributed, whoever in the cluster sends it: where pods on the host's
+    /// network send, which have no address of their own.
+    pub unknown_senders: UnknownSenders,
     /// Which pods are whose. The first rule that matches decides. What a pod writes under keys that the gate owns is removed,
     /// and what its rule has is set; `attributes` for every client as well. A pod that no rule matches has none of them, and its
     /// telemetry goes on as nobody's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<PodRule>,
+}
+
+/// What comes from an address of no running pod of the node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownSenders {
+    /// It is refused, and may be sent again.
+    #[default]
+    Refuse,
+    /// It is taken in, unattributed.
+    Accept,
 }
 
 /// Where a queue is.
@@ -154,6 +169,7 @@ impl Default for NodeLocal {
             queue: Queue::default(),
             acknowledge: Acknowledge::default(),
             mesh: MeshMode::default(),
+            unknown_senders: UnknownSenders::default(),
             export: None,
             clients: Vec::new(),
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::Gate;
 use super::super::collector_config::{HEALTH, of_signals, otlp_receiver};
 use super::rules;
-use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate};
+use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, UnknownSenders};
 
 /// The variable with the name of the pod's node.
 pub(super) const NODE: &str = "KUBE_NODE_NAME";
@@ -45,6 +45,9 @@ pub(super) fn config(gate: &Gate<'_>) -> Value {
         ("k8s_attributes", place(node)),
     ]
     .into();
+    if node.unknown_senders == UnknownSenders::Refuse {
+        processors.insert("transform/unknown", transform(&[rules::refused()]));
+    }
     let stamps = rules::stamps(gate.config);
     if !stamps.is_empty() {
         processors.insert("transform/clients", transform(&stamps));
@@ -54,8 +57,14 @@ pub(super) fn config(gate: &Gate<'_>) -> Value {
         processors.insert("filter/mesh", noise);
     }
     let used = |signal: &str| {
-        let order =
-            ["memory_limiter", "filter/mesh", "transform/unclaimed", "k8s_attributes", "transform/clients"];
+        let order = [
+            "memory_limiter",
+            "filter/mesh",
+            "transform/unclaimed",
+            "k8s_attributes",
+            "transform/unknown",
+            "transform/clients",
+        ];
         let used =
             |name: &&str| processors.contains_key(name) && (*name != "filter/mesh" || signal == "traces");
         order.into_iter().filter(used).collect::<Vec<_>>()
@@ -111,8 +120,13 @@ fn place(node: &NodeLocal) -> Value {
     if let (false, Some(extract)) = (labels.is_empty(), extract.as_object_mut()) {
         extract.insert("labels".to_owned(), labels.into());
     }
+    // A pod that has ended may be there for long, and its address is another's by then.
+    let ended = ["Succeeded", "Failed"]
+        .map(|phase| json!({"key": "status.phase", "op": "not-equals", "value": phase}));
     json!({
-        "filter": {"node_from_env_var": NODE},
+        "filter": {"node_from_env_var": NODE, "fields": ended},
+        // By default the address of a pod that is gone stays its own for two minutes. It looks every 30 s.
+        "pod_delete_grace_period": "0s",
         "extract": extract,
         "pod_association": [{"sources": [{"from": "connection"}]}],
         "wait_for_metadata": true,

@@ -42,6 +42,16 @@ pub(super) fn unclaimed(config: &Config) -> Vec<String> {
     vec![format!("delete_matching_keys(resource.attributes, {})", text(&format!("^(?:{})$", keys.join("|"))))]
 }
 
+/// Refuses what comes from an address of no pod. It is a statement that fails, since no processor of the Collector refuses by a
+/// condition, and one that drops would have the sender believe that all went well. The sender is shown its words, and may send again.
+pub(super) fn refused() -> String {
+    let words = "the sender's address is of no running pod of this node; nodeLocal.unknownSenders: accept takes it in";
+    format!(
+        "set(resource.cache[\"unknown\"], ParseJSON({})) where resource.attributes[\"k8s.pod.uid\"] == nil",
+        text(words)
+    )
+}
+
 /// Sets what a pod's rule has, of the first rule that matches.
 pub(super) fn stamps(config: &Config) -> Vec<String> {
     let rules = &config.node_local.clients;

@@ -218,7 +218,13 @@ fn where_there_is_a_mesh_its_clients_are_told_to_send_plain_text_and_its_own_spa
 #[test]
 fn no_telemetry_is_stamped_before_what_it_claims_is_gone() {
     let config = collector(&objects(", clients: [{name: a, match: {namespace: a}}]", NO_MESH));
-    let order = json!(["memory_limiter", "transform/unclaimed", "k8s_attributes", "transform/clients"]);
+    let order = json!([
+        "memory_limiter",
+        "transform/unclaimed",
+        "k8s_attributes",
+        "transform/unknown",
+        "transform/clients"
+    ]);
     for signal in ["logs", "metrics", "traces"] {
         assert_eq!(config["service"]["pipelines"][signal]["processors"], order);
     }
@@ -264,4 +270,38 @@ fn render_knows_of_no_mesh_but_what_the_config_says() {
     assert_eq!(mesh("", ""), Mesh { noticed: true, part: Part::None });
     assert_eq!(mesh(", mesh: off", ""), NO_MESH);
     assert_eq!(mesh(", mesh: on", envoy), Mesh { noticed: true, part: Part::Sidecar });
+}
+
+#[test]
+fn a_sender_of_unknown_address_is_refused_before_anything_is_stamped_unless_the_config_accepts_it() {
+    let processors = |node: &str| {
+        let collector = collector(&objects(node, NO_MESH));
+        let used = |signal: &str| collector["service"]["pipelines"][signal]["processors"].clone();
+        let used: Vec<Value> = ["traces", "metrics", "logs"].map(used).into();
+        (collector["processors"].clone(), used)
+    };
+    let (all, used) = processors("");
+    for used in used {
+        let place = |name: &str| used.as_array().unwrap().iter().position(|it| it == name);
+        assert!(place("k8s_attributes") < place("transform/unknown"), "{used}");
+    }
+    assert_eq!(all["transform/unknown"]["error_mode"], "propagate");
+    for signal in ["trace", "metric", "log"] {
+        let statement = &all["transform/unknown"][format!("{signal}_statements")][0]["statements"][0];
+        let statement = statement.as_str().unwrap();
+        assert!(statement.ends_with(r#" where resource.attributes["k8s.pod.uid"] == nil"#), "{statement}");
+    }
+    let (all, used) = processors(", unknownSenders: accept");
+    assert_eq!(all.get("transform/unknown"), None);
+    assert!(used.iter().all(|it| !it.to_string().contains("unknown")));
+}
+
+#[test]
+fn the_address_of_a_pod_that_has_ended_or_is_gone_is_nobodys() {
+    let place = collector(&objects("", NO_MESH))["processors"]["k8s_attributes"].clone();
+    assert_eq!(place["pod_delete_grace_period"], "0s");
+    let ended = place["filter"]["fields"].as_array().unwrap().iter();
+    let ended: Vec<_> =
+        ended.map(|it| (it["key"].as_str().unwrap(), it["value"].as_str().unwrap())).collect();
+    assert_eq!(ended, [("status.phase", "Succeeded"), ("status.phase", "Failed")]);
 }
