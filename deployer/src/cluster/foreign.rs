@@ -30,6 +30,8 @@ const BOUNDS: &str = "may replace the bounds of what goes to the backend";
 const OPTIONAL: &str =
     "lets clients in whose certificates nobody validated, and they can say that they are anybody";
 
+const EXPIRED: &str = "lets clients in whose certificates have expired";
+
 /// The kinds that can be attached to a gateway, and what that means.
 const KINDS: [(&str, &str, &str); 17] = [
     ("gateway.networking.k8s.io/v1", "GRPCRoute", ROUTE),
@@ -237,9 +239,10 @@ async fn unvalidated(
         };
         let live = live.map_err(|e| failed(format_args!("cannot read {kind} {}", names.gateway), &e))?;
         let Some(live) = live else { continue };
-        if lets_anybody_in(&live.data) {
+        let said = [(lets_anybody_in(&live.data), OPTIONAL), (lets_expired_in(&live.data), EXPIRED)];
+        for (_, means) in said.into_iter().filter(|(said, _)| *said) {
             let object = title(kind, Some(&names.namespace), &names.gateway);
-            found.push(Finding { object, means: OPTIONAL.to_owned(), unsafe_: true });
+            found.push(Finding { object, means: means.to_owned(), unsafe_: true });
         }
     }
     Ok(found)
@@ -266,6 +269,13 @@ fn lets_anybody_in(object: &Value) -> bool {
         || matches!(mode, Some("Request" | "RequireAny" | "VerifyIfGiven"))
 }
 
+/// Whether Envoy Gateway is told to pass over a certificate's end, at the handshake or by resumed sessions, which skip it.
+fn lets_expired_in(object: &Value) -> bool {
+    let at = |pointer: &str| object.pointer(pointer);
+    at("/spec/tls/clientValidation/allowExpiredCertificate").and_then(Value::as_bool) == Some(true)
+        || at("/spec/tls/session/resumption").is_some_and(|it| !it.is_null())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -289,6 +299,18 @@ mod tests {
             json!({"tls": {"clientValidation": {"optional": false}}}),
         ] {
             assert!(!lets_anybody_in(&json!({"spec": spec.clone()})), "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_passes_over_the_end_of_a_certificate_is_known() {
+        for (tls, known) in [
+            (json!({"clientValidation": {"allowExpiredCertificate": true}}), true),
+            (json!({"session": {"resumption": {"stateless": {}}}}), true),
+            (json!({"clientValidation": {"allowExpiredCertificate": false}}), false),
+            (json!({"clientValidation": {"optional": false}}), false),
+        ] {
+            assert_eq!(lets_expired_in(&json!({"spec": {"tls": tls.clone()}})), known, "{tls}");
         }
     }
 
