@@ -83,8 +83,9 @@ def test_who_dials_the_gateway_of_another_node_is_refused(edge: OnNodes, kubectl
     assert inside.sent("still")
 
 
+@pytest.mark.alone
 def test_the_address_of_a_pod_that_has_ended_is_forgotten(edge: OnNodes, kubectl: Kubectl, nodes: list[str]) -> None:
-    """The pod stays, as a Job's does, and its address is free for others."""
+    """The pod stays, as a Job's does, and its address is free for others. All pods of the node are counted, so no others may come."""
     node, metadata = nodes[1], {"name": "ended", "namespace": "team-a"}
     edge.sender("team-a", node)
     before = known(edge, node)
