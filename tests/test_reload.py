@@ -198,3 +198,43 @@ def test_a_client_is_shut_out_though_envoy_refuses_the_servers_new_certificate(
     gate.says("certificates updated")
     with pytest.raises((ssl.SSLError, ConnectionError)):
         send(Http2(gate.grpc, acme))
+
+
+def refused(gate: Gate, identity: Identity) -> bool:
+    try:
+        with Http2(gate.grpc, identity) as connection:
+            return send(connection).grpc_status != 0
+    except (ssl.SSLError, ConnectionError):
+        return True
+
+
+def test_a_revoked_client_is_refused_with_every_certificate_that_it_ever_had(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, sink: Sink
+) -> None:
+    certificates = Certificates(tmp_path / "certs", config).make()
+    name = ("acme-edge", "--spiffe", "spiffe://acme.example/edge/1")
+    now = certificates.client(*name)
+    other = certificates.client("stays", "--spiffe", "spiffe://acme.example/edge/2")
+
+    def kept(copy: str) -> Identity:
+        folder = tmp_path / copy
+        folder.mkdir()
+        return Identity(
+            Path(shutil.copy(now.certificate, folder)), Path(shutil.copy(now.key, folder)), certificates.folder / "server-ca.crt"
+        )
+
+    first = kept("first")
+    certificates.run("renew", "acme-edge")
+    renewed = kept("renewed")
+    certificates.run("client", *name, "--force", "--unchecked")
+    gate = start(CONFIG, certs=certificates.folder).ready()
+    assert not any(refused(gate, identity) for identity in (first, renewed, now, other))
+
+    certificates.run("revoke", "acme-edge", "--earlier")
+    gate.says("certificates updated")
+    assert refused(gate, first) and refused(gate, renewed)
+    assert not refused(gate, now)
+    certificates.run("revoke", "acme-edge")
+    gate.says("certificates updated")
+    assert all(refused(gate, identity) for identity in (first, renewed, now))
+    assert not refused(gate, other)

@@ -3,7 +3,7 @@
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
 use time::OffsetDateTime;
 
-use super::request;
+use super::request::{self, BACKDATED};
 use super::{Request, Revocations, Role};
 use crate::error::Error;
 use crate::random::random;
@@ -96,11 +96,11 @@ impl Authority {
             invalidity_date: None,
         });
         let params = CertificateRevocationListParams {
-            this_update: OffsetDateTime::now_utc(),
+            this_update: OffsetDateTime::now_utc() - BACKDATED,
             // Envoy refuses everyone once a list is past this, and a new list comes to it only when the user makes
             // one: an earlier date would protect nobody and one day shut all clients out.
             next_update: self.certificate.not_after,
-            crl_number: SerialNumber::from(revocations.number),
+            crl_number: SerialNumber::from_slice(&revocations.number),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
             // The CA may be the user's own, whose identifier is made in another way.

@@ -1,14 +1,15 @@
 //! The folder in which a gate's certificates are.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::iter;
 use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
-use time::OffsetDateTime;
 
-use super::{Authority, Request, Revocations, Role};
+use super::record::{self, Event, Issued, hex};
+use super::{Authority, Request, Revocations, Role, Trial};
 use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
 use crate::x509::Certificate;
@@ -16,7 +17,8 @@ use crate::x509::Certificate;
 /// How a certificate ends in PEM (RFC 7468, 5.1).
 const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
 
-/// The folder: `server-ca`, `client-ca`, `server`, `clients/NAME` and `verify/NAME`, each `.crt` and `.key`, and `client.crl`.
+/// The folder: `server-ca`, `client-ca`, `server`, `clients/NAME` and `verify/NAME`, each `.crt` and `.key`, `client.crl`, and
+/// the record of what was issued and revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
@@ -100,6 +102,7 @@ impl Folder {
             let list = authority.sign_revocations(&Revocations::none(authority.certificate()))?;
             staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
         }
+        self.write_down(vec![Event::made(&authority, role)])?;
         staged.into_iter().try_for_each(|it| it.commit(existing))?;
         Ok(authority)
     }
@@ -155,29 +158,99 @@ impl Folder {
         lists.map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
     }
 
-    /// Revokes a certificate of the clients' CA, be it the one that issues or the one before it. `file` is what messages
-    /// call it. `false`: it was revoked already.
+    /// The clients' CAs whose keys are here: the one that issues, and the one before it.
+    pub(super) fn revoking(&self) -> Result<Vec<Authority>, Error> {
+        Ok(iter::once(self.authority(Role::Client)?).chain(self.old_authority()?).collect())
+    }
+
+    /// Revokes certificates: serial numbers in hex, each after the SHA-256 of its CA's public key. Gives those that were not
+    /// revoked before.
     ///
     /// # Errors
-    /// Neither issued it.
-    pub fn revoke(&self, file: &Path, certificate: &Certificate, now: OffsetDateTime) -> Result<bool, Error> {
-        let authorities = [Some(self.authority(Role::Client)?), self.old_authority()?];
-        let mut authorities = authorities.iter().flatten();
-        let Some(authority) = authorities.find(|it| certificate.is_signed_by(it.certificate())) else {
-            let message = format!("{} is not from the clients' CA of this folder", file.display());
+    /// The key of one's CA is not here. The others are revoked all the same.
+    pub fn revoke(&self, certificates: &BTreeSet<(String, String)>) -> Result<Vec<(String, String)>, Error> {
+        let authorities = self.revoking()?;
+        let keys: BTreeSet<String> =
+            authorities.iter().map(|it| it.certificate().public_key_sha256_hex()).collect();
+        let (certificates, others): (BTreeSet<_>, BTreeSet<_>) =
+            certificates.iter().cloned().partition(|(ca, _)| keys.contains(ca));
+        let lists = self.revocations()?;
+        let is_new = |it: &&(String, String)| {
+            record::from_hex(&it.1).is_some_and(|serial| !super::is_revoked(&lists, &serial))
+        };
+        let new: Vec<_> = certificates.iter().filter(is_new).cloned().collect();
+        let time = record::now();
+        let events =
+            new.iter().map(|(ca, serial)| Event::Revoked { time, serial: serial.clone(), ca: ca.clone() });
+        self.write_down(events.collect())?;
+        self.sign_lists(&authorities, false)?;
+        if !others.is_empty() {
+            let serials: Vec<String> = others.into_iter().map(|(_, serial)| serial).collect();
+            let done = if new.is_empty() { String::new() } else { format!(" ({} others are)", new.len()) };
+            let message = format!(
+                "not revoked: {}{done}: the key of the CA that issued it is not in {}",
+                serials.join(", "),
+                self.path.display()
+            );
             return Err(Error::failed(message).hint(
                 "ask the CA that issued it, or put its sha256 on the `deny` list of the configuration",
             ));
-        };
-        let mut lists = self.lists()?;
-        let mut own = take(&mut lists, authority.certificate());
-        if !own.add(&certificate.serial, now) {
-            return Ok(false);
         }
-        let others = lists.into_iter().map(|(_, pem)| pem);
-        let text: String = iter::once(authority.sign_revocations(&own)?).chain(others).collect();
+        Ok(new)
+    }
+
+    /// Signs the lists of the clients' CAs anew, with all that the record and the lists say is revoked. Gives how many are on
+    /// them. The folder must be locked.
+    pub fn renew_lists(&self) -> Result<usize, Error> {
+        self.complete_record()?;
+        self.sign_lists(&self.revoking()?, true)
+    }
+
+    /// Puts onto the lists what the record says is revoked and they lack. The folder must be locked.
+    pub fn complete_lists(&self) -> Result<usize, Error> {
+        self.complete_record()?;
+        self.sign_lists(&self.revoking()?, false)
+    }
+
+    fn sign_lists(&self, authorities: &[Authority], anyway: bool) -> Result<usize, Error> {
+        let record = self.record()?;
+        let mut lists = self.lists()?;
+        let (mut texts, mut events, mut number) = (Vec::new(), Vec::new(), 0);
+        for authority in authorities {
+            let ca = authority.certificate().public_key_sha256_hex();
+            let known = lists.iter().any(|(list, _)| list.issuer == authority.certificate().subject);
+            let mut own = take(&mut lists, authority.certificate());
+            let before = own.clone();
+            for ((_, serial), time) in record.revoked().into_iter().filter(|((of, _), _)| *of == ca) {
+                if let Some(serial) = record::from_hex(serial) {
+                    own.add(&serial, time);
+                }
+            }
+            number += own.entries.len();
+            if known && !anyway && own == before {
+                texts.push(None);
+                continue;
+            }
+            own.count_up(record.last_number(&ca).as_deref());
+            events.push(Event::List { time: record::now(), number: hex(&own.number), ca });
+            texts.push(Some(authority.sign_revocations(&own)?));
+        }
+        if events.is_empty() {
+            return Ok(number);
+        }
+        // What is not signed anew stays as it is, byte for byte.
+        let written = authorities.iter().zip(texts);
+        let mut old = self.lists()?;
+        let mut text = String::new();
+        for (authority, new) in written {
+            let at = old.iter().position(|(list, _)| list.issuer == authority.certificate().subject);
+            let was = at.map(|at| old.swap_remove(at).1);
+            text.push_str(&new.or(was).unwrap_or_default());
+        }
+        text.extend(old.into_iter().map(|(_, pem)| pem));
+        self.write_down(events)?;
         Staged::new(&self.revocations_file(), text.as_bytes(), Access::Public)?.commit(Existing::Replace)?;
-        Ok(true)
+        Ok(number)
     }
 
     /// Makes a key and a certificate for it. `approve` sees the certificate before anything is written, and may refuse
@@ -199,6 +272,7 @@ impl Folder {
             Staged::new(&files.key, key.serialize_pem().as_bytes(), Access::Private)?,
             Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?,
         ];
+        self.write_down_issued(files, request.role, &certificate)?;
         staged.into_iter().try_for_each(|it| it.commit(existing))?;
         Ok(certificate)
     }
@@ -209,8 +283,17 @@ impl Folder {
         let key = KeyPair::from_pem(&read(&files.key)?)
             .map_err(|e| Error::failed(format_args!("{}: not a private key: {e}", files.key.display())))?;
         let (pem, certificate) = self.issue(request, &key)?;
-        Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?.commit(Existing::Replace)?;
+        let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
+        self.write_down_issued(files, request.role, &certificate)?;
+        staged.commit(Existing::Replace)?;
         Ok(certificate)
+    }
+
+    fn write_down_issued(&self, files: &Files, role: Role, certificate: &Certificate) -> Result<(), Error> {
+        let ca = self.authority(role)?;
+        let issued =
+            Issued::of(certificate, role, self.name_of(files), ca.certificate(), Some(record::now()));
+        self.write_down(vec![Event::Issued(issued)])
     }
 
     /// Reads a certificate.
@@ -245,6 +328,22 @@ impl Folder {
         all.retain(|files| files.certificate.exists());
         all.extend(self.clients()?.iter().map(|name| self.client_files(name)));
         Ok(all)
+    }
+
+    /// The certificates in `verify`, each with its files.
+    pub fn trials(&self) -> Result<Vec<(Files, Certificate)>, Error> {
+        let files =
+            Trial::ALL.into_iter().map(|it| self.trial_files(it)).filter(|it| it.certificate.exists());
+        files.map(|files| Ok((files.clone(), self.certificate(&files)?))).collect()
+    }
+
+    /// The files of all certificates that the CAs issued, those in `verify` among them.
+    pub(super) fn leaves(&self) -> Result<Vec<Files>, Error> {
+        let mut leaves = vec![self.server_files()];
+        leaves.extend(self.clients()?.iter().map(|name| self.client_files(name)));
+        leaves.extend(Trial::ALL.into_iter().map(|it| self.trial_files(it)));
+        leaves.retain(|files| files.certificate.exists());
+        Ok(leaves)
     }
 
     /// The names of all clients that have a certificate here, sorted.

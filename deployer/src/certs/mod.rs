@@ -6,6 +6,7 @@
 mod authority;
 mod folder;
 mod names;
+mod record;
 mod request;
 mod revocation;
 mod rotation;
@@ -15,7 +16,8 @@ mod verify;
 pub use authority::Authority;
 pub use folder::{Files, Folder, certificates};
 pub use names::{client_name, dns_name, spiffe_id};
-pub use request::{Request, Role, Validity};
+pub use record::{Event, Issued, Record, VERIFY_CLIENT, from_hex};
+pub use request::{BACKDATED, Request, Role, Validity};
 pub use revocation::{Revocation, Revocations, is_revoked};
 pub use serving::Serving;
 pub use verify::Trial;

@@ -8,17 +8,20 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose, SanType, SerialNumber,
 };
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::error::Error;
 use crate::random::random;
 use crate::x509;
 
-/// Clocks differ, and a certificate is used right after it is made.
-const BACKDATED: Duration = Duration::minutes(10);
+/// Clocks differ, and what is made is used right away: certificates begin, and revocation lists say to be from, so long before
+/// they are made. Envoy refuses all clients as long as a list is from the future.
+pub const BACKDATED: Duration = Duration::hours(1);
 
 /// Which side of a connection shows a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The gateway.
     Server,

@@ -1,4 +1,4 @@
-//! What a CA revoked. The list itself is the only record of it.
+//! What a CA revoked: the list that Envoy reads.
 
 use time::OffsetDateTime;
 use x509_parser::parse_x509_crl;
@@ -11,8 +11,9 @@ use crate::x509::{Certificate, rfc2253};
 pub struct Revocations {
     /// The name of the CA whose list it is, as its certificate's subject has it.
     pub issuer: Option<String>,
-    /// The number of the list. Each new one has a higher number (RFC 5280 section 5.2.3).
-    pub number: u64,
+    /// The number of the list, most significant byte first: up to 20 bytes. Each new one has a higher number (RFC 5280
+    /// section 5.2.3).
+    pub number: Vec<u8>,
     /// In the order in which they were revoked.
     pub entries: Vec<Revocation>,
 }
@@ -29,7 +30,7 @@ pub struct Revocation {
 impl Revocations {
     /// The first list of a CA, with nothing in it.
     pub fn none(authority: &Certificate) -> Self {
-        Revocations { issuer: authority.subject.clone(), number: 1, entries: Vec::new() }
+        Revocations { issuer: authority.subject.clone(), number: vec![1], entries: Vec::new() }
     }
 
     /// Reads a list in PEM.
@@ -39,7 +40,7 @@ impl Revocations {
     pub fn parse(pem: &[u8]) -> Result<Self, String> {
         let (_, block) = parse_x509_pem(pem).map_err(|e| format!("not a revocation list in PEM: {e}"))?;
         let (_, list) = parse_x509_crl(&block.contents).map_err(|e| format!("not a revocation list: {e}"))?;
-        let number = list.crl_number().and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let number = list.crl_number().map_or_else(|| vec![0], |number| number.to_bytes_be());
         let entries = list.iter_revoked_certificates().map(|it| Revocation {
             serial: it.serial().to_bytes_be(),
             time: it.revocation_date.to_datetime(),
@@ -47,14 +48,28 @@ impl Revocations {
         Ok(Revocations { issuer: rfc2253(list.issuer()), number, entries: entries.collect() })
     }
 
-    /// Adds a certificate by its serial number, and counts the list up. `false`: it was there already.
+    /// Adds a certificate by its serial number. `false`: it was there already.
     pub fn add(&mut self, serial: &[u8], time: OffsetDateTime) -> bool {
         if self.contains(serial) {
             return false;
         }
         self.entries.push(Revocation { serial: serial.to_owned(), time });
-        self.number += 1;
         true
+    }
+
+    /// Gives it the number after its own, and after `other` where that is higher.
+    pub fn count_up(&mut self, other: Option<&[u8]>) {
+        let higher = |it: &&[u8]| (it.len(), *it) > (self.number.len(), &*self.number);
+        let mut number = other.filter(higher).map_or_else(|| self.number.clone(), <[u8]>::to_vec);
+        for byte in number.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                self.number = number;
+                return;
+            }
+        }
+        number.insert(0, 1);
+        self.number = number;
     }
 
     /// Whether it holds this serial number.
@@ -66,4 +81,26 @@ impl Revocations {
 /// Whether one of these lists holds this serial number. 126 random bits are not another CA's by chance.
 pub fn is_revoked(lists: &[Revocations], serial: &[u8]) -> bool {
     lists.iter().any(|list| list.contains(serial))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_after_another_is_higher_however_long_it_is() {
+        for (own, other, next) in [
+            (&[1][..], None, &[2][..]),
+            (&[0xff], None, &[1, 0]),
+            (&[1, 0xff, 0xff], None, &[2, 0, 0]),
+            (&[5], Some(&[9][..]), &[10]),
+            (&[9], Some(&[5]), &[10]),
+            (&[9], Some(&[1, 0]), &[1, 1]),
+            (&[0x7f; 20], None, &[[0x7f; 19].as_slice(), &[0x80]].concat()),
+        ] {
+            let mut list = Revocations { issuer: None, number: own.to_vec(), entries: Vec::new() };
+            list.count_up(other);
+            assert_eq!(list.number, next, "{own:?} {other:?}");
+        }
+    }
 }

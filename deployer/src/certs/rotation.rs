@@ -1,9 +1,10 @@
 //! From one CA to the next without a moment in which somebody is shut out: first both are trusted, then everybody gets a
 //! certificate of the new one, then the old one goes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::folder::take;
+use super::record::{Event, from_hex, now};
 use super::{Authority, Folder, Revocations, Role};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
@@ -47,6 +48,7 @@ impl Folder {
         let both = format!("{}{}", new.pem(), old.pem());
         staged.push(Staged::new(&files.key, new.key_pem().as_bytes(), Access::Private)?);
         staged.push(Staged::new(&files.certificate, both.as_bytes(), Access::Public)?);
+        self.write_down(vec![Event::made(&new, role)])?;
         staged.into_iter().try_for_each(|it| it.commit(Existing::Replace))?;
         if role == Role::Client {
             self.make_trials(Existing::Replace)?;
@@ -71,9 +73,13 @@ impl Folder {
             ));
         }
         let authority = self.authority(role)?;
+        // For the last time the old CA's work is in the folder.
+        self.complete_record()?;
         let mut staged = Vec::new();
         if role == Role::Client {
-            let list = authority.sign_revocations(&take(&mut self.lists()?, &new))?;
+            let list = self.lists()?.into_iter().find(|(list, _)| list.issuer == new.subject);
+            let list = list
+                .map_or_else(|| authority.sign_revocations(&Revocations::none(&new)), |(_, pem)| Ok(pem))?;
             staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
         }
         staged.push(Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?);
@@ -84,7 +90,8 @@ impl Folder {
         }
     }
 
-    /// What of the folder this CA issued and did not revoke.
+    /// Who still needs this CA: what of the folder it issued and did not revoke, and who got a certificate of it, has none of
+    /// another one, and no files here.
     fn issued_by(&self, role: Role, authority: &Certificate) -> Result<Vec<String>, Error> {
         let revoked = self.revocations()?;
         let all = match role {
@@ -95,14 +102,29 @@ impl Folder {
             }
         };
         let mut left = Vec::new();
+        let mut here = BTreeSet::new();
         for (name, files) in all {
             if !files.certificate.exists() {
                 continue;
             }
             let certificate = self.certificate(&files)?;
             if certificate.is_signed_by(authority) && !super::is_revoked(&revoked, &certificate.serial) {
-                left.push(name);
+                left.push(name.clone());
             }
+            here.insert(name);
+        }
+        if role == Role::Client {
+            let (record, ca, now) = (self.record()?, authority.public_key_sha256_hex(), now());
+            let good = record.issued().into_iter().filter(|it| {
+                let serial = from_hex(&it.serial).unwrap_or_default();
+                let client = it.kind == Role::Client && !it.name.starts_with("otlp-gate/");
+                client && it.not_after > now && !super::is_revoked(&revoked, &serial)
+            });
+            let (old, new): (Vec<_>, Vec<_>) = good.partition(|it| it.ca == ca);
+            let new: BTreeSet<&str> = new.into_iter().map(|it| it.name.as_str()).collect();
+            let old: BTreeSet<&str> = old.into_iter().map(|it| it.name.as_str()).collect();
+            let gone = old.difference(&new).filter(|name| !here.contains(**name));
+            left.extend(gone.map(|name| format!("{name} (its files are not here)")));
         }
         Ok(left)
     }

@@ -1,7 +1,6 @@
 //! The certificates with which `otlp-gate verify` tries a gate: one that is let in, and some that are not.
 
 use otlp_gate_core::policy::VERIFY_URI;
-use time::OffsetDateTime;
 
 use super::{Files, Folder, Request, Role, Validity};
 use crate::error::Error;
@@ -64,7 +63,8 @@ impl Folder {
         for trial in Trial::ALL {
             let certificate = self.make(&self.trial_files(trial), &trial.request(), existing, |_| Ok(()))?;
             if trial == Trial::Revoked {
-                self.revoke(&self.trial_files(trial).certificate, &certificate, OffsetDateTime::now_utc())?;
+                let ca = self.authority(Role::Client)?.certificate().public_key_sha256_hex();
+                self.revoke(&[(ca, certificate.serial_hex())].into())?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! `init`: a config to start from.
 
+use crate::config::check_namespace;
 use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
 use crate::global::Global;
@@ -24,14 +25,22 @@ pub struct Args {
 
 /// Writes or prints the config.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let text = template(global.namespace.as_deref())?;
     if args.stdout || global.file_is_stdin() {
-        return output::print_text(TEMPLATE);
+        return output::print_text(&text);
     }
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    Staged::new(&global.file, TEMPLATE.as_bytes(), Access::Public)?.commit(existing)?;
+    Staged::new(&global.file, text.as_bytes(), Access::Public)?.commit(existing)?;
     let name = global.file.display();
     output::say(format_args!("wrote {name}; edit it, then run `otlp-gate check`"));
     Ok(())
+}
+
+/// The config, with this namespace.
+fn template(namespace: Option<&str>) -> Result<String, Error> {
+    let Some(namespace) = namespace else { return Ok(TEMPLATE.to_owned()) };
+    check_namespace(namespace)?;
+    Ok(TEMPLATE.replacen("gateway:\n", &format!("gateway:\n  namespace: \"{namespace}\"\n"), 1))
 }
 
 #[cfg(test)]

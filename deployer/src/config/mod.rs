@@ -24,7 +24,7 @@ pub use node_local::{
     Acknowledge, Export, MeshMode, NodeLocal, PodMatch, PodRule, Queue, RemoteGate, UnknownSenders,
 };
 pub use report::{Finding, Report, Severity};
-pub use source::{Loaded, Source};
+pub use source::{Loaded, Source, check_namespace};
 
 /// The gate: where it stands, what is behind it, who may send, what their data is stamped with, and how much they
 /// may send.

@@ -97,10 +97,7 @@ impl Loaded {
     pub fn read(global: &Global) -> Result<Self, Error> {
         let mut loaded = Source::read(global)?.load()?;
         if let Some(namespace) = &global.namespace {
-            if !is_label(namespace) {
-                let message = format!("`{}` cannot be a namespace's name", namespace.escape_debug());
-                return Err(Error::usage(message).hint(LABEL));
-            }
+            check_namespace(namespace)?;
             loaded.config.gateway.namespace.clone_from(namespace);
         }
         Ok(loaded)
@@ -113,6 +110,14 @@ impl Loaded {
         let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
         places.map(|place| positions.span(place).map(|span| line_of(span.start))).collect()
     }
+}
+
+/// Whether what `--namespace` gives can be one's name.
+pub fn check_namespace(name: &str) -> Result<(), Error> {
+    if is_label(name) {
+        return Ok(());
+    }
+    Err(Error::usage(format_args!("`{}` cannot be a namespace's name", name.escape_debug())).hint(LABEL))
 }
 
 fn cannot_read(name: &str, error: &io::Error) -> Error {

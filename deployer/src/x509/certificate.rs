@@ -135,6 +135,20 @@ impl Certificate {
         hex(&self.sha256)
     }
 
+    /// The SHA-256 of its SubjectPublicKeyInfo: 64 lower-case hex digits.
+    pub fn public_key_sha256_hex(&self) -> String {
+        let key = self.x509().map(|it| Sha256::digest(it.public_key().raw));
+        key.map(|digest| hex(&digest)).unwrap_or_default()
+    }
+
+    /// Its subject alternative names, each after its kind: `URI:`, `DNS:` or `IP:`.
+    pub fn sans(&self) -> Vec<String> {
+        let uris = self.uris.iter().map(|it| format!("URI:{it}"));
+        let dns = self.dns.iter().map(|it| format!("DNS:{it}"));
+        let ips = self.ips.iter().map(|it| format!("IP:{it}"));
+        uris.chain(dns).chain(ips).collect()
+    }
+
     /// Its serial number in lower-case hex.
     pub fn serial_hex(&self) -> String {
         hex(&self.serial)

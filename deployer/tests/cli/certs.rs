@@ -558,8 +558,10 @@ fn a_client_without_a_certificate_is_said_to_have_none() {
     place.run("init").ok();
     place.run("certs init").ok();
     assert_snapshot!("certs_renew_nobody", place.run("certs renew nobody").failure());
-    let revoked = place.run("certs revoke nobody").failure();
-    assert!(revoked.contains("`otlp-gate certs client nobody` makes one"), "{revoked}");
+    assert_snapshot!("certs_revoke_nobody", place.run("certs revoke nobody").failure());
+    place.run("certs client acme-edge --spiffe spiffe://acme.example/edge/1").ok();
+    assert_snapshot!("certs_revoke_near", place.run("certs revoke acme-egde").failure());
+    assert_snapshot!("certs_revoke_server", place.run("certs revoke server").failure());
 }
 
 #[test]
@@ -619,4 +621,327 @@ fn what_is_given_is_refused_by_its_own_name_and_before_anything_is_written() {
         assert!(told.contains(&format!("error: {words}")), "{told}");
         assert_eq!(fs::read_dir(place.path("other")).unwrap().count(), 0, "{args}");
     }
+}
+
+/// Whether OpenSSL takes this certificate for a client's.
+fn is_good(place: &Place, file: &str) -> bool {
+    let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+    openssl(place, &format!("{args} {file}")).0
+}
+
+/// Keeps a copy of a client's certificate.
+fn keep(place: &Place, name: &str, copy: &str) {
+    place.write(copy, place.read(&format!("certs/clients/{name}.crt")));
+}
+
+/// The rows of `certs list --all` of this client.
+fn all_of(place: &Place, name: &str) -> Vec<Value> {
+    let rows = place.run("certs list --all -o json").json();
+    rows.as_array().unwrap().iter().filter(|row| row["name"] == name).cloned().collect()
+}
+
+#[test]
+fn revoking_a_client_takes_all_that_was_ever_issued_to_it() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    keep(&place, "legacy", "first.crt");
+    place.run("certs renew legacy").ok();
+    keep(&place, "legacy", "renewed.crt");
+    let told = place.run("certs client legacy --force").stderr;
+    assert!(told.contains("`otlp-gate certs revoke legacy --earlier` takes it out"), "{told}");
+    keep(&place, "legacy", "anew.crt");
+    // also after its files are gone, and after it was given some again
+    fs::remove_file(place.path("certs/clients/legacy.crt")).unwrap();
+    fs::remove_file(place.path("certs/clients/legacy.key")).unwrap();
+    place.run("certs client legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let all = ["first.crt", "renewed.crt", "anew.crt", "certs/clients/legacy.crt"];
+    assert!(all.iter().all(|file| is_good(&place, file)));
+    assert_eq!(all_of(&place, "legacy").len(), 4);
+
+    let told = place.run("certs revoke legacy").stderr;
+    assert!(told.starts_with("revoked 4 certificates in certs/client.crl: legacy\n"), "{told}");
+    assert!(all.iter().all(|file| !is_good(&place, file)));
+    assert!(is_good(&place, "certs/clients/edge.crt"), "another client's");
+    let rows = all_of(&place, "legacy");
+    assert!(rows.iter().all(|row| row["status"] == "revoked" && row["revokedAt"].is_string()), "{rows:?}");
+    assert_eq!(place.run("certs revoke legacy").stderr, "legacy is revoked already\n");
+    place.run("certs client legacy --force").ok();
+    assert!(is_good(&place, "certs/clients/legacy.crt"), "what is issued from then on is good");
+}
+
+#[test]
+fn a_client_whose_files_are_gone_is_revoked_by_name() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    keep(&place, "legacy", "gone.crt");
+    fs::remove_dir_all(place.path("certs/clients")).unwrap();
+    place.run("certs revoke legacy").ok();
+    assert!(!is_good(&place, "gone.crt"));
+}
+
+#[test]
+fn earlier_certificates_are_revoked_and_the_present_one_stays() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    keep(&place, "legacy", "first.crt");
+    place.run("certs client legacy --force").ok();
+    place.run("certs revoke legacy --earlier").ok();
+    assert!(!is_good(&place, "first.crt") && is_good(&place, "certs/clients/legacy.crt"));
+    let told = place.run("certs revoke legacy --earlier").stderr;
+    assert_eq!(told, "legacy is revoked already\n");
+    assert!(place.run("certs revoke edge --earlier").failure().contains("edge has no present certificate"));
+}
+
+#[test]
+fn the_client_that_every_gate_knows_is_revoked_by_its_name() {
+    let place = place();
+    place.write("first.crt", place.read("certs/verify/client.crt"));
+    place.run("certs verify --force").ok();
+    place.run("certs revoke otlp-gate/verify").ok();
+    assert!(!is_good(&place, "first.crt") && !is_good(&place, "certs/verify/client.crt"));
+    assert!(is_good(&place, "certs/verify/stranger.crt"), "it is another's");
+}
+
+#[test]
+fn a_certificate_is_revoked_by_its_serial_number() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    let row = listed(&place, "clients/legacy.crt");
+    let serial = row["serial"].as_str().unwrap().to_uppercase();
+    let serial: Vec<&str> = (0..16).map(|at| &serial[at * 2..at * 2 + 2]).collect();
+    place.run(&format!("certs revoke --serial {}", serial.join(":"))).ok();
+    assert!(!is_good(&place, "certs/clients/legacy.crt"));
+    let server = listed(&place, "server.crt");
+    let told = place.run(&format!("certs revoke --serial {}", server["serial"].as_str().unwrap())).failure();
+    assert!(told.contains("is the serial number of a server's certificate"), "{told}");
+    let told = place.run("certs revoke --serial 0123").stderr;
+    assert!(told.contains("note: no certificate with the serial number 0123 is in the record"), "{told}");
+    place.run("certs rotate client").ok();
+    let told = place.run("certs revoke --serial 0124").failure();
+    assert!(told.contains("there is more than one CA of clients"), "{told}");
+    assert_eq!(place.run("certs revoke --serial xyz").code, 2);
+}
+
+#[test]
+fn during_a_rotation_a_client_is_revoked_on_both_lists() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    keep(&place, "legacy", "of-old.crt");
+    place.run("certs rotate client").ok();
+    place.run("certs renew legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    assert!(is_good(&place, "of-old.crt") && is_good(&place, "certs/clients/legacy.crt"));
+    place.run("certs revoke legacy").ok();
+    assert!(!is_good(&place, "of-old.crt") && !is_good(&place, "certs/clients/legacy.crt"));
+    assert!(is_good(&place, "certs/clients/edge.crt"));
+    place.run("certs rotate client --finish").ok();
+    assert!(!is_good(&place, "certs/clients/legacy.crt") && is_good(&place, "certs/clients/edge.crt"));
+    let rows = all_of(&place, "legacy");
+    assert_eq!(rows.len(), 2, "what a CA issued that is gone is still known: {rows:?}");
+    assert!(rows.iter().all(|row| row["status"] == "revoked"), "{rows:?}");
+}
+
+#[test]
+fn a_rotation_does_not_end_while_somebody_has_a_certificate_of_the_old_ca_only() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    fs::remove_file(place.path("certs/clients/edge.crt")).unwrap();
+    place.run("certs rotate client").ok();
+    place.run("certs renew --all").ok();
+    let told = place.run("certs rotate client --finish").failure();
+    assert!(told.contains("still of the old CA: edge (its files are not here)"), "{told}");
+    place.run("certs revoke edge").ok();
+    place.run("certs rotate client --finish").ok();
+}
+
+/// As an earlier version left it.
+fn without_record(place: &Place) {
+    fs::remove_file(place.path("certs/issued.jsonl")).unwrap();
+}
+
+#[test]
+fn a_folder_without_a_record_gets_one_from_what_is_in_it() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    keep(&place, "edge", "lost.crt");
+    place.run("certs renew edge").ok();
+    keep(&place, "legacy", "first.crt");
+    without_record(&place);
+    let rows = all_of(&place, "legacy");
+    assert_eq!(
+        (rows.len(), &rows[0]["status"]),
+        (1, &json!("valid")),
+        "the list shows it before it is written"
+    );
+    assert!(!place.path("certs/issued.jsonl").exists(), "and writes nothing");
+
+    place.run("certs renew legacy").ok();
+    place.run("certs revoke legacy").ok();
+    assert!(!is_good(&place, "first.crt") && !is_good(&place, "certs/clients/legacy.crt"));
+    // what was replaced before cannot be known, and that is said
+    let told = place.run("certs revoke edge").stderr;
+    assert!(
+        told.contains("note: certs/issued.jsonl has what CN=otlp-gate client CA issued since 20"),
+        "{told}"
+    );
+    assert!(is_good(&place, "lost.crt"));
+    place.run("certs revoke --cert lost.crt").ok();
+    assert!(!is_good(&place, "lost.crt"));
+    assert_eq!(all_of(&place, "otlp-gate/verify").len(), 3);
+}
+
+#[test]
+fn two_commands_at_once_lose_no_entry() {
+    let place = place();
+    let run = |number: usize| {
+        let args = format!("certs client n{number} --spiffe spiffe://many/{number} --unchecked");
+        let mut command = place.command(&args);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..12).map(run).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    for number in 0..12 {
+        assert_eq!(all_of(&place, &format!("n{number}")).len(), 1);
+    }
+    // and nothing that was there is changed
+    let before = place.read("certs/issued.jsonl");
+    place.run("certs renew --all").ok();
+    assert!(place.read("certs/issued.jsonl").starts_with(&before));
+}
+
+#[test]
+fn two_copies_of_the_folder_are_merged() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let base = place.read("certs/issued.jsonl");
+    let list = place.read("certs/client.crl");
+    place.run("certs revoke legacy").ok();
+    let theirs = place.read("certs/issued.jsonl");
+    place.write("certs/issued.jsonl", &base);
+    place.write("certs/client.crl", &list);
+    place.run("certs revoke edge").ok();
+    // git's merge=union
+    let ours = place.read("certs/issued.jsonl");
+    place.write("certs/issued.jsonl", [&base, &theirs[base.len()..], &ours[base.len()..]].concat());
+    assert!(is_good(&place, "certs/clients/legacy.crt"), "the list is the copy's own");
+    place.run("certs crl").ok();
+    assert!(!is_good(&place, "certs/clients/legacy.crt") && !is_good(&place, "certs/clients/edge.crt"));
+
+    let mut text = String::from_utf8(place.read("certs/issued.jsonl")).unwrap();
+    text.push_str("<<<<<<< HEAD\n");
+    let lines = text.lines().count();
+    place.write("certs/issued.jsonl", text);
+    let told = place.run("certs revoke legacy").failure();
+    assert!(told.contains(&format!("certs/issued.jsonl:{lines}: not an entry")), "{told}");
+    assert!(told.contains("keep the lines of both sides"), "{told}");
+}
+
+#[test]
+fn a_list_that_was_lost_comes_back_with_all_that_was_revoked() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.run("certs revoke legacy").ok();
+    let number = |place: &Place| {
+        let text = read(place, "crl -in certs/client.crl -noout -crlnumber");
+        i64::from_str_radix(text.trim().rsplit(['=', 'x']).next().unwrap(), 16).unwrap()
+    };
+    let before = number(&place);
+    fs::remove_file(place.path("certs/client.crl")).unwrap();
+    place.run("certs crl").ok();
+    assert!(!is_good(&place, "certs/clients/legacy.crt"));
+    assert!(number(&place) > before, "its number is higher than any before it");
+    fs::remove_file(place.path("certs/client.crl")).unwrap();
+    place.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    place.run("certs revoke edge").ok();
+    assert!(!is_good(&place, "certs/clients/legacy.crt") && !is_good(&place, "certs/clients/edge.crt"));
+}
+
+#[test]
+fn a_ca_of_ones_own_keeps_what_it_revoked_when_it_is_given_again() {
+    let place = Place::with(CONFIG);
+    somebody_elses(&place);
+    let init = "certs init --client-ca site-ca.crt --client-ca-key site-ca.key";
+    place.run(init).ok();
+    place.run("certs client legacy").ok();
+    let told = place.run("certs revoke legacy").stderr;
+    assert!(told.contains("takes out an earlier certificate or one that was issued elsewhere"), "{told}");
+    let before = read(&place, "crl -in certs/client.crl -noout -crlnumber");
+    place.run(&format!("{init} --force")).ok();
+    assert!(!is_good(&place, "certs/clients/legacy.crt"));
+    assert_ne!(read(&place, "crl -in certs/client.crl -noout -crlnumber"), before);
+}
+
+#[test]
+fn where_cert_manager_issues_the_list_is_said_to_be_of_no_use() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    place.write("otlp-gate.yaml", format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
+    let ended = place.run("certs revoke legacy");
+    assert!(ended.stderr.contains("warning: cert-manager makes this gate's certificates"), "{ended:#?}");
+    assert_eq!(ended.code, 0);
+    fs::remove_dir_all(place.path("certs")).unwrap();
+    assert_snapshot!("certs_revoke_managed", place.run("certs revoke legacy").failure());
+}
+
+#[test]
+fn certificates_and_lists_are_from_an_hour_before_they_are_made() {
+    let place = place();
+    place.run("certs client legacy").ok();
+    // whose clock is 59 minutes behind
+    let then = read_clock() - 59 * 60;
+    let args = format!(
+        "-attime {then} -crl_check -x509_strict -CAfile certs/client-ca.crt -CRLfile certs/client.crl"
+    );
+    assert!(openssl(&place, &format!("verify {args} certs/clients/legacy.crt")).0);
+    place.run("certs revoke legacy").ok();
+    let (_, told) = openssl(&place, &format!("verify {args} certs/clients/legacy.crt"));
+    assert!(told.contains("certificate revoked"), "{told}");
+    assert!(
+        openssl(&place, &format!("verify -attime {then} -CAfile certs/server-ca.crt certs/server.crt")).0
+    );
+    place.run("certs rotate client").ok();
+    assert!(openssl(&place, &format!("verify {args} certs/verify/client.crt")).0, "a new CA's list too");
+}
+
+fn read_clock() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
+#[test]
+fn a_server_that_its_ca_does_not_outlive_is_said_to_end_with_it() {
+    let place = Place::with(CONFIG);
+    let told = place.run("certs init --ca-days 30 --days 90").stderr;
+    assert!(told.contains("note: its CA ends in 29 days, and it with it"), "{told}");
+}
+
+#[test]
+fn a_client_that_is_called_server_is_renewed_by_where_it_is() {
+    let place = place();
+    let told = place.run("certs client server --unchecked").stderr;
+    assert!(told.contains("`clients/server` is this client"), "{told}");
+    let serial = |place: &Place, file: &str| listed(place, file)["serial"].clone();
+    let (client, server) = (serial(&place, "clients/server.crt"), serial(&place, "server.crt"));
+    place.run("certs renew clients/server").ok();
+    assert_ne!(serial(&place, "clients/server.crt"), client);
+    assert_eq!(serial(&place, "server.crt"), server);
+    assert_eq!(place.run("certs renew ../server").code, 2);
+    place.run("certs revoke server").ok();
+    assert_eq!(listed(&place, "clients/server.crt")["status"], json!("revoked"));
+}
+
+#[test]
+fn init_writes_the_namespace_that_it_is_told() {
+    let place = Place::new();
+    place.run("-n otel init").ok();
+    let text = String::from_utf8(place.read("otlp-gate.yaml")).unwrap();
+    assert!(text.contains("gateway:\n  namespace: \"otel\"\n"), "{text}");
+    place.run("check").ok();
+    assert!(place.run("-n otel init --stdout").ok().contains("namespace: \"otel\""));
+    assert_eq!(place.run("-n Otel! init --force").code, 2);
 }

@@ -2,10 +2,11 @@
 
 use otlp_gate_core::config::{ClientRule, Match, Patterns};
 use otlp_gate_core::policy::Verdict;
+use time::OffsetDateTime;
 
 use super::super::verdict::{self, NearMiss};
 use super::{Place, table, tell_of_end};
-use crate::certs::{Request, Role, Validity, client_name, dns_name, spiffe_id};
+use crate::certs::{Folder, Request, Role, Validity, client_name, dns_name, from_hex, is_revoked, spiffe_id};
 use crate::config::{Config, Loaded, Source};
 use crate::error::Error;
 use crate::file::Existing;
@@ -69,7 +70,35 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     })?;
     table::print(&folder, &[files], global.output)?;
     tell_of_end(&certificate, args.days);
+    let name = &args.name;
+    if earlier_are_good(&folder, name, &certificate)? {
+        output::say(format_args!(
+            "\nnote: an earlier certificate of {name} is still good: `otlp-gate certs revoke {name} --earlier` takes it out"
+        ));
+    }
+    if name == "server" {
+        output::say(
+            "\nnote: `otlp-gate certs renew server` is for the gate's own: `clients/server` is this client",
+        );
+    }
     Ok(())
+}
+
+/// Whether somebody who has an earlier certificate of this client's still gets in with it.
+fn earlier_are_good(folder: &Folder, name: &str, present: &Certificate) -> Result<bool, Error> {
+    let (record, revoked) = (folder.record()?, folder.revocations()?);
+    let authorities = folder.authority_certificates(Role::Client)?;
+    let trusted: Vec<String> = authorities.iter().map(Certificate::public_key_sha256_hex).collect();
+    let now = OffsetDateTime::now_utc();
+    Ok(record.issued().into_iter().any(|it| {
+        let serial = from_hex(&it.serial).unwrap_or_default();
+        it.kind == Role::Client
+            && it.name == name
+            && it.not_after > now
+            && trusted.contains(&it.ca)
+            && serial != present.serial
+            && !is_revoked(&revoked, &serial)
+    }))
 }
 
 impl Args {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::server::{self, Names};
-use super::{Place, table};
+use super::{Place, table, tell_of_end};
 use crate::certs::{Authority, Files, Folder, Request, Revocations, Role, Serving, Trial, certificates};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
@@ -71,12 +71,14 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let own_server = args.own.server()?;
     let own_clients = args.own.clients()?;
     let issues = own_clients.as_ref().is_none_or(|own| own.key.is_some());
+    let had_record = folder.record_file().exists();
     let made =
         make(&folder, args.ca_days, own_server.as_ref(), own_clients.as_ref(), request.as_ref(), existing);
     if let Err(error) = made {
         if existing == Existing::Keep {
             // Nothing was there before, and a half is in the way of the next try.
-            for path in written(&folder) {
+            let record = (!had_record).then(|| folder.record_file());
+            for path in written(&folder).into_iter().chain(record) {
                 // that it was never written is no matter
                 let _ = file::remove(&path);
             }
@@ -86,6 +88,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let files =
         [folder.authority_files(Role::Server), folder.authority_files(Role::Client), folder.server_files()];
     table::print(&folder, &files, global.output)?;
+    if request.is_some() {
+        tell_of_end(&folder.certificate(&folder.server_files())?, args.names.days());
+    }
     output::say(format_args!("\n{}", told(&folder, issues)));
     request.iter().for_each(server::warn_of_localhost);
     Ok(())
@@ -128,7 +133,11 @@ fn make(
         Some(OwnClients { key: None, .. }) => {
             trial_files(folder).iter().try_for_each(|path| file::remove(path))
         }
-        _ => folder.make_trials(existing),
+        _ => {
+            // The CA may have been this folder's before: what it revoked stays so, though the list that is given lacks it.
+            folder.complete_lists()?;
+            folder.make_trials(existing)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `certs list`: all certificates of the folder.
 
-use super::{Place, table};
+use super::{Place, table, tell_of_gaps};
+use crate::certs::Record;
 use crate::error::Error;
 use crate::global::Global;
 
@@ -8,15 +9,25 @@ use crate::global::Global;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate certs list
+  otlp-gate certs list --all     also what was renewed, replaced or revoked, and whose files are gone
   otlp-gate certs list -o json | jq -r '.[] | select(.daysLeft < 30) | .file'")]
 pub struct Args {
     #[command(flatten)]
     place: Place,
+    /// All certificates that the CAs ever issued, as far as the record has them
+    #[arg(long)]
+    all: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.place.folder();
     let files = folder.all()?;
+    let record = if args.all { folder.known()? } else { Record::default() };
+    if !record.is_empty() {
+        table::print_all(&folder, &record, global.output)?;
+        tell_of_gaps(&folder, &record);
+        return Ok(());
+    }
     if files.is_empty() {
         return Err(Error::failed(format_args!("there are no certificates in {}", folder.path().display()))
             .hint("`otlp-gate certs init` makes some; `--dir DIR` names another folder"));

@@ -1,6 +1,7 @@
 //! `certs`: the certificates of the gate and its clients.
 
 mod client;
+mod crl;
 mod init;
 mod list;
 mod renew;
@@ -13,9 +14,11 @@ mod verify;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::certs::Folder;
+use crate::certs::{Folder, Record, Role};
+use crate::config::Source;
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
@@ -38,8 +41,10 @@ pub enum Certs {
     List(list::Args),
     /// Make certificates anew that say the same, for the keys that are there
     Renew(renew::Args),
-    /// Revoke a client's certificate
+    /// Revoke all certificates of a client, or one of them
     Revoke(revoke::Args),
+    /// Sign the revocation list anew, with all that was revoked
+    Crl(crl::Args),
     /// Change to another CA, with a time in which both are trusted
     Rotate(rotate::Args),
     /// Make the certificates with which `otlp-gate verify` tries the gate
@@ -54,6 +59,7 @@ pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
         Certs::List(args) => list::run(args, global),
         Certs::Renew(args) => renew::run(args, global),
         Certs::Revoke(args) => revoke::run(args, global),
+        Certs::Crl(args) => crl::run(args, global),
         Certs::Rotate(args) => rotate::run(args, global),
         Certs::Verify(args) => verify::run(args, global),
     }
@@ -66,6 +72,33 @@ fn tell_of_end(certificate: &Certificate, days: u32) {
     if left + Duration::HOUR < Duration::days(days.into()) {
         output::say(format_args!("\nnote: its CA ends in {} days, and it with it", left.whole_days()));
     }
+}
+
+/// Of CAs that issued certificates before there was a record, of which it can only know what was still in the folder.
+fn tell_of_gaps(folder: &Folder, record: &Record) {
+    for ca in folder.authority_certificates(Role::Client).unwrap_or_default() {
+        if let Some(since) = record.incomplete_since(&ca.public_key_sha256_hex()) {
+            output::say(format_args!(
+                "note: {} has what {} issued since {}, and what was in the folder then; `certs revoke --cert FILE` or \
+                 `--serial HEX` takes out an earlier certificate or one that was issued elsewhere",
+                folder.record_file().display(),
+                ca.subject.unwrap_or_default(),
+                date(since)
+            ));
+        }
+    }
+}
+
+/// Whether the configuration that is here says that cert-manager makes the certificates.
+fn cert_manager(global: &Global) -> bool {
+    let loaded = || Source::read(global).ok()?.load().ok();
+    !global.file_is_stdin() && loaded().is_some_and(|it| it.config.certificates.cert_manager.is_some())
+}
+
+/// A time in whole seconds (RFC 3339).
+fn date(time: OffsetDateTime) -> String {
+    // RFC 3339 has no years above 9999, of which X.509 has none either
+    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
 /// Where the certificates are.

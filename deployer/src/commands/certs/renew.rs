@@ -20,8 +20,8 @@ use crate::x509::Certificate;
 pub struct Args {
     #[command(flatten)]
     place: Place,
-    /// Clients, or `server`
-    #[arg(value_name = "NAME", value_parser = client_name, group = "whose")]
+    /// Clients, or `server`; `clients/NAME` is a client in any case
+    #[arg(value_name = "NAME", value_parser = target_name, group = "whose")]
     names: Vec<String>,
     /// The server and every client whose certificate is not revoked
     #[arg(long, group = "whose")]
@@ -52,8 +52,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     table::print(&folder, &renewed, global.output)?;
     first.iter().for_each(|it| tell_of_end(it, args.days));
-    output::say("\nthe old certificates stay valid until they expire or are revoked");
+    output::say(
+        "\nthe old certificates stay valid until they expire or are revoked: `otlp-gate certs revoke NAME` takes both the old and \
+         the new, with `--earlier` the old",
+    );
     Ok(())
+}
+
+fn target_name(text: &str) -> Result<String, String> {
+    client_name(text.strip_prefix("clients/").unwrap_or(text))?;
+    Ok(text.to_owned())
 }
 
 fn everyone(folder: &Folder) -> Result<Vec<(Role, Files)>, Error> {
@@ -76,6 +84,7 @@ fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error>
     let target = |name: &String| match name.as_str() {
         "server" => Ok((Role::Server, folder.server_files())),
         name => {
+            let name = name.strip_prefix("clients/").unwrap_or(name);
             let (files, certificate) = folder.client(name)?;
             if is_revoked(&revocations, &certificate.serial) {
                 return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(

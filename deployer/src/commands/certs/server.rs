@@ -60,6 +60,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 impl Names {
+    /// How many days the certificate is to be valid.
+    pub(super) fn days(&self) -> u32 {
+        self.days
+    }
+
     /// The server's certificate, for the names that are given or else the configuration's.
     pub(super) fn request(&self, global: &Global) -> Result<Request, Error> {
         let mut hosts = self.hostname.clone();

@@ -11,7 +11,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate certs verify             for CAs of an earlier version; `certs init` makes them too
-  otlp-gate certs verify --force     new ones, after `certs revoke --cert certs/verify/client.crt`")]
+  otlp-gate certs verify --force     new ones, after `certs revoke otlp-gate/verify`")]
 pub struct Args {
     #[command(flatten)]
     place: Place,
