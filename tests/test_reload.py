@@ -238,3 +238,32 @@ def test_a_revoked_client_is_refused_with_every_certificate_that_it_ever_had(
     gate.says("certificates updated")
     assert all(refused(gate, identity) for identity in (first, renewed, now))
     assert not refused(gate, other)
+
+
+def test_a_list_from_the_future_shuts_nobody_out(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, sink: Sink
+) -> None:
+    certificates = Certificates(tmp_path / "certs", config).make()
+    identity = certificates.client("acme-edge", "--spiffe", "spiffe://acme.example/edge/1")
+    gate = start(CONFIG, certs=certificates.folder).ready()
+
+    (tmp_path / "index").write_text("")
+    (tmp_path / "number").write_text("1000")
+    (tmp_path / "ca.cnf").write_text(
+        "[ca]\ndefault_ca=a\n[a]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\n"
+    )
+
+    def at(seconds: int) -> str:
+        return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
+
+    ca = certificates.folder / "client-ca"
+    command = ["openssl", "ca", "-gencrl", "-config", "ca.cnf", "-cert", f"{ca}.crt", "-keyfile", f"{ca}.key"]
+    command += ["-crl_lastupdate", at(8), "-crl_nextupdate", at(864_000), "-out", "new.crl"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "new.crl").replace(certificates.folder / "client.crl")
+    gate.says("the certificates before them stay in use")
+    assert "is from the future" in "\n".join(gate.said)
+    assert not refused(gate, identity)
+    # and it is taken when its time has come
+    gate.says("certificates updated")
+    assert not refused(gate, identity)

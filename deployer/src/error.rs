@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::output;
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Why a command ends without success.
@@ -99,6 +102,15 @@ impl Error {
     pub fn and(mut self, more: impl fmt::Display) -> Self {
         self.message = format!("{}\n{more}", self.message);
         self
+    }
+
+    /// Tells standard error, as something that may become a problem.
+    pub fn warn(&self) {
+        output::say(format_args!("{WARNING}warning{WARNING:#}: {}", self.message));
+        if let Some(hint) = &self.hint {
+            output::say(format_args!("\n{HINT}hint{HINT:#}: {hint}"));
+        }
+        output::say("");
     }
 
     /// Tells standard error, and gives the exit code.

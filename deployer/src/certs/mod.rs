@@ -6,6 +6,7 @@
 mod authority;
 mod folder;
 mod names;
+mod notices;
 mod record;
 mod request;
 mod revocation;

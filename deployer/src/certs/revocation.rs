@@ -14,6 +14,8 @@ pub struct Revocations {
     /// The number of the list, most significant byte first: up to 20 bytes. Each new one has a higher number (RFC 5280
     /// section 5.2.3).
     pub number: Vec<u8>,
+    /// When it says that it was made.
+    pub this_update: OffsetDateTime,
     /// In the order in which they were revoked.
     pub entries: Vec<Revocation>,
 }
@@ -30,7 +32,12 @@ pub struct Revocation {
 impl Revocations {
     /// The first list of a CA, with nothing in it.
     pub fn none(authority: &Certificate) -> Self {
-        Revocations { issuer: authority.subject.clone(), number: vec![1], entries: Vec::new() }
+        Revocations {
+            issuer: authority.subject.clone(),
+            number: vec![1],
+            this_update: OffsetDateTime::UNIX_EPOCH,
+            entries: Vec::new(),
+        }
     }
 
     /// Reads a list in PEM.
@@ -45,7 +52,8 @@ impl Revocations {
             serial: it.serial().to_bytes_be(),
             time: it.revocation_date.to_datetime(),
         });
-        Ok(Revocations { issuer: rfc2253(list.issuer()), number, entries: entries.collect() })
+        let this_update = list.last_update().to_datetime();
+        Ok(Revocations { issuer: rfc2253(list.issuer()), number, this_update, entries: entries.collect() })
     }
 
     /// Adds a certificate by its serial number. `false`: it was there already.
@@ -98,7 +106,9 @@ mod tests {
             (&[9], Some(&[1, 0]), &[1, 1]),
             (&[0x7f; 20], None, &[[0x7f; 19].as_slice(), &[0x80]].concat()),
         ] {
-            let mut list = Revocations { issuer: None, number: own.to_vec(), entries: Vec::new() };
+            let this_update = OffsetDateTime::UNIX_EPOCH;
+            let mut list =
+                Revocations { issuer: None, number: own.to_vec(), this_update, entries: Vec::new() };
             list.count_up(other);
             assert_eq!(list.number, next, "{own:?} {other:?}");
         }

@@ -164,11 +164,22 @@ fn check_revoked(
             return Err(Error::failed(format!(
                 "{file}: the list of {name} should have been renewed by {next}"
             ))
-            .hint("ask its issuer for a new one; with an old one Envoy refuses all clients"));
+            .hint(format!("{RESIGN}; with an old one Envoy refuses all clients")));
+        }
+        if list.last_update() > now {
+            let from = list.last_update();
+            return Err(Error::failed(format!("{file}: the list of {name} is from the future, {from}"))
+                .hint(format!(
+                    "set this machine's clock right if it is behind; else {RESIGN}, dated back: until that time Envoy refuses all \
+                     clients"
+                )));
         }
     }
     Ok(())
 }
+
+/// Where a list is of no use.
+const RESIGN: &str = "ask its issuer for a new one, or sign one with `otlp-gate certs crl` where the CA's key is in the folder";
 
 fn check_time(
     file: &Path,
@@ -243,8 +254,13 @@ mod tests {
 
     fn revocations(name: &str, key: KeyPair, next_update: i64) -> String {
         let now = OffsetDateTime::now_utc();
+        list_from(now - Duration::days(20), name, key, next_update)
+    }
+
+    fn list_from(this_update: OffsetDateTime, name: &str, key: KeyPair, next_update: i64) -> String {
+        let now = OffsetDateTime::now_utc();
         let list = CertificateRevocationListParams {
-            this_update: now - Duration::days(20),
+            this_update,
             next_update: now + Duration::days(next_update),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
@@ -318,6 +334,10 @@ mod tests {
 
         let one = wrong(&[("client-ca.crt", &cas), ("client.crl", &list(0, 1))]);
         assert!(one.contains("no list that is signed by CN=second"), "{one}");
+        let key = KeyPair::from_pem(&keys[1].serialize_pem()).unwrap();
+        let future = list_from(OffsetDateTime::now_utc() + Duration::seconds(20), "second", key, 1);
+        let future = wrong(&[("client-ca.crt", &cas), ("client.crl", &(list(0, 1) + &future))]);
+        assert!(future.contains("the list of CN=second is from the future"), "{future}");
         let old = wrong(&[("client-ca.crt", &cas), ("client.crl", &(list(0, 1) + &list(1, -1)))]);
         assert!(old.contains("the list of CN=second should have been renewed by"), "{old}");
     }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use otlp_gate_core::config::{TierConfig, Unknown};
 use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::amount::amount;
-use crate::certs::{Folder, certificates};
-use crate::config::{Config, Loaded, Report, Source};
+use crate::certs::{Folder, Role, certificates};
+use crate::config::{Config, Finding, Loaded, Report, Severity, Source};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
@@ -20,9 +21,10 @@ use crate::output::{self, Format};
 #[command(after_help = "Examples:
   otlp-gate check                            check otlp-gate.yaml
   otlp-gate -f gate.yaml check -o json       for editors and CI: one JSON object on one line
+  otlp-gate check --certs /etc/otlp-gate     certificates that are elsewhere
   otlp-gate init --stdout | otlp-gate -f - check")]
 pub struct Args {
-    /// The folder of the certificates, whose keys are looked at if it is there
+    /// The folder with the certificates; where it is there, what is wrong with them is told as well
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
 }
@@ -31,7 +33,7 @@ pub struct Args {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let source = Source::read(global)?;
     match source.load() {
-        Ok(loaded) => accept(&source, &loaded, &Folder::at(&args.certs), global.output),
+        Ok(loaded) => accept(&source, loaded, &args.certs, global.output),
         Err(report) => refuse(report, global.output),
     }
 }
@@ -70,8 +72,8 @@ fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
     weaknesses
 }
 
-fn accept(source: &Source, loaded: &Loaded, folder: &Folder, format: Format) -> Result<(), Error> {
-    let certificates = weaknesses(&loaded.config, folder);
+fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> Result<(), Error> {
+    let certificates = weaknesses(&loaded.config, &Folder::at(certs));
     if format == Format::Table && !loaded.warnings.findings.is_empty() {
         output::say(&loaded.warnings);
         output::say("");
@@ -81,9 +83,32 @@ fn accept(source: &Source, loaded: &Loaded, folder: &Folder, format: Format) -> 
             output::say(format_args!("warning: {file}: {message}"));
         }
     }
+    for notice in notices(&loaded.config, certs) {
+        if format == Format::Table {
+            notice.warn();
+        } else {
+            loaded.warnings.findings.push(Finding {
+                severity: Severity::Warning,
+                path: String::new(),
+                span: None,
+                message: notice.to_string(),
+                hint: notice.cure().map(str::to_owned),
+            });
+        }
+    }
     output::print(format, &Outcome { ok: true, problems: &loaded.warnings, certificates }, || {
         meaning(source, &loaded.config)
     })
+}
+
+/// What is wrong with the certificates, where they are here and the gate uses them.
+fn notices(config: &Config, certs: &Path) -> Vec<Error> {
+    let folder = Folder::at(certs);
+    let used = config.gateway.enabled && config.certificates.cert_manager.is_none();
+    if !used || !folder.authority_files(Role::Client).certificate.exists() {
+        return Vec::new();
+    }
+    folder.notices(OffsetDateTime::now_utc())
 }
 
 fn refuse(report: Report, format: Format) -> Result<(), Error> {

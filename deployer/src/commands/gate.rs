@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use crate::certs::{Folder, Serving};
 use crate::cluster::{Cluster, mesh};
 use crate::config::{Config, Loaded};
@@ -76,6 +78,7 @@ impl Target {
             gate.server = Some(Server { certificate: server, key });
             let revocations = revoked.ok_or_else(|| no_list(&folder))?;
             gate.client_ca = Some(ClientCa { certificates: authorities, revocations });
+            folder.notices(OffsetDateTime::now_utc()).iter().for_each(Error::warn);
         }
         Ok(gate)
     }

@@ -1,5 +1,6 @@
 //! What a cluster needs for the gate, looked at before anything is put there.
 
+mod clock;
 mod gateway_api;
 mod rights;
 mod servers;
@@ -62,6 +63,7 @@ pub async fn examine(
     objects: &[Object],
 ) -> Result<Vec<Check>, Error> {
     let mut checks = vec![version(cluster)];
+    checks.extend(clock::checks(cluster).await);
     checks.extend(kinds(discovery, objects));
     if gate.config.gateway.enabled {
         checks.extend(gateway_api::checks(cluster, gate).await?);

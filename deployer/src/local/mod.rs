@@ -139,6 +139,8 @@ impl Gate {
     pub async fn serve(&mut self) -> Error {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Files that do not fit and will without a change, such as a revocation list that is from the future.
+        let mut unfit = false;
         loop {
             tokio::select! {
                 error = self.envoy.died() => return error,
@@ -148,8 +150,9 @@ impl Gate {
                 let done = self.reload_policy().await;
                 self.report(done, "the policy before it stays in force");
             }
-            if self.watched_certificates.changed() {
+            if self.watched_certificates.changed() || (unfit && Serving::read(&self.options.certs).is_ok()) {
                 let done = self.reload_certificates().await;
+                unfit = Serving::read(&self.options.certs).is_err();
                 self.report(done, "the certificates before them stay in use");
             }
         }

@@ -945,3 +945,80 @@ fn init_writes_the_namespace_that_it_is_told() {
     assert!(place.run("-n otel init --stdout").ok().contains("namespace: \"otel\""));
     assert_eq!(place.run("-n Otel! init --force").code, 2);
 }
+
+/// A revocation list of the folder's client CA as another CA's software would make it, from so many seconds from now.
+fn list_from(place: &Place, seconds: i64) {
+    let date = |seconds: i64| {
+        let output = std::process::Command::new("date")
+            .args([
+                "-u",
+                "-d",
+                &format!("@{}", i64::try_from(read_clock()).unwrap() + seconds),
+                "+%Y%m%d%H%M%SZ",
+            ])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    place.write("index", "");
+    place.write("number", "1000\n");
+    place.write("ca.cnf", "[ca]\ndefault_ca=a\n[a]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\n");
+    let args = format!(
+        "ca -gencrl -config ca.cnf -cert certs/client-ca.crt -keyfile certs/client-ca.key -crl_lastupdate {} -crl_nextupdate {} -out certs/client.crl",
+        date(seconds),
+        date(864_000)
+    );
+    read(place, &args);
+}
+
+#[test]
+fn a_list_from_the_future_is_told_with_its_cure_and_signed_anew() {
+    let place = place();
+    assert_eq!(place.run("check").stderr, "", "what `certs` made is good");
+    place.run("certs client legacy").ok();
+    place.run("certs revoke legacy").ok();
+    list_from(&place, 40);
+    let ended = place.run("check");
+    assert!(ended.stderr.contains("the list of CN=otlp-gate client CA is from the future"), "{ended:#?}");
+    assert!(ended.stderr.contains("set this machine's clock right if it is behind"), "{ended:#?}");
+    // it lacks what the record has
+    assert!(ended.stderr.contains("2 that certs/issued.jsonl says is revoked is not on it"), "{ended:#?}");
+    let problems = place.run("check -o json").json();
+    assert_eq!(
+        (&problems["ok"], problems["problems"].as_array().unwrap().len()),
+        (&json!(true), 2),
+        "{problems}"
+    );
+    let init = "certs init --dir other --client-ca certs/client-ca.crt --client-crl certs/client.crl";
+    let refused = place.run(init).failure();
+    assert!(refused.contains("is from the future"), "{refused}");
+
+    place.run("certs crl").ok();
+    assert_eq!(place.run("check").stderr, "");
+    assert!(!is_good(&place, "certs/clients/legacy.crt"));
+    let number = read(&place, "crl -in certs/client.crl -noout -crlnumber");
+    assert!(number.trim().ends_with("1001"), "{number}");
+}
+
+#[test]
+fn a_list_that_is_not_dated_back_is_told_while_it_is_new() {
+    let place = place();
+    list_from(&place, -10);
+    let told = place.run("check").stderr;
+    assert!(told.contains("certs/client.crl: the list of CN=otlp-gate client CA is from 1"), "{told}");
+    list_from(&place, -900);
+    place.run("certs crl").ok();
+    assert_eq!(place.run("check").stderr, "");
+}
+
+#[test]
+fn what_was_made_later_than_now_is_told() {
+    let place = place();
+    let text = String::from_utf8(place.read("certs/issued.jsonl")).unwrap();
+    let year = text.split("\"time\":\"").nth(1).unwrap()[..4].to_owned();
+    let later = text.lines().last().unwrap().replacen(&format!("\"time\":\"{year}"), "\"time\":\"2126", 1);
+    place.write("certs/issued.jsonl", format!("{text}{later}\n"));
+    let told = place.run("check").stderr;
+    assert!(told.contains("certs/issued.jsonl: its last entry is from 2126-"), "{told}");
+    assert!(told.contains("this machine's clock is behind, or that of whoever made it was ahead"), "{told}");
+}

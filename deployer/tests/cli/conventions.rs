@@ -102,7 +102,7 @@ fn wrong_values_are_named_with_what_is_right() {
         ("local --backend a:1 --grpc localhost:4317", 2, "expected IP:PORT of this machine"),
         ("certs renew", 2, "<NAME|--all>"),
         ("certs renew a --all", 2, "cannot be used with"),
-        ("certs revoke", 2, "<NAME|--cert <FILE>>"),
+        ("certs revoke", 2, "<NAME|--cert <FILE>|--serial <HEX>>"),
         ("-n A_b render", 2, "`A_b` cannot be a namespace's name"),
         ("render --out otlp-gate.yaml", 1, "otlp-gate.yaml is no folder"),
         ("render --client-ca none", 2, "leave out `--client-ca`"),
