@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf, absolute};
 
 use k8s_openapi::ByteString;
@@ -17,12 +18,14 @@ use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
 use crate::resources::{Names, clients_issuer, yaml};
+use crate::x509::Certificate;
 
 /// Arguments of `client-config`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate client-config acme-edge > otelcol.yaml                 a Collector on the client's host
   eval \"$(otlp-gate client-config acme-edge --for sdk)\"            any OpenTelemetry SDK
+  otlp-gate client-config acme-edge --for sdk --protocol http/protobuf    such as JavaScript's
   otlp-gate client-config acme-edge --for secret | kubectl apply -f -    in the client's own cluster
   otlp-gate client-config acme-edge --address 203.0.113.7:4317     where the DNS has no hostname")]
 pub struct Args {
@@ -32,7 +35,10 @@ pub struct Args {
     /// Who the client is
     #[arg(long = "for", value_enum, value_name = "WHAT", default_value = "collector")]
     target: Target,
-    /// Where the gate is for OTLP/gRPC [default: the configuration's hostname and port]
+    /// How the client sends: OTLP/gRPC or OTLP/HTTP. JavaScript's gRPC exporter never tries again, so give it HTTP
+    #[arg(long, value_enum, value_name = "PROTOCOL", default_value = "grpc")]
+    protocol: Protocol,
+    /// Where the gate is for that protocol [default: the configuration's hostname and port]
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<Address>,
     /// The folder with the client's certificate
@@ -54,9 +60,24 @@ enum Target {
     Secret,
 }
 
+/// How telemetry is sent, by its name in OpenTelemetry's specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Protocol {
+    /// OTLP/gRPC
+    Grpc,
+    /// OTLP/HTTP
+    #[value(name = "http/protobuf", alias = "http")]
+    HttpProtobuf,
+}
+
 /// Prints it.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let Loaded { config, .. } = Loaded::read(global)?;
+    if !config.gateway.enabled && args.address.is_none() {
+        return Err(Error::failed("the configuration has no gateway that a client could send to").hint(
+            "`-f FILE` names the configuration of the cluster that has one; `--address HOST:PORT` says where it is",
+        ));
+    }
     if let Some(cert_manager) = &config.certificates.cert_manager {
         return managed(args, global, &config, cert_manager);
     }
@@ -73,19 +94,53 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     warn(&folder, &args.name, &client)?;
     let ca = folder.authority_files(Role::Server).certificate;
-    let place = Place::of(args, &config, &client, &ca)?;
+    let hostname = &config.gateway.hostname;
+    let named = |host: &str| {
+        format!(
+            "`otlp-gate certs server --force --hostname {hostname} --hostname {host}` makes one that has it, `otlp-gate apply` puts it \
+             to the gate"
+        )
+    };
     match args.target {
         Target::Collector | Target::Sdk => {
-            place.print(args.target, global.output, "`otlp-gate certs server --hostname ADDRESS --force`")
+            let mut place = Place::of(args, &config, &client, &ca)?;
+            if folder.server_files().certificate.exists() {
+                place.named = certifies(&folder.certificate(&folder.server_files())?, &place.host);
+            }
+            place.print(args.target, global.output, named)
         }
         Target::Secret => {
             let secret = secret(&args.name, &client, &ca)?;
             match global.output {
                 Format::Json => output::print(Format::Json, &secret, String::new),
-                _ => output::print_text(&yaml(&secret)?),
+                _ => {
+                    let dir = args.dir.as_deref().unwrap_or(Path::new(MOUNTED));
+                    let mounted = Place::of(args, &config, &mounted(dir), &dir.join("ca.crt"))?;
+                    output::print_text(&format!("{}{}", mounted.for_a_pod(dir), yaml(&secret)?))
+                }
             }
         }
     }
+}
+
+/// The client's files where a Secret is mounted, by the names that the Secret gives them.
+fn mounted(dir: &Path) -> Files {
+    Files { certificate: dir.join("tls.crt"), key: dir.join("tls.key") }
+}
+
+/// Whether the server's certificate has this name or address.
+fn certifies(server: &Certificate, host: &str) -> bool {
+    match host.parse() {
+        Ok(ip) => server.ips.contains(&ip),
+        Err(_) => server.dns.iter().any(|name| covers(name, host)),
+    }
+}
+
+/// Whether this is the name, or one that the pattern `*.example.com` stands for.
+fn covers(pattern: &str, host: &str) -> bool {
+    let parent = pattern.strip_prefix("*.");
+    pattern.eq_ignore_ascii_case(host)
+        || parent.zip(host.split_once('.')).is_some_and(|(own, (_, rest))| own.eq_ignore_ascii_case(rest))
 }
 
 /// Of a certificate with which nobody gets in.
@@ -124,8 +179,7 @@ fn managed(args: &Args, global: &Global, config: &Config, cert_manager: &CertMan
     }
     // As the keys of a Secret of cert-manager's are called.
     let dir = args.dir.as_deref().unwrap_or(Path::new(MOUNTED));
-    let client = Files { certificate: dir.join("tls.crt"), key: dir.join("tls.key") };
-    let place = Place::of(args, config, &client, &dir.join("ca.crt"))?;
+    let place = Place::of(args, config, &mounted(dir), &dir.join("ca.crt"))?;
     output::say(format_args!(
         "note: {} needs tls.crt and tls.key of the Secret that cert-manager makes for {}, and ca.crt of the \
          secret {} in {}: the one beside its own is of the clients' issuer",
@@ -134,7 +188,18 @@ fn managed(args: &Args, global: &Global, config: &Config, cert_manager: &CertMan
         names.server(),
         names.namespace
     ));
-    place.print(args.target, global.output, "`gateway.hostname` is what cert-manager writes there")
+    let hostname = &config.gateway.hostname;
+    place.print(args.target, global.output, |host| {
+        let own = format!("cert-manager writes `gateway.hostname` ({hostname}) there and nothing else");
+        match host.parse::<IpAddr>() {
+            Ok(_) => {
+                format!("{own}, which is no IP address: let the client's DNS or hosts file know {hostname}")
+            }
+            Err(_) => {
+                format!("{own}: make that {host}, or let the client's DNS or hosts file know {hostname}")
+            }
+        }
+    })
 }
 
 const COLLECTOR: &str = "\
@@ -144,8 +209,13 @@ const COLLECTOR: &str = "\
 
 /// Where the client finds the gate and its own files.
 struct Place {
+    protocol: Protocol,
+    /// The host of the endpoint.
+    host: String,
     /// `host:port`.
     endpoint: String,
+    /// Whether the server's certificate is known to have the host.
+    named: bool,
     /// What the server's certificate says, where that is not in the endpoint.
     server_name: Option<String>,
     certificate: String,
@@ -155,11 +225,25 @@ struct Place {
 
 impl Place {
     fn of(args: &Args, config: &Config, client: &Files, ca: &Path) -> Result<Self, Error> {
-        let hostname = &config.gateway.hostname;
-        let own = || Address { host: hostname.clone(), port: config.gateway.listeners.grpc.get() };
+        let gateway = &config.gateway;
+        let port = match args.protocol {
+            Protocol::Grpc => gateway.listeners.grpc,
+            Protocol::HttpProtobuf => gateway.listeners.http,
+        };
+        // Of a pattern, any name will do.
+        let one = gateway.hostname.replacen('*', "otlp", 1);
+        if args.address.is_none() && one != gateway.hostname {
+            output::say(format_args!(
+                "note: `gateway.hostname` is {}, and {one} stands for it: `--address HOST:PORT` names another",
+                gateway.hostname
+            ));
+        }
+        let own = || Address { host: one.clone(), port: port.get() };
         let address = args.address.clone().unwrap_or_else(own);
-        let server_name = (address.host != *hostname).then(|| hostname.replacen('*', "otlp", 1));
+        let named = covers(&gateway.hostname, &address.host);
+        let server_name = (!named).then_some(one);
         let endpoint = address.to_string();
+        let (protocol, host) = (args.protocol, address.host);
         let shown = |path: &Path| -> Result<String, Error> {
             let path = match (&args.dir, path.file_name()) {
                 (Some(dir), Some(name)) => dir.join(name),
@@ -168,29 +252,74 @@ impl Place {
             Ok(path.display().to_string())
         };
         let (certificate, key, ca) = (shown(&client.certificate)?, shown(&client.key)?, shown(ca)?);
-        Ok(Place { endpoint, server_name, certificate, key, ca })
+        Ok(Place { protocol, host, endpoint, named, server_name, certificate, key, ca })
     }
 
-    /// Prints the client's configuration, which is no Secret. `named` says how the server's certificate gets its name.
-    fn print(&self, target: Target, format: Format, named: &str) -> Result<(), Error> {
+    /// Prints the client's configuration, which is no Secret. `named` says how the server's certificate gets the host's name.
+    fn print(&self, target: Target, format: Format, named: impl Fn(&str) -> String) -> Result<(), Error> {
+        if target == Target::Sdk && !self.named {
+            output::say(format_args!(
+                "note: SDKs cannot be told the server's name, so {} must be in its certificate: {}",
+                self.host,
+                named(&self.host)
+            ));
+        }
         match (target, format) {
             (Target::Sdk, Format::Json) => {
                 output::print(format, &BTreeMap::from(self.variables()), String::new)
             }
             (Target::Sdk, _) => {
-                if self.server_name.is_some() {
-                    output::say(format_args!(
-                        "note: SDKs cannot be told the server's name, so the address must be in its certificate: {named}"
-                    ));
-                }
-                let lines = self
-                    .variables()
-                    .into_iter()
-                    .map(|(name, value)| format!("export {name}={}\n", quoted(&value)));
-                output::print_text(&lines.collect::<String>())
+                let variables = self.variables().into_iter();
+                let lines = variables.map(|(name, value)| format!("export {name}={}\n", quoted(&value)));
+                output::print_text(&format!("{}{}", self.which(), lines.collect::<String>()))
             }
             (_, Format::Json) => output::print_text(&self.collector().to_string()),
-            _ => output::print_text(&format!("{COLLECTOR}{}", yaml(&self.collector())?)),
+            _ => {
+                let other = match self.protocol {
+                    Protocol::Grpc => "# This is OTLP/gRPC; --protocol http/protobuf gives OTLP/HTTP.\n",
+                    Protocol::HttpProtobuf => "# This is OTLP/HTTP; --protocol grpc gives OTLP/gRPC.\n",
+                };
+                output::print_text(&format!("{COLLECTOR}{other}{}", yaml(&self.collector())?))
+            }
+        }
+    }
+
+    /// Which languages want which protocol (docs/quotas.md), as comments of a shell or of YAML.
+    fn which(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Grpc => {
+                "\
+# OTLP/gRPC. JavaScript (Node) wants OTLP/HTTP: its gRPC exporter gives up at once where the gate says when to try again.
+# `--protocol http/protobuf` gives that. For Python and Java it makes no difference.
+"
+            }
+            Protocol::HttpProtobuf => {
+                "\
+# OTLP/HTTP, as JavaScript (Node) wants it: its gRPC exporter gives up at once where the gate says when to try again.
+# `--protocol grpc` gives OTLP/gRPC. For Python and Java it makes no difference.
+"
+            }
+        }
+    }
+
+    /// What a pod sets that has the Secret mounted, as comments.
+    fn for_a_pod(&self, dir: &Path) -> String {
+        let variables = self.variables().into_iter();
+        let lines =
+            variables.map(|(name, value)| format!("#   - {{name: {name}, value: {}}}\n", json!(value)));
+        format!(
+            "# For a pod that mounts it at {}:\n#   env:\n{}{}",
+            dir.display(),
+            lines.collect::<String>(),
+            self.which()
+        )
+    }
+
+    /// The exporter's name in a Collector, and the endpoint as it wants it.
+    fn exporter(&self) -> (&'static str, String) {
+        match self.protocol {
+            Protocol::Grpc => ("otlp_grpc", self.endpoint.clone()),
+            Protocol::HttpProtobuf => ("otlp_http", format!("https://{}", self.endpoint)),
         }
     }
 
@@ -199,14 +328,15 @@ impl Place {
         if let (Some(name), Some(tls)) = (&self.server_name, tls.as_object_mut()) {
             tls.insert("server_name_override".to_owned(), name.clone().into());
         }
-        let pipeline = |receivers: &[&str]| json!({"receivers": receivers, "exporters": ["otlp_grpc"]});
+        let (exporter, endpoint) = self.exporter();
+        let pipeline = |receivers: &[&str]| json!({"receivers": receivers, "exporters": [exporter]});
         json!({
             "receivers": {
                 "otlp": {"protocols": {"grpc": {"endpoint": "localhost:4317"}, "http": {"endpoint": "localhost:4318"}}},
                 "host_metrics": {"collection_interval": "30s", "scrapers": {"cpu": {}, "load": {}, "memory": {}}},
             },
-            "exporters": {"otlp_grpc": {
-                "endpoint": self.endpoint,
+            "exporters": {exporter: {
+                "endpoint": endpoint,
                 "tls": tls,
                 "compression": "gzip",
                 "retry_on_failure": {"enabled": true, "max_elapsed_time": "0s"},
@@ -221,13 +351,18 @@ impl Place {
     }
 
     /// The variables of OpenTelemetry's specification ("OTLP Exporter Configuration").
-    fn variables(&self) -> [(&'static str, String); 5] {
+    fn variables(&self) -> [(&'static str, String); 6] {
+        let protocol = match self.protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::HttpProtobuf => "http/protobuf",
+        };
         [
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://{}", self.endpoint)),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", self.ca.clone()),
             ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", self.certificate.clone()),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", self.key.clone()),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip".to_owned()),
         ]
     }
 }

@@ -80,3 +80,90 @@ fn who_would_not_get_in_is_told_so() {
     assert!(ended.stderr.starts_with("warning: the certificate of acme is revoked"), "{ended:#?}");
     ended.ok();
 }
+
+#[test]
+fn http_gets_its_own_port_and_names() {
+    let place = place();
+    assert_snapshot!(
+        "client_config_collector_http",
+        place.run("client-config acme --dir /etc/otelcol --protocol http/protobuf").stdout
+    );
+    assert_snapshot!(
+        "client_config_sdk_http",
+        place.run("client-config acme --for sdk --dir /etc/otel --protocol http/protobuf").stdout
+    );
+    let object = place.run("client-config acme --for sdk --protocol http/protobuf -o json").json();
+    assert_eq!(object["OTEL_EXPORTER_OTLP_PROTOCOL"], "http/protobuf");
+    assert_eq!(object["OTEL_EXPORTER_OTLP_ENDPOINT"], "https://otel.example.com:4318");
+}
+
+#[test]
+fn a_secret_says_what_its_pod_sets() {
+    let place = place();
+    let text = place.run("client-config acme --for secret --protocol http/protobuf --dir /certs").ok();
+    let comments: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
+    assert_snapshot!("client_config_secret_comments", comments.join("\n"));
+    assert!(text.contains("\nkind: Secret\n"), "{text}");
+    assert!(place.run("client-config acme --for secret").ok().contains("value: \"/etc/otlp-gate/tls.key\"}"));
+}
+
+#[test]
+fn what_is_exported_is_what_a_shell_reads() {
+    let place = place();
+    let script =
+        r#"eval "$("$0" client-config acme --for sdk --protocol http/protobuf --address "$1")" && env"#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_otlp-gate"), "[::1]:4318"])
+        .current_dir(place.folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().any(|it| it == "OTEL_EXPORTER_OTLP_ENDPOINT=https://[::1]:4318"), "{text}");
+    assert_eq!(text.matches("OTEL_EXPORTER_OTLP_").count(), 6, "{text}");
+}
+
+#[test]
+fn sdks_are_only_warned_of_addresses_that_the_servers_certificate_lacks() {
+    let place = place();
+    let told = |place: &Place, address: &str| {
+        place.run(&format!("client-config acme --for sdk --address {address}")).stderr
+    };
+    let note = told(&place, "203.0.113.7:4317");
+    let cure = "otlp-gate certs server --force --hostname otel.example.com --hostname 203.0.113.7";
+    assert!(note.contains(cure), "{note}");
+    place.run(cure.strip_prefix("otlp-gate ").unwrap()).ok();
+    assert_eq!(told(&place, "203.0.113.7:4317"), "");
+    assert_eq!(told(&place, "otel.example.com:443"), "");
+
+    let managed = Place::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
+    let note = told(&managed, "203.0.113.7:4317");
+    assert!(
+        note.contains("which is no IP address: let the client's DNS or hosts file know otel.example.com"),
+        "{note}"
+    );
+    let note = told(&managed, "other.example.com:4317");
+    assert!(note.contains("make that other.example.com"), "{note}");
+}
+
+#[test]
+fn of_a_pattern_one_name_is_taken_and_any_is_good() {
+    let place = Place::with(&CONFIG.replace("otel.example.com", "\"*.example.com\""));
+    place.run("certs init").ok();
+    place.run("certs client acme").ok();
+    let ended = place.run("client-config acme --for sdk");
+    assert!(ended.stdout.contains("https://otlp.example.com:4317\n"), "{ended:#?}");
+    assert!(ended.stderr.contains("otlp.example.com stands for it"), "{ended:#?}");
+    let ended = place.run("client-config acme --address berlin.example.com:4317 -o json");
+    assert_eq!((ended.stderr.as_str(), ended.stdout.contains("server_name_override")), ("", false));
+}
+
+#[test]
+fn a_configuration_without_a_gateway_has_none_to_send_to() {
+    let text = "apiVersion: otlp-gate/v1
+gateway: {enabled: false}
+clients: []
+nodeLocal: {enabled: true, export: {gate: {endpoint: \"otel.example.com:4317\", clientSecret: edge}}}
+";
+    let told = Place::with(text).run("client-config acme").failure();
+    assert!(told.contains("the configuration has no gateway"), "{told}");
+}

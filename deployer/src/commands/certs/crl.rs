@@ -8,7 +8,7 @@ use crate::output;
 /// Arguments of `certs crl`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs crl     after a merge of two copies of the folder, a clock that was wrong, or a list that was lost")]
+  otlp-gate certs crl     after a merge, a clock that was wrong, or a list that was lost")]
 pub struct Args {
     #[command(flatten)]
     place: Place,

@@ -9,7 +9,7 @@ use crate::global::Global;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate certs list
-  otlp-gate certs list --all     also what was renewed, replaced or revoked, and whose files are gone
+  otlp-gate certs list --all     also what was renewed, replaced or revoked
   otlp-gate certs list -o json | jq -r '.[] | select(.daysLeft < 30) | .file'")]
 pub struct Args {
     #[command(flatten)]

@@ -19,11 +19,11 @@ use crate::x509::Certificate;
 /// Arguments of `certs revoke`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs revoke acme-edge                    every certificate that was ever issued to it
-  otlp-gate certs revoke acme-edge --earlier          those before the present one, as after `certs client --force`
+  otlp-gate certs revoke acme-edge                every certificate that was issued to it
+  otlp-gate certs revoke acme-edge --earlier      all but its present one
   otlp-gate certs revoke --cert old/acme-edge.crt     one certificate
-  otlp-gate certs revoke --serial 4f6a0c1d            likewise; `certs list --all` shows the serial numbers
-  otlp-gate certs revoke otlp-gate/verify             the client that `otlp-gate verify` is")]
+  otlp-gate certs revoke --serial 4f6a0c1d        likewise; `certs list --all` shows serials
+  otlp-gate certs revoke otlp-gate/verify         the client that `otlp-gate verify` is")]
 #[command(group = ArgGroup::new("which").required(true))]
 pub struct Args {
     #[command(flatten)]
