@@ -150,7 +150,9 @@ impl Gate {
                 let done = self.reload_policy().await;
                 self.report(done, "the policy before it stays in force");
             }
-            if self.watched_certificates.changed() || (unfit && Serving::read(&self.options.certs).is_ok()) {
+            let changed = self.watched_certificates.changed();
+            let fits = || Serving::read(&self.options.certs).is_ok();
+            if changed || (unfit && !self.watched_certificates.is_changing() && fits()) {
                 let done = self.reload_certificates().await;
                 unfit = Serving::read(&self.options.certs).is_err();
                 self.report(done, "the certificates before them stay in use");

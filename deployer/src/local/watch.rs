@@ -38,6 +38,11 @@ impl Watch {
         }
         changed
     }
+
+    /// Whether a change has been seen that is not told yet.
+    pub(super) fn is_changing(&self) -> bool {
+        self.last != self.known
+    }
 }
 
 fn read(files: &[PathBuf]) -> Contents {
@@ -61,7 +66,9 @@ mod tests {
         assert!(!watch.changed());
         fs::write(&file, "half and half").unwrap();
         assert!(!watch.changed(), "it was still being written");
+        assert!(watch.is_changing());
         assert!(watch.changed());
+        assert!(!watch.is_changing());
         assert!(!watch.changed());
 
         // A file that appears, one that is replaced by a rename, and one that goes, are changes too.
