@@ -109,6 +109,8 @@ pub struct Splice {
     pub items: u64,
     /// Attributes that the client wrote and the gate owns.
     pub removed: u64,
+    /// ResourceSpans and their like that hold no items.
+    pub empty_entries: u64,
 }
 
 /// Replace `message[at..at + remove]` by a range of the patch.
@@ -129,19 +131,17 @@ pub(super) fn push(edits: &mut Vec<Edit>, edit: Edit) -> Result<(), SpliceError>
 }
 
 impl Splice {
-    /// The outcome of `edits`, in order, to `message`.
+    /// The outcome of `edits`, in order, to `message`, with nothing counted yet.
     pub(super) fn new(
         message: &[u8],
         edits: Vec<Edit>,
         patch: Vec<u8>,
-        items: u64,
-        removed: u64,
         max_len: usize,
     ) -> Result<Splice, SpliceError> {
         let grown = |edit: &Edit| (edit.insert.end - edit.insert.start) as i64 - edit.remove as i64;
         let len = message.len() as i64 + edits.iter().map(grown).sum::<i64>();
         let len = usize::try_from(len).ok().filter(|&len| len <= max_len).ok_or(SpliceError::TooLarge)?;
-        Ok(Splice { edits, patch, len, items, removed })
+        Ok(Splice { edits, patch, len, items: 0, removed: 0, empty_entries: 0 })
     }
 
     /// The stamped message in pieces, in order: parts of `message`, which must be the one that was spliced, and new bytes.
@@ -176,6 +176,7 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
         patch: stamp.fields.clone(),
         items: 0,
         removed: 0,
+        empty_entries: 0,
     };
     let mut grown = 0;
     let mut fields = Reader::whole(message);
@@ -192,12 +193,12 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
         splicer.edit(Edit { at: message.len(), remove: 0, insert })?;
         grown += dictionary.len() as i64;
     }
-    let Splicer { edits, patch, items, removed, .. } = splicer;
+    let Splicer { edits, patch, items, removed, empty_entries, .. } = splicer;
     let len = (message.len() as i64 + grown) as usize;
     if len > max_len {
         return Err(SpliceError::TooLarge);
     }
-    Ok(Splice { edits, patch, len, items, removed })
+    Ok(Splice { edits, patch, len, items, removed, empty_entries })
 }
 
 struct Splicer<'a> {
@@ -210,6 +211,7 @@ struct Splicer<'a> {
     patch: Vec<u8>,
     items: u64,
     removed: u64,
+    empty_entries: u64,
 }
 
 impl Splicer<'_> {
@@ -218,6 +220,7 @@ impl Splicer<'_> {
         let header = self.reserve_header(start, body)?;
         let mut grown = 0;
         let mut stamped = false;
+        let before = self.items;
         let mut fields = Reader::new(self.message, body);
         while let Some(field) = fields.next()? {
             match field.number {
@@ -232,6 +235,7 @@ impl Splicer<'_> {
                 _ => {}
             }
         }
+        self.empty_entries += u64::from(self.items == before);
         if !stamped && !self.stamp.fields.is_empty() {
             let insert = self.put(|patch, stamp| put_bytes(patch, 1, stamp));
             self.edit(Edit { at: body.end, remove: 0, insert })?;

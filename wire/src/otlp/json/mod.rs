@@ -20,11 +20,22 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
     };
     let strings = owned_indexes.as_ref().map_or(0, OwnedIndexes::strings);
     let (patch, texts) = Texts::write(stamp, strings);
-    let mut splicer =
-        Splicer { scanner, names, stamp, owned_indexes, texts, edits: Vec::new(), items: 0, removed: 0 };
+    let mut splicer = Splicer {
+        scanner,
+        names,
+        stamp,
+        owned_indexes,
+        texts,
+        edits: Vec::new(),
+        items: 0,
+        removed: 0,
+        empty_entries: 0,
+    };
     splicer.request()?;
-    let Splicer { edits, items, removed, .. } = splicer;
-    Splice::new(message, edits, patch, items, removed, max_len)
+    let Splicer { edits, items, removed, empty_entries, .. } = splicer;
+    let mut splice = Splice::new(message, edits, patch, max_len)?;
+    (splice.items, splice.removed, splice.empty_entries) = (items, removed, empty_entries);
+    Ok(splice)
 }
 
 struct Splicer<'a> {
@@ -37,6 +48,7 @@ struct Splicer<'a> {
     edits: Vec<Edit>,
     items: u64,
     removed: u64,
+    empty_entries: u64,
 }
 
 impl Splicer<'_> {
@@ -76,7 +88,9 @@ impl Splicer<'_> {
     /// ResourceSpans and its like.
     fn container(&mut self) -> Result<(), SpliceError> {
         let start = self.scanner.start();
+        let before = self.items;
         let Some(mut container) = self.scanner.enter(b'{')? else {
+            self.empty_entries += 1;
             return self.replace(start, |texts| texts.container);
         };
         while let Some(field) = self.scanner.member(&mut container, self.names.container)? {
@@ -85,6 +99,7 @@ impl Splicer<'_> {
                 _ => self.items += self.array(self.names.items)?,
             }
         }
+        self.empty_entries += u64::from(self.items == before);
         if container.has(RESOURCE) {
             return Ok(());
         }

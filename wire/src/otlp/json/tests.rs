@@ -365,6 +365,15 @@ fn items_of_every_signal_are_counted_in_both_spellings() {
 }
 
 #[test]
+fn entries_without_items_are_counted() {
+    let message = traces(
+        r#"null,{},{"scopeSpans":null},{"scopeSpans":[{"spans":[]}]},{"scopeSpans":[{"spans":[{}]}]}"#,
+    );
+    let (_, splice) = stamped(Signal::Traces, &message).unwrap();
+    assert_eq!((splice.empty_entries, splice.items), (4, 1));
+}
+
+#[test]
 fn where_profiles_have_a_table_the_stamp_spells_its_keys_by_index() {
     let by_index = concat!(
         r#"{"keyStrindex":2,"value":{"stringValue":"acme-edge"}},"#,

@@ -340,3 +340,12 @@ fn refuses_what_stands_on_the_way_to_resources_and_items_in_the_wrong_shape() {
         assert_eq!(malformed.what, what, "{message:x?}");
     }
 }
+
+#[test]
+fn entries_without_items_are_counted() {
+    let (empty, scope) = (field(1, &[], 0), field(1, &field(2, &repeated(2, 1), 0), 0));
+    let of_no_span = field(1, &[field(1, &[], 0), field(2, &[], 0)].concat(), 0);
+    let message = [empty.repeat(3), scope, of_no_span].concat();
+    let (_, splice) = stamped(Signal::Traces, &message).unwrap();
+    assert_eq!((splice.empty_entries, splice.items), (4, 1));
+}
