@@ -3,13 +3,13 @@
 
 use std::rc::Rc;
 
-use otlp_gate_wire::otlp::{Signal, Stamp, splice_json};
+use otlp_gate_wire::otlp::{Owned, Signal, Stamp, splice_json};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Takes one input.
 pub fn target(message: &[u8]) {
-    let owned: Rc<[Vec<u8>]> = [b"t".to_vec()].into();
+    let owned = Rc::new(Owned::new(["t"], true));
     let stamp = Stamp::new(&owned, [("t", "acme")]);
     for signal in Signal::ALL {
         let Ok(splice) = splice_json(signal, message, &stamp, 1 << 20) else { continue };

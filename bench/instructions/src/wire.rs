@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use otlp_gate_wire::encoding::gunzip;
-use otlp_gate_wire::otlp::{Signal, Stamp, splice, splice_json};
+use otlp_gate_wire::otlp::{Owned, Signal, Stamp, splice, splice_json};
 
 use crate::{measure, messages};
 
 const LIMIT: usize = 64 << 20;
 
 pub(crate) fn all() {
-    let owned: Rc<[Vec<u8>]> = ["tenant.id", "otlp_gate.client"].map(|key| key.as_bytes().to_vec()).into();
+    let owned = Rc::new(Owned::new(["tenant.id", "otlp_gate.client"], true));
     let stamp = Stamp::new(&owned, [("tenant.id", "acme"), ("otlp_gate.client", "acme-edge")]);
     for spans in [100, 1000] {
         let protobuf = messages::protobuf(spans);

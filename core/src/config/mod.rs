@@ -8,6 +8,7 @@ mod limits;
 mod map;
 mod quantity;
 mod quota;
+mod spellings;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub use limits::Limits;
 pub use map::unique_keys;
 pub use quantity::{Burst, QuantityError, Rate, Size};
 pub use quota::{Mode, Quotas, TierConfig, Unknown};
+pub use spellings::OwnedSpellings;
 
 /// Who may send telemetry, what it is stamped with, and how much of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,12 @@ pub struct PolicyConfig {
     /// placeholder a client lacks is not set for it. Write `{{` for a brace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
+    /// Which keys are an owned one. `folded`: all that backends take for the same name, whatever the case of their letters and
+    /// what stands between their words (`tenant.id`, `tenant_id`, `TENANT-ID`), and maps through which a path spells it
+    /// (`tenant: {id: x}`). `exact`: only the key itself.
+    #[serde(default, skip_serializing_if = "OwnedSpellings::is_folded")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "folded")))]
+    pub owned_spellings: OwnedSpellings,
     /// Resource attributes that the gate owns besides, since somebody else sets them: what a client writes there is removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owned: Vec<String>,
@@ -96,7 +104,7 @@ mod tests {
             r#"{"gate":"otel/gate","clients":[{"name":"a","match":{"spiffe":"spiffe://a/*","subject":{"CN":"x"}},"#,
             r#""attributes":{"tenant.id":"a"},"quota":"gold"},"#,
             r#"{"name":"{o}","match":[{"dns":"{o}.x"},{"sha256":"00"}],"quotaPer":"{o}"}],"unknown":"gold","#,
-            r#""attributes":{"k":"{name}"},"headers":{"X-Scope-OrgID":"{tenant.id}"},"deny":["sha256:00"],"#,
+            r#""attributes":{"k":"{name}"},"ownedSpellings":"exact","headers":{"X-Scope-OrgID":"{tenant.id}"},"deny":["sha256:00"],"#,
             r#""corsOrigins":["https://a.example"],"quotas":{"mode":"shadow","tiers":{"gold":{"requests":"200/s","bytes":"8MiB/s","dataPoints":"50k/s","#,
             r#""burst":"500ms"}}},"limits":{"wire":"4MiB"}}"#
         );

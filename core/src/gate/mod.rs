@@ -29,7 +29,6 @@ pub use request::{Outgoing, Request};
 /// A policy, ready for requests.
 pub struct Gate {
     policy: Policy,
-    owned: Rc<[Vec<u8>]>,
     /// What the keys of this gate's buckets start with.
     prefix: String,
     /// What the key of all clients' shared bucket starts with: it has its own, so that no client's takes its place.
@@ -103,10 +102,9 @@ impl Hop {
 impl Gate {
     /// A gate for a valid policy.
     pub fn new(policy: Policy) -> Self {
-        let owned = policy.owned_attributes().iter().map(|key| key.as_bytes().to_vec()).collect();
         let prefix = format!("otlp-gate/{}", policy.gate());
         let total_prefix = format!("{prefix}/total");
-        Gate { policy, owned, prefix, total_prefix, asked: health::Asked::default(), revision: 0 }
+        Gate { policy, prefix, total_prefix, asked: health::Asked::default(), revision: 0 }
     }
 
     /// Which policy it has, as whoever made it calls it.
@@ -155,7 +153,7 @@ impl Gate {
         match self.policy.identify(identity) {
             Verdict::Client(client) => Ok(Client {
                 stamp: Stamp::new(
-                    &self.owned,
+                    self.policy.owned(),
                     client.attributes.iter().map(|(key, value)| (&**key, &**value)),
                 ),
                 name: client.name,

@@ -18,6 +18,8 @@ mod warning;
 
 use std::rc::Rc;
 
+use otlp_gate_wire::otlp::Owned;
+
 pub use deny::denies;
 pub use explain::{Explanation, Matched, PassedOver};
 pub use pattern::{Pattern, PatternError, Separator};
@@ -55,6 +57,7 @@ pub struct Policy {
     verify: Option<Rule>,
     stamping: Stamping,
     owned_attributes: Vec<String>,
+    owned: Rc<Owned>,
     owned_headers: Vec<String>,
 }
 
@@ -107,6 +110,11 @@ impl Policy {
     /// The keys of the resource attributes that the gate owns, sorted. They are removed from every client's Resources.
     pub fn owned_attributes(&self) -> &[String] {
         &self.owned_attributes
+    }
+
+    /// The same, as it is looked up.
+    pub fn owned(&self) -> &Rc<Owned> {
+        &self.owned
     }
 
     /// The names of the headers that the gate owns, in lower case, sorted. They are removed from every request.

@@ -13,7 +13,9 @@ mod validate;
 
 use std::collections::BTreeMap;
 
-use otlp_gate_core::config::{ClientRule, Limits, Match, PolicyConfig, Quotas, Unknown, unique_keys};
+use otlp_gate_core::config::{
+    ClientRule, Limits, Match, OwnedSpellings, PolicyConfig, Quotas, Unknown, unique_keys,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +66,12 @@ pub struct Config {
     /// placeholder a client lacks is not set for it. Write `{{` for a brace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
+    /// Which keys are an owned one. `folded`: all that backends take for the same name, whatever the case of their letters and
+    /// what stands between their words (`tenant.id`, `tenant_id`, `TENANT-ID`), and maps through which a path spells it
+    /// (`tenant: {id: x}`). `exact`: only the key itself.
+    #[serde(default, skip_serializing_if = "OwnedSpellings::is_folded")]
+    #[schemars(extend("default" = "folded"))]
+    pub owned_spellings: OwnedSpellings,
     /// Request headers that the gate owns: never taken from the client, set for the backend. Placeholders are those of
     /// `attributes` and the client's attributes, such as `{tenant.id}`. A header whose placeholder a client lacks
     /// is not set for it. A rule is not for a certificate of which a header would get anything but 1 to 4096 characters
@@ -107,6 +115,7 @@ impl Config {
             trusted_hops: self.trusted_hops.clone(),
             unknown: self.unknown.clone(),
             attributes: self.attributes.clone(),
+            owned_spellings: self.owned_spellings,
             owned: self.node_local.owned(),
             headers: self.headers.clone(),
             deny: self.deny.clone(),

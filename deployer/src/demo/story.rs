@@ -101,7 +101,7 @@ impl Stage<'_> {
 
         let written: Attributes = owned(written);
         let mut expected = written.clone();
-        expected.retain(|key, _| !policy.owned_attributes().contains(key));
+        expected.retain(|key, _| !policy.owned().owns(key));
         expected.extend(client.attributes.iter().map(|(key, value)| (key.clone(), value.clone())));
         let (stamped, attributes) = common(&resources, &expected);
         let outcome = ClientOutcome {

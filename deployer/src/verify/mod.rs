@@ -332,7 +332,7 @@ impl Run<'_> {
     /// What should be in the backend.
     fn stamped(&self, marker: &str) -> Attributes {
         let written = [SERVICE, (RUN, marker)];
-        let written = written.into_iter().filter(|(key, _)| self.owned().all(|owned| owned != *key));
+        let written = written.into_iter().filter(|(key, _)| !self.target.loaded.policy.owned().owns(key));
         let mut stamped: Attributes =
             written.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         stamped.extend(self.client().map(|it| it.attributes).unwrap_or_default());

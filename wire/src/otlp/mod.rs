@@ -2,12 +2,14 @@
 
 mod health;
 mod json;
+mod owned;
 mod signal;
 mod splice;
 mod wire;
 
 pub use health::health_service;
 pub use json::splice as splice_json;
+pub use owned::Owned;
 pub use signal::Signal;
 pub use splice::{MAX_EDITS, Splice, SpliceError, Stamp, splice};
 pub use wire::{Malformed, put_bytes, put_uint};

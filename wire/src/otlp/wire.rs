@@ -34,7 +34,9 @@ pub(super) struct Field {
 pub(super) enum Value {
     Varint(u64),
     Len(Span),
-    /// A fixed-size value or a group: skipped, since nothing that the gate reads is one.
+    /// Eight bytes, skipped.
+    Fixed64,
+    /// Four bytes or a group, skipped: nothing that the gate reads is one.
     Skipped,
 }
 
@@ -110,7 +112,7 @@ impl<'a> Reader<'a> {
     #[cold]
     fn rare(&mut self, number: u32, wire: u8, start: usize) -> Result<Value, Malformed> {
         match wire {
-            1 => self.skip(8)?,
+            1 => return self.skip(8).map(|()| Value::Fixed64),
             5 => self.skip(4)?,
             3 => self.group(number)?,
             4 => return Err(Malformed { what: "a group that ends without a start", at: start }),
@@ -284,7 +286,7 @@ mod tests {
                 (1, Value::Varint(150)),
                 (2, Value::Len(Span { start: 5, end: 6 })),
                 (3, skipped),
-                (4, skipped),
+                (4, Value::Fixed64),
                 (5, skipped)
             ]
         );

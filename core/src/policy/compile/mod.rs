@@ -8,6 +8,9 @@ mod stamps;
 mod tiers;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use otlp_gate_wire::otlp::Owned;
 
 use self::matching::{Kinds, Words};
 use self::tiers::Tiers;
@@ -70,7 +73,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let own = compiler.rules.iter().chain(&verify).flat_map(|rule| &rule.attributes);
     let owned_attributes =
         order::set(own.chain(&stamping.attributes).map(|(key, _)| key).chain(&config.owned));
-    let owned_attributes = owned_attributes.into_iter().cloned().collect();
+    let owned_attributes: Vec<String> = owned_attributes.into_iter().cloned().collect();
     Ok(Policy {
         gate: config.gate.clone(),
         total: compiler.tiers.total,
@@ -82,6 +85,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),
         unknown,
         verify,
+        owned: Rc::new(Owned::new(&owned_attributes, config.owned_spellings.is_folded())),
         owned_attributes,
         owned_headers: stamping.headers.iter().map(|(name, _)| name.clone()).collect(),
         rules: compiler.rules,

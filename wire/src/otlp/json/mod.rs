@@ -3,17 +3,21 @@
 mod names;
 mod scanner;
 
-use names::{ATTRIBUTES, DICTIONARY, KEY, KEY_INDEX, Level, Names, RESOURCE, STRING_TABLE};
-use scanner::Scanner;
+use names::{
+    ANY_VALUE, ATTRIBUTES, DICTIONARY, KEY, KEY_VALUE, LIST, Level, MAP, Names, OLD_SCOPES, RESOURCE, SCOPES,
+    STRING_TABLE, VALUE, VALUES,
+};
+use scanner::{Open, Scanner};
 
+use super::owned::{Kind, Path};
 use super::signal::Signal;
-use super::splice::{Edit, OwnedIndexes, Splice, SpliceError, Stamp, push};
+use super::splice::{Edit, MAX_ATTRIBUTES, MAX_NESTED, OwnedIndexes, Splice, SpliceError, Stamp, push};
 use super::wire::{Malformed, Span};
 
 /// Stamps the export request `message`, which is JSON. `max_len` bounds the stamped message, in bytes.
 pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> Result<Splice, SpliceError> {
     let names = Names::of(signal);
-    let scanner = Scanner::new(message)?;
+    let scanner = Scanner::new(message);
     let owned_indexes = match signal {
         Signal::Profiles => Some(owned_indexes(scanner, &names, stamp)?),
         _ => None,
@@ -30,6 +34,7 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
         items: 0,
         removed: 0,
         empty_entries: 0,
+        left: MAX_ATTRIBUTES,
     };
     splicer.request()?;
     let Splicer { edits, items, removed, empty_entries, .. } = splicer;
@@ -37,6 +42,9 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
     (splice.items, splice.removed, splice.empty_entries) = (items, removed, empty_entries);
     Ok(splice)
 }
+
+/// As many brackets as [`MAX_NESTED`] lists and maps have: four each.
+const MAX_OPEN: usize = 4 * MAX_NESTED;
 
 struct Splicer<'a> {
     scanner: Scanner<'a>,
@@ -49,6 +57,8 @@ struct Splicer<'a> {
     items: u64,
     removed: u64,
     empty_entries: u64,
+    /// How many attributes and containers may still come.
+    left: usize,
 }
 
 impl Splicer<'_> {
@@ -87,6 +97,7 @@ impl Splicer<'_> {
 
     /// ResourceSpans and its like.
     fn container(&mut self) -> Result<(), SpliceError> {
+        self.one_less()?;
         let start = self.scanner.start();
         let before = self.items;
         let Some(mut container) = self.scanner.enter(b'{')? else {
@@ -98,6 +109,10 @@ impl Splicer<'_> {
                 RESOURCE => self.resource()?,
                 _ => self.items += self.array(self.names.items)?,
             }
+        }
+        if container.has(SCOPES) && container.has(OLD_SCOPES) {
+            let what = "scopes under today's name and under that of before OTLP 1.0";
+            return Err(Malformed { what, at: container.end }.into());
         }
         self.empty_entries += u64::from(self.items == before);
         if container.has(RESOURCE) {
@@ -133,6 +148,7 @@ impl Splicer<'_> {
         let mut first = true;
         let mut kept = false;
         while let Some(from) = self.scanner.next(&mut attributes)? {
+            self.one_less()?;
             if self.is_owned()? {
                 let remove = self.scanner.at() - from;
                 push(&mut self.edits, Edit { at: from, remove, insert: Span { start: 0, end: 0 } })?;
@@ -160,23 +176,135 @@ impl Splicer<'_> {
         Ok(())
     }
 
-    /// Whether the KeyValue that comes next has an owned key.
+    fn one_less(&mut self) -> Result<(), SpliceError> {
+        self.left = self.left.checked_sub(1).ok_or(SpliceError::TooManyEdits)?;
+        Ok(())
+    }
+
+    /// Whether the KeyValue that comes next has an owned key, or the path to one in its value.
     fn is_owned(&mut self) -> Result<bool, Malformed> {
         let start = self.scanner.start();
         let Some(mut attribute) = self.scanner.enter(b'{')? else { return Ok(false) };
         let mut key = Default::default();
         let mut index = 0;
-        while let Some(field) = self.scanner.member(&mut attribute, self.names.key_value)? {
+        let mut nested = None;
+        while let Some(field) = self.scanner.member(&mut attribute, KEY_VALUE)? {
             match field {
                 KEY => key = self.scanner.text()?,
-                KEY_INDEX => index = self.scanner.index()?,
-                _ => {}
+                VALUE => {
+                    let value = self.scanner;
+                    nested = self.any_value()?.then_some(value);
+                }
+                _ if self.owned_indexes.is_some() => index = self.scanner.index()?,
+                _ => self.scanner.skip()?,
             }
         }
-        match &self.owned_indexes {
-            Some(indexes) => indexes.owned(self.stamp, &key, index, start),
-            None => Ok(self.stamp.owns(&key)),
+        let kind = self.stamp.kind(&key, start)?;
+        let kind = match &self.owned_indexes {
+            Some(indexes) if index != 0 => indexes.kind(index, &key, start)?,
+            _ => kind,
+        };
+        match (kind, nested) {
+            (Kind::Owned, _) => Ok(true),
+            (Kind::Part(path), Some(value)) => {
+                let behind = core::mem::replace(&mut self.scanner, value);
+                let hides = self.hides_owned(path)?;
+                self.scanner = behind;
+                Ok(hides)
+            }
+            _ => Ok(false),
         }
+    }
+
+    /// Skips an AnyValue. Returns whether there is a list or a map in it.
+    fn any_value(&mut self) -> Result<bool, Malformed> {
+        let Some(mut value) = self.scanner.enter(b'{')? else { return Ok(false) };
+        let mut nested = false;
+        while let Some(field) = self.any_member(&mut value)? {
+            nested = matches!(field, LIST | MAP);
+            self.scanner.skip()?;
+        }
+        Ok(nested)
+    }
+
+    /// Goes to the member of an AnyValue. Of several, some decoders take the first, others the last, some merge them.
+    fn any_member(&mut self, value: &mut Open) -> Result<Option<usize>, Malformed> {
+        let seen = value.seen();
+        let member = self.scanner.member(value, ANY_VALUE)?;
+        if seen && member.is_some() {
+            return Err(Malformed { what: "an attribute's value that is two", at: self.scanner.at() });
+        }
+        Ok(member)
+    }
+
+    /// Whether there is an owned name on some path through the lists and maps of the AnyValue that comes next.
+    fn hides_owned(&mut self, path: Path) -> Result<bool, Malformed> {
+        /// What is open, and where the path is in it.
+        enum Place {
+            Value,
+            Members { map: bool },
+            Values { map: bool },
+            Pair(Option<Kind>),
+        }
+        let mut open = Vec::new();
+        open.extend(self.scanner.enter(b'{')?.map(|value| (value, Place::Value, path)));
+        while let Some((inside, place, path)) = open.last_mut() {
+            let path = *path;
+            let next = match place {
+                Place::Value => match self.any_member(inside)? {
+                    Some(field @ (LIST | MAP)) => Some((b'{', Place::Members { map: field == MAP }, path)),
+                    Some(_) => {
+                        self.scanner.skip()?;
+                        continue;
+                    }
+                    None => None,
+                },
+                Place::Members { map } => {
+                    let next = (b'[', Place::Values { map: *map }, path);
+                    self.scanner.member(inside, VALUES)?.map(|_| next)
+                }
+                Place::Values { map } => {
+                    let next = (b'{', if *map { Place::Pair(None) } else { Place::Value }, path);
+                    self.scanner.next(inside)?.map(|_| next)
+                }
+                Place::Pair(kind) => match self.scanner.member(inside, KEY_VALUE)? {
+                    Some(KEY) => {
+                        let at = self.scanner.start();
+                        let key = self.scanner.text()?;
+                        *kind = Some(self.stamp.kind_below(path, &key, at)?);
+                        if *kind == Some(Kind::Owned) {
+                            return Ok(true);
+                        }
+                        continue;
+                    }
+                    Some(VALUE) => match kind {
+                        Some(Kind::Part(path)) => Some((b'{', Place::Value, *path)),
+                        Some(_) => {
+                            self.scanner.skip()?;
+                            continue;
+                        }
+                        // Its key, which may be owned, comes later: no encoder writes it so, and nothing is read twice.
+                        None => return Ok(true),
+                    },
+                    // An index for a key: what is in this attribute need not be known.
+                    Some(_) if self.owned_indexes.is_some() => return Ok(true),
+                    Some(_) => {
+                        self.scanner.skip()?;
+                        continue;
+                    }
+                    None => None,
+                },
+            };
+            let Some((bracket, place, path)) = next else {
+                open.pop();
+                continue;
+            };
+            if open.len() == MAX_OPEN {
+                return Err(Malformed { what: "an attribute nested too deeply", at: self.scanner.at() });
+            }
+            open.extend(self.scanner.enter(bracket)?.map(|inside| (inside, place, path)));
+        }
+        Ok(false)
     }
 
     /// The items in an array of messages, down the remaining levels.

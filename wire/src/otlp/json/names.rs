@@ -13,8 +13,6 @@ pub(super) struct Names {
     pub(super) container: Fields,
     /// From ScopeSpans and its like down to the items, level by level.
     pub(super) items: &'static [Level],
-    /// Of a KeyValue: [`KEY`] and, in profiles, [`KEY_INDEX`].
-    pub(super) key_value: Fields,
 }
 
 /// One step down to the items: fields of which each holds messages.
@@ -26,8 +24,30 @@ pub(super) enum Level {
 }
 
 pub(super) const RESOURCE: usize = 0;
+/// Lists of scopes among [`Names::container`].
+pub(super) const SCOPES: usize = 1;
+pub(super) const OLD_SCOPES: usize = 2;
+
+/// Of a KeyValue.
+pub(super) const KEY_VALUE: Fields = &[&["key"], &["value"], &["keyStrindex", "key_strindex"]];
 pub(super) const KEY: usize = 0;
-pub(super) const KEY_INDEX: usize = 1;
+pub(super) const VALUE: usize = 1;
+
+/// Of an AnyValue.
+pub(super) const ANY_VALUE: Fields = &[
+    &["arrayValue", "array_value"],
+    &["kvlistValue", "kvlist_value"],
+    &["stringValue", "string_value"],
+    &["boolValue", "bool_value"],
+    &["intValue", "int_value"],
+    &["doubleValue", "double_value"],
+    &["bytesValue", "bytes_value"],
+    &["stringValueStrindex", "string_value_strindex"],
+];
+pub(super) const LIST: usize = 0;
+pub(super) const MAP: usize = 1;
+/// Of ArrayValue and KeyValueList.
+pub(super) const VALUES: Fields = &[&["values"]];
 
 /// Of a Resource. Entity references name attributes of it, and are none.
 pub(super) const ATTRIBUTES: Fields = &[&["attributes"]];
@@ -38,7 +58,6 @@ pub(super) const DICTIONARY: usize = 1;
 
 impl Names {
     pub(super) fn of(signal: Signal) -> Names {
-        let key_value: Fields = &[&["key"]];
         match signal {
             Signal::Traces => Names {
                 request: &[&["resourceSpans", "resource_spans"]],
@@ -48,7 +67,6 @@ impl Names {
                     &["deprecatedScopeSpans", "deprecated_scope_spans"],
                 ],
                 items: &[Level::Many(&[&["spans"]])],
-                key_value,
             },
             Signal::Metrics => Names {
                 request: &[&["resourceMetrics", "resource_metrics"]],
@@ -68,7 +86,6 @@ impl Names {
                     ]),
                     Level::Many(&[&["dataPoints", "data_points"]]),
                 ],
-                key_value,
             },
             Signal::Logs => Names {
                 request: &[&["resourceLogs", "resource_logs"]],
@@ -78,13 +95,11 @@ impl Names {
                     &["deprecatedScopeLogs", "deprecated_scope_logs"],
                 ],
                 items: &[Level::Many(&[&["logRecords", "log_records"]])],
-                key_value,
             },
             Signal::Profiles => Names {
                 request: &[&["resourceProfiles", "resource_profiles"], &["dictionary"]],
                 container: &[&["resource"], &["scopeProfiles", "scope_profiles"]],
                 items: &[Level::Many(&[&["profiles"]]), Level::Many(&[&["samples"]])],
-                key_value: &[&["key"], &["keyStrindex", "key_strindex"]],
             },
         }
     }

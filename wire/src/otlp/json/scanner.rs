@@ -5,6 +5,7 @@
 //! - A name that the gate reads may occur once in its object, in one spelling. The Collector merges duplicates, others take
 //!   the last, and protobuf's own decoders refuse them.
 //! - Nor may a name differ from one only in case: Go's encoding/json would take it.
+//! - What is not UTF-8 may stand in a string that the gate does not read, but not in a name or a key.
 //! - No name is empty, however deep: jsoniter's `ReadObject`, on which the Collector's decoder stands, takes it for the end
 //!   of its object, and reads what follows as part of the outer one.
 
@@ -15,9 +16,9 @@ use crate::otlp::wire::Malformed;
 /// The members that are looked for in an object, each in all its spellings.
 pub(super) type Fields = &'static [&'static [&'static str]];
 
-/// How deep objects and arrays may be nested in what is skipped: about as deep as protobuf's decoders follow an AnyValue
-/// (100 messages; each level of a list in a list is three of them in protobuf and four in JSON).
-const MAX_DEPTH: u32 = u128::BITS;
+/// How deep objects and arrays may be nested in what is skipped. A map in a map is four of them, and SDKs write 64 levels of
+/// maps by default; the Collector reads ten thousand brackets.
+const MAX_DEPTH: usize = 512;
 
 /// The longest escaped name or key that is decoded, in bytes; what is decoded is held beside the message.
 const MAX_ESCAPED: usize = 1 << 16;
@@ -27,6 +28,8 @@ const MAX_ESCAPED: usize = 1 << 16;
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    /// Whether all of it is UTF-8. Where not, names and keys are, and nothing but strings can have what is not.
+    utf8: bool,
 }
 
 /// An object or array that was entered and is not yet left.
@@ -45,6 +48,11 @@ impl Open {
     pub(super) fn has(&self, field: usize) -> bool {
         self.seen & 1 << field != 0
     }
+
+    /// Whether any field has been read.
+    pub(super) fn seen(&self) -> bool {
+        self.seen != 0
+    }
 }
 
 /// A string between its quotes.
@@ -57,11 +65,8 @@ struct Text {
 
 impl<'a> Scanner<'a> {
     /// The start of a text.
-    pub(super) fn new(text: &'a [u8]) -> Result<Self, Malformed> {
-        match core::str::from_utf8(text) {
-            Ok(_) => Ok(Scanner { text, at: 0 }),
-            Err(error) => Err(Malformed { what: "JSON that is not UTF-8", at: error.valid_up_to() }),
-        }
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Scanner { text, at: 0, utf8: core::str::from_utf8(text).is_ok() }
     }
 
     /// Where it is.
@@ -140,12 +145,12 @@ impl<'a> Scanner<'a> {
             self.literal(b"null")?;
             return Ok(Cow::Borrowed(b""));
         }
-        let text = self.string()?;
+        let text = self.read_string()?;
         self.decoded(text)
     }
 
     /// The index that must come next, perhaps in quotes; null is 0. Other spellings of a number (`1e1`) are refused.
-    pub(super) fn index(&mut self) -> Result<i32, Malformed> {
+    pub(super) fn index(&mut self) -> Result<u64, Malformed> {
         let start = self.start();
         let digits = match self.token() {
             Some(b'n') => return self.literal(b"null").map(|()| 0),
@@ -155,16 +160,18 @@ impl<'a> Scanner<'a> {
         let digits = digits.and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or_default();
         let plain = digits == "0" || digits.starts_with(|first: char| matches!(first, '1'..='9'));
         digits
-            .parse()
+            .parse::<i32>()
             .ok()
             .filter(|_| plain)
+            .and_then(|index| u64::try_from(index).ok())
             .ok_or(Malformed { what: "an index that is not a plain number", at: start })
     }
 
     /// Skips a value, whatever it is.
     pub(super) fn skip(&mut self) -> Result<(), Malformed> {
-        // The kinds of what is open, innermost last: 1 is an object.
-        let mut objects = 0u128;
+        // The kinds of what is open, innermost last: 1 is an object. Of every 64 that more are in, they are kept aside.
+        let mut objects = 0u64;
+        let mut outer = [0u64; MAX_DEPTH / 64];
         let mut depth = 0;
         loop {
             let token = self.token();
@@ -174,11 +181,14 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     let object = open == b'{';
                     if self.token() != Some(if object { b'}' } else { b']' }) {
-                        if depth == MAX_DEPTH {
-                            return Err(self.wrong("JSON nested too deeply"));
+                        if depth % 64 == 0 {
+                            let Some(aside) = outer.get_mut(depth / 64) else {
+                                return Err(self.wrong("JSON nested too deeply"));
+                            };
+                            *aside = objects;
                         }
                         depth += 1;
-                        objects = objects << 1 | u128::from(object);
+                        objects = objects << 1 | u64::from(object);
                         if object {
                             self.name()?;
                         }
@@ -210,8 +220,11 @@ impl<'a> Scanner<'a> {
                     _ => return Err(self.wrong("no comma in JSON where one must be")),
                 }
                 self.at += 1;
-                objects >>= 1;
                 depth -= 1;
+                objects >>= 1;
+                if depth % 64 == 0 {
+                    objects = outer.get(depth / 64).copied().unwrap_or_default();
+                }
             }
         }
     }
@@ -247,7 +260,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn name(&mut self) -> Result<Text, Malformed> {
         let start = self.start();
-        let name = self.string()?;
+        let name = self.read_string()?;
         if name.start == name.end {
             return Err(Malformed { what: "an empty name in a JSON object", at: start });
         }
@@ -256,6 +269,19 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(name)
+    }
+
+    /// A string that means something to the gate, or that is a name: what one decoder replaces in it, another refuses or leaves out.
+    #[inline]
+    fn read_string(&mut self) -> Result<Text, Malformed> {
+        let text = self.string()?;
+        if !self.utf8 {
+            let bytes = self.text.get(text.start..text.end).unwrap_or_default();
+            if core::str::from_utf8(bytes).is_err() {
+                return Err(Malformed { what: "a name or key in JSON that is not UTF-8", at: text.start });
+            }
+        }
+        Ok(text)
     }
 
     fn string(&mut self) -> Result<Text, Malformed> {

@@ -15,8 +15,8 @@ use super::*;
 const OWNED: [&str; 2] = ["tenant.id", "otlp_gate.client"];
 const LIMIT: usize = 64 << 20;
 
-fn owned() -> Rc<[Vec<u8>]> {
-    OWNED.iter().map(|key| key.as_bytes().to_vec()).collect()
+fn owned() -> Rc<Owned> {
+    Rc::new(Owned::new(OWNED, true))
 }
 
 fn stamp() -> Stamp {
@@ -50,7 +50,13 @@ fn sorted(mut resource: Resource) -> Resource {
 }
 
 fn owned_by_name(attribute: &KeyValue) -> bool {
-    OWNED.contains(&attribute.key.as_str())
+    OWNED.map(fold).contains(&fold(&attribute.key))
+}
+
+/// A name as backends without case and separators have it.
+fn fold(key: &str) -> String {
+    let words = key.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("_").to_ascii_lowercase()
 }
 
 /// Checks one signal: `$resources` is the field of the request, `$items` counts what one container holds.
@@ -121,22 +127,60 @@ fn key() -> impl Strategy<Value = String> {
         Just("tenant.id".to_owned()),
         Just("otlp_gate.client".to_owned()),
         Just("tenant.id ".to_owned()),
-        Just("Tenant.id".to_owned()),
+        Just("Tenant-id".to_owned()),
+        Just("tenant".to_owned()),
+        Just("tenant.identity".to_owned()),
+        Just("Id".to_owned()),
         Just(String::new()),
         "[a-zä.]{1,12}",
     ]
 }
 
-/// A KeyValue: its key perhaps given twice, perhaps after the value.
-fn attribute() -> impl Strategy<Value = Vec<u8>> {
-    let value = ".{0,20}".prop_map(|text| field(2, &field(1, text.as_bytes(), 0), 0));
-    (prop::collection::vec(key(), 0..3), value, unknown(), 0..3usize).prop_flat_map(
-        |(keys, value, unknown, pad)| {
+/// A KeyValue, its key perhaps after the value; where `doubled`, with what may be there once also twice or not at all.
+fn attribute(doubled: bool) -> impl Strategy<Value = Vec<u8>> {
+    let values = if doubled { 0..3usize } else { 1..2 };
+    let keys = if doubled { 0..3usize } else { 0..2 };
+    let keys = prop::collection::vec(key(), keys);
+    (keys, prop::collection::vec(value(doubled), values), unknown(), 0..3usize).prop_flat_map(
+        |(keys, values, unknown, pad)| {
             let mut parts: Vec<Vec<u8>> = keys.iter().map(|key| field(1, key.as_bytes(), pad)).collect();
-            parts.extend([value, unknown]);
-            Just(parts).prop_shuffle().prop_map(|parts| parts.concat())
+            parts.extend(values.iter().map(|value| field(2, value, pad)));
+            parts.push(unknown);
+            shuffled(parts)
         },
     )
+}
+
+/// An AnyValue: texts, and lists and maps in which no name is owned, or, where `doubled`, any.
+fn value(doubled: bool) -> BoxedStrategy<Vec<u8>> {
+    let plain = prop_oneof![
+        ".{0,20}".prop_map(|text| field(1, text.as_bytes(), 0)),
+        Just(vec![0x18, 7]),
+        Just(vec![]),
+    ];
+    let names = if doubled { vec!["id", "ID", "x", "", "tenant", "client"] } else { vec!["x", "name"] };
+    plain
+        .prop_recursive(3, 12, 3, move |inner| {
+            let pair = (prop::sample::select(names.clone()), inner.clone(), any::<prop::sample::Index>())
+                .prop_map(move |(key, value, twice)| {
+                    let mut parts = vec![field(1, key.as_bytes(), 0), field(2, &value, 0)];
+                    if doubled && twice.index(8) == 0 {
+                        parts.push(field(1, b"id", 0));
+                    }
+                    if twice.index(2) == 0 {
+                        parts.reverse();
+                    }
+                    field(1, &parts.concat(), 0)
+                });
+            let map = prop::collection::vec(pair, 0..3).prop_map(|pairs| field(6, &pairs.concat(), 0));
+            let list = prop::collection::vec(inner.clone(), 0..3).prop_map(|values| {
+                field(5, &values.iter().flat_map(|value| field(1, value, 0)).collect::<Vec<_>>(), 0)
+            });
+            let several =
+                prop::collection::vec(inner, if doubled { 0..3 } else { 1..2 }).prop_map(|all| all.concat());
+            prop_oneof![4 => map, 2 => list, 1 => several]
+        })
+        .boxed()
 }
 
 fn shuffled(parts: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
@@ -144,8 +188,8 @@ fn shuffled(parts: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A Resource with entity references, dropped count, and attributes in any spelling.
-fn resource() -> impl Strategy<Value = Vec<u8>> {
-    (prop::collection::vec((attribute(), 0..3usize), 0..5), unknown()).prop_flat_map(
+fn resource(doubled: bool) -> impl Strategy<Value = Vec<u8>> {
+    (prop::collection::vec((attribute(doubled), 0..3usize), 0..5), unknown()).prop_flat_map(
         |(attributes, unknown)| {
             let mut parts: Vec<Vec<u8>> = attributes.iter().map(|(body, pad)| field(1, body, *pad)).collect();
             parts.push(vec![0x10, 7]);
@@ -156,18 +200,26 @@ fn resource() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A request: containers with no, one or several Resources, before, between and after their scopes.
+/// A request that has one reading.
 fn request(scope: impl Strategy<Value = Vec<u8>> + Clone) -> impl Strategy<Value = Vec<u8>> {
-    let container =
-        (prop::collection::vec((resource(), 0..2usize), 0..4), prop::collection::vec(scope, 0..4), unknown())
-            .prop_flat_map(|(resources, scopes, unknown)| {
-                let mut parts: Vec<Vec<u8>> =
-                    resources.iter().map(|(body, pad)| field(1, body, *pad)).collect();
-                parts.extend(scopes.iter().map(|scope| field(2, scope, 0)));
-                parts.push(field(3, b"https://schema.example", 1));
-                parts.push(unknown);
-                shuffled(parts)
-            });
+    any_request(scope, false)
+}
+
+/// A request: containers with no or one Resource, or several where `doubled`, before, between and after their scopes.
+fn any_request(
+    scope: impl Strategy<Value = Vec<u8>> + Clone,
+    doubled: bool,
+) -> impl Strategy<Value = Vec<u8>> {
+    let resources = prop::collection::vec((resource(doubled), 0..2usize), if doubled { 0..3 } else { 0..2 });
+    let container = (resources, prop::collection::vec(scope, 0..4), unknown()).prop_flat_map(
+        |(resources, scopes, unknown)| {
+            let mut parts: Vec<Vec<u8>> = resources.iter().map(|(body, pad)| field(1, body, *pad)).collect();
+            parts.extend(scopes.iter().map(|scope| field(2, scope, 0)));
+            parts.push(field(3, b"https://schema.example", 1));
+            parts.push(unknown);
+            shuffled(parts)
+        },
+    );
     (prop::collection::vec((container, 0..3usize), 0..4), unknown()).prop_flat_map(|(containers, unknown)| {
         let mut parts: Vec<Vec<u8>> = containers.iter().map(|(body, pad)| field(1, body, *pad)).collect();
         parts.push(unknown);
@@ -178,6 +230,112 @@ fn request(scope: impl Strategy<Value = Vec<u8>> + Clone) -> impl Strategy<Value
 /// `count` messages in field `number`, each with some bytes in it.
 fn repeated(number: u32, count: usize) -> Vec<u8> {
     (0..count).flat_map(|_| field(number, &[], 0)).collect()
+}
+
+/// A decoder that knows as much of OTLP as leads to the attributes of Resources, and what it makes of what occurs twice.
+#[derive(Debug, Clone, Copy)]
+enum Decoder {
+    /// As easyproto's `GetString` and its like.
+    First,
+    /// As protobufjs 7, of messages.
+    Last,
+    /// As protobuf's own.
+    Merging,
+}
+
+impl Decoder {
+    /// The fields of a message that have a length, and those that have none, as far as the message goes.
+    fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
+        fn varint(message: &mut &[u8]) -> Option<u64> {
+            let mut value = 0;
+            for shift in (0..64).step_by(7) {
+                let (&byte, rest) = message.split_first()?;
+                *message = rest;
+                value |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    return Some(value);
+                }
+            }
+            None
+        }
+        let mut fields = Vec::new();
+        while let Some(tag) = varint(&mut message) {
+            let len = match tag & 7 {
+                0 => varint(&mut message).map(|_| 0),
+                1 => Some(8),
+                2 => varint(&mut message),
+                5 => Some(4),
+                _ => Some(0),
+            };
+            let Some((body, rest)) = len.and_then(|len| message.split_at_checked(len as usize)) else {
+                break;
+            };
+            fields.push((tag >> 3, body));
+            message = rest;
+        }
+        fields
+    }
+
+    /// A field that may be there once, and is a message.
+    fn message(self, message: &[u8], number: u64) -> Vec<u8> {
+        let all: Vec<&[u8]> =
+            Self::fields(message).into_iter().filter(|(of, _)| *of == number).map(|(_, body)| body).collect();
+        match self {
+            Decoder::First => all.first().copied().unwrap_or_default().to_vec(),
+            Decoder::Last => all.last().copied().unwrap_or_default().to_vec(),
+            Decoder::Merging => all.concat(),
+        }
+    }
+
+    /// The same of a string.
+    fn text(self, message: &[u8], number: u64) -> String {
+        let mut all = Self::fields(message).into_iter().filter(|(of, _)| *of == number).map(|(_, body)| body);
+        let text = if matches!(self, Decoder::First) { all.next() } else { all.next_back() };
+        String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
+    }
+
+    /// Of each entry, the attributes whose names fold to owned ones, or whose path does, with their texts, or what they are.
+    fn owned(self, request: &[u8]) -> Vec<Vec<(String, String)>> {
+        let entries = Self::fields(request).into_iter().filter(|(number, _)| *number == 1);
+        let of_entry = |(_, entry): (u64, &[u8])| {
+            let mut found = Vec::new();
+            self.pairs(&self.message(entry, 1), "", &mut found);
+            found.retain(|(path, _)| OWNED.map(fold).contains(path));
+            let name = |(path, text): (String, String)| {
+                let ours = [("otlp_gate_client", "acme-edge", OWNED[1]), ("tenant_id", "acme", OWNED[0])];
+                let ours = ours.iter().find(|(key, value, _)| (*key, *value) == (&*path, &*text));
+                (path, ours.map_or(text.clone(), |(_, _, key)| (*key).to_owned()))
+            };
+            found.into_iter().map(name).collect()
+        };
+        entries.map(of_entry).collect()
+    }
+
+    fn pairs(self, list: &[u8], path: &str, found: &mut Vec<(String, String)>) {
+        for (_, pair) in Self::fields(list).into_iter().filter(|(number, _)| *number == 1) {
+            let path = format!("{path}.{}", self.text(pair, 1));
+            self.value(&self.message(pair, 2), &path, found);
+        }
+    }
+
+    fn value(self, value: &[u8], path: &str, found: &mut Vec<(String, String)>) {
+        let members: Vec<_> = Self::fields(value).into_iter().filter(|(number, _)| *number < 9).collect();
+        let chosen = if matches!(self, Decoder::First) { members.first() } else { members.last() };
+        let &(number, body) = chosen.unwrap_or(&(0, &[]));
+        // Of one member that occurs again and again, all parts are one.
+        let parts = members.iter().rev().take_while(|(of, _)| *of == number).map(|(_, body)| *body);
+        let merged: Vec<u8> = parts.collect::<Vec<_>>().into_iter().rev().flatten().copied().collect();
+        let body = if matches!(self, Decoder::Merging) && number != 1 { &merged } else { body };
+        found.push((
+            fold(path),
+            if number == 1 { String::from_utf8_lossy(body).into_owned() } else { number.to_string() },
+        ));
+        match number {
+            5 => Self::fields(body).into_iter().for_each(|(_, element)| self.value(element, path, found)),
+            6 => self.pairs(body, path, found),
+            _ => {}
+        }
+    }
 }
 
 proptest! {
@@ -218,16 +376,15 @@ proptest! {
 
     #[test]
     fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later(
-        indexes in prop::collection::vec(1..6i32, 0..6), samples in 0..4usize, first in any::<bool>(), split in 0..6usize,
+        indexes in prop::collection::vec(1..6i32, 0..6), samples in 0..4usize, first in any::<bool>(), padding in 0..3usize,
     ) {
         let table = ["", "service.name", "tenant.id", "x", "otlp_gate.client", "tenant.id"];
-        let dictionary: Vec<Vec<u8>> = [&table[..split], &table[split..]].iter()
-            .map(|part| field(2, &part.iter().flat_map(|text| field(5, text.as_bytes(), 0)).collect::<Vec<_>>(), 0))
-            .collect();
+        let strings = table.iter().flat_map(|text| field(5, text.as_bytes(), 0));
+        let dictionary = field(2, &strings.chain(field(1, b"", 0)).collect::<Vec<_>>(), padding);
         let attributes: Vec<u8> = indexes.iter().flat_map(|&index| field(1, &[0x18, index as u8], 0)).collect();
         let scope = field(2, &field(2, &repeated(2, samples), 0), 0);
         let container = field(1, &[field(1, &attributes, 0), scope].concat(), 0);
-        let message = if first { [dictionary.concat(), container].concat() } else { [container, dictionary.concat()].concat() };
+        let message = if first { [dictionary, container].concat() } else { [container, dictionary].concat() };
         let mut want = ExportProfilesServiceRequest::decode(&message[..]).unwrap();
         let (out, splice) = stamped(Signal::Profiles, &message).unwrap();
         let mut got = ExportProfilesServiceRequest::decode(&out[..]).unwrap();
@@ -244,6 +401,20 @@ proptest! {
         }
         prop_assert_eq!(got, want);
         prop_assert_eq!(splice.items, samples as u64);
+    }
+
+    #[test]
+    fn what_is_let_through_has_one_reading_in_every_decoder(
+        message in any_request((0..3usize).prop_map(|n| repeated(2, n)), true),
+    ) {
+        if let Ok((out, _)) = stamped(Signal::Traces, &message) {
+            for decoder in [Decoder::First, Decoder::Last, Decoder::Merging] {
+                for owned in decoder.owned(&out) {
+                    let want = OWNED.iter().rev().map(|key| (fold(key), (*key).to_owned()));
+                    prop_assert_eq!(owned, want.collect::<Vec<_>>(), "{:?} of {:x?}", decoder, message);
+                }
+            }
+        }
     }
 
     #[test]
@@ -293,8 +464,8 @@ fn a_message_with_nothing_to_change_has_one_piece() {
 
 #[test]
 fn items_are_counted_also_where_only_the_collector_looks() {
-    let message = field(1, &[field(2, &repeated(2, 1), 0), field(1000, &repeated(2, 3), 0)].concat(), 0);
-    assert_eq!(stamped(Signal::Traces, &message).unwrap().1.items, 4);
+    let message = field(1, &field(1000, &repeated(2, 3), 0), 0);
+    assert_eq!(stamped(Signal::Traces, &message).unwrap().1.items, 3);
 }
 
 #[test]
@@ -318,6 +489,24 @@ fn refuses_what_stands_on_the_way_to_resources_and_items_in_the_wrong_shape() {
         ),
         (Signal::Traces, key_value(&[0x08, 1]), "a message or string with the wrong wire type"),
         (Signal::Traces, key_value(&field(1, b"tenant\xff", 0)), "an attribute key that is not UTF-8"),
+        (Signal::Traces, key_value(&field(1, b"tenant.id\0x", 0)), "an attribute key with a NUL in it"),
+        (Signal::Traces, key_value(&[0x0b, 0x0c]), "a message or string with the wrong wire type"),
+        (Signal::Traces, key_value(&[0x10, 1]), "a message or string with the wrong wire type"),
+        (
+            Signal::Traces,
+            key_value(&field(2, &[0x33, 0x34], 0)),
+            "an attribute's value with the wrong wire type",
+        ),
+        (
+            Signal::Traces,
+            key_value(&field(2, &[0x30, 1], 0)),
+            "an attribute's value with the wrong wire type",
+        ),
+        (
+            Signal::Profiles,
+            key_value(&[0x18, 0x80, 0x80, 0x80, 0x80, 0x10]),
+            "a key_strindex outside of the string table",
+        ),
         (Signal::Profiles, key_value(&[0x18, 1]), "a key_strindex outside of the string table"),
         (
             Signal::Profiles,
@@ -348,4 +537,122 @@ fn entries_without_items_are_counted() {
     let message = [empty.repeat(3), scope, of_no_span].concat();
     let (_, splice) = stamped(Signal::Traces, &message).unwrap();
     assert_eq!((splice.empty_entries, splice.items), (4, 1));
+}
+
+#[test]
+fn what_occurs_twice_on_the_way_to_attributes_is_refused() {
+    let key_value = |body: &[u8]| field(1, &field(1, &field(1, body, 0), 0), 0);
+    let value = |body: &[u8]| key_value(&field(2, body, 0));
+    let (key, text) = (field(1, b"a", 0), field(1, b"b", 0));
+    let two = "an attribute with two keys or two values";
+    let one_of = "an attribute's value that is two";
+    // Below a name that an owned one begins with, the same is refused.
+    let nested = |body: &[u8]| {
+        key_value(&[field(1, b"tenant", 0), field(2, &field(6, &field(1, body, 0), 0), 0)].concat())
+    };
+    let listed = field(5, &field(1, &[&text[..], &[0x10, 1]].concat(), 0), 0);
+    for (signal, message, what) in [
+        (Signal::Logs, field(1, &repeated(1, 2), 0), "a second Resource in one entry"),
+        (
+            Signal::Metrics,
+            field(1, &[repeated(1, 1), repeated(2, 1), repeated(1, 1)].concat(), 0),
+            "a second Resource in one entry",
+        ),
+        (Signal::Profiles, repeated(2, 2), "a second dictionary"),
+        (
+            Signal::Traces,
+            field(1, &[repeated(2, 1), repeated(1000, 1)].concat(), 0),
+            "scopes in a field of today's and in one of before OTLP 1.0",
+        ),
+        (Signal::Traces, key_value(&key.repeat(2)), two),
+        (
+            Signal::Traces,
+            key_value(&[&field(1, b"tenant.id", 0)[..], &field(2, &text, 0), &key].concat()),
+            two,
+        ),
+        (Signal::Traces, key_value(&repeated(2, 2)), two),
+        (Signal::Traces, key_value(&[0x18, 1, 0x18, 0]), two),
+        (Signal::Traces, value(&text.repeat(2)), one_of),
+        (Signal::Traces, value(&[&text[..], &[0x10, 0]].concat()), one_of),
+        (Signal::Traces, value(&[&[0x40, 1][..], &text].concat()), one_of),
+        (Signal::Traces, value(&repeated(6, 2)), one_of),
+        (Signal::Traces, nested(&[&field(1, b"x", 0)[..], &field(1, b"id", 0)].concat()), two),
+        (Signal::Traces, nested(&field(2, &repeated(6, 2), 0)), one_of),
+        (Signal::Traces, nested(&field(2, &listed, 0)), one_of),
+    ] {
+        let SpliceError::Malformed(malformed) = stamped(signal, &message).unwrap_err() else { panic!() };
+        assert_eq!(malformed.what, what, "{message:x?}");
+    }
+}
+
+#[test]
+fn maps_and_lists_that_hide_an_owned_name_are_removed() {
+    fn map(key: &str, value: &[u8]) -> Vec<u8> {
+        field(6, &field(1, &[field(1, key.as_bytes(), 0), field(2, value, 0)].concat(), 0), 0)
+    }
+    let list = |value: &[u8]| field(5, &[field(1, &[], 0), field(1, value, 0)].concat(), 0);
+    let text = field(1, b"acme", 0);
+    for (key, value, owned) in [
+        ("tenant", map("id", &text), true),
+        ("TENANT.", map("-id", &text), true),
+        ("", map("tenant_id", &text), true),
+        ("tenant", list(&map("id", &text)), true),
+        ("tenant", map("", &list(&list(&map("", &map("id", &text))))), true),
+        ("tenant", map("id", &map("x", &text)), true),
+        ("otlp", map("gate", &map("client", &text)), true),
+        ("tenant", map("identity", &text), false),
+        ("tenant", map("x", &map("id", &text)), false),
+        ("tenantid", map("id", &text), false),
+        ("service", map("tenant.id", &text), false),
+        ("tenant", text.clone(), false),
+    ] {
+        let pair = [field(1, key.as_bytes(), 0), field(2, &value, 0)].concat();
+        let message = field(1, &field(1, &field(1, &pair, 0), 0), 0);
+        assert_eq!(
+            stamped(Signal::Traces, &message).unwrap().1.removed,
+            u64::from(owned),
+            "{key} {value:x?}"
+        );
+        let exact = Stamp::new(&Rc::new(Owned::new(OWNED, false)), []);
+        assert_eq!(splice(Signal::Traces, &message, &exact, LIMIT).unwrap().removed, 0);
+    }
+    let deep = |levels| (0..levels).fold(text.clone(), |value, _| list(&value));
+    let message = |levels| {
+        let pair = [field(1, b"tenant", 0), field(2, &deep(levels), 0)].concat();
+        field(1, &field(1, &field(1, &pair, 0), 0), 0)
+    };
+    assert!(stamped(Signal::Traces, &message(MAX_NESTED)).is_ok());
+    assert!(stamped(Signal::Traces, &message(MAX_NESTED + 1)).is_err());
+}
+
+#[test]
+fn in_profiles_an_index_spells_the_beginning_of_an_owned_name_as_well() {
+    let strings = ["", "tenant", "x", "a\0", "TENANT_ID"];
+    let dictionary =
+        field(2, &strings.iter().flat_map(|text| field(5, text.as_bytes(), 0)).collect::<Vec<_>>(), 0);
+    let message = |body: &[u8]| [field(1, &field(1, &field(1, body, 0), 0), 0), dictionary.clone()].concat();
+    let map = |index: u8, inner: &[u8]| {
+        [&[0x18, index][..], &field(2, &field(6, &field(1, inner, 0), 0), 0)].concat()
+    };
+    for (body, removed) in [
+        (map(1, &field(1, b"id", 0)), 1),
+        (map(1, &field(1, b"x", 0)), 0),
+        // Which string it is need not be known.
+        (map(1, &[0x18, 2]), 1),
+        (map(2, &field(1, b"id", 0)), 0),
+        (vec![0x18, 4], 1),
+    ] {
+        assert_eq!(stamped(Signal::Profiles, &message(&body)).unwrap().1.removed, removed, "{body:x?}");
+    }
+    assert!(matches!(stamped(Signal::Profiles, &message(&[0x18, 3])), Err(SpliceError::Malformed(_))));
+}
+
+#[test]
+fn what_may_be_read_in_one_message_is_bounded() {
+    let attributes = |count: usize| field(1, &field(1, &[0x0a, 0].repeat(count), 0), 0);
+    assert!(stamped(Signal::Logs, &attributes(MAX_ATTRIBUTES - 1)).is_ok());
+    assert_eq!(stamped(Signal::Logs, &attributes(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
+    let nobody = Stamp::new(&owned(), []);
+    let entries = [0x0a, 0].repeat(MAX_ATTRIBUTES + 1);
+    assert_eq!(splice(Signal::Logs, &entries, &nobody, LIMIT).unwrap_err(), SpliceError::TooManyEdits);
 }
