@@ -362,6 +362,20 @@ impl Splicer<'_> {
 
     /// Reads a KeyValue. What it has twice, some decoders take the first of and others the last.
     fn key_value(&self, attribute: Span) -> Result<KeyValue, Malformed> {
+        // Nearly all are a short key, then a short value.
+        if let [0x0a, len @ ..0x80, rest @ ..] = self.bytes(attribute)
+            && let Some((_, [0x12, value_len @ ..0x80, value @ ..])) =
+                rest.split_at_checked(usize::from(*len))
+            && value.len() == usize::from(*value_len)
+        {
+            let start = attribute.start + 2;
+            let key = Span { start, end: start + usize::from(*len) };
+            return Ok(KeyValue {
+                key,
+                index: 0,
+                value: Some(Span { start: key.end + 2, end: attribute.end }),
+            });
+        }
         let (mut key, mut index, mut value) = (None, None, None);
         let mut fields = Reader::new(self.message, attribute);
         while let Some(field) = fields.next()? {
