@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from sink import HTTP_PATHS, REQUESTS, Sink
 from wire import field, string, uint, varint
 
 PDATA = os.environ["PDATA"]
+# Where there is Node.
+PROTOBUFJS = os.environ.get("PROTOBUFJS")
 STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 ENTRIES = {
     "traces": "resourceSpans",
@@ -28,27 +31,51 @@ ENTRIES = {
 }
 
 
-class Collector:
-    """The Collector's decoders, as a program that reads messages and writes what it makes of them."""
+class Reader:
+    """Decoders, as a program that reads messages and writes what it makes of them."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen([PDATA], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *command: str) -> None:
+        # What is no UTF-8 in a message that was damaged, the Collector writes as it is.
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="surrogateescape"
+        )
 
-    def read(self, signal: str, kind: str, message: bytes) -> dict | None:
+    def read(self, how: str, message: bytes) -> dict | list | None:
         """`None` where it refuses to read it."""
-        self.process.stdin.write(f"{signal} {kind} {base64.b64encode(message).decode()}\n")
+        self.process.stdin.write(f"{how} {base64.b64encode(message).decode()}\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         assert line and not line.startswith("error: panic"), (line, message)
         return None if line.startswith("error: ") else json.loads(line)
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
+
+
+class Collector(Reader):
+    """The Collector's decoders, and others in Go."""
+
+    def __init__(self) -> None:
+        super().__init__(PDATA)
+
+    def read(self, signal: str, kind: str, message: bytes) -> dict | list | None:
+        return super().read(f"{signal} {kind}", message)
 
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
-    collector.process.stdin.close()
-    assert collector.process.wait(10) == 0
+    collector.stop()
+
+
+@pytest.fixture(scope="module")
+def javascript() -> Iterator[Reader | None]:
+    reader = Reader("node", f"{PROTOBUFJS}/read.js") if PROTOBUFJS else None
+    yield reader
+    if reader:
+        reader.stop()
 
 
 def protobuf(signal: str, message: bytes) -> dict | None:
@@ -70,10 +97,11 @@ def protobuf(signal: str, message: bytes) -> dict | None:
 
 
 class Scribe:
-    """Writes messages in any way that the wire format allows."""
+    """Writes messages in any way that the wire format allows; what may be there once more often only where `doubled`."""
 
-    def __init__(self, seed: int, signal: str):
+    def __init__(self, seed: int, signal: str, doubled: bool = False):
         self.dice = random.Random(seed)
+        self.doubled = doubled
         # The Collector reads no message with a group that holds anything, so not all have some.
         self.groups = seed % 4 == 0
         # Of profiles, some spell keys by index into a table, perhaps one that is not there.
@@ -81,40 +109,48 @@ class Scribe:
         self.signal = signal
 
     def message(self) -> bytes:
-        return self.some([self.entry, self.unknown] + self.tables * [self.dictionary], 4)
+        parts = [self.some([self.entry, self.unknown], 3), self.dictionary() if self.tables else b""]
+        self.dice.shuffle(parts)
+        return b"".join(parts)
 
     def dictionary(self) -> bytes:
-        """Part of the table of strings of profiles; all parts are one table."""
+        """The table of strings of profiles."""
         return self.field(2, b"".join(self.field(5, text) for text in (b"", b"tenant.id", b"service.name", b"")))
 
     def entry(self) -> bytes:
-        # A Resource may be in several pieces, before, between and behind all else; 1000 is what scopes once were in.
-        rest = [self.resource, self.scope, self.unknown, lambda: self.field(3, b"https://schema")]
-        return self.field(1, self.some(rest, 6))
+        # A Resource may be before, between and behind all else.
+        rest = [self.scope, self.unknown, lambda: self.field(3, b"https://schema")]
+        resources = self.dice.choice([0, 1, 1, 1, 2] if self.doubled else [0, 1, 1])
+        parts = [self.some(rest, 2) for _ in range(3)] + [self.resource() for _ in range(resources)]
+        self.dice.shuffle(parts)
+        return self.field(1, b"".join(parts))
 
     def resource(self) -> bytes:
         return self.field(1, self.some([self.attribute] * 3 + [lambda: uint(2, 1), self.unknown], 6))
 
     def attribute(self) -> bytes:
         keys = [b"tenant.id"] * 3 + [b"otlp_gate.client", b"service.name", b"", b"tenant.id ", "tenant.id\u0301".encode()]
-        key = lambda: self.field(1, self.dice.choice(keys))
-        parts = [key(), self.field(2, self.value(0))][self.dice.choice([0, 0, 0, 0, 1]) :]
-        parts += [part() for part in self.dice.choices([self.unknown, key, lambda: self.field(2, self.value(0))], k=2)][
-            : self.dice.choice([0, 0, 0, 1, 2])
-        ]
+        keys += [b"tenant_id", b"TENANT-ID", b"tenant", b"tenant", b"otlp", b"tenant.identity"]
+        key, value = lambda: self.field(1, self.dice.choice(keys)), lambda: self.field(2, self.value(0))
+        parts = [key(), value()][self.dice.choice([0, 0, 0, 0, 1]) :] + [self.unknown()] * self.dice.choice([0, 0, 1])
+        if self.doubled and self.dice.random() < 0.1:
+            parts.append(self.dice.choice([key, value])())
         if self.tables:
-            # The Collector reads plain keys of these as the table's first string.
-            parts = [uint(3, self.dice.randint(0, 3)), self.field(2, self.value(0))]
+            # The Collector reads plain keys of these as the table's first string, also in maps.
+            parts = [uint(3, self.dice.randint(0, 3)), self.field(2, self.value(5))]
         self.dice.shuffle(parts)
         return self.field(1, b"".join(parts))
 
     def value(self, depth: int) -> bytes:
+        if self.doubled and self.dice.random() < 0.05:
+            return self.value(depth + 1) + self.value(depth + 1)
         plain = [string("v"), uint(2, 1), uint(3, 2**63), varint(4 << 3 | 1) + b"\1" * 8, field(7, b"\0\xff"), b""]
         if depth > 4 or self.dice.random() < 0.7:
             return self.dice.choice(plain)
         if self.dice.random() < 0.5:
             return field(5, b"".join(field(1, self.value(depth + 1)) for _ in range(2)))
-        return field(6, field(1, field(1, b"tenant.id") + field(2, self.value(depth + 1))))
+        key = self.dice.choice([b"tenant.id", b"id", b"ID", b"gate", b"client", b""])
+        return field(6, field(1, field(1, key) + field(2, self.value(depth + 1))))
 
     def scope(self) -> bytes:
         item = {
@@ -164,6 +200,25 @@ class Scribe:
         return bytes(bytes_)
 
 
+def fold(key: str) -> str:
+    """A name as backends have it that know neither case nor separators."""
+    return "_".join(re.findall("[a-z0-9]+", key.lower()))
+
+
+FOLDED = {fold(key) for key in STAMP}
+
+
+def owned_below(path: str, value: dict) -> bool:
+    """Whether a name in the maps and lists of a value is an owned one."""
+    if fold(path) in FOLDED:
+        return True
+    pairs = value.get("kvlistValue", {}).get("values", [])
+    elements = value.get("arrayValue", {}).get("values", [])
+    return any(owned_below(f"{path}.{pair.get('key', '')}", pair.get("value", {})) for pair in pairs) or any(
+        owned_below(path, element) for element in elements
+    )
+
+
 def parted(signal: str, decoded: dict) -> tuple[dict, list[list]]:
     """What the gate does not own, in its order; and what it owns, of each Resource."""
     owned = []
@@ -174,8 +229,8 @@ def parted(signal: str, decoded: dict) -> tuple[dict, list[list]]:
         for attribute in attributes:
             # The Collector leaves it beside the key that it stands for.
             attribute.pop("keyStrindex", None)
-        mine = [attribute for attribute in attributes if attribute.get("key", "") in STAMP]
-        owned.append(sorted(mine, key=lambda attribute: attribute["key"]))
+        mine = [attribute for attribute in attributes if owned_below(attribute.get("key", ""), attribute.get("value", {}))]
+        owned.append(sorted(mine, key=lambda attribute: attribute.get("key", "")))
         # An attribute that is empty, and a list of none, are written or left out.
         resource["kept"] = [attribute for attribute in attributes if attribute not in mine]
     return decoded, owned
@@ -247,3 +302,37 @@ def test_decoders_read_what_was_sent_as_json_and_the_stamp(
             raise AssertionError(f"seed {seed}: {text} became {received}") from error
     print(signal, compared)
     assert compared > 80
+
+
+@pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
+def test_all_decoders_read_the_same_owned_attributes(
+    connect: Callable, acme: Identity, sink: Sink, collector: Collector, javascript: Reader | None, signal: str
+) -> None:
+    """Whatever of what is sent occurs twice: decoders that take the first, the last, or merge them read the stamp and nothing else."""
+    connection, seen = connect(acme), Counter()
+    readers = {"Go": lambda of: collector.read(signal, "protobuf", of), "easyproto": lambda of: collector.read(signal, "easyproto", of)}
+    if javascript:
+        readers |= {f"protobufjs {n}": lambda of, n=n: javascript.read(n, of) for n in "678"}
+    for seed in range(400):
+        message = Scribe(seed, signal, doubled=True).message()
+        answer = connection.http(HTTP_PATHS[signal], message)
+        if answer.status != 200:
+            assert answer.status == 400, (seed, answer, message)
+            seen["refused"] += 1
+            continue
+        received = sink.take().body
+        where = (seed, message.hex(), received.hex())
+        for name, read in [
+            ("Collector", lambda of: collector.read(signal, "proto", of)),
+            ("protobuf", lambda of: protobuf(signal, of)),
+        ]:
+            if (decoded := read(received)) is not None:
+                seen[name] += 1
+                assert all(of_resource == STAMPED for of_resource in parted(signal, decoded)[1]), (name, where)
+        for name, read in readers.items():
+            if (entries := read(received)) is not None:
+                seen[name] += 1
+                owned = [sorted(pair for pair in pairs if fold(pair[0]) in FOLDED) for pairs in entries]
+                assert all(pairs == sorted(map(list, STAMP.items())) for pairs in owned), (name, owned, where)
+    print(signal, dict(seen))
+    assert seen["refused"] > 50 and all(seen[name] > 100 for name in [*readers, "Collector", "protobuf"]), seen

@@ -1,7 +1,8 @@
 // Reads what the Collector's own decoders make of messages, for tests that compare before and after the gate.
 //
 // Each line of stdin is `SIGNAL FORMAT BASE64`, where FORMAT is `proto` or `json`. Each line of stdout is what was decoded, in OTLP's JSON, or
-// `error: ` and why.
+// `error: ` and why. With the FORMAT `protobuf` or `easyproto`, Go's protobuf or VictoriaMetrics' easyproto reads it, and what they find are the
+// attributes of each entry's Resource.
 package main
 
 import (
@@ -47,6 +48,12 @@ func decode(line string) (text []byte, err error) {
 	message, err := base64.StdEncoding.DecodeString(words[2])
 	if err != nil {
 		return nil, err
+	}
+	switch words[1] {
+	case "protobuf":
+		return goProtobuf(words[0], message)
+	case "easyproto":
+		return easyProto(message)
 	}
 	json := words[1] == "json"
 	switch words[0] {

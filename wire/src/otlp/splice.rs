@@ -568,7 +568,7 @@ impl OwnedIndexes {
             return Err(Malformed { what: "a string table that does not begin with an empty string", at });
         }
         let kind = stamp.kind(string, at).ok();
-        if !string.is_empty() && kind != Some(Kind::Free) {
+        if self.strings > 0 && kind != Some(Kind::Free) {
             if self.indexes.len() == MAX_SPELLINGS {
                 return Err(Malformed { what: "a string table with too many spellings of owned names", at });
             }

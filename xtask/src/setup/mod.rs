@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 mod cargo_tool;
 mod pdata;
+mod protobufjs;
 mod python;
 mod telemetrygen;
 
@@ -12,6 +13,7 @@ use anyhow::Result;
 
 pub(crate) use cargo_tool::cargo_tool;
 pub(crate) use pdata::pdata;
+pub(crate) use protobufjs::protobufjs;
 pub(crate) use python::python;
 pub(crate) use telemetrygen::telemetrygen;
 
@@ -27,6 +29,7 @@ pub(crate) fn recipe() -> Result<()> {
     let optional = [
         ("telemetrygen", telemetrygen()),
         ("pdata", pdata()),
+        ("protobufjs", protobufjs()),
         ("h2load", debian::install(&LOAD_PACKAGES).map(|()| PathBuf::from("/usr/bin/h2load"))),
     ];
     eprintln!("cache         {}", project::cache_dir()?.display());

@@ -1,4 +1,4 @@
-//! The Collector's own decoders, as a program that tests ask what they read from a message.
+//! The Collector's own decoders, and others that are written in Go, as a program that tests ask what they read from a message.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use crate::{process, project};
 /// The program, built with Go when it is not there.
 pub(crate) fn pdata() -> Result<PathBuf> {
     let source = project::root().join("tests/pdata");
-    let key = cache::key(&[&source.join("main.go"), &source.join("go.mod"), &source.join("go.sum")])?;
+    let files = ["main.go", "readers.go", "go.mod", "go.sum"].map(|name| source.join(name));
+    let key = cache::key(&files.each_ref().map(|file| file.as_path()))?;
     let dir = cache::folder(&format!("pdata-{key}"), |dir| {
         let mut go = process::go()?;
         process::run(

@@ -30,6 +30,10 @@ pub(super) fn pytest() -> Result<Outcome> {
     ]);
     pytest.env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate"));
     pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
+    // Without Node the tests leave these decoders out.
+    if process::find("node").is_some() {
+        pytest.env("PROTOBUFJS", setup::protobufjs()?);
+    }
     process::run(&mut pytest)?;
     Ok(Outcome::Passed)
 }

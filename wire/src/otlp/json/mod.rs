@@ -268,6 +268,8 @@ impl Splicer<'_> {
                     self.scanner.next(inside)?.map(|_| next)
                 }
                 Place::Pair(kind) => match self.scanner.member(inside, KEY_VALUE)? {
+                    // Its value was taken for one without a key, as which it is not looked at again: no encoder writes it so.
+                    Some(KEY) if kind.is_some() => return Ok(true),
                     Some(KEY) => {
                         let at = self.scanner.start();
                         let key = self.scanner.text()?;
@@ -283,8 +285,10 @@ impl Splicer<'_> {
                             self.scanner.skip()?;
                             continue;
                         }
-                        // Its key, which may be owned, comes later: no encoder writes it so, and nothing is read twice.
-                        None => return Ok(true),
+                        None => {
+                            *kind = Some(Kind::Part(path));
+                            Some((b'{', Place::Value, path))
+                        }
                     },
                     // An index for a key: what is in this attribute need not be known.
                     Some(_) if self.owned_indexes.is_some() => return Ok(true),

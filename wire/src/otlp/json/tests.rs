@@ -139,6 +139,11 @@ fn a_key_is_owned_however_it_is_spelled() {
             r#"{"key":"tenant","value":{"kvlistValue":{"values":[{"key":"x","value":{"kvlistValue":{"values":[{"key":"id"}]}}}]}}}"#,
             false,
         ),
+        (
+            r#"{"value":{"kvlistValue":{"values":[{"value":{"kvlistValue":{"values":[{"key":"tenant_id"}]}}}]}}}"#,
+            true,
+        ),
+        (r#"{"key":"tenant","value":{"kvlistValue":{"values":[{"value":{}},{"value":null}]}}}"#, false),
         (r#"{"key":"tenant","value":{"kvlistValue":{"values":null}}}"#, false),
         (r#"{"key":"tenant","value":{"kvlistValue":null}}"#, false),
         (r#"{"key":"service","value":{"kvlistValue":{"values":[{"key":"tenant.id"}]}}}"#, false),

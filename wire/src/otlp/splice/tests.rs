@@ -627,7 +627,7 @@ fn maps_and_lists_that_hide_an_owned_name_are_removed() {
 
 #[test]
 fn in_profiles_an_index_spells_the_beginning_of_an_owned_name_as_well() {
-    let strings = ["", "tenant", "x", "a\0", "TENANT_ID"];
+    let strings = ["", "tenant", "x", "a\0", "TENANT_ID", ""];
     let dictionary =
         field(2, &strings.iter().flat_map(|text| field(5, text.as_bytes(), 0)).collect::<Vec<_>>(), 0);
     let message = |body: &[u8]| [field(1, &field(1, &field(1, body, 0), 0), 0), dictionary.clone()].concat();
@@ -641,6 +641,7 @@ fn in_profiles_an_index_spells_the_beginning_of_an_owned_name_as_well() {
         (map(1, &[0x18, 2]), 1),
         (map(2, &field(1, b"id", 0)), 0),
         (vec![0x18, 4], 1),
+        (map(5, &field(1, b"tenant.id", 0)), 1),
     ] {
         assert_eq!(stamped(Signal::Profiles, &message(&body)).unwrap().1.removed, removed, "{body:x?}");
     }
