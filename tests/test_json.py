@@ -64,7 +64,7 @@ def test_an_entry_without_a_resource_gets_one(connect: Callable, acme: Identity,
 
 def test_what_is_not_the_gates_passes_byte_for_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
     before = '{ "not_otlp" : [1.50, -0e+1, "\\/\\ud83d"], "resourceSpans":[\n{"x":{"tenant.id":"mine"}, "resource":{"attributes":['
-    after = '{"key":"Tenant.id"} ] , "entityRefs":[{"idKeys":["tenant.id"]}]}, "scopeSpans":[{"spans":[{"attributes":[%s]}]}]}]} '
+    after = '{"key":"tenant.identity"} ] , "entityRefs":[{"idKeys":["tenant.id"]}]}, "scopeSpans":[{"spans":[{"attributes":[%s]}]}]}]} '
     after %= json.dumps(FORGED)
     assert connect(acme).json(V1_TRACES, (before + after).encode()).status == 200
     body = sink.take().body.decode()
@@ -85,6 +85,7 @@ REFUSED = {
     "a name in another case": '{"resourceSpans": [{"Resource": {"attributes": [%s]}}]}' % json.dumps(FORGED),
     # The Collector's decoder takes an empty name for the end of its object.
     "an empty name": '{"resourceSpans": [{"resource": {"": {"resource": {"attributes": [%s]}}}}]}' % json.dumps(FORGED),
+    "a value of two kinds": '{"resourceSpans": [{"resource": {"attributes": [{"value": {"stringValue": "a", "kvlistValue": {}}}]}}]}',
     "half a surrogate pair": r'{"resourceSpans": [{"resource": {"attributes": [{"key": "\ud800"}]}}]}',
     "nested deeply": '{"x": %s}' % ("[" * 1000 + "]" * 1000),
     "protobuf": traces("a").decode("latin1"),
@@ -102,6 +103,18 @@ def test_what_is_not_valid_is_refused_in_json_and_goes_nowhere(
     assert json.loads(answer.body)["code"] == 3
     assert "not a valid OTLP request" in answer.rpc_status().message
     nothing_arrived(sink, connection)
+
+
+def test_what_sdks_nest_and_what_is_not_utf8_in_a_value_passes(connect: Callable, acme: Identity, sink: Sink) -> None:
+    value = {"intValue": "1"}
+    for level in range(64):
+        value = {"kvlistValue": {"values": [{"key": f"k{level}", "value": value}]}}
+    span = {"name": "a", "attributes": [{"key": "deep", "value": value}, {"key": "text", "value": {"stringValue": "cut"}}]}
+    text = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode().replace(b"cut", b"cut\xe2\x82")
+    assert connect(acme).json(V1_TRACES, text).status == 200
+    assert b"cut\xe2\x82" in sink.take().body
+    key = text.replace(b"text", b"text\xe2").replace(b"scopeSpans", b"scopeSpans\xe2")
+    assert connect(acme).json(V1_TRACES, key).status == 400
 
 
 def test_every_refusal_is_in_json(connect: Callable, acme: Identity, stranger: Identity, sink: Sink) -> None:
