@@ -36,7 +36,9 @@ pub(super) fn unclaimed(config: &Config) -> Vec<String> {
     let pods = config.node_local.clients.iter().map(|rule| &rule.attributes);
     let owned = own.chain(pods).chain([&config.attributes]).flat_map(BTreeMap::keys).map(String::as_str);
     let owned: BTreeSet<&str> = owned.chain(PLACE).chain([VERIFY_ATTRIBUTE]).collect();
-    let mut keys: Vec<String> = owned.into_iter().map(literally).collect();
+    let folded = config.owned_spellings.is_folded();
+    let mut keys: Vec<String> =
+        owned.into_iter().map(|key| if folded { any_spelling(key) } else { literally(key) }).collect();
     keys.push(format!("{}.*", literally(LABEL)));
     // By a pattern, since deleting one key takes the first of that name only.
     vec![format!("delete_matching_keys(resource.attributes, {})", text(&format!("^(?:{})$", keys.join("|"))))]
@@ -50,6 +52,13 @@ pub(super) fn refused() -> String {
         "set(resource.cache[\"unknown\"], ParseJSON({})) where resource.attributes[\"k8s.pod.uid\"] == nil",
         text(words)
     )
+}
+
+/// A regular expression for all names that backends fold into this one; see `wire/src/otlp/owned.rs`.
+fn any_spelling(key: &str) -> String {
+    let words = key.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = words.collect::<Vec<_>>().join("[^a-z0-9]+");
+    if words.is_empty() { literally(key) } else { format!("(?i:[^a-z0-9]*{words}[^a-z0-9]*)") }
 }
 
 /// Sets what a pod's rule has, of the first rule that matches.
@@ -188,7 +197,9 @@ mod tests {
 
     #[test]
     fn what_only_the_gate_may_say_is_removed_however_often_it_is_said() {
-        let removed = unclaimed(&config("[]"));
+        let mut config = config("[]");
+        config.owned_spellings = otlp_gate_core::config::OwnedSpellings::Exact;
+        let removed = unclaimed(&config);
         let [removed] = removed.as_slice() else { panic!("{removed:?}") };
         assert!(
             removed.starts_with(r#"delete_matching_keys(resource.attributes, "^(?:k8s\\.daemonset\\.name|"#),
@@ -197,5 +208,14 @@ mod tests {
         for key in [r"otlp_gate\\.client", "subject", r"otlp_gate\\.verify", r"otlp_gate\\.label/.*)$$"] {
             assert!(removed.contains(&format!("|{key}")), "{removed}");
         }
+    }
+
+    #[test]
+    fn what_backends_fold_into_such_a_name_is_removed_as_well() {
+        let removed = unclaimed(&config("[]"));
+        let [removed] = removed.as_slice() else { panic!("{removed:?}") };
+        let client = "(?i:[^a-z0-9]*otlp[^a-z0-9]+gate[^a-z0-9]+client[^a-z0-9]*)";
+        assert!(removed.contains(client), "{removed}");
+        assert!(removed.ends_with(r#"|otlp_gate\\.label/.*)$$")"#), "{removed}");
     }
 }
