@@ -14,12 +14,22 @@
 //! `D - min(charge, M)`, so up to `O - (D - M)` may be given back of it. That starts as `O`, since `M` starts as `D`. A later charge
 //! adds to `O` and `D` alike. Time takes from both alike, until `D` is at `M` and it is `O`. Another charge that is taken out
 //! makes `D - M` no larger, and `O` smaller by what came back. So it is never below `least`.
+//!
+//! How much comes back is bounded as well, or a flood that the backend refuses would go on without end. An account counts what
+//! was spent in vain: what came back, and what was refused after it had been worked on. Time pays that back like a debt, and
+//! nothing comes back beyond the capacity. With a capacity `C` and a rate `R`, at most `C + R t` is charged in a time `t` and
+//! kept, and at most as much comes back, so that never more than `2 (C + R t)` goes out.
+
+/// How many numbers an account is stored as.
+pub(super) const NUMBERS: usize = 8;
 
 /// What is owed of one dimension. All amounts are in 2^-24 units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Account {
     /// What was charged, and neither paid back by time nor given back.
     pub(super) debt: u64,
+    /// What was spent in vain, and not paid back by time.
+    pub(super) vain: u64,
     /// What is known since two moments: the earlier one knows more charges, the later one knows more of each.
     windows: [Window; 2],
 }
@@ -39,6 +49,7 @@ impl Account {
     /// Lets time pay back so much.
     pub(super) fn earn(&mut self, earned: u64) {
         self.debt = self.debt.saturating_sub(earned);
+        self.vain = self.vain.saturating_sub(earned);
         for window in &mut self.windows {
             window.before = window.before.saturating_sub(earned);
             window.least = window.least.min(self.debt);
@@ -53,21 +64,23 @@ impl Account {
         }
     }
 
-    /// Gives back a charge that is known to these windows; `earned` is what time may have paid back of it at most.
-    pub(super) fn refund(&mut self, amount: u64, earned: u64, known: [bool; 2]) {
+    /// Gives back a charge that is known to these windows; `earned` is what time may have paid back of it at most. No more
+    /// than `most` comes back; gives how much did.
+    pub(super) fn refund(&mut self, amount: u64, earned: u64, known: [bool; 2], most: u64) -> u64 {
         let mut left = self.debt.saturating_sub(amount.saturating_sub(earned));
         for (window, _) in self.windows.iter_mut().zip(known).filter(|(_, known)| *known) {
             window.since = window.since.saturating_sub(amount);
             left = left.min(window.before.saturating_add(window.since));
             left = left.min(self.debt.saturating_sub(amount.min(window.least)));
         }
-        let back = self.debt - left;
-        self.debt = left;
+        let back = (self.debt - left).min(most);
+        self.debt -= back;
         let ([earlier, later], [_, late]) = (&mut self.windows, known);
         later.least = later.least.saturating_sub(back);
         // Taking out a late charge changes nothing of what was owed before it.
         earlier.least =
             if late { earlier.least.min(later.least) } else { earlier.least.saturating_sub(back) };
+        back
     }
 
     /// Whether the later window gives back little of what is owed, since both its bounds are far off.
@@ -84,17 +97,17 @@ impl Account {
     }
 
     /// Its numbers, as they are stored.
-    pub(super) fn numbers(&self) -> [u64; 7] {
-        let Account { debt, windows: [earlier, later] } = *self;
-        [debt, earlier.before, earlier.since, earlier.least, later.before, later.since, later.least]
+    pub(super) fn numbers(&self) -> [u64; NUMBERS] {
+        let Account { debt, vain, windows: [earlier, later] } = *self;
+        [debt, vain, earlier.before, earlier.since, earlier.least, later.before, later.since, later.least]
     }
 
     /// The account of these numbers.
-    pub(super) fn of_numbers(numbers: [u64; 7]) -> Self {
-        let [debt, before, since, least, later @ ..] = numbers;
+    pub(super) fn of_numbers(numbers: [u64; NUMBERS]) -> Self {
+        let [debt, vain, before, since, least, later @ ..] = numbers;
         let earlier = Window { before, since, least };
         let [before, since, least] = later;
-        Account { debt, windows: [earlier, Window { before, since, least }] }
+        Account { debt, vain, windows: [earlier, Window { before, since, least }] }
     }
 }
 
@@ -133,10 +146,12 @@ mod tests {
         now: u64,
     }
 
+    const START: u64 = 1000 * MS;
+
     impl Model {
         fn new(rate: u64, burst: u64) -> Self {
             let bucket = Bucket::default();
-            Model { tier: tier(rate, burst), rate, bucket, charges: Vec::new(), now: 1000 * MS }
+            Model { tier: tier(rate, burst), rate, bucket, charges: Vec::new(), now: START }
         }
 
         fn wait(&mut self, nanos: u64) {
@@ -159,6 +174,14 @@ mod tests {
             let Charge { at, items, .. } = *charge;
             self.bucket.advance(&self.tier, self.now);
             self.bucket.refund(&self.tier, &amount(items), at);
+        }
+
+        /// What was sent altogether, come back or not, is within twice the quota.
+        fn is_bounded(&self) {
+            let sent: u64 = self.charges.iter().map(|charge| charge.items).sum();
+            let limit = self.tier.limits[2].unwrap();
+            let allowed = limit.capacity * 1000 + limit.rate * (self.now - START) / MS;
+            assert!(sent * 1000 <= 2 * allowed, "{sent} of twice {allowed} / 1000");
         }
 
         /// What would be owed if what came back had never been sent, in 10^-9 items.
@@ -206,7 +229,7 @@ mod tests {
         let mut refused = 0;
         for _ in 0..2000 {
             model.wait(10 * MS);
-            model.charge(15);
+            model.charge(10);
             // Answered a second later, every other one before the one before it.
             let answered = model.charges.len().saturating_sub(100) ^ 1;
             if answered > 1 {
@@ -219,6 +242,20 @@ mod tests {
             model.refund(number);
         }
         assert_eq!(model.lost(), 0);
+    }
+
+    #[test]
+    fn a_flood_that_is_refused_sends_no_more_than_twice_the_quota() {
+        let mut model = Model::new(1000, 4000);
+        while model.now < 61 * 1000 * MS {
+            model.wait(MS);
+            while model.charge(50) {
+                model.refund(model.charges.len() - 1);
+            }
+            model.is_bounded();
+        }
+        let sent: u64 = model.charges.iter().map(|charge| charge.items).sum();
+        assert!(sent > 2 * (4000 + 1000 * 60) * 95 / 100, "{sent}");
     }
 
     #[test]
@@ -263,6 +300,7 @@ mod tests {
                     model.refund(what as usize % model.charges.len().max(1));
                 }
                 model.lost();
+                model.is_bounded();
             }
         }
     }

@@ -15,6 +15,9 @@ pub type Amounts = [u64; Dimension::ALL.len()];
 /// [`super::MAX_CAPACITY`] they fit in 63 bits.
 pub(super) const FRACTION_BITS: u32 = 24;
 
+/// How many bytes an item stands for where bytes have no limit.
+const BYTES_AN_ITEM: u64 = 1 << 10;
+
 /// A clock that is further behind than this was set back; less is another worker's reading a moment ago.
 const CLOCK_SET_BACK: u64 = 10_000_000_000;
 
@@ -119,15 +122,102 @@ impl Bucket {
         Ok(())
     }
 
-    /// Gives back a charge made at `charged`. Never less is owed then than if it had not been made. Call after
-    /// [`Bucket::advance`].
+    /// Whether one more fits of each of these dimensions, and not all of it was spent in vain. Call after [`Bucket::advance`].
+    pub(super) fn probe(&self, tier: &Tier, wanted: &[Dimension]) -> Result<(), Refusal> {
+        let mut refusal = None;
+        let mut longest = 0;
+        for &dimension in wanted {
+            let (Some(account), Some(limit)) = (self.accounts.get(dimension as usize), tier.limit(dimension))
+            else {
+                continue;
+            };
+            if limit.capacity == 0 {
+                return Err(Refusal::Never { dimension, limit, asked: 1 });
+            }
+            let free = (limit.capacity - 1) << FRACTION_BITS;
+            let excess = account.debt.max(account.vain).saturating_sub(free);
+            if excess > 0 {
+                let wait = time_to_earn(limit.rate, excess);
+                if wait >= longest {
+                    longest = wait;
+                    let wait = Duration::from_nanos(wait);
+                    refusal = Some(Refusal::Over { dimension, limit, asked: 1, wait });
+                }
+            }
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Whether so many bytes fit, which nothing is charged for yet. Call after [`Bucket::advance`].
+    pub(super) fn fits(&self, tier: &Tier, bytes: u64) -> Result<(), Refusal> {
+        self.probe(tier, &[Dimension::Bytes])?;
+        let Some(limit) = tier.limit(Dimension::Bytes) else { return Ok(()) };
+        let dimension = Dimension::Bytes;
+        if bytes > limit.capacity {
+            return Err(Refusal::Never { dimension, limit, asked: bytes });
+        }
+        let debt = self.accounts.get(dimension as usize).map_or(0, |account| account.debt);
+        let excess =
+            debt.saturating_add(bytes << FRACTION_BITS).saturating_sub(limit.capacity << FRACTION_BITS);
+        match excess {
+            0 => Ok(()),
+            excess => {
+                let wait = Duration::from_nanos(time_to_earn(limit.rate, excess));
+                Err(Refusal::Over { dimension, limit, asked: bytes, wait })
+            }
+        }
+    }
+
+    /// How many bytes fit now; none where they have no limit.
+    pub(super) fn bytes_left(&self, tier: &Tier) -> Option<u64> {
+        let limit = tier.limit(Dimension::Bytes)?;
+        let debt = self.accounts.get(Dimension::Bytes as usize).map_or(0, |account| account.debt);
+        Some((limit.capacity << FRACTION_BITS).saturating_sub(debt) >> FRACTION_BITS)
+    }
+
+    /// Takes note of so many bytes that were worked on in vain. Where bytes have no limit, an item stands for
+    /// [`BYTES_AN_ITEM`] of them. Call after [`Bucket::advance`].
+    pub(super) fn spend_in_vain(&mut self, tier: &Tier, bytes: u64) {
+        let by_bytes = tier.limit(Dimension::Bytes).is_some();
+        for ((account, limit), dimension) in self.accounts.iter_mut().zip(tier.limits).zip(Dimension::ALL) {
+            let amount = match dimension {
+                Dimension::Requests => continue,
+                Dimension::Bytes => bytes,
+                _ if by_bytes => continue,
+                _ => bytes.div_ceil(BYTES_AN_ITEM),
+            };
+            if limit.is_some() {
+                let amount = amount.min(super::MAX_CAPACITY) << FRACTION_BITS;
+                // Within what the numbers hold.
+                account.vain = account.vain.saturating_add(amount).min(super::MAX_CAPACITY << FRACTION_BITS);
+            }
+        }
+    }
+
+    /// Gives back a charge made at `charged`. Never less is owed then than if it had not been made, and no more comes back
+    /// than the capacity, and the rate from then on. Call after [`Bucket::advance`].
     pub(super) fn refund(&mut self, tier: &Tier, amounts: &Amounts, charged: u64) {
+        self.give_back(tier, amounts, charged, true);
+    }
+
+    /// Takes back a charge made at `charged`, of which nothing was sent.
+    pub(super) fn cancel(&mut self, tier: &Tier, amounts: &Amounts, charged: u64) {
+        self.give_back(tier, amounts, charged, false);
+    }
+
+    fn give_back(&mut self, tier: &Tier, amounts: &Amounts, charged: u64, in_vain: bool) {
         // Later than the present: the clock was set back, and nobody knows how long it has been.
         let Some(elapsed) = self.last.checked_sub(charged) else { return };
         let known = self.began.map(|began| charged >= began);
         for ((account, amount), limit) in self.accounts.iter_mut().zip(amounts).zip(tier.limits) {
-            if let Some(limit) = limit {
-                account.refund(amount << FRACTION_BITS, earned(limit.rate, elapsed), known);
+            let Some(limit) = limit.filter(|_| *amount > 0) else { continue };
+            let most = match in_vain {
+                true => (limit.capacity << FRACTION_BITS).saturating_sub(account.vain),
+                false => u64::MAX,
+            };
+            let back = account.refund(amount << FRACTION_BITS, earned(limit.rate, elapsed), known, most);
+            if in_vain {
+                account.vain += back;
             }
         }
     }
@@ -147,7 +237,8 @@ impl Bucket {
     pub(super) fn settled_at(&self, tier: &Tier) -> u64 {
         let waits = self.accounts.iter().zip(tier.limits).filter_map(|(account, limit)| {
             let limit = limit?;
-            Some(if account.debt == 0 { 0 } else { time_to_earn(limit.rate, account.debt) })
+            let owed = account.debt.max(account.vain);
+            Some(if owed == 0 { 0 } else { time_to_earn(limit.rate, owed) })
         });
         self.last.saturating_add(waits.max().unwrap_or(0))
     }

@@ -1,15 +1,28 @@
 //! The ledger: every client's bucket, in a store that all workers share.
 //!
 //! The store knows keys, values and compare-and-swap, and never frees a key; so the number of keys is bounded. A key
-//! holds a set of [`WAYS`] buckets, the client's set follows from its [`BucketId`]. A bucket without debt is forgotten when
-//! the set is written. Where a set is full, a newcomer shares the overflow bucket of its tier.
+//! holds a set of [`WAYS`] buckets. Which one is a client's follows from its [`BucketId`] and the store's [`Salt`], so that nobody
+//! who does not know the salt can choose names that share a set with another's. Where the set is full, the client goes to one
+//! of a second table, by another hash; where that one is full too, the bucket there is forgotten that is paid back first. So
+//! nobody ever shares a bucket: what the others do can make a client owe less, and never more. A bucket without debt is
+//! forgotten when its set is written.
+//!
+//! With `n` clients in debt a set of the first table is full with the chance of 8 or more where `n / 57344` are expected, which is
+//! 1 in 60,000 for 90,000 clients. Only these are in the second, so that a bucket is forgotten there once in more than 10^9
+//! times with 200,000 clients in debt; the tests simulate it. Who goes from one table to the other begins anew, with the
+//! same chance.
 
 use super::bucket::{Amounts, Bucket, Refusal};
+use super::salt::Salt;
 use super::set::Set;
 use super::tier::{BucketId, Dimension, Tier};
 
-/// How many sets there are.
-pub const SETS: u16 = u16::MAX;
+/// How many sets there are in both tables, and so how many keys.
+pub const SETS: u32 = FIRST_TABLE + SECOND_TABLE;
+/// How many sets the first table has.
+const FIRST_TABLE: u32 = 7 << 13;
+/// How many sets the second table has.
+const SECOND_TABLE: u32 = 1 << 13;
 
 /// How often a charge is tried anew when other workers change the same set. Each failure means that another succeeded.
 const TRIES: usize = 1000;
@@ -23,6 +36,11 @@ pub trait Store {
     /// The value of `key` and its version (not 0), or `None` if it was never set. Unless it must be `fresh`, it may be out of
     /// date: then [`Store::set`] refuses its version.
     fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed>;
+
+    /// What the places of this store's clients depend on.
+    fn salt(&self) -> Salt {
+        Salt::default()
+    }
 
     /// Sets `key` if its version still is `version`, or if it has no value yet. Returns whether it did.
     fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed>;
@@ -57,9 +75,9 @@ pub struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Place {
     #[default]
-    Own,
-    /// The overflow bucket of the tier, since the own one's set was full.
-    Overflow,
+    First,
+    /// In the second table, since its set in the first was full.
+    Second,
 }
 
 impl Charge {
@@ -89,17 +107,12 @@ impl<'a, S: Store> Ledger<'a, S> {
             return Charge::Granted(Receipt::default());
         }
         let limited = tier.limit(Dimension::Requests).is_some();
-        let mut wanted = [0; Dimension::ALL.len()];
-        for (amount, dimension) in wanted.iter_mut().zip(Dimension::ALL) {
-            *amount = u64::from(probe.contains(&dimension));
-        }
         let mut probed = Ok(());
         let charge = self.update(id, tier, now, limited, &mut |bucket| {
             if limited {
                 bucket.charge(tier, &[1, 0, 0, 0, 0, 0, 0])?;
             }
-            let mut copy = *bucket;
-            probed = copy.charge(tier, &wanted);
+            probed = bucket.probe(tier, probe);
             Ok(())
         });
         match (charge, probed) {
@@ -116,17 +129,76 @@ impl<'a, S: Store> Ledger<'a, S> {
         self.update(id, tier, now, true, &mut |bucket| bucket.charge(tier, amounts))
     }
 
-    /// Gives back a charge of `amounts`.
+    /// How many bytes may be spent on a message of which `bytes` are there already, before it is charged; `None` where they have no
+    /// limit. What it is based on may be out of date by what other workers have charged since.
+    pub fn bytes_left(
+        &self,
+        id: BucketId,
+        tier: &Tier,
+        bytes: u64,
+        now: u64,
+    ) -> Result<Option<u64>, Refusal> {
+        if tier.limit(Dimension::Bytes).is_none() {
+            return Ok(None);
+        }
+        let mut bucket = Bucket::default();
+        for place in [Place::First, Place::Second] {
+            let Ok(found) = self.store.get(&self.key(id, place), false) else { return Ok(None) };
+            let (stored, full) = found.map_or((None, false), |(value, _)| Set::find(&value, id));
+            bucket = stored.unwrap_or_default();
+            if !full {
+                break;
+            }
+        }
+        bucket.advance(tier, now);
+        bucket.fits(tier, bytes)?;
+        Ok(bucket.bytes_left(tier))
+    }
+
+    /// Takes note of so many bytes that were worked on, and then refused. Who does that for as much as its bucket holds is refused
+    /// at its requests' headers, until time has paid it back.
+    pub fn spend_in_vain(&self, id: BucketId, tier: &Tier, bytes: u64, now: u64) {
+        if bytes == 0 || tier.limits.iter().skip(1).all(Option::is_none) {
+            return;
+        }
+        self.update(id, tier, now, true, &mut |bucket| {
+            bucket.spend_in_vain(tier, bytes);
+            Ok(())
+        });
+    }
+
+    /// Gives back a charge of `amounts` that the backend did not take, within the bound of what may come back.
     pub fn refund(&self, id: BucketId, tier: &Tier, amounts: &Amounts, receipt: Receipt, now: u64) {
+        self.give_back(id, tier, amounts, receipt, now, &mut |bucket| {
+            bucket.refund(tier, amounts, receipt.at)
+        });
+    }
+
+    /// Takes back a charge of `amounts` of which nothing was sent.
+    pub fn cancel(&self, id: BucketId, tier: &Tier, amounts: &Amounts, receipt: Receipt, now: u64) {
+        self.give_back(id, tier, amounts, receipt, now, &mut |bucket| {
+            bucket.cancel(tier, amounts, receipt.at)
+        });
+    }
+
+    fn give_back(
+        &self,
+        id: BucketId,
+        tier: &Tier,
+        amounts: &Amounts,
+        receipt: Receipt,
+        now: u64,
+        change: &mut dyn FnMut(&mut Bucket),
+    ) {
         if !limits(tier, amounts) {
             return;
         }
-        let mut refund = |bucket: &mut Bucket| {
-            bucket.refund(tier, amounts, receipt.at);
+        let mut change = |bucket: &mut Bucket| {
+            change(bucket);
             Ok(())
         };
         // Where its bucket is not there any more, and its place is taken, it was paid back by time.
-        self.update_set(&self.key(id, tier, receipt.place), tier, now, true, &mut refund);
+        self.update_set(id, receipt.place, tier, now, true, &mut change);
     }
 
     fn update(
@@ -137,8 +209,8 @@ impl<'a, S: Store> Ledger<'a, S> {
         write: bool,
         change: &mut dyn FnMut(&mut Bucket) -> Result<(), Refusal>,
     ) -> Charge {
-        for place in [Place::Own, Place::Overflow] {
-            match self.update_set(&self.key(id, tier, place), tier, now, write, change) {
+        for place in [Place::First, Place::Second] {
+            match self.update_set(id, place, tier, now, write, change) {
                 Update::Done { at, used } => return Charge::Granted(Receipt { place, at, used }),
                 Update::Refused(refusal) => return Charge::Refused(refusal),
                 Update::Failed => return Charge::Uncounted,
@@ -148,41 +220,40 @@ impl<'a, S: Store> Ledger<'a, S> {
         Charge::Uncounted
     }
 
-    /// The key of a bucket's set, and the bucket's name in it.
-    fn key(&self, id: BucketId, tier: &Tier, place: Place) -> (String, BucketId) {
-        match place {
-            Place::Own => {
-                let BucketId([low, high, ..]) = id;
-                let set = u16::from_le_bytes([low, high]) % SETS;
-                let mut key = String::with_capacity(self.prefix.len() + "/ffff".len());
-                key.push_str(self.prefix);
-                key.push('/');
-                // Four hex digits; the standard library's way of writing them takes longer than all else here.
-                let digits = [12, 8, 4, 0].map(|shift| char::from_digit(u32::from(set >> shift & 15), 16));
-                key.extend(digits.into_iter().flatten());
-                (key, id)
-            }
-            Place::Overflow => {
-                let id = BucketId::of(&[b"overflow", tier.name.as_bytes()]);
-                (format!("{}/overflow/{}", self.prefix, tier.name), id)
-            }
-        }
+    /// The key of a bucket's set in a table.
+    fn key(&self, id: BucketId, place: Place) -> String {
+        let hash = self.store.salt().hash(id);
+        // A half of the hash for each table; multiplied down, since a remainder takes longer.
+        let of = |half: u32, sets: u32| ((u64::from(half) * u64::from(sets)) >> 32) as u32;
+        let set = match place {
+            Place::First => of(hash as u32, FIRST_TABLE),
+            Place::Second => FIRST_TABLE + of((hash >> 32) as u32, SECOND_TABLE),
+        };
+        let mut key = String::with_capacity(self.prefix.len() + "/ffff".len());
+        key.push_str(self.prefix);
+        key.push('/');
+        // Four hex digits; the standard library's way of writing them takes longer than all else here.
+        let digits = [12, 8, 4, 0].map(|shift| char::from_digit(set >> shift & 15, 16));
+        key.extend(digits.into_iter().flatten());
+        key
     }
 
     fn update_set(
         &self,
-        (key, id): &(String, BucketId),
+        id: BucketId,
+        place: Place,
         tier: &Tier,
         now: u64,
         write: bool,
         change: &mut dyn FnMut(&mut Bucket) -> Result<(), Refusal>,
     ) -> Update {
+        let key = &self.key(id, place);
         // What is not written afterwards, and so not checked by its version, is judged by a fresh value.
         let mut fresh = !write;
         for _ in 0..TRIES {
             let Ok(found) = self.store.get(key, fresh) else { return Update::Failed };
             let (value, version) = found.unwrap_or((Vec::new(), UNWRITTEN));
-            let (mut bucket, set) = Set::take(&value, *id, now);
+            let (mut bucket, mut set) = Set::take(&value, id, now);
             bucket.advance(tier, now);
             if let Err(refusal) = change(&mut bucket) {
                 if !fresh {
@@ -194,7 +265,10 @@ impl<'a, S: Store> Ledger<'a, S> {
             if !write {
                 return Update::Done { at: bucket.last, used: bucket.used(tier) };
             }
-            let Some(value) = set.put(*id, &bucket, tier) else { return Update::SetIsFull };
+            if place == Place::Second && bucket.settled_at(tier) > now {
+                set.make_room();
+            }
+            let Some(value) = set.put(id, &bucket, tier) else { return Update::SetIsFull };
             match self.store.set(key, &value, version) {
                 Ok(true) => return Update::Done { at: bucket.last, used: bucket.used(tier) },
                 Ok(false) => fresh = true,
@@ -303,21 +377,23 @@ mod tests {
     fn the_number_of_keys_and_the_size_of_values_are_bounded() {
         let store = Memory::default();
         let ledger = Ledger::new(&store, "gate");
-        let same_set = |n: u8| BucketId([7, 7, n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let charge = |n: u8, now| ledger.charge(same_set(n), &tier(), &items(10), now).is_granted();
-        for n in 0..WAYS as u8 {
+        let (key, same) = same_set(&ledger, WAYS + 2);
+        let charge = |n: usize, now| ledger.charge(same[n], &tier(), &items(10), now).is_granted();
+        for n in 0..WAYS {
             assert!(charge(n, SECOND));
         }
-        // The set is full: newcomers share one bucket, those who were there keep theirs.
-        assert!(charge(100, SECOND));
-        assert!(!charge(101, SECOND));
-        assert!(!charge(0, SECOND));
+        // The set is full: each newcomer finds a place of its own, and those who were there keep theirs.
+        assert!(charge(WAYS, SECOND));
+        assert!(charge(WAYS + 1, SECOND));
+        for n in 0..WAYS + 2 {
+            assert!(!charge(n, SECOND), "{n}");
+        }
         // A second later nobody owes anything, and the set is empty but for the one who comes.
-        assert!(charge(101, 2 * SECOND));
+        assert!(charge(0, 2 * SECOND));
         let values = store.values.borrow();
-        assert_eq!(values.keys().collect::<Vec<_>>(), ["gate/0707", "gate/overflow/t"]);
+        assert!(values.len() <= 3);
         // One bucket: its id, what is used, four times, and the numbers of one dimension.
-        assert_eq!(values["gate/0707"].0.len(), 16 + 1 + 4 * 8 + 7 * 8);
+        assert_eq!(values[&key].0.len(), 16 + 1 + 4 * 8 + 8 * 8);
     }
 
     #[test]
@@ -337,35 +413,165 @@ mod tests {
         assert!(!granted(&ledger, "a", 1, SECOND + SECOND / 2));
     }
 
+    /// So many names whose set of the first table is the same, and its key. Only who knows the salt finds them.
+    fn same_set(ledger: &Ledger<Memory>, count: usize) -> (String, Vec<BucketId>) {
+        let mut sets: BTreeMap<String, Vec<BucketId>> = BTreeMap::new();
+        for n in 0u32.. {
+            let id = BucketId::of(&[&n.to_be_bytes()]);
+            let key = ledger.key(id, Place::First);
+            let same = sets.entry(key.clone()).or_default();
+            same.push(id);
+            if same.len() == count {
+                return (key, same.clone());
+            }
+        }
+        unreachable!()
+    }
+
     #[test]
     fn a_refund_goes_where_the_charge_was() {
         let store = Memory::default();
         let ledger = Ledger::new(&store, "gate");
-        let same_set = |n: u8| BucketId([7, 7, n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let charge = |n: u8, now, place| match ledger.charge(same_set(n), &tier(), &items(10), now) {
+        let (_, same) = same_set(&ledger, 2 * WAYS + 1);
+        let charge = |n: usize, now, place| match ledger.charge(same[n], &tier(), &items(10), now) {
             Charge::Granted(receipt) if receipt.place == place => receipt,
             other => panic!("{n} at {now}: {other:?}"),
         };
-        let refund = |n, receipt| ledger.refund(same_set(n), &tier(), &items(10), receipt, 2 * SECOND);
-        let is_full = || !ledger.charge(same_set(101), &tier(), &items(10), 2 * SECOND).is_granted();
-        let own = charge(0, SECOND, Place::Own);
-        for n in 1..WAYS as u8 {
-            charge(n, SECOND, Place::Own);
+        let refund = |n: usize, receipt| ledger.refund(same[n], &tier(), &items(10), receipt, 2 * SECOND);
+        let is_full = |n: usize| !ledger.charge(same[n], &tier(), &items(10), 2 * SECOND).is_granted();
+        let first = charge(0, SECOND, Place::First);
+        for n in 1..WAYS {
+            charge(n, SECOND, Place::First);
         }
-        let shared = charge(100, SECOND, Place::Overflow);
-        // A second later all of that is paid back; others come, and the first one must share.
-        for n in 10..10 + WAYS as u8 {
-            charge(n, 2 * SECOND, Place::Own);
+        // A second later all of that is paid back; others come, and the first one must go to the second table.
+        for n in 0..WAYS {
+            charge(WAYS + 1 + n, 2 * SECOND, Place::First);
         }
-        let last = charge(0, 2 * SECOND, Place::Overflow);
-        // What it was charged before was in its own place, and is not there any more.
-        refund(0, own);
-        assert!(is_full());
-        // Nor is what another was charged in the shared one a second ago.
-        refund(100, shared);
-        assert!(is_full());
-        refund(0, last);
-        assert!(!is_full());
+        let second = charge(0, 2 * SECOND, Place::Second);
+        // What it was charged before is not there any more.
+        refund(0, first);
+        assert!(is_full(0));
+        refund(0, second);
+        assert!(!is_full(0));
+    }
+
+    #[test]
+    fn who_finds_both_sets_full_takes_the_place_of_the_one_that_owes_least() {
+        let store = Memory::default();
+        let ledger = Ledger::new(&store, "gate");
+        // What the second table's set holds already, of names that the first one had no place for.
+        let (_, same) = same_set(&ledger, WAYS + 1);
+        for id in same.iter().take(WAYS) {
+            assert!(ledger.charge(*id, &tier(), &items(10), SECOND).is_granted());
+        }
+        let newcomer = same[WAYS];
+        let key = ledger.key(newcomer, Place::Second);
+        let mut value = Vec::new();
+        for n in 0..WAYS as u8 {
+            let mut bucket = Bucket::default();
+            bucket.advance(&tier(), SECOND);
+            bucket.charge(&tier(), &items(u64::from(n) + 2)).unwrap();
+            let (_, set) = Set::take(&value, BucketId([n; 16]), SECOND);
+            value = set.put(BucketId([n; 16]), &bucket, &tier()).unwrap();
+        }
+        store.values.borrow_mut().insert(key.clone(), (value.clone(), 1));
+        // What was charged elsewhere and comes back takes nobody's place.
+        let receipt = Receipt { place: Place::Second, at: SECOND, used: None };
+        ledger.refund(newcomer, &tier(), &items(1), receipt, SECOND);
+        assert_eq!(store.values.borrow()[&key].0, value);
+        assert!(ledger.charge(newcomer, &tier(), &items(10), SECOND).is_granted());
+        assert!(!ledger.charge(newcomer, &tier(), &items(1), SECOND).is_granted());
+        let stored = store.values.borrow()[&key].0.clone();
+        let there: Vec<bool> =
+            (0..WAYS as u8).map(|n| Set::find(&stored, BucketId([n; 16])).0.is_some()).collect();
+        assert_eq!(there, [false, true, true, true, true, true, true, true]);
+    }
+
+    /// How many clients of so many in debt find a set of each table full.
+    fn crowded(clients: u32, salt: Salt) -> (usize, usize) {
+        struct Salted(Salt);
+        impl Store for Salted {
+            fn get(&self, _: &str, _: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+                Err(StoreFailed)
+            }
+            fn set(&self, _: &str, _: &[u8], _: u32) -> Result<bool, StoreFailed> {
+                Err(StoreFailed)
+            }
+            fn salt(&self) -> Salt {
+                self.0
+            }
+        }
+        let store = Salted(salt);
+        let ledger = Ledger::new(&store, "");
+        let mut taken = BTreeMap::<String, usize>::new();
+        let mut full = |key| {
+            let count = taken.entry(key).or_default();
+            *count += 1;
+            *count > WAYS
+        };
+        let ids = (0..clients).map(|n| BucketId::of(&[&n.to_be_bytes()]));
+        let moved: Vec<BucketId> = ids.filter(|id| full(ledger.key(*id, Place::First))).collect();
+        let forgotten = moved.iter().filter(|id| full(ledger.key(**id, Place::Second))).count();
+        (moved.len(), forgotten)
+    }
+
+    #[test]
+    fn a_bucket_is_seldom_moved_and_not_forgotten_among_hundreds_of_thousands() {
+        for seed in 0..2u8 {
+            let store = Memory::default();
+            let salt = Salt::shared(&store, || vec![seed]).unwrap();
+            let (moved, forgotten) = crowded(100_000, salt);
+            assert!(moved < 20 && forgotten == 0, "{moved} moved, {forgotten} forgotten");
+            let (moved, forgotten) = crowded(250_000, salt);
+            assert!(moved < 10_000 && forgotten == 0, "{moved} moved, {forgotten} forgotten");
+        }
+    }
+
+    #[test]
+    fn names_that_were_chosen_for_one_set_are_spread_by_another_salt() {
+        let store = Memory::default();
+        let (_, chosen) = same_set(&Ledger::new(&store, "gate"), WAYS + 2);
+        struct Salted(Salt);
+        impl Store for Salted {
+            fn get(&self, _: &str, _: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+                Ok(None)
+            }
+            fn set(&self, _: &str, _: &[u8], _: u32) -> Result<bool, StoreFailed> {
+                Ok(true)
+            }
+            fn salt(&self) -> Salt {
+                self.0
+            }
+        }
+        let salted = Salted(Salt::shared(&store, || vec![1]).unwrap());
+        let ledger = Ledger::new(&salted, "gate");
+        let mut keys: Vec<String> = chosen.iter().map(|id| ledger.key(*id, Place::First)).collect();
+        keys.sort();
+        keys.dedup();
+        assert!(keys.len() > WAYS, "{keys:?}");
+    }
+
+    #[test]
+    fn who_is_refused_after_the_work_for_as_much_as_it_may_send_is_refused_before_it() {
+        let store = Memory::default();
+        let ledger = Ledger::new(&store, "gate");
+        let probe = [Dimension::Bytes, Dimension::Items];
+        let opens = |now| ledger.request(id("a"), &tier(), &probe, now).is_granted();
+        let waste = |bytes| ledger.spend_in_vain(id("a"), &tier(), bytes, SECOND);
+        waste(999);
+        assert!(opens(SECOND));
+        assert_eq!(ledger.bytes_left(id("a"), &tier(), 1, SECOND), Ok(Some(1000)));
+        waste(501);
+        assert!(!opens(SECOND));
+        assert!(ledger.bytes_left(id("a"), &tier(), 1, SECOND).is_err());
+        // It owes nothing of what it may send, and time pays back what it spent in vain.
+        assert!(!opens(SECOND + SECOND / 2));
+        assert!(opens(SECOND + SECOND / 2 + SECOND / 100));
+        assert!(granted(&ledger, "a", 10, SECOND + SECOND / 2 + SECOND / 100));
+        // Where bytes have no limit, items are spent in vain.
+        let by_items = Tier::new("t", Duration::from_secs(1), [None, None, Some(10), None, None, None, None]);
+        ledger.spend_in_vain(id("b"), &by_items, 10 << 10, SECOND);
+        assert!(!ledger.request(id("b"), &by_items, &probe, SECOND).is_granted());
     }
 
     #[test]

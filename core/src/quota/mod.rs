@@ -4,11 +4,13 @@ mod account;
 mod bucket;
 mod ledger;
 mod remember;
+mod salt;
 mod set;
 mod tier;
 
 pub use bucket::{Amounts, Refusal};
 pub use ledger::{Charge, Ledger, Receipt, SETS, Store, StoreFailed};
 pub use remember::Remember;
+pub use salt::Salt;
 pub use set::WAYS;
 pub use tier::{BucketId, Dimension, Limit, MAX_CAPACITY, Tier};

@@ -3,9 +3,10 @@
 //! A proxy hands out a value by asking the module for memory, which costs ten times as much as taking one. So the next
 //! change starts from what was written last, and only where another worker came between is the value fetched.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 
 use super::ledger::{Store, StoreFailed};
+use super::salt::Salt;
 use crate::recent::Recent;
 
 /// How much is remembered, in bytes: some thousand values.
@@ -22,12 +23,18 @@ pub struct Remember<S> {
     written: RefCell<Recent<(Vec<u8>, u32)>>,
     /// The highest version that has surely been given out.
     latest: Cell<u32>,
+    salt: OnceCell<Salt>,
 }
 
 impl<S> Remember<S> {
     /// Remembers what is written to `store`.
     pub fn new(store: S) -> Self {
-        Remember { store, written: RefCell::new(Recent::new(MOST)), latest: Cell::new(0) }
+        Remember {
+            store,
+            written: RefCell::new(Recent::new(MOST)),
+            latest: Cell::new(0),
+            salt: OnceCell::new(),
+        }
     }
 }
 
@@ -38,6 +45,20 @@ impl<S: Default> Default for Remember<S> {
 }
 
 impl<S: Store> Store for Remember<S> {
+    fn salt(&self) -> Salt {
+        match self.salt.get() {
+            Some(salt) => *salt,
+            None => {
+                let salt = self.store.salt();
+                // As long as the store fails there is none, and nothing is counted either.
+                if salt != Salt::default() {
+                    let _ = self.salt.set(salt);
+                }
+                salt
+            }
+        }
+    }
+
     fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
         if !fresh && let Some(written) = self.written.borrow_mut().get(key) {
             return Ok(Some(written.clone()));

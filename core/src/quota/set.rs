@@ -1,17 +1,17 @@
 //! A set of buckets: the value of one key in the store.
 
-use super::account::Account;
+use super::account::{Account, NUMBERS};
 use super::bucket::Bucket;
 use super::tier::{BucketId, Tier};
 
-/// How many buckets a set holds. With 100,000 clients in debt, one set in 35,000 is full.
+/// How many buckets a set holds.
 pub const WAYS: usize = 8;
 
 /// A bucket is stored as its id, one bit for each dimension that it has numbers of, four times (when it owes nothing any more
 /// at the rates of its last charge, when it was brought up to date, when its windows began), and the numbers.
 const ID_LEN: usize = 16;
 const FIXED_LEN: usize = ID_LEN + 1 + 4 * 8;
-const ACCOUNT_LEN: usize = 7 * 8;
+const ACCOUNT_LEN: usize = NUMBERS * 8;
 
 /// The buckets that share one key, but for one that is taken out. The others stay as they are stored.
 pub(super) struct Set {
@@ -36,6 +36,37 @@ impl Set {
             }
         }
         (bucket, Set { others, count })
+    }
+
+    /// The bucket of `id` in a stored set, and whether the set is full.
+    pub(super) fn find(mut value: &[u8], id: BucketId) -> (Option<Bucket>, bool) {
+        let mut count = 0;
+        while let Some(mut stored) = split(&mut value) {
+            let Some(header) = Header::read(&mut stored) else { break };
+            if header.id == id {
+                return (Some(header.bucket(stored)), false);
+            }
+            count += 1;
+        }
+        (None, count >= WAYS)
+    }
+
+    /// Forgets the bucket whose debt is paid back first, if the set is full.
+    pub(super) fn make_room(&mut self) {
+        while self.count >= WAYS {
+            let (mut at, mut first) = (0, (u64::MAX, 0..self.others.len()));
+            let mut value = &self.others[..];
+            while let Some(mut stored) = split(&mut value) {
+                let end = at + stored.len();
+                let settled = Header::read(&mut stored).map_or(0, |header| header.settled);
+                if settled < first.0 {
+                    first = (settled, at..end);
+                }
+                at = end;
+            }
+            self.others.drain(first.1);
+            self.count -= 1;
+        }
     }
 
     /// What to store with the bucket put in; none if the set is full.
