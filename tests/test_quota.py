@@ -1,9 +1,11 @@
 """Quotas: what fits goes through, what does not is refused the way OTLP wants it, and nothing in between."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import grpc
+import pytest
 
 from client import Http2, Identity, call, frame, seconds, retry_infos
 from conftest import CONFIG
@@ -151,14 +153,45 @@ def test_all_clients_together_have_a_quota_too(
     assert sum(gate.stats("over_total").values()) == 2
 
 
-def test_what_the_backend_refuses_comes_back(connect: Callable, certificates: Certificates, sink: Sink) -> None:
-    connection = connect(few(certificates, "refund"))
+def test_what_the_backend_asks_to_send_again_comes_back(
+    connect: Callable, certificates: Certificates, sink: Sink
+) -> None:
+    grpc_client, http_client = (connect(few(certificates, name)) for name in ("refund-grpc", "refund-http"))
     sink.fail = (grpc.StatusCode.UNAVAILABLE, 503)
-    for _ in range(3):
-        assert connection.grpc(TRACES, frame(spans(BURST))).grpc_status == 14
-        assert connection.http(V1_TRACES, spans(BURST)).status == 503
+    assert grpc_client.grpc(TRACES, frame(spans(BURST))).grpc_status == 14
+    assert http_client.http(V1_TRACES, spans(BURST)).status == 503
     sink.fail = None
-    assert connection.grpc(TRACES, frame(spans(BURST))).grpc_status == 0
+    assert grpc_client.grpc(TRACES, frame(spans(BURST))).grpc_status == 0
+    assert http_client.http(V1_TRACES, spans(BURST)).status == 200
+
+
+# What arrives of a flood, in bursts: what the backend refuses for good is spent, and what may be sent again comes back once.
+FLOODS = {
+    "gRPC for good": (TRACES, (grpc.StatusCode.INVALID_ARGUMENT, 400), 1),
+    "HTTP for good": (V1_TRACES, (grpc.StatusCode.INTERNAL, 400), 1),
+    "HTTP that is broken": (V1_TRACES, (grpc.StatusCode.INTERNAL, 500), 1),
+    # Without RetryInfo it is not to be sent again.
+    "gRPC that is exhausted for good": (TRACES, (grpc.StatusCode.RESOURCE_EXHAUSTED, 413), 1),
+    "gRPC for now": (TRACES, (grpc.StatusCode.UNAVAILABLE, 503), 2),
+    "HTTP for now": (V1_TRACES, (grpc.StatusCode.UNAVAILABLE, 429), 2),
+}
+
+
+@pytest.mark.parametrize("case", FLOODS)
+def test_a_flood_that_the_backend_refuses_is_bounded(
+    connect: Callable, certificates: Certificates, sink: Sink, case: str
+) -> None:
+    path, sink.fail, bursts = FLOODS[case]
+    connection = connect(few(certificates, "flood-" + case.replace(" ", "-")))
+    begin = time.monotonic()
+    for _ in range(40):
+        if path == TRACES:
+            connection.grpc(path, frame(spans(5)))
+        else:
+            connection.http(path, spans(5))
+    arrived = sum(len(request.names()) for request in sink.rest())
+    earned = int(time.monotonic() - begin) + 1
+    assert bursts * BURST <= arrived + 4 and arrived <= bursts * (BURST + earned), arrived
 
 
 def test_the_backends_own_answer_passes(connect: Callable, acme: Identity, sink: Sink) -> None:

@@ -207,7 +207,6 @@ def test_what_is_compressed_in_several_parts_is_all_of_them(
 
 BOMBS = {
     "larger than 64 MiB": lambda compress: compress(b"\0" * (65 << 20)),
-    "more than 200 times": lambda compress: compress(b"\0" * (4 << 20)),
     "in many parts": lambda compress: compress(b"\0" * (1 << 20)) * 100,
 }
 

@@ -51,6 +51,13 @@ pub enum Reason {
     },
     /// Larger than a limit of the gate: which one, in words.
     TooLarge(String),
+    /// Headers of more than the gate takes, in bytes.
+    Headers {
+        /// What they have.
+        size: u64,
+        /// What they may have.
+        limit: u64,
+    },
     /// Not a valid message: what is wrong.
     Invalid(String),
     /// A content type or an encoding that the gate does not read: which one.
@@ -103,6 +110,18 @@ impl Protocol {
     }
 }
 
+impl Reply {
+    /// The same without the body: for a client that may leave it unread, where there is no room to keep it.
+    pub fn without_body(mut self) -> Self {
+        // What gRPC says is in its headers.
+        if self.grpc_status.is_none() {
+            self.body.clear();
+            self.headers.retain(|(name, _)| *name != "content-type");
+        }
+        self
+    }
+}
+
 impl Reason {
     /// The value of the `result` tag in metrics.
     pub fn label(&self) -> &'static str {
@@ -116,7 +135,7 @@ impl Reason {
             Reason::Denied => "denied",
             Reason::Quota { client: None, .. } => "over_total",
             Reason::Quota { .. } => "over_quota",
-            Reason::TooLarge(_) => "too_large",
+            Reason::TooLarge(_) | Reason::Headers { .. } => "too_large",
             Reason::Invalid(_) => "invalid",
             Reason::Unsupported(_) => "unsupported",
             Reason::UnknownPath(_) | Reason::Method(_) => "not_otlp",
@@ -147,6 +166,7 @@ impl Reason {
             Reason::UnknownClient | Reason::Denied => (7, 403),
             Reason::Quota { refusal: quota::Refusal::Over { .. }, .. } => (8, 429),
             Reason::Quota { refusal: quota::Refusal::Never { .. }, .. } | Reason::TooLarge(_) => (8, 413),
+            Reason::Headers { .. } => (8, 431),
             Reason::Invalid(_) => (3, 400),
             Reason::Unsupported(_) => (12, 415),
             Reason::UnknownPath(_) => (12, 404),
@@ -259,6 +279,10 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::TooLarge(what) => write!(f, "the request is too large: {what}"),
+            Reason::Headers { size, limit } => write!(
+                f,
+                "the request's headers are too large: {size} bytes of {limit}; hint: send fewer, or raise limits.headers"
+            ),
             Reason::Invalid(what) => write!(f, "not a valid OTLP request: {what}"),
             Reason::Unsupported(what) => write!(f, "not supported: {what}"),
             Reason::UnknownPath(what) => write!(f, "not an OTLP export: {what}"),
@@ -360,6 +384,7 @@ mod tests {
             (over(Duration::from_secs(1)), 8, 429, true),
             (never(), 8, 413, false),
             (Reason::TooLarge(String::new()), 8, 413, false),
+            (Reason::Headers { size: 2, limit: 1 }, 8, 431, false),
             (Reason::Invalid(String::new()), 3, 400, false),
             (Reason::Unsupported(String::new()), 12, 415, false),
             (Reason::UnknownPath(String::new()), 12, 404, false),

@@ -3,7 +3,7 @@
 //! The SDK's wrappers panic where the proxy answers with a status that they do not expect, and where a header is
 //! not UTF-8. Here every failure is a value. Source: proxy-wasm ABI 0.2.1.
 
-use otlp_gate_core::quota::{Store, StoreFailed};
+use otlp_gate_core::quota::{Salt, Store, StoreFailed};
 
 use crate::landing;
 
@@ -274,6 +274,10 @@ pub(crate) fn reply(status: u32, headers: &[(&str, &str)], body: &[u8], grpc_sta
 pub(crate) struct SharedData;
 
 impl Store for SharedData {
+    fn salt(&self) -> Salt {
+        Salt::shared(self, entropy).unwrap_or_default()
+    }
+
     fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
         let (mut status, mut version) = (OK, 0);
         let value = returned(|data, len| {
@@ -298,6 +302,21 @@ impl Store for SharedData {
             _ => Err(StoreFailed),
         }
     }
+}
+
+/// Bytes that nobody outside can know. A module has no random numbers, but a clock in nanoseconds, and how long each look at it takes
+/// differs; besides, the first connection's number, port and request id, which some proxies draw by lot.
+fn entropy() -> Vec<u8> {
+    const LOOKS: usize = 4096;
+    let mut bytes = Vec::with_capacity(8 * LOOKS + 256);
+    for _ in 0..LOOKS {
+        bytes.extend(now().to_le_bytes());
+    }
+    bytes.extend((bytes.as_ptr() as usize).to_le_bytes());
+    for path in [&b"connection\0id"[..], b"source\0address", b"request\0id", b"request\0time"] {
+        bytes.extend(property(path).unwrap_or_default());
+    }
+    bytes
 }
 
 /// What the proxy returns in memory that it asked this module for.

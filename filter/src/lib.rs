@@ -11,7 +11,8 @@ mod worker;
 use std::rc::Rc;
 
 use otlp_gate_core::gate::{
-    Check, Client, Head, HeaderEdits, Health, Metric, Origin, Outgoing, Request, Used,
+    Answer, Check, Client, Head, HeaderEdits, Health, Held, Metric, Origin, Outgoing, Request, Used,
+    headers_size,
 };
 use otlp_gate_core::reply::{Protocol, Reason, Reply};
 use otlp_gate_wire::otlp::Signal;
@@ -34,7 +35,15 @@ impl Plugin {
     }
 
     fn stream(&self, id: u32) -> Stream {
-        Stream { id, loaded: self.loaded.clone(), known: None, origin: None, state: State::New }
+        Stream {
+            id,
+            loaded: self.loaded.clone(),
+            known: None,
+            origin: None,
+            size: 0,
+            held: None,
+            state: State::New,
+        }
     }
 }
 
@@ -45,6 +54,10 @@ struct Stream {
     known: Option<Known>,
     /// The web page that sends, if one does that may.
     origin: Option<Origin>,
+    /// How large its headers are.
+    size: u64,
+    /// What it holds until the proxy has forgotten it, once it is answered.
+    held: Option<Held>,
     state: State,
 }
 
@@ -67,6 +80,7 @@ impl Stream {
     fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
         let headers = HeaderMap::read(Map::RequestHeaders);
         let headers = headers.pairs();
+        self.size = headers_size(&headers);
         self.origin = self.loaded.as_ref().and_then(|loaded| loaded.gate.origin(&headers));
         if let Some(reply) = self.origin.as_ref().and_then(|origin| origin.preflight(&headers)) {
             count(Metric::Requests, None, None, Some("preflight"), 1);
@@ -156,11 +170,12 @@ impl Stream {
             apply(&origin.edits(), Map::ResponseHeaders);
         }
         if let State::Forwarded { request, .. } = &self.state {
+            let status = host::header(Map::ResponseHeaders, ":status").unwrap_or_default();
             let answer = match request.head.protocol {
-                Protocol::Grpc => {
-                    host::header(Map::ResponseHeaders, "grpc-status").map(|status| status == b"0")
-                }
-                _ => host::header(Map::ResponseHeaders, ":status").map(|status| status.starts_with(b"2")),
+                // One that says nothing yet says it in its trailers.
+                Protocol::Grpc => grpc_answer(Map::ResponseHeaders)
+                    .or_else(|| (status != b"200").then(|| Answer::http(&status))),
+                _ => Some(Answer::http(&status)),
             };
             self.answered(answer);
         }
@@ -176,7 +191,7 @@ impl Stream {
     fn on_response_trailers(&mut self) -> Action {
         let status = || host::header(Map::ResponseTrailers, "grpc-status");
         match &self.state {
-            State::Forwarded { .. } => self.answered(status().map(|status| status == b"0")),
+            State::Forwarded { .. } => self.answered(grpc_answer(Map::ResponseTrailers)),
             State::Asked(check) => {
                 let end = check.end(status().as_deref());
                 let result = end.as_ref().map_or_else(Reason::label, |_| "serving");
@@ -238,7 +253,7 @@ impl Stream {
     /// Forwards the health check, whose body is complete, or refuses it.
     fn ask(&mut self) -> Action {
         let State::Check(check) = &mut self.state else { return Action::Pause };
-        match check.finish() {
+        match check.finish(&*worker::store(), host::now()) {
             Ok(body) if host::replace_request_body(body) => {}
             Ok(_) => return self.refuse_open(&Reason::Busy),
             Err(reason) => return self.refuse_open(&reason),
@@ -252,7 +267,9 @@ impl Stream {
     fn refuse_open(&mut self, reason: &Reason) -> Action {
         match core::mem::replace(&mut self.state, State::Done) {
             State::Open(request) => {
-                self.refuse(request.head.protocol, reason, Some(&request.client), Some(request.head.signal))
+                let (client, head) = (Rc::clone(&request.client), request.head);
+                self.held = request.held();
+                self.refuse(head.protocol, reason, Some(&client), Some(head.signal))
             }
             State::Check(check) | State::Asked(check) => {
                 self.refuse(Protocol::Grpc, reason, Some(check.client()), None)
@@ -273,7 +290,14 @@ impl Stream {
         if let Some(known) = &self.known {
             known.used(Used::of(reason));
         }
-        self.answer(&reason.reply(protocol, jitter))
+        let reply = reason.reply(protocol, jitter);
+        if self.held.is_none() {
+            self.held = worker::memory().answer(client, self.size);
+        }
+        match self.held {
+            Some(_) => self.answer(&reply),
+            None => self.answer(&reply.without_body()),
+        }
     }
 
     fn answer(&mut self, reply: &Reply) -> Action {
@@ -286,26 +310,27 @@ impl Stream {
     }
 
     /// Takes note of the backend's answer, if there is one yet: whether it took the request.
-    fn answered(&mut self, answer: Option<bool>) {
-        let Some(taken) = answer else { return };
+    fn answered(&mut self, answer: Option<Answer>) {
+        let Some(answer) = answer else { return };
         let State::Forwarded { mut request, items, bytes } = core::mem::replace(&mut self.state, State::Done)
         else {
             return;
         };
-        if taken {
+        if answer == Answer::Taken {
             request.taken();
             if let Some(known) = &self.known {
                 known.accepted(request.head.signal, items, bytes);
             }
-            return;
-        }
-        // The proxy answers itself where the backend is gone or too slow; then nobody knows what became of the items.
-        if by_backend() {
-            request.refund(&*worker::store(), host::now());
+        } else if by_backend() {
+            if answer == Answer::Again {
+                request.refund(&*worker::store(), host::now());
+            }
             result(&request, "backend_refused");
         } else {
+            // The proxy answers itself where the backend is gone or too slow; then nobody knows what became of the items.
             result(&request, "backend_failed");
         }
+        self.held = request.held();
     }
 }
 
@@ -321,6 +346,12 @@ fn fail(reason: &Reason) {
     host::remove_header(Map::ResponseTrailers, b"grpc-status-details-bin");
     host::set_header(Map::ResponseTrailers, "grpc-status", &status);
     host::set_header(Map::ResponseTrailers, "grpc-message", &String::from_utf8_lossy(&reply.body));
+}
+
+/// What these headers or trailers say, if they have a status of gRPC.
+fn grpc_answer(map: Map) -> Option<Answer> {
+    let status = host::header(map, "grpc-status")?;
+    Some(Answer::grpc(&status, || host::header(map, "grpc-status-details-bin")))
 }
 
 fn result(request: &Request, result: &str) {

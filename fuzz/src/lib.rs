@@ -1,5 +1,6 @@
 //! What each fuzz target does with its input: for the fuzzer, and for the tests, which need no fuzzer.
 
+pub mod costly;
 pub mod framing;
 pub mod gunzip;
 pub mod identity;

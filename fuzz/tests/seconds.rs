@@ -6,7 +6,9 @@ use std::fs;
 use arbitrary::{Arbitrary, Unstructured};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use otlp_gate_fuzz::{framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd};
+use otlp_gate_fuzz::{
+    costly, framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd,
+};
 
 /// How many changed inputs each target gets.
 const ROUNDS: usize = 10_000;
@@ -110,6 +112,13 @@ fn request_holds() {
             request::target(input);
         }
     });
+}
+
+#[test]
+fn nothing_is_costly() {
+    for (kind, name) in ["splice", "splice_json", "gunzip", "unzstd"].into_iter().enumerate() {
+        run(&found(name), 100, |bytes| costly::target((kind as u8, bytes)));
+    }
 }
 
 #[test]

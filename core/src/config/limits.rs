@@ -18,11 +18,15 @@ pub struct Limits {
     #[serde(skip_serializing_if = "is_default_inflated")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub inflated: Size,
-    /// How many times its compressed size a message may inflate to.
-    #[serde(skip_serializing_if = "is_default_ratio")]
-    #[cfg_attr(feature = "schema", schemars(extend("default" = 200)))]
-    pub ratio: u32,
-    /// How much one worker thread holds of messages that have not arrived whole, 16 KiB for each request included. One
+    /// How many times its compressed size a message above 1 MiB may inflate to. Without it, `inflated` and the client's quota of
+    /// bytes are the bounds, so that dull data is not taken for an attack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<u32>,
+    /// The largest headers of a request: names and values, and 32 bytes for each of them.
+    #[serde(skip_serializing_if = "is_default_headers")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "16KiB")))]
+    pub headers: Size,
+    /// How much one worker thread holds of messages that have not arrived whole, 16 KiB for each request and three times its headers included. One
     /// client may hold as much of it as is left for the others. Who is above it is asked to come again.
     #[serde(skip_serializing_if = "is_default_held")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
@@ -41,7 +45,8 @@ impl Default for Limits {
         Limits {
             wire: Size::new(16, Unit::MiB),
             inflated: Size::new(64, Unit::MiB),
-            ratio: 200,
+            ratio: None,
+            headers: Size::new(16, Unit::KiB),
             held: Size::new(64, Unit::MiB),
         }
     }
@@ -55,8 +60,8 @@ fn is_default_inflated(size: &Size) -> bool {
     *size == Limits::default().inflated
 }
 
-fn is_default_ratio(ratio: &u32) -> bool {
-    *ratio == Limits::default().ratio
+fn is_default_headers(size: &Size) -> bool {
+    *size == Limits::default().headers
 }
 
 fn is_default_held(size: &Size) -> bool {

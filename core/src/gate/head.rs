@@ -1,5 +1,6 @@
 //! What a request's headers say: is it an OTLP export, of which signal, how is it encoded.
 
+use super::FORWARDED_CERTIFICATE;
 use super::path;
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
@@ -18,6 +19,22 @@ pub struct Head {
     pub encoding: Encoding,
     /// How long its body is, where it says so, in bytes. Nothing but a hint.
     pub length: Option<u64>,
+    /// How large all headers are, by [`headers_size`].
+    pub headers: u64,
+}
+
+/// So much of the header by which the gateway itself hands over the client's certificate is not the client's doing, in bytes.
+const OWN_CERTIFICATE: usize = 8 << 10;
+
+/// The size of headers as HTTP/2 counts it (RFC 9113, 6.5.2): names and values, and 32 bytes for each of them, without what the
+/// gateway itself adds to hand over the client's certificate.
+pub fn headers_size(headers: &Headers) -> u64 {
+    let own = |(name, value): &(&[u8], &[u8])| {
+        if *name == FORWARDED_CERTIFICATE.as_bytes() { value.len().min(OWN_CERTIFICATE) } else { 0 }
+    };
+    let own = headers.iter().map(own).max().unwrap_or_default();
+    let all: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+    (all - own) as u64
 }
 
 /// A compression.
@@ -73,7 +90,7 @@ impl Head {
             }
         }
         let length = value(headers, b"content-length").and_then(|it| str::from_utf8(it).ok()?.parse().ok());
-        Ok(Head { protocol, signal, encoding, length })
+        Ok(Head { protocol, signal, encoding, length, headers: headers_size(headers) })
     }
 
     /// How to refuse a method other than POST.
@@ -174,7 +191,16 @@ mod tests {
     #[test]
     fn knows_every_export() {
         for signal in Signal::ALL {
-            let plain = Head { protocol: Protocol::Grpc, signal, encoding: Encoding::Identity, length: None };
+            let plain = Head {
+                protocol: Protocol::Grpc,
+                signal,
+                encoding: Encoding::Identity,
+                length: None,
+                headers: 0,
+            };
+            // How large they are is another test's.
+            let read =
+                |path: &str, more: &[(&str, &str)]| read(path, more).map(|head| Head { headers: 0, ..head });
             assert_eq!(read(signal.grpc_path(), &[GRPC]), Ok(plain));
             let gzip = Head { encoding: Encoding::Gzip, ..plain };
             assert_eq!(read(signal.grpc_path(), &[GRPC, ("grpc-encoding", "gzip")]), Ok(gzip));
@@ -192,6 +218,13 @@ mod tests {
             let query = format!("{}?x=/v1/logs", signal.http_path());
             assert_eq!(read(&query, &[("content-type", "Application/X-Protobuf; charset=x")]), Ok(http));
         }
+    }
+
+    #[test]
+    fn the_size_of_headers_is_that_of_all() {
+        let head = read("/v1/logs", &[PROTOBUF, ("x", "yy")]).unwrap();
+        let sizes = [":method".len() + "POST".len(), ":path".len() + "/v1/logs".len(), 12 + 22, 3];
+        assert_eq!(head.headers, sizes.iter().map(|size| *size as u64 + 32).sum::<u64>());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use core::cell::Cell;
 use std::rc::Rc;
 
-use super::head::{Encoding, Head, Headers, is_grpc, printable, value};
+use super::head::{Encoding, Head, Headers, headers_size, is_grpc, printable, value};
 use super::memory::Memory;
 use super::request::{FORWARDED, Request};
 use super::{Client, Gate, HeaderEdits};
@@ -36,6 +36,7 @@ pub(super) fn is_path(path: &[u8]) -> bool {
 pub struct Health {
     watch: bool,
     encoding: Encoding,
+    headers: u64,
 }
 
 /// A health check of a known client on its way.
@@ -79,7 +80,8 @@ impl Health {
         if let Some(reason) = Head::method(headers) {
             return Some(Err(reason));
         }
-        Some(Encoding::read(headers, Protocol::Grpc).map(|encoding| Health { watch, encoding }))
+        let encoding = Encoding::read(headers, Protocol::Grpc);
+        Some(encoding.map(|encoding| Health { watch, encoding, headers: headers_size(headers) }))
     }
 }
 
@@ -98,6 +100,7 @@ impl Check {
             signal: gate.asked.0.get(),
             encoding: health.encoding,
             length: None,
+            headers: health.headers,
         };
         let request = Request::open_for(gate, client, head, &[], memory, store, now)?;
         Ok(Check { request, watch: health.watch, message: false })
@@ -133,10 +136,10 @@ impl Check {
     }
 
     /// Judges the whole body; gives the one that goes on.
-    pub fn finish(&mut self) -> Result<&'static [u8], Reason> {
+    pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<&'static [u8], Reason> {
         /// An export of nothing, behind its frame.
         const NOTHING: &[u8] = &[0; 5];
-        let (message, offset) = self.request.message()?;
+        let (message, offset) = self.request.message(store, now)?;
         self.request.arriving = None;
         let asked = health_service(message.get(offset..).unwrap_or_default())
             .map_err(|malformed| Reason::Invalid(malformed.to_string()))?;
@@ -215,7 +218,7 @@ mod tests {
     fn asked(fixture: &Fixture, path: &str, body: &[u8]) -> Result<Check, Reason> {
         let mut check = open(fixture, path)?;
         check.room(body.len())?.extend_from_slice(body);
-        assert_eq!(check.finish()?, [0; 5]);
+        assert_eq!(check.finish(&fixture.store, fixture.now)?, [0; 5]);
         Ok(check)
     }
 
@@ -330,8 +333,8 @@ mod tests {
                 Err(reason) => break reason,
             }
         };
-        // Half of what the backend may owe answers for: four times 4 MiB, each with 16 KiB.
-        assert_eq!((busy, held.len()), (Reason::Busy, 512));
+        // Half of what the backend may owe answers for: twice 4 MiB, each with 16 KiB and three times its headers.
+        assert_eq!((busy, held.len()), (Reason::Busy, 246));
         drop(held);
         assert_eq!(fixture.memory.held(), 0);
     }

@@ -1,5 +1,6 @@
 //! The gate: a policy at work. The filter calls this and moves bytes; everything is decided here.
 
+mod answer;
 mod cors;
 mod edits;
 mod head;
@@ -18,11 +19,12 @@ use crate::quota::{BucketId, Tier};
 use crate::reply::Reason;
 use otlp_gate_wire::otlp::Stamp;
 
+pub use answer::Answer;
 pub use cors::Origin;
 pub use edits::HeaderEdits;
-pub use head::{Encoding, Head, Headers};
+pub use head::{Encoding, Head, Headers, headers_size};
 pub use health::{Check, Health};
-pub use memory::Memory;
+pub use memory::{Held, Memory};
 pub use metrics::{Metric, POLICY_REVISION, Used, metric_name};
 pub use request::{Outgoing, Request};
 

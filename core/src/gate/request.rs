@@ -1,12 +1,13 @@
 //! One export request on its way through the gate: opened at its headers, filled chunk by chunk, finished at its end.
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use super::head::{Encoding, Head};
-use super::memory::{Memory, Share};
+use super::memory::{Held, Memory, Share};
 use super::metrics::Used;
 use super::{Client, Gate};
-use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
+use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Refusal, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
@@ -15,7 +16,17 @@ use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 const HARMLESS: u64 = 1 << 20;
 
 /// How many messages of the largest size a worker may have forwarded before the first is answered.
-pub(super) const FORWARDED: u64 = 4;
+pub(super) const FORWARDED: u64 = 2;
+
+/// A plain message up to this size costs less than to look at what its client may still send, in bytes.
+const CHEAP: usize = 64 << 10;
+
+/// A stamped message may have so many times the bytes of what came, and [`STAMPS`] more. Without a bound a few bytes of empty entries
+/// could become the largest message there is.
+const GROWTH: usize = 4;
+
+/// What stamps may add to a message of any size, in bytes: 8192 Resources, each with its own kilobyte, and as much again.
+const STAMPS: usize = 16 << 20;
 
 /// A request of a known client.
 pub struct Request {
@@ -28,6 +39,8 @@ pub struct Request {
     pub(super) arriving: Option<Share>,
     pub(super) forwarded: Share,
     spent: Option<Spent>,
+    /// How many bytes have been worked on: what is refused then is charged by them.
+    work: u64,
     /// How much is spent of the client's quota and of that of all clients together.
     pub used: Used,
     /// A quota was exceeded, but the gate only watches (`mode: shadow`).
@@ -86,7 +99,7 @@ impl Request {
     ) -> Result<Request, Reason> {
         client.check(now)?;
         let limits = gate.policy.limits();
-        let mut arriving = memory.arriving(client.bucket);
+        let mut arriving = memory.arriving(client.bucket, head.headers);
         let room = arriving.resize(0, limits.held.bytes());
         let mut request = Request {
             gate: Rc::clone(gate),
@@ -94,8 +107,9 @@ impl Request {
             head,
             body: Vec::new(),
             arriving: Some(arriving),
-            forwarded: memory.forwarded(client.bucket),
+            forwarded: memory.forwarded(client.bucket, head.headers),
             spent: None,
+            work: 0,
             used: Used::default(),
             shadowed: false,
             uncounted: false,
@@ -106,6 +120,10 @@ impl Request {
         if let (Charge::Granted(_), Some(total)) = (charge, gate.policy.total()) {
             let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, needed, now);
             request.settle(charge, true)?;
+        }
+        let limit = limits.headers.bytes();
+        if head.headers > limit {
+            return Err(Reason::Headers { size: head.headers, limit });
         }
         if room { Ok(request) } else { Err(Reason::Busy) }
     }
@@ -149,20 +167,30 @@ impl Request {
         }
     }
 
-    /// Judges the whole body, stamps it and charges it.
+    /// Judges the whole body, stamps it and charges it. What is refused after it was worked on is not free either.
     pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
-        let mut outgoing = self.outgoing()?;
+        let outgoing = self.judge(store, now);
+        if outgoing.is_err() {
+            let ledger = Ledger::new(store, &self.gate.prefix);
+            ledger.spend_in_vain(self.client.bucket, &self.client.tier, self.work, now);
+        }
+        outgoing
+    }
+
+    fn judge<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+        let mut outgoing = self.outgoing(store, now)?;
         self.arriving = None;
         let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
         if !self.forwarded.resize(outgoing.splice.len as u64, bound) {
             return Err(Reason::Busy);
         }
+        let items = outgoing.splice.items + outgoing.splice.empty_entries;
         let mut amounts = [0; Dimension::ALL.len()];
         for (amount, dimension) in amounts.iter_mut().zip(Dimension::ALL) {
             *amount = match dimension {
-                Dimension::Bytes => outgoing.bytes,
-                Dimension::Items => outgoing.splice.items,
-                own if own == Dimension::of(self.head.signal) => outgoing.splice.items,
+                Dimension::Bytes => self.work.max(outgoing.bytes).max(outgoing.splice.len as u64),
+                Dimension::Items => items,
+                own if own == Dimension::of(self.head.signal) => items,
                 _ => 0,
             };
         }
@@ -177,7 +205,7 @@ impl Request {
                 match charge {
                     Charge::Granted(receipt) => total = Some(receipt),
                     Charge::Refused(_) => {
-                        ledger.refund(self.client.bucket, &self.client.tier, &amounts, own, now);
+                        ledger.cancel(self.client.bucket, &self.client.tier, &amounts, own, now);
                         amounts = [0; Dimension::ALL.len()];
                     }
                     Charge::Uncounted => {}
@@ -197,7 +225,12 @@ impl Request {
         self.gate.asked.takes(self.head.signal);
     }
 
-    /// Gives items and bytes back: the backend answered that it did not take them.
+    /// What it holds until the proxy has forgotten it, whose answer may wait for its client.
+    pub fn held(self) -> Option<Held> {
+        self.forwarded.without_body().or_else(|| self.arriving?.without_body())
+    }
+
+    /// Gives items and bytes back: the backend answered that they may be sent again.
     pub fn refund<S: Store>(&mut self, store: &S, now: u64) {
         if let Some(Spent { amounts, own, total }) = self.spent.take() {
             let ledger = Ledger::new(store, &self.gate.prefix);
@@ -229,8 +262,25 @@ impl Request {
         Ok(())
     }
 
+    /// How many bytes may be spent on a message of which so many are there; `None` where that has no limit.
+    fn left<S: Store>(&mut self, bytes: u64, store: &S, now: u64) -> Result<Option<u64>, Reason> {
+        // Who is only watched is not held back either.
+        if self.gate.policy.shadow() {
+            return Ok(None);
+        }
+        let gate = Rc::clone(&self.gate);
+        let ledger = Ledger::new(store, &gate.prefix);
+        match ledger.bytes_left(self.client.bucket, &self.client.tier, bytes, now) {
+            Ok(left) => Ok(left),
+            Err(refusal) => {
+                self.settle(Charge::Refused(refusal), false)?;
+                Ok(None)
+            }
+        }
+    }
+
     /// The message inflated, or the whole body, and where the message begins.
-    pub(super) fn message(&mut self) -> Result<(Vec<u8>, usize), Reason> {
+    pub(super) fn message<S: Store>(&mut self, store: &S, now: u64) -> Result<(Vec<u8>, usize), Reason> {
         let body = core::mem::take(&mut self.body);
         let (compressed, offset) = match self.head.protocol {
             Protocol::Grpc => {
@@ -243,16 +293,21 @@ impl Request {
             Protocol::HttpProtobuf | Protocol::HttpJson => (self.head.encoding != Encoding::Identity, 0),
         };
         if compressed {
-            return Ok((self.inflate(body.get(offset..).unwrap_or_default())?, 0));
+            return Ok((self.inflate(body.get(offset..).unwrap_or_default(), store, now)?, 0));
+        }
+        if body.len() > CHEAP {
+            self.left((body.len() - offset) as u64, store, now)?;
         }
         Ok((body, offset))
     }
 
-    fn outgoing(&mut self) -> Result<Outgoing, Reason> {
-        let (message, offset) = self.message()?;
-        let limit = usize::try_from(self.gate.policy.limits().inflated.bytes()).unwrap_or(usize::MAX);
+    fn outgoing<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+        let (message, offset) = self.message(store, now)?;
         let otlp = message.get(offset..).unwrap_or_default();
         let bytes = otlp.len() as u64;
+        self.work = self.work.max(bytes);
+        let limit = usize::try_from(self.gate.policy.limits().inflated.bytes()).unwrap_or(usize::MAX);
+        let limit = limit.min(otlp.len().saturating_mul(GROWTH).saturating_add(STAMPS));
         let splice = match self.head.protocol {
             Protocol::Grpc | Protocol::HttpProtobuf => splice,
             Protocol::HttpJson => splice_json,
@@ -268,23 +323,61 @@ impl Request {
         Ok(Outgoing { header: None, message, offset, splice, bytes })
     }
 
-    fn inflate(&self, wire: &[u8]) -> Result<Vec<u8>, Reason> {
+    fn inflate<S: Store>(&mut self, wire: &[u8], store: &S, now: u64) -> Result<Vec<u8>, Reason> {
         let limits = self.gate.policy.limits();
-        let by_ratio = (wire.len() as u64).saturating_mul(u64::from(limits.ratio)).max(HARMLESS);
-        let limit = limits.inflated.bytes().min(by_ratio);
+        let inflated = limits.inflated.bytes();
+        let bound = limits.ratio.map_or(inflated, |ratio| {
+            inflated.min((wire.len() as u64).saturating_mul(u64::from(ratio)).max(HARMLESS))
+        });
+        // What says itself that it does not fit need not be inflated. Who says less than the truth is stopped where it ends to fit.
+        let said = match self.head.encoding {
+            Encoding::Gzip => encoding::gzip_says(wire).filter(|said| *said <= bound).unwrap_or_default(),
+            _ => 0,
+        };
+        let left = self.left(said.max(wire.len() as u64), store, now)?;
+        let limit = left.map_or(bound, |left| bound.min(left));
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (mut out, mut work) = (Vec::new(), 0);
         let (inflated, name, parts) = match self.head.encoding {
-            Encoding::Zstd => (encoding::unzstd(wire, most), "zstd", encoding::MAX_BLOCKS),
-            Encoding::Deflate => (encoding::unzlib(wire, most), "deflate (zlib's format)", 1),
+            Encoding::Zstd => {
+                (encoding::unzstd_into(wire, most, &mut out, &mut work), "zstd", encoding::MAX_BLOCKS)
+            }
+            Encoding::Deflate => {
+                (encoding::unzlib_into(wire, most, &mut out, &mut work), "deflate (zlib's format)", 1)
+            }
             Encoding::Gzip | Encoding::Identity => {
-                (encoding::gunzip(wire, most), "gzip", encoding::MAX_MEMBERS)
+                (encoding::gunzip_into(wire, most, &mut out, &mut work), "gzip", encoding::MAX_MEMBERS)
             }
         };
-        inflated.map_err(|error| match error {
-            InflateError::Invalid => Reason::Invalid(format!("{name} that cannot be inflated")),
-            InflateError::TooManyParts => Reason::Invalid(format!("{name} of more than {parts} parts")),
-            InflateError::TooLarge => Reason::TooLarge(format!("more than {limit} bytes when inflated")),
-        })
+        self.work = (work as u64).max(wire.len() as u64);
+        match inflated {
+            Ok(()) => Ok(out),
+            Err(InflateError::Invalid) => Err(Reason::Invalid(format!("{name} that cannot be inflated"))),
+            Err(InflateError::TooManyParts) => {
+                Err(Reason::Invalid(format!("{name} of more than {parts} parts")))
+            }
+            Err(InflateError::TooLarge) if limit < bound => Err(self.too_many_bytes(limit)),
+            Err(InflateError::TooLarge) => {
+                Err(Reason::TooLarge(format!("more than {limit} bytes when inflated")))
+            }
+        }
+    }
+
+    /// Why a message is refused that has more bytes than these, which its client has left.
+    fn too_many_bytes(&self, left: u64) -> Reason {
+        let client = Some(self.client.name.clone());
+        let Some(limit) = self.client.tier.limit(Dimension::Bytes) else { return Reason::Busy };
+        let (dimension, more) = (Dimension::Bytes, left.saturating_add(1));
+        let refusal = if more > limit.capacity {
+            Refusal::Never { dimension, limit, asked: more }
+        } else {
+            // How many it has is not known; twice as many are likely to be enough.
+            let asked = left.saturating_mul(2).clamp(more, limit.capacity);
+            let seconds = (asked - left) as f64 / limit.rate.max(1) as f64;
+            let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            Refusal::Over { dimension, limit, asked, wait }
+        };
+        Reason::Quota { client, refusal }
     }
 }
 

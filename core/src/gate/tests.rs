@@ -91,6 +91,7 @@ const GRPC: Head = Head {
     signal: Signal::Traces,
     encoding: Encoding::Identity,
     length: None,
+    headers: 0,
 };
 pub(super) const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
 const JSON: Head = Head { protocol: crate::reply::Protocol::HttpJson, ..GRPC };
@@ -331,7 +332,7 @@ fn another_signature_makes_no_other_client_of_a_certificate() {
 #[test]
 fn what_is_not_a_valid_message_is_refused() {
     use crate::reply::Protocol::{Grpc, HttpProtobuf};
-    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
+    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\"").replace("\"100KiB/s\"", "\"1GiB/s\""));
     let client = acme(&fixture.gate);
     let message = forged(1);
     let truncated = &message[..message.len() - 1];
@@ -380,10 +381,123 @@ fn a_second_message_is_refused_before_the_stream_ends() {
 #[test]
 fn a_ratio_beyond_the_limit_is_a_bomb_even_below_the_size_limit() {
     let policy = POLICY.replace("\"inflated\": \"4MiB\"", "\"inflated\": \"64MiB\", \"ratio\": 50");
+    let policy = policy.replace("\"100KiB/s\"", "\"1GiB/s\"");
     let fixture = Fixture::new(&policy);
     let bomb = gzip(&vec![0; 3 << 20]);
     let reason = fixture.send(&acme(&fixture.gate), head(HTTP.protocol, Encoding::Gzip), &bomb).unwrap_err();
     assert_eq!(reason.label(), "too_large");
+}
+
+#[test]
+fn what_compresses_well_is_no_bomb() {
+    let policy = POLICY.replace("\"inflated\": \"4MiB\"", "\"inflated\": \"64MiB\"");
+    let policy = policy.replace("\"100KiB/s\"", "\"8MiB/s\"").replace("\"100/s\"", "\"10k/s\"");
+    let fixture = Fixture::new(&policy);
+    let client = acme(&fixture.gate);
+    // As 512 records with the same stack trace of 4 KiB: 2 MiB that compress hundreds of times.
+    let resource = Resource { attributes: vec![attribute("trace", &"x".repeat(4096))], ..Default::default() };
+    let spans = ScopeSpans { spans: vec![Span::default()], ..Default::default() };
+    let entry = ResourceSpans { resource: Some(resource), scope_spans: vec![spans], ..Default::default() };
+    let message = ExportTraceServiceRequest { resource_spans: vec![entry; 512] }.encode_to_vec();
+    let body = gzip(&message);
+    assert!(message.len() > 200 * body.len(), "{} in {}", message.len(), body.len());
+    let out = fixture.send(&client, Head { encoding: Encoding::Gzip, ..HTTP }, &body);
+    assert!(out.is_ok(), "{out:?}");
+}
+
+#[test]
+fn bytes_are_those_that_go_on_and_an_entry_without_items_is_one() {
+    // 300 entries of two bytes each become some 50 each.
+    let policy = POLICY.replace("\"100KiB/s\"", "\"10000/s\"").replace("\"100/s\"", "\"1k/s\"");
+    let empty = [0x0a, 0].repeat(300);
+    let fixture = Fixture::new(&policy);
+    let refused = fixture.send(&acme(&fixture.gate), HTTP, &empty).unwrap_err();
+    assert!(refused.to_string().contains("bytes in one request never fit"), "{refused}");
+    let fixture = Fixture::new(&POLICY.replace("\"100KiB/s\"", "\"1MiB/s\""));
+    let refused = fixture.send(&acme(&fixture.gate), HTTP, &empty).unwrap_err();
+    assert!(refused.to_string().contains("300 items in one request never fit"), "{refused}");
+    assert!(fixture.send(&acme(&fixture.gate), HTTP, &[0x0a, 0].repeat(100)).is_ok());
+    assert!(fixture.send(&acme(&fixture.gate), HTTP, &forged(1)).is_err());
+}
+
+#[test]
+fn a_few_bytes_do_not_become_the_largest_message_there_is() {
+    let policy = POLICY.replace("\"inflated\": \"4MiB\"", "\"inflated\": \"64MiB\"");
+    let long = format!("\"tenant.id\": \"acme{}\"", "x".repeat(1000));
+    let policy = policy.replace("\"tenant.id\": \"acme\"", &long);
+    let policy = policy.replace("\"headers\": {\"X-Scope-OrgID\": \"{tenant.id}\"},", "");
+    let policy = policy.replace("\"bytes\": \"100KiB/s\", ", "").replace("\"100/s\"", "\"1M/s\"");
+    let fixture = Fixture::new(&policy);
+    let client = acme(&fixture.gate);
+    // Whoever stamps a kilobyte, and sends as many Resources as a batch has items, is let through.
+    assert!(fixture.send(&client, HTTP, &[0x0a, 0].repeat(8192)).is_ok());
+    let refused = fixture.send(&client, HTTP, &[0x0a, 0].repeat(20_000)).unwrap_err();
+    assert!(refused.to_string().contains("bytes when stamped"), "{refused}");
+}
+
+#[test]
+fn what_is_refused_after_the_work_is_not_free() {
+    let policy = POLICY.replace("\"10/s\"", "\"1k/s\"").replace("\"100/s\"", "\"10k/s\"");
+    // 90 KB of gzip that is damaged at its end, that is no message, and a batch that does not fit by its items.
+    let dull = [&[0xfa, 0x7c, 0x80, 0xf7, 0x05][..], &vec![0; 97_152]].concat();
+    let mut damaged = gzip(&dull);
+    let end = damaged.len();
+    damaged[end - 6] ^= 1;
+    let no_message = gzip(&[&dull[..], &[7]].concat());
+    let many = gzip(&forged(40_000));
+    let encoded = Head { encoding: Encoding::Gzip, ..HTTP };
+    for (body, label) in [(damaged, "invalid"), (no_message, "invalid"), (many, "over_quota")] {
+        let mut fixture = Fixture::new(&policy);
+        let client = acme(&fixture.gate);
+        let mut refused = Vec::new();
+        while let Err(reason) = fixture.send(&client, encoded, &body) {
+            refused.push(reason);
+            if refused.last().unwrap().label() != label || refused.len() > 5 {
+                break;
+            }
+            // It owes nothing: what may be sent is another account.
+            if refused.len() == 1 {
+                assert!(fixture.send(&client, HTTP, &forged(1)).is_ok());
+            }
+        }
+        // Twice its 100 KiB are not there, and then it is refused before any work.
+        let before = fixture.open(&client, encoded).err();
+        assert_eq!(before.map(|reason| reason.label()), Some("over_quota"), "{refused:?}");
+        assert!(refused.len() <= 6, "{refused:?}");
+        fixture.now += 2 * SECOND;
+        assert!(fixture.open(&client, encoded).is_ok());
+    }
+}
+
+#[test]
+fn no_more_is_inflated_than_a_client_has_left() {
+    let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
+    let client = acme(&fixture.gate);
+    let encoded = Head { encoding: Encoding::Gzip, ..HTTP };
+    // What says itself that it never fits is not begun; what lies is stopped.
+    let mut bomb = gzip(&vec![0; 3 << 20]);
+    let refused = fixture.send(&client, encoded, &bomb).unwrap_err();
+    assert!(refused.to_string().starts_with("3145728 bytes in one request never fit"), "{refused}");
+    let end = bomb.len();
+    bomb[end - 4..].copy_from_slice(&[1, 0, 0, 0]);
+    let refused = fixture.send(&client, encoded, &bomb).unwrap_err();
+    assert!(refused.to_string().starts_with("102401 bytes in one request never fit"), "{refused}");
+    let head = Head { encoding: Encoding::Zstd, ..HTTP };
+    let refused = fixture.send(&client, head, &zstd(&vec![0; 3 << 20])).unwrap_err();
+    assert_eq!(refused.label(), "over_quota", "{refused}");
+}
+
+#[test]
+fn headers_are_bounded_and_count() {
+    let policy = POLICY.replace("\"held\": \"2MiB\"", "\"held\": \"2MiB\", \"headers\": \"4KiB\"");
+    let fixture = Fixture::new(&policy.replace("\"10/s\"", "\"1k/s\""));
+    let client = acme(&fixture.gate);
+    let refused = fixture.open(&client, Head { headers: 4097, ..HTTP }).err().unwrap();
+    assert_eq!(refused, Reason::Headers { size: 4097, limit: 4096 });
+    let opened: Vec<Request> =
+        core::iter::from_fn(|| fixture.open(&client, Head { headers: 4096, ..HTTP }).ok()).collect();
+    // Each holds 16 KiB and three times its headers, and this client may have half of 2 MiB.
+    assert_eq!(opened.len(), 1 + (1 << 20) / (28 << 10));
 }
 
 #[test]
@@ -579,9 +693,9 @@ fn requests_that_are_only_open_are_bounded_too() {
 #[test]
 fn what_the_backend_does_not_answer_is_bounded_by_what_it_inflates_to() {
     let policy = POLICY.replace("\"10/s\"", "\"1k/s\"").replace("\"100KiB/s\"", "\"1GiB/s\"");
-    let fixture = Fixture::new(&policy.replace("\"limits\": {", "\"limits\": {\"ratio\": 2000, "));
-    // An unknown field of 3 MiB.
-    let message = [&[0xfa, 0x7c, 0x80, 0x80, 0xc0, 0x01][..], &vec![0; 3 << 20]].concat();
+    let fixture = Fixture::new(&policy);
+    // An unknown field of 1.5 MiB: two of them are no more than what is left of twice 4 MiB.
+    let message = [&[0xfa, 0x7c, 0x80, 0x80, 0x60][..], &vec![0; 3 << 19]].concat();
     let body = gzip(&message);
     let finish = |client: &Rc<Client>| {
         let mut request = fixture.open(client, head(HTTP.protocol, Encoding::Gzip)).unwrap();
@@ -658,7 +772,7 @@ proptest! {
         let client = acme(&fixture.gate);
         let encoding = if compressed { Encoding::Gzip } else { Encoding::Identity };
         for signal in Signal::ALL {
-            let mut request = fixture.open(&client, Head { protocol, signal, encoding, length: None }).unwrap();
+            let mut request = fixture.open(&client, Head { protocol, signal, encoding, length: None, headers: 0 }).unwrap();
             for chunk in &chunks {
                 request.room(chunk.len()).unwrap().extend_from_slice(chunk);
             }

@@ -122,7 +122,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Whether one more fits of each of these dimensions, and not all of it was spent in vain. Call after [`Bucket::advance`].
+    /// Whether one more fits of each of these dimensions, and no more was spent in vain than it holds. Call after [`Bucket::advance`].
     pub(super) fn probe(&self, tier: &Tier, wanted: &[Dimension]) -> Result<(), Refusal> {
         let mut refusal = None;
         let mut longest = 0;
@@ -134,8 +134,9 @@ impl Bucket {
             if limit.capacity == 0 {
                 return Err(Refusal::Never { dimension, limit, asked: 1 });
             }
-            let free = (limit.capacity - 1) << FRACTION_BITS;
-            let excess = account.debt.max(account.vain).saturating_sub(free);
+            let (one, capacity) = (1 << FRACTION_BITS, limit.capacity << FRACTION_BITS);
+            // What came back fills this up to the capacity, and no further: only work that was refused holds back.
+            let excess = account.debt.saturating_add(one).max(account.vain).saturating_sub(capacity);
             if excess > 0 {
                 let wait = time_to_earn(limit.rate, excess);
                 if wait >= longest {

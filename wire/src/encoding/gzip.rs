@@ -3,7 +3,7 @@
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-use super::InflateError;
+use super::{InflateError, cost_of_parts};
 
 /// The most members of one body. Each costs a decoder's set-up, so that twenty bytes could cost as much as a page.
 pub const MAX_MEMBERS: usize = 256;
@@ -16,12 +16,26 @@ const ZLIB: u8 = 15;
 
 /// Inflates all members of `wire`, to at most `limit` bytes. Memory in use stays below twice the limit.
 pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
-    let mut out = Vec::with_capacity(first_capacity(wire, limit));
+    let mut out = Vec::new();
+    gunzip_into(wire, limit, &mut out, &mut 0)?;
+    Ok(out)
+}
+
+/// The same into `out`, which is empty. `work` becomes what it cost, in bytes, also where it fails.
+pub fn gunzip_into(
+    wire: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+    work: &mut usize,
+) -> Result<(), InflateError> {
+    out.reserve_exact(first_capacity(wire, limit));
     let mut rest = wire;
-    for _ in 0..MAX_MEMBERS {
-        rest = member(rest, &mut out, limit, GZIP)?;
+    for parts in 1..=MAX_MEMBERS {
+        let inflated = member(rest, out, limit, GZIP);
+        *work = out.len() + cost_of_parts(parts);
+        rest = inflated?;
         if rest.is_empty() {
-            return Ok(out);
+            return Ok(());
         }
     }
     Err(InflateError::TooManyParts)
@@ -31,10 +45,28 @@ pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
 /// not look at it: there is one reading of every byte. Memory in use stays below twice the limit.
 pub fn unzlib(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
     let mut out = Vec::new();
-    match member(wire, &mut out, limit, ZLIB)? {
-        [] => Ok(out),
+    unzlib_into(wire, limit, &mut out, &mut 0)?;
+    Ok(out)
+}
+
+/// The same into `out`, which is empty. `work` becomes what it cost, in bytes, also where it fails.
+pub fn unzlib_into(
+    wire: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+    work: &mut usize,
+) -> Result<(), InflateError> {
+    let inflated = member(wire, out, limit, ZLIB);
+    *work = out.len();
+    match inflated? {
+        [] => Ok(()),
         _ => Err(InflateError::Invalid),
     }
+}
+
+/// The length that a gzip of one member says it inflates to, modulo 2^32: nobody has to say the truth.
+pub fn gzip_says(wire: &[u8]) -> Option<u64> {
+    Some(u64::from(u32::from_le_bytes(*wire.last_chunk()?)))
 }
 
 /// Inflates the member that `wire` starts with; returns what follows it.
@@ -52,13 +84,13 @@ fn member<'a>(
             out.reserve_exact(more);
         }
         let (read, written) = (inflate.total_in(), inflate.total_out());
-        let status = inflate
-            .decompress_uninit(wire, out.spare_capacity_mut(), InflateFlush::NoFlush)
-            .map_err(|_| InflateError::Invalid)?;
+        let status = inflate.decompress_uninit(wire, out.spare_capacity_mut(), InflateFlush::NoFlush);
         let (read, written) =
             ((inflate.total_in() - read) as usize, (inflate.total_out() - written) as usize);
         // SAFETY: the decoder has just written `written` bytes at the start of the spare capacity.
         unsafe { out.set_len(out.len() + written) };
+        // What came out before it failed has cost as much as what is good.
+        let status = status.map_err(|_| InflateError::Invalid)?;
         wire = wire.get(read..).unwrap_or_default();
         if out.len() > limit {
             return Err(InflateError::TooLarge);
@@ -120,6 +152,26 @@ mod tests {
         let one = gzip(b"");
         assert_eq!(gunzip(&one.repeat(MAX_MEMBERS), 10), Ok(vec![]));
         assert_eq!(gunzip(&one.repeat(MAX_MEMBERS + 1), 10), Err(InflateError::TooManyParts));
+    }
+
+    #[test]
+    fn what_it_cost_is_known_also_where_it_fails() {
+        let work = |wire: &[u8], limit| {
+            let mut work = 0;
+            let result = gunzip_into(wire, limit, &mut Vec::new(), &mut work);
+            (result, work)
+        };
+        let good = gzip(&[7; 5000]);
+        assert_eq!(gzip_says(&good), Some(5000));
+        assert_eq!(work(&good, 9000), (Ok(()), 5000));
+        assert_eq!(work(&good, 4000), (Err(InflateError::TooLarge), 4001));
+        assert_eq!(work(&[&good[..], b"x"].concat(), 9000), (Err(InflateError::Invalid), 5000));
+        let mut damaged = good.clone();
+        let end = damaged.len();
+        damaged[end - 6] ^= 1;
+        assert_eq!(work(&damaged, 9000), (Err(InflateError::Invalid), 5000));
+        let (_, many) = work(&gzip(b"").repeat(MAX_MEMBERS), 9000);
+        assert!(many > 1 << 20, "{many}");
     }
 
     #[test]

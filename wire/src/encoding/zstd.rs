@@ -4,7 +4,7 @@
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::InflateError;
+use super::{InflateError, cost_of_parts};
 
 /// The most blocks of one body, of all its frames. Ten bytes can ask for tables that cost as much as a page, and an encoder
 /// makes blocks of 128 KiB, so that this is far above what any body needs.
@@ -14,6 +14,9 @@ pub const MAX_BLOCKS: usize = 4096;
 /// that encoders use unasked. The decoder holds as much until it gives anything out.
 const MAX_WINDOW: usize = 8 << 20;
 
+/// The most that comes out of one block, in bytes (RFC 8878, 3.1.1.2.4).
+const LARGEST_BLOCK: usize = 128 << 10;
+
 /// The bit of a frame's descriptor, behind its magic number, that no frame may set.
 const RESERVED: u8 = 8;
 
@@ -21,12 +24,30 @@ const RESERVED: u8 = 8;
 /// [`MAX_WINDOW`] where that is more.
 pub fn unzstd(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
     let mut out = Vec::new();
+    unzstd_into(wire, limit, &mut out, &mut 0)?;
+    Ok(out)
+}
+
+/// The same into `out`, which is empty. `work` becomes what it cost, in bytes, also where it fails.
+pub fn unzstd_into(
+    wire: &[u8],
+    limit: usize,
+    out: &mut Vec<u8>,
+    work: &mut usize,
+) -> Result<(), InflateError> {
     let mut blocks = MAX_BLOCKS;
     let mut rest = wire;
     while !rest.is_empty() {
-        rest = frame(rest, &mut out, limit, &mut blocks)?;
+        let inflated = frame(rest, out, limit, &mut blocks);
+        let parts = MAX_BLOCKS - blocks;
+        *work = out.len() + cost_of_parts(parts);
+        if inflated.is_err() {
+            // What the decoder had not given out yet was worked on, too.
+            *work = (*work).max((parts * LARGEST_BLOCK).min(limit.max(MAX_WINDOW)));
+        }
+        rest = inflated?;
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Inflates or skips the frame that `wire` starts with; returns what follows it.

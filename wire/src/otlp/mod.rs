@@ -12,4 +12,4 @@ pub use json::splice as splice_json;
 pub use owned::Owned;
 pub use signal::Signal;
 pub use splice::{MAX_EDITS, Splice, SpliceError, Stamp, splice};
-pub use wire::{Malformed, put_bytes, put_uint};
+pub use wire::{Malformed, find_bytes, put_bytes, put_uint};

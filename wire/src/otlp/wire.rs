@@ -66,6 +66,20 @@ impl Field {
     }
 }
 
+/// The length-delimited fields of this number in a message, as far as it is well-formed.
+pub fn find_bytes(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    let mut fields = Reader::whole(message);
+    core::iter::from_fn(move || {
+        while let Ok(Some(field)) = fields.next() {
+            match field.value {
+                Value::Len(span) if field.number == number => return message.get(span.start..span.end),
+                _ => {}
+            }
+        }
+        None
+    })
+}
+
 /// Groups inside groups that are followed; protobuf's decoders stop at 100 levels of nesting.
 const MAX_GROUPS: usize = 64;
 

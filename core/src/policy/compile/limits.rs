@@ -8,12 +8,17 @@ const MAX_SIZE: u64 = 1 << 30;
 
 pub(super) fn check(limits: &Limits, problems: &mut Vec<Problem>) {
     let path = Place::of("limits");
-    for (key, size) in [("wire", limits.wire), ("inflated", limits.inflated), ("held", limits.held)] {
+    for (key, size) in [
+        ("wire", limits.wire),
+        ("inflated", limits.inflated),
+        ("held", limits.held),
+        ("headers", limits.headers),
+    ] {
         if size.bytes() == 0 || size.bytes() > MAX_SIZE {
             problems.push(Problem::new(path.key(key), format!("{size} is not between 1 byte and 1GiB")));
         }
     }
-    if limits.ratio == 0 {
+    if limits.ratio == Some(0) {
         problems.push(Problem::new(path.key("ratio"), "a ratio of 0 lets no compressed message through"));
     }
     if limits.wire.bytes() >= limits.held.bytes() {
