@@ -4,6 +4,7 @@
 //! All four export requests share one shape: field 1 repeats a container (ResourceSpans and its like) whose field 1 is
 //! the Resource and whose field 2 repeats the scopes. Source: opentelemetry-proto 1.10.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::owned::{Kind, Owned, Path};
@@ -124,7 +125,8 @@ impl From<Malformed> for SpliceError {
 pub const MAX_EDITS: usize = 1 << 17;
 
 /// The most attributes that the Resources of one message have together, and the most ResourceSpans and their like: an empty
-/// one is two bytes, and takes as long to read as many of a span. A batch of 8192 items, a Resource for each, may have 128 a Resource.
+/// one is two bytes, and takes as long to read as many of a span. What is looked into in their values counts as well. A batch of 8192
+/// items, a Resource for each, may have 128 a Resource.
 pub(super) const MAX_ATTRIBUTES: usize = 1 << 20;
 
 /// How deep lists and maps may be nested in an attribute that may hide an owned one.
@@ -209,7 +211,7 @@ pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> 
         items: 0,
         removed: 0,
         empty_entries: 0,
-        left: MAX_ATTRIBUTES,
+        left: Cell::new(MAX_ATTRIBUTES),
     };
     let mut grown = 0;
     let mut fields = Reader::whole(message);
@@ -242,8 +244,8 @@ struct Splicer<'a> {
     items: u64,
     removed: u64,
     empty_entries: u64,
-    /// How many attributes and containers may still come.
-    left: usize,
+    /// How many attributes, containers and elements of values that are looked into may still come.
+    left: Cell<usize>,
 }
 
 /// What the gate reads of a KeyValue.
@@ -336,13 +338,13 @@ impl Splicer<'_> {
         Ok(self.fill_header(header, 1, body, grown))
     }
 
-    fn one_less(&mut self) -> Result<(), SpliceError> {
-        self.left = self.left.checked_sub(1).ok_or(SpliceError::TooManyEdits)?;
+    fn one_less(&self) -> Result<(), SpliceError> {
+        self.left.set(self.left.get().checked_sub(1).ok_or(SpliceError::TooManyEdits)?);
         Ok(())
     }
 
     /// Whether a KeyValue's key is owned, or the path to one in its value.
-    fn is_owned(&self, attribute: Span) -> Result<bool, Malformed> {
+    fn is_owned(&self, attribute: Span) -> Result<bool, SpliceError> {
         if attribute.start == attribute.end {
             return Ok(false);
         }
@@ -424,7 +426,7 @@ impl Splicer<'_> {
     }
 
     /// Whether there is an owned name on some path through the lists and maps of a value.
-    fn hides_owned(&self, nested: Nested, path: Path) -> Result<bool, Malformed> {
+    fn hides_owned(&self, nested: Nested, path: Path) -> Result<bool, SpliceError> {
         let mut open = Vec::new();
         let mut next = Some((nested, path));
         loop {
@@ -434,7 +436,8 @@ impl Splicer<'_> {
                     Nested::Map(span) => (span, true),
                 };
                 if open.len() == MAX_NESTED {
-                    return Err(Malformed { what: "an attribute nested too deeply", at: span.start });
+                    let what = "an attribute nested too deeply";
+                    return Err(Malformed { what, at: span.start }.into());
                 }
                 open.push((Reader::new(self.message, span), map, path));
             }
@@ -443,6 +446,7 @@ impl Splicer<'_> {
                 open.pop();
                 continue;
             };
+            self.one_less()?;
             if field.number != 1 {
                 continue;
             }

@@ -57,7 +57,7 @@ struct Splicer<'a> {
     items: u64,
     removed: u64,
     empty_entries: u64,
-    /// How many attributes and containers may still come.
+    /// How many attributes, containers and elements of values that are looked into may still come.
     left: usize,
 }
 
@@ -182,7 +182,7 @@ impl Splicer<'_> {
     }
 
     /// Whether the KeyValue that comes next has an owned key, or the path to one in its value.
-    fn is_owned(&mut self) -> Result<bool, Malformed> {
+    fn is_owned(&mut self) -> Result<bool, SpliceError> {
         let start = self.scanner.start();
         let Some(mut attribute) = self.scanner.enter(b'{')? else { return Ok(false) };
         let mut key = Default::default();
@@ -238,7 +238,7 @@ impl Splicer<'_> {
     }
 
     /// Whether there is an owned name on some path through the lists and maps of the AnyValue that comes next.
-    fn hides_owned(&mut self, path: Path) -> Result<bool, Malformed> {
+    fn hides_owned(&mut self, path: Path) -> Result<bool, SpliceError> {
         /// What is open, and where the path is in it.
         enum Place {
             Value,
@@ -264,6 +264,7 @@ impl Splicer<'_> {
                     self.scanner.member(inside, VALUES)?.map(|_| next)
                 }
                 Place::Values { map } => {
+                    self.one_less()?;
                     let next = (b'{', if *map { Place::Pair(None) } else { Place::Value }, path);
                     self.scanner.next(inside)?.map(|_| next)
                 }
@@ -304,7 +305,8 @@ impl Splicer<'_> {
                 continue;
             };
             if open.len() == MAX_OPEN {
-                return Err(Malformed { what: "an attribute nested too deeply", at: self.scanner.at() });
+                let what = "an attribute nested too deeply";
+                return Err(Malformed { what, at: self.scanner.at() }.into());
             }
             open.extend(self.scanner.enter(bracket)?.map(|inside| (inside, place, path)));
         }

@@ -415,6 +415,10 @@ fn nesting_and_growth_are_bounded() {
 
     let containers = |count: usize| traces(&vec!["null"; count].join(","));
     assert_eq!(stamped(Signal::Traces, &containers(MAX_EDITS + 1)).unwrap_err(), SpliceError::TooManyEdits);
+    let pairs = vec!["{}"; MAX_ATTRIBUTES].join(",");
+    let map = format!(r#"{{"key":"tenant","value":{{"kvlistValue":{{"values":[{pairs}]}}}}}}"#);
+    let map = traces(&format!(r#"{{"resource":{{"attributes":[{map}]}}}}"#));
+    assert_eq!(stamped(Signal::Traces, &map).unwrap_err(), SpliceError::TooManyEdits);
     let many = containers(1000);
     assert_eq!(splice(Signal::Traces, many.as_bytes(), &stamp(), 20_000).unwrap_err(), SpliceError::TooLarge);
 }

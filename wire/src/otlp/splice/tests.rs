@@ -653,6 +653,13 @@ fn what_may_be_read_in_one_message_is_bounded() {
     let attributes = |count: usize| field(1, &field(1, &[0x0a, 0].repeat(count), 0), 0);
     assert!(stamped(Signal::Logs, &attributes(MAX_ATTRIBUTES - 1)).is_ok());
     assert_eq!(stamped(Signal::Logs, &attributes(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
+    // In a map that may lead to an owned name, so that it is looked into.
+    let pairs = |count: usize| {
+        let map = [field(1, b"tenant", 0), field(2, &field(6, &[0x0a, 0].repeat(count), 0), 0)].concat();
+        field(1, &field(1, &field(1, &map, 0), 0), 0)
+    };
+    assert!(stamped(Signal::Logs, &pairs(MAX_ATTRIBUTES - 2)).is_ok());
+    assert_eq!(stamped(Signal::Logs, &pairs(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
     let nobody = Stamp::new(&owned(), []);
     let entries = [0x0a, 0].repeat(MAX_ATTRIBUTES + 1);
     assert_eq!(splice(Signal::Logs, &entries, &nobody, LIMIT).unwrap_err(), SpliceError::TooManyEdits);
