@@ -7,10 +7,9 @@
 //! nobody ever shares a bucket: what the others do can make a client owe less, and never more. A bucket without debt is
 //! forgotten when its set is written.
 //!
-//! With `n` clients in debt a set of the first table is full with the chance of 8 or more where `n / 57344` are expected, which is
-//! 1 in 60,000 for 90,000 clients. Only these are in the second, so that a bucket is forgotten there once in more than 10^9
-//! times with 200,000 clients in debt; the tests simulate it. Who goes from one table to the other begins anew, with the
-//! same chance.
+//! With 100,000 clients in debt, 1.7 are expected in each set of the first table, and one newcomer in 2,200 finds eight others
+//! there (Poisson's law). Only these are in the second table, so that no bucket is forgotten: the tests simulate it with
+//! 250,000. Who goes from one table to the other begins anew.
 
 use super::bucket::{Amounts, Bucket, Refusal};
 use super::salt::Salt;
