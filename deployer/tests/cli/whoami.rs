@@ -168,7 +168,7 @@ fn rules_after_the_one_that_took_it_and_the_deny_list_are_told() {
         format!("{CONFIG}deny: [\"sha256:{}\", \"sha256:{digest}\"]\n", "00".repeat(32)),
     );
     assert_eq!(asked(&place)["deniedBy"], json!(1));
-    assert!(place.run("whoami cert.pem").stdout.contains("DENIED        deny[1] is its fingerprint"));
+    assert!(place.run("whoami cert.pem").stdout.contains("DENIED        by deny[1]"));
 }
 
 /// A certificate with this subject, a line for each part, as `cert.pem`.
