@@ -38,6 +38,8 @@ def test_refused_requests_never_reach_the_backend_and_cost_nobody_else_anything(
     gate: Gate, certificates: Certificates, acme: Identity, sidecar: Sidecar, why: str
 ) -> None:
     few = certificates.client("few-refused", "--spiffe", "spiffe://few.example/refused")
+    # Who has a quota is refused at the headers once it has had too much refused.
+    sender = acme if why == "malformed" else few
     body, status = frame(b"\xff"), 3
     if why == "over quota":
         body, status = frame(traces(*(f"span {number}" for number in range(21)))), 8
@@ -56,7 +58,7 @@ def test_refused_requests_never_reach_the_backend_and_cost_nobody_else_anything(
         thread.start()
     for number in range(REFUSED):
         if number % 100 == 0:
-            connection = Http2(gate.grpc, few)
+            connection = Http2(gate.grpc, sender)
         assert connection.grpc(TRACES, body).grpc_status == status
     ended.set()
     for thread in threads:

@@ -164,7 +164,7 @@ def test_held_watches_of_one_client_leave_room_for_others(
     start: Callable, acme: Identity, certificates: Certificates, sink: Sink
 ) -> None:
     """Of 64 requests that a worker may hold, each of 16 KiB, one client's watches take half."""
-    gate = start(CONFIG + "limits: {inflated: 256KiB}\n", "--concurrency", "1").ready()
+    gate = start(CONFIG + "limits: {inflated: 512KiB}\n", "--concurrency", "1").ready()
     headers = {"content-type": "application/grpc", "te": "trailers"}
     other = certificates.client("few-watch", "--spiffe", "spiffe://few.example/watch")
     with Http2(gate.grpc, acme) as hog, Http2(gate.grpc, other) as innocent:

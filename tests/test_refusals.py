@@ -478,10 +478,9 @@ def test_deflate_is_one_stream_of_zlib(connect: Callable, acme: Identity, sink: 
     nothing_arrived(sink, connection)
 
 
-@pytest.mark.parametrize("size", [65 << 20, 4 << 20], ids=["larger than 64 MiB", "more than 200 times"])
-def test_a_bomb_of_deflate_stops_at_the_limit(connect: Callable, acme: Identity, sink: Sink, size: int) -> None:
+def test_a_bomb_of_deflate_stops_at_the_limit(connect: Callable, acme: Identity, sink: Sink) -> None:
     connection = connect(acme)
-    answer = connection.http(V1_TRACES, zlib.compress(bytes(size)), {"content-encoding": "deflate"})
+    answer = connection.http(V1_TRACES, zlib.compress(bytes(65 << 20)), {"content-encoding": "deflate"})
     assert (answer.status, answer.rpc_status().code) == (413, 8), answer
     nothing_arrived(sink, connection)
 

@@ -168,16 +168,17 @@ def test_a_revoked_certificate_gets_no_new_connection(
         assert send(connection).grpc_status == 0
 
 
-def test_a_client_is_shut_out_though_envoy_refuses_the_servers_new_certificate(
-    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink
+@pytest.mark.parametrize("key", ["rsa:1024", "rsa:2048"], ids=["of a key that Envoy takes from nobody", "of another key"])
+def test_a_client_is_shut_out_though_the_servers_new_certificate_is_of_no_use(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink, key: str
 ) -> None:
     folder, beside = tmp_path / "certs", tmp_path / "beside"
     shutil.copytree(acme.ca.parent, folder)
     shutil.copytree(folder, beside)
     Certificates(beside, config).run("revoke", "--cert", str(acme.certificate))
-    # Of a length that Envoy takes from nobody (and that nobody but Envoy judges).
-    weak = "req -x509 -newkey rsa:1024 -nodes -subj /CN=localhost -keyout server.key -out server.crt"
-    subprocess.run(["openssl", *weak.split()], cwd=beside, check=True, capture_output=True)
+    file = "server.key" if key == "rsa:1024" else "another.key"
+    useless = f"req -x509 -newkey {key} -nodes -subj /CN=localhost -keyout {file} -out server.crt"
+    subprocess.run(["openssl", *useless.split()], cwd=beside, check=True, capture_output=True)
     gate = start(CONFIG, certs=folder).ready()
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0

@@ -187,15 +187,17 @@ impl Gate {
     }
 
     async fn reload_certificates(&mut self) -> Result<String, Error> {
-        let now = Serving::read(&self.options.certs)?;
-        // Who may come in first: a server's certificate that Envoy refuses keeps nobody in who was shut out with it.
+        // Who may come in first, and by itself: a server's certificate that is of no use, be it to us or to Envoy, keeps nobody in
+        // who was shut out with it.
+        let (authorities, revoked) = Serving::read_clients(&self.options.certs)?;
         let was = &self.certificates;
-        if (&now.authorities, &now.revoked) != (&was.authorities, &was.revoked) {
-            let clients = dynamic::clients(&now.authorities, now.revoked.as_deref());
+        if (&authorities, &revoked) != (&was.authorities, &was.revoked) {
+            let clients = dynamic::clients(&authorities, revoked.as_deref());
             self.update(Dynamic::Clients, &clients).await?;
-            self.certificates.authorities.clone_from(&now.authorities);
-            self.certificates.revoked.clone_from(&now.revoked);
+            self.certificates.authorities = authorities;
+            self.certificates.revoked = revoked;
         }
+        let now = Serving::read(&self.options.certs)?;
         let was = &self.certificates;
         if (&now.server, &now.key) != (&was.server, &was.key) {
             self.update(Dynamic::Server, &dynamic::server(&now.server, &now.key)).await?;
