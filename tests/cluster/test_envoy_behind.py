@@ -56,13 +56,14 @@ def test_what_is_refused_by_its_body_never_reaches_the_backend_and_what_is_large
     service = {"name": NAME, "namespace": "default", "grpc": 4317, "http": 4317}
     place.change(lambda config: config.update(backend={"service": service}))
     place.apply()
-    refused = {3: frame(b"\xff"), 8: frame(traces(*(f"span {number}" for number in range(21))))}
-    for status, body in refused.items():
+    # Who has a quota is refused at the headers once it has had too much refused.
+    malformed, over = frame(b"\xff"), frame(traces(*(f"span {number}" for number in range(21))))
+    for identity, body, status in [(place.acme(), malformed, 3), (place.globex(), over, 8)]:
         for number in range(REFUSED):
             if number % 100 == 0:
-                connection = place.connect(place.globex())
+                connection = place.connect(identity)
             assert connection.grpc(GRPC_PATHS["traces"], body).grpc_status == status
-    with place.connect(place.globex(), 4318) as connection:
+    with place.connect(place.acme(), 4318) as connection:
         assert connection.http(HTTP_PATHS["traces"], b"\xff").status == 400
     assert sidecar.count("downstream_rq_total") == 0
 
