@@ -1,0 +1,16 @@
+"""gRPC's health checks, which the Collector's receiver does not know, are answered from whether it takes exports."""
+
+from client import frame
+from deployed import Deployed
+
+CHECK = "/grpc.health.v1.Health/Check"
+SERVING = frame(b"\x08\x01")
+
+
+def test_a_known_client_hears_that_the_collector_serves_and_others_hear_nothing(gate: Deployed) -> None:
+    with gate.connect(gate.acme()) as connection:
+        answer = connection.grpc(CHECK, frame(b""))
+        assert (answer.grpc_status, answer.body) == (0, SERVING), answer
+        assert connection.grpc(CHECK, frame(b"\n\x03abc")).grpc_status == 5
+    with gate.connect(gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")) as connection:
+        assert connection.grpc(CHECK, frame(b"")).grpc_status == 7
