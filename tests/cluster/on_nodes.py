@@ -28,7 +28,10 @@ class OnNodes:
         """The gateways that run, by their nodes."""
         found = self.kubectl.json("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={NAME}")
         return {
-            pod["spec"]["nodeName"]: pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]
+            pod["spec"]["nodeName"]: pod
+            for pod in found["items"]
+            # One that was just made is on no node yet.
+            if "deletionTimestamp" not in pod["metadata"] and "nodeName" in pod["spec"]
         }
 
     def uids(self) -> set[str]:
