@@ -59,9 +59,19 @@ def test_a_backend_that_takes_an_empty_export_is_serving(
     for service in ("", *SERVICES):
         assert code(channel(acme), service=service, compression=compression) == CODES.OK
         received = sink.take()
-        assert (received.path, received.body) == (GRPC_PATHS["traces"], b"")
+        # Of the signal that the backend took last.
+        assert received.path in GRPC_PATHS.values() and received.body == b""
         assert received.headers["x-scope-orgid"] == "acme"
     assert code(channel(acme), service="shop") == CODES.NOT_FOUND
+    assert sink.rest() == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_check_inflates_to_no_more_than_a_check_may_have(connect: Callable, acme: Identity, sink: Sink, encoding: str) -> None:
+    """A field that is not the service's name, millions of times, in a few bytes."""
+    bomb = frame(COMPRESS[encoding](b"\x10\x10" * 30_000), compressed=True)
+    assert len(bomb) < 4096
+    assert connect(acme).grpc(CHECK, bomb, {"grpc-encoding": encoding}).grpc_status == 8
     assert sink.rest() == []
 
 

@@ -199,11 +199,10 @@ impl Stream {
                 let State::Asked(check) = core::mem::replace(&mut self.state, State::Done) else {
                     return Action::Continue;
                 };
+                // Its client may leave the answer unread, so that it holds its share until the proxy has forgotten it.
+                self.state = State::Held(check);
                 match end {
-                    Ok(true) => {
-                        self.state = State::Held(check);
-                        return Action::Pause;
-                    }
+                    Ok(true) => return Action::Pause,
                     Ok(false) => {}
                     Err(reason) => fail(&reason),
                 }

@@ -17,6 +17,8 @@ use crate::host::{self, SharedData};
 
 /// How many connections are remembered; beyond it they are all looked up anew.
 const MOST_CONNECTIONS: usize = 10_000;
+/// How much is remembered of connections, in bytes.
+const MOST_OF_CONNECTIONS: usize = 16 << 20;
 /// How much is remembered of hops' clients, in bytes: some ten thousand of them.
 const MOST_FORWARDED: usize = 4 << 20;
 
@@ -43,6 +45,8 @@ struct Worker {
 pub(crate) struct Loaded {
     pub(crate) gate: Rc<Gate>,
     connections: RefCell<BTreeMap<u64, Connected>>,
+    /// How much they take, in bytes.
+    connections_size: Cell<usize>,
     /// The clients of hops, by what these say of them.
     forwarded: RefCell<Recent<Known>>,
 }
@@ -54,6 +58,16 @@ enum Connected {
     By(Known),
     /// A hop.
     Through(Hop),
+}
+
+impl Connected {
+    /// What it takes, in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Connected::By(known) => known.client.size() + size_of::<Counters>(),
+            Connected::Through(_) => size_of::<Self>(),
+        }
+    }
 }
 
 /// A client, and what metrics show of it.
@@ -86,6 +100,7 @@ pub(crate) fn configure(plugin: u32, name: &[u8], configuration: &[u8]) -> Optio
             let loaded = Loaded {
                 gate: Rc::new(gate),
                 connections: RefCell::default(),
+                connections_size: Cell::default(),
                 forwarded: RefCell::new(Recent::new(MOST_FORWARDED)),
             };
             let loaded = Rc::new(loaded);
@@ -221,9 +236,12 @@ impl Loaded {
                 };
                 if let Some(id) = connection {
                     let mut connections = self.connections.borrow_mut();
-                    if connections.len() >= MOST_CONNECTIONS {
+                    let size = self.connections_size.get() + peer.size();
+                    let full = connections.len() >= MOST_CONNECTIONS || size > MOST_OF_CONNECTIONS;
+                    if full {
                         connections.clear();
                     }
+                    self.connections_size.set(if full { peer.size() } else { size });
                     connections.insert(id, peer.clone());
                 }
                 peer

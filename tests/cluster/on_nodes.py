@@ -69,7 +69,7 @@ def to(endpoint: str) -> dict:
     return {"exporters": {"otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": True}}}}
 
 
-def arrival(backend: Sink, name: str, patience: float = 20) -> dict[str, str]:
+def arrival(backend: Sink, name: str, patience: float = 60) -> dict[str, str]:
     """The resource of a span, once that has arrived; others may come in the same message."""
     while True:
         received = backend.take(patience)

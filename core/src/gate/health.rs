@@ -139,7 +139,7 @@ impl Check {
     pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<&'static [u8], Reason> {
         /// An export of nothing, behind its frame.
         const NOTHING: &[u8] = &[0; 5];
-        let (message, offset) = self.request.message(store, now)?;
+        let (message, offset) = self.request.message(store, now, Some(LONGEST as u64))?;
         self.request.arriving = None;
         let asked = health_service(message.get(offset..).unwrap_or_default())
             .map_err(|malformed| Reason::Invalid(malformed.to_string()))?;

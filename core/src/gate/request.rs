@@ -178,9 +178,15 @@ impl Request {
     }
 
     fn judge<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+        // The body may have taken longer than the certificate had left.
+        self.client.check(now)?;
+        let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
+        // Where there is no room for what came, it is not worked on.
+        if !self.forwarded.resize(self.body.len() as u64, bound) {
+            return Err(Reason::Busy);
+        }
         let mut outgoing = self.outgoing(store, now)?;
         self.arriving = None;
-        let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
         if !self.forwarded.resize(outgoing.splice.len as u64, bound) {
             return Err(Reason::Busy);
         }
@@ -279,8 +285,14 @@ impl Request {
         }
     }
 
-    /// The message inflated, or the whole body, and where the message begins.
-    pub(super) fn message<S: Store>(&mut self, store: &S, now: u64) -> Result<(Vec<u8>, usize), Reason> {
+    /// The message inflated, or the whole body, and where the message begins. With `most`, it may inflate to so many bytes, whatever
+    /// its client has left.
+    pub(super) fn message<S: Store>(
+        &mut self,
+        store: &S,
+        now: u64,
+        most: Option<u64>,
+    ) -> Result<(Vec<u8>, usize), Reason> {
         let body = core::mem::take(&mut self.body);
         let (compressed, offset) = match self.head.protocol {
             Protocol::Grpc => {
@@ -293,7 +305,7 @@ impl Request {
             Protocol::HttpProtobuf | Protocol::HttpJson => (self.head.encoding != Encoding::Identity, 0),
         };
         if compressed {
-            return Ok((self.inflate(body.get(offset..).unwrap_or_default(), store, now)?, 0));
+            return Ok((self.inflate(body.get(offset..).unwrap_or_default(), store, now, most)?, 0));
         }
         if body.len() > CHEAP {
             self.left((body.len() - offset) as u64, store, now)?;
@@ -302,7 +314,7 @@ impl Request {
     }
 
     fn outgoing<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
-        let (message, offset) = self.message(store, now)?;
+        let (message, offset) = self.message(store, now, None)?;
         let otlp = message.get(offset..).unwrap_or_default();
         let bytes = otlp.len() as u64;
         self.work = self.work.max(bytes);
@@ -323,7 +335,13 @@ impl Request {
         Ok(Outgoing { header: None, message, offset, splice, bytes })
     }
 
-    fn inflate<S: Store>(&mut self, wire: &[u8], store: &S, now: u64) -> Result<Vec<u8>, Reason> {
+    fn inflate<S: Store>(
+        &mut self,
+        wire: &[u8],
+        store: &S,
+        now: u64,
+        most: Option<u64>,
+    ) -> Result<Vec<u8>, Reason> {
         let limits = self.gate.policy.limits();
         let inflated = limits.inflated.bytes();
         let bound = limits.ratio.map_or(inflated, |ratio| {
@@ -334,7 +352,11 @@ impl Request {
             Encoding::Gzip => encoding::gzip_says(wire).filter(|said| *said <= bound).unwrap_or_default(),
             _ => 0,
         };
-        let left = self.left(said.max(wire.len() as u64), store, now)?;
+        let left = match most {
+            Some(_) => None,
+            None => self.left(said.max(wire.len() as u64), store, now)?,
+        };
+        let bound = most.map_or(bound, |most| bound.min(most));
         let limit = left.map_or(bound, |left| bound.min(left));
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut out, mut work) = (Vec::new(), 0);

@@ -187,10 +187,11 @@ impl Bucket {
                 _ if by_bytes => continue,
                 _ => bytes.div_ceil(BYTES_AN_ITEM),
             };
-            if limit.is_some() {
+            if let Some(limit) = limit {
                 let amount = amount.min(super::MAX_CAPACITY) << FRACTION_BITS;
-                // Within what the numbers hold.
-                account.vain = account.vain.saturating_add(amount).min(super::MAX_CAPACITY << FRACTION_BITS);
+                // One message, however large, shuts its client out for no longer than a burst takes to come back.
+                let most = limit.capacity.saturating_mul(2).min(super::MAX_CAPACITY) << FRACTION_BITS;
+                account.vain = account.vain.saturating_add(amount).min(most.max(account.vain));
             }
         }
     }

@@ -129,7 +129,7 @@ impl<'a, S: Store> Ledger<'a, S> {
     }
 
     /// How many bytes may be spent on a message of which `bytes` are there already, before it is charged; `None` where they have no
-    /// limit. What it is based on may be out of date by what other workers have charged since.
+    /// limit. Other workers may charge meanwhile.
     pub fn bytes_left(
         &self,
         id: BucketId,
@@ -142,7 +142,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         }
         let mut bucket = Bucket::default();
         for place in [Place::First, Place::Second] {
-            let Ok(found) = self.store.get(&self.key(id, place), false) else { return Ok(None) };
+            let Ok(found) = self.store.get(&self.key(id, place), true) else { return Ok(None) };
             let (stored, full) = found.map_or((None, false), |(value, _)| Set::find(&value, id));
             bucket = stored.unwrap_or_default();
             if !full {

@@ -293,6 +293,8 @@ impl Splicer<'_> {
                     scopes = number;
                     self.items += self.count(field.message()?, self.item_fields)?;
                 }
+                // protobufjs 6 and 7 read a known field as what it should be, whatever its wire type is.
+                3 => drop(field.message()?),
                 _ => {}
             }
         }
@@ -319,6 +321,12 @@ impl Splicer<'_> {
         let mut grown = 0;
         let mut fields = Reader::new(self.message, body);
         while let Some(field) = fields.next()? {
+            match field.number {
+                // dropped_attributes_count, entity_refs
+                2 => drop(fields.varint32(&field)?),
+                3 => drop(field.message()?),
+                _ => {}
+            }
             if field.number == 1 {
                 let attribute = field.message()?;
                 self.one_less()?;
@@ -384,7 +392,7 @@ impl Splicer<'_> {
             let seen = match field.number {
                 1 => key.replace(field.message()?).is_some(),
                 2 => value.replace(field.message()?).is_some(),
-                3 => index.replace(field.varint()?).is_some(),
+                3 => index.replace(fields.varint32(&field)?).is_some(),
                 _ => false,
             };
             if seen {
@@ -407,7 +415,9 @@ impl Splicer<'_> {
         let mut fields = Reader::new(self.message, value);
         while let Some(field) = fields.next()? {
             match (field.number, field.value) {
-                (1 | 7, Value::Len(_)) | (2 | 3 | 8, Value::Varint(_)) | (4, Value::Fixed64) => {}
+                (1 | 7, Value::Len(_)) | (3, Value::Varint(_)) | (4, Value::Fixed64) => {}
+                // A bool and an index.
+                (2 | 8, Value::Varint(_)) => drop(fields.varint32(&field)?),
                 (5, Value::Len(span)) => nested = Some(Nested::List(span)),
                 (6, Value::Len(span)) => nested = Some(Nested::Map(span)),
                 (1..=8, _) => {
@@ -550,8 +560,9 @@ impl OwnedIndexes {
             }
             let mut dictionary = Reader::new(message, field.message()?);
             while let Some(field) = dictionary.next()? {
+                // All tables of the dictionary are messages or strings.
+                let span = if field.number <= 7 { field.message()? } else { continue };
                 if field.number == 5 {
-                    let span = field.message()?;
                     found.add(message.get(span.start..span.end).unwrap_or_default(), stamp, span.start)?;
                 }
             }

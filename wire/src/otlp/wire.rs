@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn tag(&mut self) -> Result<(u32, u8), Malformed> {
         let at = self.position;
-        let tag = u32::try_from(self.varint()?)
+        let tag = u32::try_from(self.short_varint()?)
             .map_err(|_| Malformed { what: "a field number above 2^29 - 1", at })?;
         let number = tag >> 3;
         if number == 0 {
@@ -161,6 +161,30 @@ impl<'a> Reader<'a> {
                 Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.long_varint(),
+        }
+    }
+
+    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and read on at another place than all others;
+    /// no encoder writes more than 5.
+    #[inline]
+    fn short_varint(&mut self) -> Result<u64, Malformed> {
+        let at = self.position;
+        let value = self.varint()?;
+        if self.position - at > 5 {
+            return Err(Malformed { what: "a tag or a length of more than 5 bytes", at });
+        }
+        Ok(value)
+    }
+
+    /// The value of `field`, which was read last, if it is a varint of 32 bits at most. For the reason that tags have, such a one has
+    /// 5 bytes or, where it is negative, 10.
+    pub(super) fn varint32(&self, field: &Field) -> Result<u64, Malformed> {
+        let value = field.varint()?;
+        let read = self.buffer.get(..self.position).unwrap_or_default();
+        let bytes = 1 + read.iter().rev().skip(1).take_while(|byte| **byte >= 0x80).count();
+        match bytes {
+            6..10 => Err(Malformed { what: "an integer of 32 bits in 6 to 9 bytes", at: field.start }),
+            _ => Ok(value),
         }
     }
 
@@ -187,7 +211,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn len(&mut self) -> Result<Span, Malformed> {
         let at = self.position;
-        let len = self.varint()?;
+        let len = self.short_varint()?;
         let left = self.buffer.len() - self.position;
         match usize::try_from(len) {
             Ok(len) if len <= left => {
@@ -317,12 +341,13 @@ mod tests {
             (b"\x0b", "a group that is cut off"),
             (b"\x0a\x02\x00", "a length beyond the end of its message"),
             (b"\x0a\xff\xff\xff\xff\x0f", "a length beyond the end of its message"),
-            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a length beyond the end of its message"),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a tag or a length of more than 5 bytes"),
             (b"\x08", "a varint that is cut off"),
             (b"\x08\x80", "a varint that is cut off"),
             (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "a varint above 64 bits"),
             (b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", "a varint above 64 bits"),
-            (b"\x8a\x80\x80\x80\x80\x02\x00", "a field number above 2^29 - 1"),
+            (b"\x8a\x80\x80\x80\x80\x02\x00", "a tag or a length of more than 5 bytes"),
+            (b"\x8a\x80\x80\x80\x10\x00", "a field number above 2^29 - 1"),
             (b"\x0d\x00", "a value that is cut off"),
         ] {
             assert_eq!(fields(bytes).unwrap_err().what, what, "{bytes:x?}");

@@ -664,3 +664,33 @@ fn what_may_be_read_in_one_message_is_bounded() {
     let entries = [0x0a, 0].repeat(MAX_ATTRIBUTES + 1);
     assert_eq!(splice(Signal::Logs, &entries, &nobody, LIMIT).unwrap_err(), SpliceError::TooManyEdits);
 }
+
+#[test]
+fn what_protobufjs_reads_at_another_place_is_refused() {
+    // The client's own forged attribute, as a field of a Resource.
+    const EVIL: &str = "0a130a0974656e616e742e696412060a046576696c";
+    let bytes = |hex: String| -> Vec<u8> {
+        let digits: Vec<u8> =
+            hex.bytes().filter_map(|it| char::from(it).to_digit(16).map(|it| it as u8)).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    };
+    for (message, what) in [
+        (format!("0a1d 0a00 1802 7a17 0a15 {EVIL}"), "a schema_url that is a varint"),
+        (format!("0a19 0a17 1215 {EVIL}"), "a dropped_attributes_count that is a message"),
+        (format!("fa8080808000 1d 00000000 0a17 0a15 {EVIL}"), "a tag of 6 bytes in the request"),
+        (format!("0a24 0a00 fa8080808000 1b 00000000 0a15 {EVIL}"), "a tag of 6 bytes in an entry"),
+        (format!("0a23 0a21 fa8080808000 19 00000000 {EVIL}"), "a tag of 6 bytes in a Resource"),
+        (format!("0a26 0a24 7a848080808000 00000000 7a170000 {EVIL}"), "a length of 6 bytes"),
+        (format!("0a22 0a20 10808080808000 7a170000 {EVIL}"), "a dropped_attributes_count of 6 bytes"),
+    ] {
+        let message = bytes(message);
+        for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
+            assert!(matches!(stamped(signal, &message), Err(SpliceError::Malformed(_))), "{what}");
+        }
+    }
+    // Negative integers of 32 bits have 10 bytes, and those of 64 bits any number.
+    let value = |inner: &[u8]| field(1, &field(1, &field(1, &field(2, inner, 0), 0), 0), 0);
+    assert!(stamped(Signal::Logs, &value(&[0x18, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01])).is_ok());
+    let count = field(1, &field(1, &[&[0x10][..], &[0xff; 9], &[1]].concat(), 0), 0);
+    assert!(stamped(Signal::Logs, &count).is_ok());
+}
