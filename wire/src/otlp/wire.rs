@@ -150,6 +150,19 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
+        self.varint_of::<10>()
+    }
+
+    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and read on at another place than all others;
+    /// no encoder writes more than 5.
+    #[inline]
+    fn short_varint(&mut self) -> Result<u64, Malformed> {
+        self.varint_of::<5>()
+    }
+
+    /// A varint of so many bytes at most.
+    #[inline]
+    fn varint_of<const MOST: usize>(&mut self) -> Result<u64, Malformed> {
         // Nearly all tags take one byte, and lengths two at most.
         match *self.buffer.get(self.position..).unwrap_or_default() {
             [low @ ..0x80, ..] => {
@@ -160,20 +173,8 @@ impl<'a> Reader<'a> {
                 self.position += 2;
                 Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
-            _ => self.long_varint(),
+            _ => self.long_varint(MOST),
         }
-    }
-
-    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and read on at another place than all others;
-    /// no encoder writes more than 5.
-    #[inline]
-    fn short_varint(&mut self) -> Result<u64, Malformed> {
-        let at = self.position;
-        let value = self.varint()?;
-        if self.position - at > 5 {
-            return Err(Malformed { what: "a tag or a length of more than 5 bytes", at });
-        }
-        Ok(value)
     }
 
     /// The value of `field`, which was read last, if it is a varint of 32 bits at most. For the reason that tags have, such a one has
@@ -189,7 +190,7 @@ impl<'a> Reader<'a> {
     }
 
     #[cold]
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
+    fn long_varint(&mut self, most: usize) -> Result<u64, Malformed> {
         let at = self.position;
         let mut value = 0u64;
         for (index, &byte) in self.buffer.get(at..).unwrap_or_default().iter().take(10).enumerate() {
@@ -199,6 +200,9 @@ impl<'a> Reader<'a> {
             }
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
+                if index >= most {
+                    return Err(Malformed { what: "a tag or a length of more than 5 bytes", at });
+                }
                 self.position = at + index + 1;
                 return Ok(value);
             }
