@@ -1,13 +1,12 @@
 //! One export request on its way through the gate: opened at its headers, filled chunk by chunk, finished at its end.
 
-use core::time::Duration;
 use std::rc::Rc;
 
 use super::head::{Encoding, Head};
 use super::memory::{Held, Memory, Share};
 use super::metrics::Used;
 use super::{Client, Gate};
-use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Refusal, Store};
+use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::reply::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
@@ -194,7 +193,7 @@ impl Request {
         let mut amounts = [0; Dimension::ALL.len()];
         for (amount, dimension) in amounts.iter_mut().zip(Dimension::ALL) {
             *amount = match dimension {
-                Dimension::Bytes => self.work.max(outgoing.bytes).max(outgoing.splice.len as u64),
+                Dimension::Bytes => self.work.max(outgoing.splice.len as u64),
                 Dimension::Items => items,
                 own if own == Dimension::of(self.head.signal) => items,
                 _ => 0,
@@ -352,11 +351,10 @@ impl Request {
             Encoding::Gzip => encoding::gzip_says(wire).filter(|said| *said <= bound).unwrap_or_default(),
             _ => 0,
         };
-        let left = match most {
-            Some(_) => None,
-            None => self.left(said.max(wire.len() as u64), store, now)?,
+        let (bound, left) = match most {
+            Some(most) => (bound.min(most), None),
+            None => (bound, self.left(said.max(wire.len() as u64), store, now)?),
         };
-        let bound = most.map_or(bound, |most| bound.min(most));
         let limit = left.map_or(bound, |left| bound.min(left));
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut out, mut work) = (Vec::new(), 0);
@@ -378,7 +376,7 @@ impl Request {
             Err(InflateError::TooManyParts) => {
                 Err(Reason::Invalid(format!("{name} of more than {parts} parts")))
             }
-            Err(InflateError::TooLarge) if limit < bound => Err(self.too_many_bytes(limit)),
+            Err(InflateError::TooLarge) if limit < bound => Err(self.too_many_bytes(limit, store, now)),
             Err(InflateError::TooLarge) => {
                 Err(Reason::TooLarge(format!("more than {limit} bytes when inflated")))
             }
@@ -386,20 +384,12 @@ impl Request {
     }
 
     /// Why a message is refused that has more bytes than these, which its client has left.
-    fn too_many_bytes(&self, left: u64) -> Reason {
-        let client = Some(self.client.name.clone());
-        let Some(limit) = self.client.tier.limit(Dimension::Bytes) else { return Reason::Busy };
-        let (dimension, more) = (Dimension::Bytes, left.saturating_add(1));
-        let refusal = if more > limit.capacity {
-            Refusal::Never { dimension, limit, asked: more }
-        } else {
-            // How many it has is not known; twice as many are likely to be enough.
-            let asked = left.saturating_mul(2).clamp(more, limit.capacity);
-            let seconds = (asked - left) as f64 / limit.rate.max(1) as f64;
-            let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-            Refusal::Over { dimension, limit, asked, wait }
-        };
-        Reason::Quota { client, refusal }
+    fn too_many_bytes<S: Store>(&mut self, left: u64, store: &S, now: u64) -> Reason {
+        let capacity = self.client.tier.limit(Dimension::Bytes).map_or(0, |limit| limit.capacity);
+        // How many it has is not known; twice as many are likely to be enough.
+        let asked = left.saturating_mul(2).min(capacity).max(left.saturating_add(1));
+        // Where so many fit now, another worker gave some back meanwhile.
+        self.left(asked, store, now).err().unwrap_or(Reason::Busy)
     }
 }
 

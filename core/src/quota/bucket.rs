@@ -88,32 +88,16 @@ impl Bucket {
 
     /// Charges all amounts or none. Call after [`Bucket::advance`].
     pub(super) fn charge(&mut self, tier: &Tier, amounts: &Amounts) -> Result<(), Refusal> {
-        let mut refusal = None;
-        let mut longest = 0;
+        let mut over = Over::default();
         for (((account, &asked), limit), dimension) in
             self.accounts.iter().zip(amounts).zip(tier.limits).zip(Dimension::ALL)
         {
-            let Some(limit) = limit else { continue };
-            if asked > limit.capacity {
-                return Err(Refusal::Never { dimension, limit, asked });
-            }
-            let excess = account
-                .debt
-                .saturating_add(asked << FRACTION_BITS)
-                .saturating_sub(limit.capacity << FRACTION_BITS);
             // Who asks for nothing is not held up by an old debt (the capacity may have been lowered).
-            if asked > 0 && excess > 0 {
-                let wait = time_to_earn(limit.rate, excess);
-                if wait >= longest {
-                    longest = wait;
-                    let wait = Duration::from_nanos(wait);
-                    refusal = Some(Refusal::Over { dimension, limit, asked, wait });
-                }
+            if let Some(limit) = limit.filter(|_| asked > 0) {
+                over.add(dimension, limit, asked, account.debt.saturating_add(asked << FRACTION_BITS))?;
             }
         }
-        if let Some(refusal) = refusal {
-            return Err(refusal);
-        }
+        over.refusal()?;
         for ((account, asked), limit) in self.accounts.iter_mut().zip(amounts).zip(tier.limits) {
             if limit.is_some() {
                 account.charge(asked << FRACTION_BITS);
@@ -124,49 +108,27 @@ impl Bucket {
 
     /// Whether one more fits of each of these dimensions, and no more was spent in vain than it holds. Call after [`Bucket::advance`].
     pub(super) fn probe(&self, tier: &Tier, wanted: &[Dimension]) -> Result<(), Refusal> {
-        let mut refusal = None;
-        let mut longest = 0;
+        let mut over = Over::default();
         for &dimension in wanted {
             let (Some(account), Some(limit)) = (self.accounts.get(dimension as usize), tier.limit(dimension))
             else {
                 continue;
             };
-            if limit.capacity == 0 {
-                return Err(Refusal::Never { dimension, limit, asked: 1 });
-            }
-            let (one, capacity) = (1 << FRACTION_BITS, limit.capacity << FRACTION_BITS);
-            // What came back fills this up to the capacity, and no further: only work that was refused holds back.
-            let excess = account.debt.saturating_add(one).max(account.vain).saturating_sub(capacity);
-            if excess > 0 {
-                let wait = time_to_earn(limit.rate, excess);
-                if wait >= longest {
-                    longest = wait;
-                    let wait = Duration::from_nanos(wait);
-                    refusal = Some(Refusal::Over { dimension, limit, asked: 1, wait });
-                }
-            }
+            // What came back fills `vain` up to the capacity, and no further: only work that was refused holds back.
+            let owed = account.debt.saturating_add(1 << FRACTION_BITS).max(account.vain);
+            over.add(dimension, limit, 1, owed)?;
         }
-        refusal.map_or(Ok(()), Err)
+        over.refusal()
     }
 
     /// Whether so many bytes fit, which nothing is charged for yet. Call after [`Bucket::advance`].
     pub(super) fn fits(&self, tier: &Tier, bytes: u64) -> Result<(), Refusal> {
         self.probe(tier, &[Dimension::Bytes])?;
         let Some(limit) = tier.limit(Dimension::Bytes) else { return Ok(()) };
-        let dimension = Dimension::Bytes;
-        if bytes > limit.capacity {
-            return Err(Refusal::Never { dimension, limit, asked: bytes });
-        }
-        let debt = self.accounts.get(dimension as usize).map_or(0, |account| account.debt);
-        let excess =
-            debt.saturating_add(bytes << FRACTION_BITS).saturating_sub(limit.capacity << FRACTION_BITS);
-        match excess {
-            0 => Ok(()),
-            excess => {
-                let wait = Duration::from_nanos(time_to_earn(limit.rate, excess));
-                Err(Refusal::Over { dimension, limit, asked: bytes, wait })
-            }
-        }
+        let debt = self.accounts.get(Dimension::Bytes as usize).map_or(0, |account| account.debt);
+        let mut over = Over::default();
+        over.add(Dimension::Bytes, limit, bytes, debt.saturating_add(bytes << FRACTION_BITS))?;
+        over.refusal()
     }
 
     /// How many bytes fit now; none where they have no limit.
@@ -243,6 +205,38 @@ impl Bucket {
             Some(if owed == 0 { 0 } else { time_to_earn(limit.rate, owed) })
         });
         self.last.saturating_add(waits.max().unwrap_or(0))
+    }
+}
+
+/// The limits that do not allow a charge, and which of them is the last to do so.
+#[derive(Default)]
+struct Over {
+    refusal: Option<Refusal>,
+    /// In nanoseconds.
+    wait: u64,
+}
+
+impl Over {
+    /// Adds a limit, for which `owed` (in 2^-24 units) would be owed with what is asked for; an error where it never allows that.
+    #[inline]
+    fn add(&mut self, dimension: Dimension, limit: Limit, asked: u64, owed: u64) -> Result<(), Refusal> {
+        if asked > limit.capacity {
+            return Err(Refusal::Never { dimension, limit, asked });
+        }
+        let excess = owed.saturating_sub(limit.capacity << FRACTION_BITS);
+        if excess > 0 {
+            let wait = time_to_earn(limit.rate, excess);
+            if wait >= self.wait {
+                self.wait = wait;
+                self.refusal =
+                    Some(Refusal::Over { dimension, limit, asked, wait: Duration::from_nanos(wait) });
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(self) -> Result<(), Refusal> {
+        self.refusal.map_or(Ok(()), Err)
     }
 }
 

@@ -140,18 +140,16 @@ impl<'a, S: Store> Ledger<'a, S> {
         if tier.limit(Dimension::Bytes).is_none() {
             return Ok(None);
         }
-        let mut bucket = Bucket::default();
-        for place in [Place::First, Place::Second] {
-            let Ok(found) = self.store.get(&self.key(id, place), true) else { return Ok(None) };
-            let (stored, full) = found.map_or((None, false), |(value, _)| Set::find(&value, id));
-            bucket = stored.unwrap_or_default();
-            if !full {
-                break;
-            }
+        let mut left = None;
+        let looked = self.update(id, tier, now, false, &mut |bucket| {
+            left = bucket.bytes_left(tier);
+            bucket.fits(tier, bytes)
+        });
+        match looked {
+            Charge::Granted(_) => Ok(left),
+            Charge::Refused(refusal) => Err(refusal),
+            Charge::Uncounted => Ok(None),
         }
-        bucket.advance(tier, now);
-        bucket.fits(tier, bytes)?;
-        Ok(bucket.bytes_left(tier))
     }
 
     /// Takes note of so many bytes that were worked on, and then refused. Who does that for as much as its bucket holds is refused
@@ -253,6 +251,13 @@ impl<'a, S: Store> Ledger<'a, S> {
             let Ok(found) = self.store.get(key, fresh) else { return Update::Failed };
             let (value, version) = found.unwrap_or((Vec::new(), UNWRITTEN));
             let (mut bucket, mut set) = Set::take(&value, id, now);
+            if place == Place::First && set.is_full() {
+                if !fresh {
+                    fresh = true;
+                    continue;
+                }
+                return Update::SetIsFull;
+            }
             bucket.advance(tier, now);
             if let Err(refusal) = change(&mut bucket) {
                 if !fresh {
@@ -479,9 +484,24 @@ mod tests {
         assert!(ledger.charge(newcomer, &tier(), &items(10), SECOND).is_granted());
         assert!(!ledger.charge(newcomer, &tier(), &items(1), SECOND).is_granted());
         let stored = store.values.borrow()[&key].0.clone();
-        let there: Vec<bool> =
-            (0..WAYS as u8).map(|n| Set::find(&stored, BucketId([n; 16])).0.is_some()).collect();
+        let is_there = |n| Set::take(&stored, BucketId([n; 16]), SECOND).0 != Bucket::default();
+        let there: Vec<bool> = (0..WAYS as u8).map(is_there).collect();
         assert_eq!(there, [false, true, true, true, true, true, true, true]);
+    }
+
+    #[test]
+    fn who_is_in_the_second_table_is_looked_at_there() {
+        let store = Memory::default();
+        let ledger = Ledger::new(&store, "gate");
+        let (_, same) = same_set(&ledger, WAYS + 1);
+        for id in &same {
+            assert!(ledger.charge(*id, &tier(), &items(10), SECOND).is_granted());
+        }
+        let newcomer = same[WAYS];
+        let bytes = [0, 400, 0, 0, 0, 0, 0];
+        assert!(ledger.charge(newcomer, &tier(), &bytes, SECOND).is_granted());
+        assert_eq!(ledger.bytes_left(newcomer, &tier(), 1, SECOND), Ok(Some(600)));
+        assert!(!ledger.request(newcomer, &tier(), &[Dimension::Items], SECOND).is_granted());
     }
 
     /// How many clients of so many in debt find a set of each table full.

@@ -38,22 +38,14 @@ impl Set {
         (bucket, Set { others, count })
     }
 
-    /// The bucket of `id` in a stored set, and whether the set is full.
-    pub(super) fn find(mut value: &[u8], id: BucketId) -> (Option<Bucket>, bool) {
-        let mut count = 0;
-        while let Some(mut stored) = split(&mut value) {
-            let Some(header) = Header::read(&mut stored) else { break };
-            if header.id == id {
-                return (Some(header.bucket(stored)), false);
-            }
-            count += 1;
-        }
-        (None, count >= WAYS)
+    /// Whether there is no room for the bucket that was taken out, since it was none of the set's.
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= WAYS
     }
 
     /// Forgets the bucket whose debt is paid back first, if the set is full.
     pub(super) fn make_room(&mut self) {
-        while self.count >= WAYS {
+        while self.is_full() {
             let (mut at, mut first) = (0, (u64::MAX, 0..self.others.len()));
             let mut value = &self.others[..];
             while let Some(mut stored) = split(&mut value) {
@@ -71,7 +63,7 @@ impl Set {
 
     /// What to store with the bucket put in; none if the set is full.
     pub(super) fn put(self, id: BucketId, bucket: &Bucket, tier: &Tier) -> Option<Vec<u8>> {
-        if self.count >= WAYS {
+        if self.is_full() {
             return None;
         }
         let mut value = self.others;
