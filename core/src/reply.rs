@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Serialize;
 
-use crate::identity::{Invalid, Validity, xfcc};
+use crate::identity::{Invalid, Utc, Validity, xfcc};
 use crate::quota;
 use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
@@ -294,25 +294,6 @@ impl fmt::Display for Reason {
             Reason::NoPolicy => f.write_str("the gateway has no policy yet"),
             Reason::Busy => f.write_str("the gateway holds as many requests as it can"),
         }
-    }
-}
-
-/// Seconds since the epoch as RFC 3339 has them.
-struct Utc(i64);
-
-impl fmt::Display for Utc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, seconds) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
-        // The calendar repeats after 400 years of 146,097 days; its years begin in March here, so that a leap day comes last.
-        let (era, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
-        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day + 2) / 153;
-        let day = day - (153 * month + 2) / 5 + 1;
-        let (year, month) =
-            (era * 400 + year + i64::from(month > 9), if month < 10 { month + 3 } else { month - 9 });
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 

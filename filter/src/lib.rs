@@ -80,19 +80,24 @@ impl Stream {
     fn on_request_headers(&mut self, end_of_stream: bool) -> Action {
         let headers = HeaderMap::read(Map::RequestHeaders);
         let headers = headers.pairs();
-        self.size = headers_size(&headers);
         self.origin = self.loaded.as_ref().and_then(|loaded| loaded.gate.origin(&headers));
         if let Some(reply) = self.origin.as_ref().and_then(|origin| origin.preflight(&headers)) {
             count(Metric::Requests, None, None, Some("preflight"), 1);
             return self.answer(&reply);
         }
         let (head, health) = match Head::read(&headers) {
-            Ok(head) => (Some(head), None),
-            Err((protocol, reason)) => match Health::read(&headers) {
-                Some(Ok(health)) => (None, Some(health)),
-                Some(Err(reason)) => return self.refuse(Protocol::Grpc, &reason, None, None),
-                None => return self.refuse(protocol, &reason, None, None),
-            },
+            Ok(head) => {
+                self.size = head.headers;
+                (Some(head), None)
+            }
+            Err((protocol, reason)) => {
+                self.size = headers_size(&headers);
+                match Health::read(&headers) {
+                    Some(Ok(health)) => (None, Some(health)),
+                    Some(Err(reason)) => return self.refuse(Protocol::Grpc, &reason, None, None),
+                    None => return self.refuse(protocol, &reason, None, None),
+                }
+            }
         };
         let (protocol, signal) = head.map_or((Protocol::Grpc, None), |it| (it.protocol, Some(it.signal)));
         let Some(loaded) = self.loaded.take() else {

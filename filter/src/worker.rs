@@ -64,7 +64,7 @@ impl Connected {
     /// What it takes, in bytes.
     fn size(&self) -> usize {
         match self {
-            Connected::By(known) => known.client.size() + size_of::<Counters>(),
+            Connected::By(known) => known.size(),
             Connected::Through(_) => size_of::<Self>(),
         }
     }
@@ -177,6 +177,11 @@ fn counter(
 }
 
 impl Known {
+    /// What it takes, in bytes.
+    fn size(&self) -> usize {
+        self.client.size() + size_of::<Counters>()
+    }
+
     fn new(client: Client) -> Self {
         let counters = match client.listed {
             true => Rc::default(),
@@ -259,7 +264,7 @@ impl Loaded {
             return Ok(known.clone());
         }
         let known = Known::new(self.gate.forwarded_client(said)?);
-        let size = known.client.size() + size_of::<Counters>();
+        let size = known.size();
         self.forwarded.borrow_mut().insert_if_back(said, known.clone(), size);
         Ok(known)
     }

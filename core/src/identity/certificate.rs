@@ -199,6 +199,26 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
+/// Seconds since the epoch as RFC 3339 has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Utc(pub(crate) i64);
+
+impl core::fmt::Display for Utc {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (days, seconds) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
+        // The other way round than `days`: the calendar repeats after 400 years of 146,097 days.
+        let (era, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let (year, month) =
+            (era * 400 + year + i64::from(month > 9), if month < 10 { month + 3 } else { month - 9 });
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
 /// The orders of the curves whose signatures Envoy verifies (SEC 2, section 2.4 to 2.6; NIST SP 800-186).
 const ORDERS: [&[u8]; 4] = [
     b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x16\xa2\xe0\xb8\xf0\x3e\x13\xdd\x29\x45\x5c\x5c\x2a\x3d",
@@ -399,6 +419,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_time_is_written_as_it_was_read(seconds in 0i64..253_402_300_800) {
+            let written = Utc(seconds).to_string();
+            let digits: String = written.chars().filter(|it| it.is_ascii_digit()).collect();
+            let text = format!("{digits}Z");
+            let element = Element { tag: GENERALIZED_TIME, whole: &[], content: text.as_bytes() };
+            prop_assert_eq!(time(&element), Some(seconds), "{}", written);
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Certificate::parse(&bytes);

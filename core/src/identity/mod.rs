@@ -8,10 +8,10 @@ mod fingerprint;
 mod subject;
 pub mod xfcc;
 
-pub(crate) use certificate::sha256;
 #[cfg(test)]
 pub(crate) use certificate::twin;
 pub use certificate::{Certificate, Invalid, Validity};
+pub(crate) use certificate::{Utc, sha256};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use subject::Subject;
 
