@@ -3,6 +3,7 @@
 import base64
 import datetime
 import hashlib
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -11,11 +12,22 @@ import pytest
 
 from client import Answer, Http2, Identity, frame, refused
 from conftest import CONFIG
-from gate import Certificates, Gate
+from gate import Certificates, Gate, otlp_gate
 from sink import GRPC_PATHS, Sink
 from wire import traces
 
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+CURVES = ["secp224r1", "prime256v1", "secp384r1", "secp521r1"]
+
+
+def openssl(*words: object) -> str:
+    return subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, text=True).stdout
+
+
+def order(curve: str) -> int:
+    """The order of a curve's group, as OpenSSL has it."""
+    text = openssl("ecparam", "-name", curve, "-param_enc", "explicit", "-text", "-noout")
+    digits = text.split("Order:")[1].split("Cofactor:")[0]
+    return int("".join(digits.replace(":", "").split()), 16)
 
 
 def short_lived(folder: Path, certs: Path, uri: str, seconds: int) -> Identity:
@@ -30,33 +42,31 @@ def short_lived(folder: Path, certs: Path, uri: str, seconds: int) -> Identity:
         f"[ca]\ndefault_ca=a\n[a]\ndatabase={folder}/index\nserial={folder}/serial\nnew_certs_dir={folder}\n"
         "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
     )
-    run = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
-    run("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", csr, "-subj", "/CN=short")
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", csr, "-subj", "/CN=short")
     now = datetime.datetime.now(datetime.timezone.utc)
     start, end = ((now + datetime.timedelta(seconds=at)).strftime("%Y%m%d%H%M%SZ") for at in (-300, seconds))
     ca = ("-cert", certs / "client-ca.crt", "-keyfile", certs / "client-ca.key")
-    run("ca", "-batch", "-config", config, *ca, "-in", csr, "-out", crt, "-notext", "-extfile", extensions, "-startdate", start, "-enddate", end)
+    openssl("ca", "-batch", "-config", config, *ca, "-in", csr, "-out", crt, "-notext", "-extfile", extensions, "-startdate", start, "-enddate", end)
     return Identity(crt, key, certs / "server-ca.crt")
 
 
-def twin(identity: Identity, folder: Path) -> Identity:
-    """The same certificate with the other signature that verifies: (r, n - s)."""
-    pem = identity.certificate.read_text()
+def twin(certificate: Path, folder: Path, curve: str = "prime256v1") -> Path:
+    """The same certificate with the other signature that verifies: (r, n - s), where its CA has a key of this curve."""
+    pem = certificate.read_text()
     der = base64.b64decode("".join(line for line in pem.splitlines() if "-----" not in line))
-    certificate = element(der, 0)[1]
-    signed, end = whole(der, certificate)
+    signed, end = whole(der, element(der, 0)[1])
     algorithm, end = whole(der, end)
     bits = element(der, end)[1] + 1
     pair = element(der, bits)[1]
     r, at = whole(der, pair)
     start, end = element(der, at)[1:]
-    other = ORDER - int.from_bytes(der[start:end], "big")
+    other = order(curve) - int.from_bytes(der[start:end], "big")
     signature = make(0x30, r + make(2, other.to_bytes(other.bit_length() // 8 + 1, "big")))
     made = make(0x30, signed + algorithm + make(3, b"\0" + signature))
     folder.mkdir()
     file = folder / "twin.crt"
     file.write_text("-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(made).decode() + "-----END CERTIFICATE-----\n")
-    return Identity(file, identity.key, identity.ca)
+    return file
 
 
 def element(der: bytes, at: int) -> tuple[int, int, int]:
@@ -129,16 +139,11 @@ def taken(answer: Answer) -> bool:
 def test_a_denied_client_stays_out_whatever_it_makes_of_its_certificate(own, tmp_path, entry):
     gate, certs = own
     identity = certs.client("acme-7", "--spiffe", "spiffe://acme.example/edge/7")
-    other = twin(identity, tmp_path / "twin")
-    verified = subprocess.run(
-        ["openssl", "verify", "-CAfile", certs.folder / "client-ca.crt", other.certificate], capture_output=True, text=True
-    )
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    other = Identity(twin(identity.certificate, tmp_path / "twin"), identity.key, identity.ca)
+    openssl("verify", "-CAfile", certs.folder / "client-ca.crt", other.certificate)
     opened = [Http2(gate.http, each) for each in (identity, other)]
     assert [each.http("/v1/traces", traces()).status for each in opened] == [200, 200]
-    show = lambda *words: subprocess.run(
-        ["openssl", "x509", "-in", identity.certificate, "-noout", *words], check=True, capture_output=True, text=True
-    ).stdout
+    show = lambda *words: openssl("x509", "-in", identity.certificate, "-noout", *words)
     public = show("-pubkey")
     key = base64.b64decode("".join(line for line in public.splitlines() if "-----" not in line))
     deny = {
@@ -156,3 +161,21 @@ def test_a_denied_client_stays_out_whatever_it_makes_of_its_certificate(own, tmp
         if answers == [403] * 4 or time.monotonic() > deadline:
             break
     assert answers == [403] * 4
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_the_other_signature_is_known_on_every_curve(tmp_path: Path, curve: str) -> None:
+    ca, key, csr, certificate = (tmp_path / name for name in ("ca.crt", "ca.key", "c.csr", "c.crt"))
+    new = ("-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", key, "-out", ca, "-subj", "/CN=ca")
+    openssl("req", *new, "-keyout", tmp_path / "c.key", "-out", csr, "-subj", "/CN=acme")
+    openssl("x509", "-req", "-in", csr, "-CA", ca, "-CAkey", key, "-CAcreateserial", "-out", certificate)
+    other = twin(certificate, tmp_path / "twin", curve)
+    openssl("verify", "-CAfile", ca, other)
+    fingerprint = openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha256").strip().split("=")[1]
+    config = tmp_path / "otlp-gate.yaml"
+    for entry, verdict in [(fingerprint, "denied"), (fingerprint[::-1], "unknown")]:
+        config.write_text(f'apiVersion: otlp-gate/v1\nclients: []\ndeny: ["sha256:{entry}"]\n')
+        for shown in (certificate, other):
+            said = otlp_gate("-f", config, "whoami", shown, "-o", "json", check=False)
+            assert json.loads(said.stdout)["verdict"] == verdict, (shown, said)
