@@ -98,6 +98,16 @@ fn shown_width(cell: &str) -> usize {
     anstream::adapter::strip_str(cell).map(UnicodeWidthStr::width).sum()
 }
 
+/// A duration in its largest unit.
+pub(crate) fn words(duration: time::Duration) -> String {
+    match duration.whole_seconds() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

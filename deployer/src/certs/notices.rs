@@ -4,6 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{BACKDATED, Folder, Revocations, Role, Serving, from_hex, is_revoked};
 use crate::error::Error;
+use crate::output::words;
 
 /// A gateway whose clock is no further behind takes a list that is as old.
 const SETTLED: Duration = Duration::minutes(5);
@@ -91,15 +92,6 @@ impl Folder {
                 && from_hex(serial).is_some_and(|serial| !is_revoked(lists, &serial))
         };
         revoked.keys().filter(is_missing).count()
-    }
-}
-
-fn words(duration: Duration) -> String {
-    match duration.whole_seconds() {
-        seconds @ ..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86400),
     }
 }
 

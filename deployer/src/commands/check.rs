@@ -57,7 +57,7 @@ struct Weakness {
 
 /// Of all certificates in the folder that can be read. With cert-manager, none there counts.
 fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
-    if !config.gateway.enabled || config.certificates.cert_manager.is_some() {
+    if !config.takes_certificates() {
         return Vec::new();
     }
     let mut weaknesses = Vec::new();
@@ -73,7 +73,8 @@ fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
 }
 
 fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> Result<(), Error> {
-    let certificates = weaknesses(&loaded.config, &Folder::at(certs));
+    let folder = Folder::at(certs);
+    let certificates = weaknesses(&loaded.config, &folder);
     if format == Format::Table && !loaded.warnings.findings.is_empty() {
         output::say(&loaded.warnings);
         output::say("");
@@ -83,7 +84,7 @@ fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> 
             output::say(format_args!("warning: {file}: {message}"));
         }
     }
-    for notice in notices(&loaded.config, certs) {
+    for notice in notices(&loaded.config, &folder) {
         if format == Format::Table {
             notice.warn();
         } else {
@@ -102,10 +103,8 @@ fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> 
 }
 
 /// What is wrong with the certificates, where they are here and the gate uses them.
-fn notices(config: &Config, certs: &Path) -> Vec<Error> {
-    let folder = Folder::at(certs);
-    let used = config.gateway.enabled && config.certificates.cert_manager.is_none();
-    if !used || !folder.authority_files(Role::Client).certificate.exists() {
+fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
+    if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
         return Vec::new();
     }
     folder.notices(OffsetDateTime::now_utc())

@@ -69,7 +69,7 @@ impl Target {
     /// The gate, with its certificates where they are here.
     pub(super) fn gate<'a>(&self, config: &'a Config) -> Result<Gate<'a>, Error> {
         let mut gate = Gate::new(config, self.source.module(config)?, None)?;
-        if config.certificates.cert_manager.is_some() || !config.gateway.enabled {
+        if !config.takes_certificates() {
             return Ok(gate);
         }
         let folder = Folder::at(&self.certs);

@@ -105,6 +105,11 @@ pub enum ApiVersion {
 }
 
 impl Config {
+    /// Whether there is a gateway whose certificates come from a folder, and not from cert-manager.
+    pub fn takes_certificates(&self) -> bool {
+        self.gateway.enabled && self.certificates.cert_manager.is_none()
+    }
+
     /// What the filter is sent: who may send, what is stamped, and how much.
     pub fn policy(&self) -> PolicyConfig {
         PolicyConfig {

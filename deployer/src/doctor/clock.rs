@@ -13,6 +13,7 @@ use time::{Duration, OffsetDateTime};
 use super::Check;
 use crate::certs::BACKDATED;
 use crate::cluster::Cluster;
+use crate::output::words;
 
 /// Less is no matter, and an answer on its way looks like it.
 const TOLERANCE: Duration = Duration::seconds(5);
@@ -146,15 +147,6 @@ fn of_nodes(now: OffsetDateTime, nodes: Option<Vec<NodeClock>>) -> Check {
         "set them right: a gateway there whose clock is behind refuses all clients while a revocation list is from its future, and \
          new certificates; one that is ahead refuses certificates before they end",
     )
-}
-
-/// A duration in its largest unit.
-fn words(duration: Duration) -> String {
-    match duration.whole_seconds() {
-        seconds @ ..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

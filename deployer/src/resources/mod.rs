@@ -125,9 +125,7 @@ impl<'a> Gate<'a> {
     /// Whether its certificates must come to the cluster in some other way: neither are they among the objects, nor does
     /// cert-manager make them.
     pub fn expects_certificates(&self) -> bool {
-        self.config.gateway.enabled
-            && self.server.is_none()
-            && self.config.certificates.cert_manager.is_none()
+        self.config.takes_certificates() && self.server.is_none()
     }
 
     /// What implements the gateway.
