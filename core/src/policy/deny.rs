@@ -97,7 +97,7 @@ impl Deny {
         let unused = entries.filter(|(_, name)| self.names.contains(*name) && !is_used(name));
         let warning = |(index, name): (usize, &str)| {
             let message =
-                format!("no client is called `{}`, so that nobody is denied by it", name.escape_debug());
+                format!("no client is named `{}`, so this entry denies nobody", name.escape_debug());
             let hint = "write the client's name as `otlp-gate whoami CERT` shows it";
             Problem::new(Path::of("deny").index(index), message).hint(hint)
         };

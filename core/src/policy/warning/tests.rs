@@ -220,7 +220,7 @@ fn a_denied_name_that_no_client_has() {
     let deny = |entry: &str| json!({"clients": rules, "deny": [entry]});
     let nobody = |name: &str| {
         format!(
-            "deny[0]: no client is called `{name}`, so that nobody is denied by it (hint: write the client's name as \
+            "deny[0]: no client is named `{name}`, so this entry denies nobody (hint: write the client's name as \
              `otlp-gate whoami CERT` shows it)"
         )
     };
