@@ -336,3 +336,30 @@ def test_all_decoders_read_the_same_owned_attributes(
                 assert all(pairs == sorted(map(list, STAMP.items())) for pairs in owned), (name, owned, where)
     print(signal, dict(seen))
     assert seen["refused"] > 50 and all(seen[name] > 100 for name in [*readers, "Collector", "protobuf"]), seen
+
+
+# An attribute of the client's own under an owned name, as a field of a Resource; and messages in which protobufjs 6 and 7 find it, since
+# they read a known field as what it should be, and a varint of 6 to 9 bytes as one of 10.
+EVIL = "0a130a0974656e616e742e696412060a046576696c"
+AT_ANOTHER_PLACE = {
+    "a schema_url that is a varint": f"0a1d 0a00 1802 7a17 0a15 {EVIL}",
+    "a dropped_attributes_count that is a message": f"0a19 0a17 1215 {EVIL}",
+    "a tag of 6 bytes in the request": f"fa8080808000 1d 00000000 0a17 0a15 {EVIL}",
+    "a tag of 6 bytes in an entry": f"0a24 0a00 fa8080808000 1b 00000000 0a15 {EVIL}",
+    "a tag of 6 bytes in a Resource": f"0a22 0a20 fa8080808000 19 00000000 {EVIL}",
+    "a dropped_attributes_count of 6 bytes": f"0a22 0a20 10808080808000 7a170000 {EVIL}",
+}
+
+
+@pytest.mark.parametrize("trick", AT_ANOTHER_PLACE)
+def test_what_protobufjs_reads_at_another_place_is_refused(
+    connect: Callable, acme: Identity, sink: Sink, javascript: Reader | None, trick: str
+) -> None:
+    message = bytes.fromhex(AT_ANOTHER_PLACE[trick])
+    if javascript:
+        for version in "67":
+            read = javascript.read(version, message)
+            assert read is not None and ["tenant.id", "evil"] in [pair for pairs in read for pair in pairs], (version, read)
+    for signal in ("traces", "metrics", "logs"):
+        assert connect(acme).http(HTTP_PATHS[signal], message).status == 400
+    assert sink.rest() == []

@@ -6,8 +6,8 @@ const readline = require("node:readline");
 
 const SCHEMA = `syntax = "proto3";
 message Request { repeated Entry entries = 1; }
-message Entry { Resource resource = 1; }
-message Resource { repeated KeyValue attributes = 1; }
+message Entry { Resource resource = 1; string schema_url = 3; }
+message Resource { repeated KeyValue attributes = 1; uint32 dropped_attributes_count = 2; }
 message KeyValue { string key = 1; AnyValue value = 2; int32 key_strindex = 3; }
 message ArrayValue { repeated AnyValue values = 1; }
 message KeyValueList { repeated KeyValue values = 1; }
