@@ -29,15 +29,15 @@ def fire(requests: list[tuple[Http2, list[bytes]]]) -> Fired:
     began = time.monotonic()
     for (connection, _), load in zip(requests, loads):
         connection.socket.sendall(load)
-    for (connection, messages), answer in zip(requests, answers):
+    for (connection, _), of, answer in zip(requests, streams, answers):
         # To understand answers takes longer than to give them: that is for later, when time does not count.
-        open_streams, position = len(messages), 0
+        open_streams, position = set(of), 0
         while open_streams:
             data = connection.socket.recv(65536)
             assert data, "the gate closed a connection"
             answer += data
             position, ended = scan(answer, position)
-            open_streams -= ended
+            open_streams.difference_update(ended)
     ended = time.monotonic()
 
     for (connection, _), answer in zip(requests, answers):
@@ -66,13 +66,15 @@ def export(connection: Http2, message: bytes) -> int:
     return stream
 
 
-def scan(data: bytearray, position: int) -> tuple[int, int]:
-    """Goes over the whole HTTP/2 frames (RFC 9113, 4.1) from `position` on: where they end, and how many streams do."""
-    ended = 0
+def scan(data: bytearray, position: int) -> tuple[int, list[int]]:
+    """Goes over the whole HTTP/2 frames (RFC 9113, 4.1) from `position` on: where they end, and which streams do. A stream that was
+    answered before its request had arrived whole ends twice, since it is reset then as well."""
+    ended = []
     while position + 9 <= len(data):
         length, kind, flags = int.from_bytes(data[position : position + 3]), data[position + 3], data[position + 4]
         if position + 9 + length > len(data):
             break
-        ended += kind == RST_STREAM or (kind in (DATA, HEADERS) and bool(flags & END_STREAM))
+        if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
+            ended.append(int.from_bytes(data[position + 5 : position + 9]) & 0x7FFFFFFF)
         position += 9 + length
     return position, ended
