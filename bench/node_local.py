@@ -34,11 +34,16 @@ def backend(folder):
     config = {
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"{MACHINE}:14317", "max_recv_msg_size_mib": 16}}}},
         "exporters": {"nop": {}},
-        "service": {"telemetry": {"metrics": {"level": "none"}}, "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}},
+        },
     }
     file = folder / "backend.json"
     file.write_text(json.dumps(config))
-    return subprocess.Popen([os.environ["OTELCOL"], "--config", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [os.environ["OTELCOL"], "--config", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def process_of(pod):
@@ -69,7 +74,9 @@ def load(sender, address, body, requests):
     network = ["nsenter", f"--net={process_of(sender.pod())}/ns/net"]
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
     command = ["h2load", "-n", str(requests), "-c", "4", "-m", "4", "-t", "1", "-d", body, *headers]
-    done = subprocess.run([*network, *command, f"http://{address}:4317{GRPC_PATHS['traces']}"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*network, *command, f"http://{address}:4317{GRPC_PATHS['traces']}"], capture_output=True, text=True, check=True
+    )
     assert f"{requests} succeeded" in done.stdout, done.stdout
 
 
@@ -130,7 +137,9 @@ def main():
     if arguments.json:
         print(json.dumps({"shape": shape, "modes": results}))
         return
-    print(f"{SPANS} spans a request, {ATTRIBUTES} attributes and {shape['bytes_per_span']} bytes each; load average {os.getloadavg()[0]:.1f}")
+    print(
+        f"{SPANS} spans a request, {ATTRIBUTES} attributes and {shape['bytes_per_span']} bytes each; load average {os.getloadavg()[0]:.1f}"
+    )
     print(f"{'mode':<24} {'spans/s per core':>18} {'memory, MiB':>12}")
     for mode, result in results.items():
         print(f"{mode:<24} {result['spans_per_cpu_second']:>18} {result['memory_mib']:>12}")

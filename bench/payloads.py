@@ -29,18 +29,39 @@ def traces(spans, resources):
     message = ExportTraceServiceRequest()
     for number in range(resources):
         container = message.resource_spans.add()
-        attributes(container.resource, {"service.name": f"shop-{number}", "host.name": "edge-01",
-                                        "telemetry.sdk.language": "go", "k8s.pod.name": "shop-7c9f"})
+        attributes(
+            container.resource,
+            {
+                "service.name": f"shop-{number}",
+                "host.name": "edge-01",
+                "telemetry.sdk.language": "go",
+                "k8s.pod.name": "shop-7c9f",
+            },
+        )
         scope = container.scope_spans.add()
         scope.scope.name = "shop"
         for _ in range(spans // resources):
-            span = scope.spans.add(trace_id=rng.randbytes(16), span_id=rng.randbytes(8), parent_span_id=rng.randbytes(8),
-                                   name="GET /api/v1/items", kind=2, start_time_unix_nano=1795314654815535126,
-                                   end_time_unix_nano=1795314654815535126 + rng.randrange(10**9))
-            attributes(span, {"http.request.method": "GET", "url.path": f"/api/v1/items/{rng.randrange(10**6)}",
-                              "http.response.status_code": 200, "server.address": "items.example.com",
-                              "user_agent.original": "curl/8.5.0", "client.address": "10.2.3.4",
-                              "thread.id": rng.randrange(1, 64)})
+            span = scope.spans.add(
+                trace_id=rng.randbytes(16),
+                span_id=rng.randbytes(8),
+                parent_span_id=rng.randbytes(8),
+                name="GET /api/v1/items",
+                kind=2,
+                start_time_unix_nano=1795314654815535126,
+                end_time_unix_nano=1795314654815535126 + rng.randrange(10**9),
+            )
+            attributes(
+                span,
+                {
+                    "http.request.method": "GET",
+                    "url.path": f"/api/v1/items/{rng.randrange(10**6)}",
+                    "http.response.status_code": 200,
+                    "server.address": "items.example.com",
+                    "user_agent.original": "curl/8.5.0",
+                    "client.address": "10.2.3.4",
+                    "thread.id": rng.randrange(1, 64),
+                },
+            )
     return message
 
 
@@ -61,8 +82,14 @@ def request_of_spans(spans, count):
     attributes(container.resource, {"service.name": "shop"})
     scope = container.scope_spans.add()
     for _ in range(spans):
-        span = scope.spans.add(trace_id=rng.randbytes(16), span_id=rng.randbytes(8), name="GET /api/v1/items", kind=2,
-                               start_time_unix_nano=1795314654815535126, end_time_unix_nano=1795314654815535126 + rng.randrange(10**9))
+        span = scope.spans.add(
+            trace_id=rng.randbytes(16),
+            span_id=rng.randbytes(8),
+            name="GET /api/v1/items",
+            kind=2,
+            start_time_unix_nano=1795314654815535126,
+            end_time_unix_nano=1795314654815535126 + rng.randrange(10**9),
+        )
         attributes(span, {f"app.attribute.{number:02}": f"{rng.randrange(10**12):012}" for number in range(count)})
     return message.SerializeToString(deterministic=True)
 

@@ -33,8 +33,14 @@ REQUESTS = {10: 6000, 100: 4000, 1000: 1200, 8192: 150}
 TYPE = "type.googleapis.com/envoy"
 POLICY = {
     "gate": "bench/bench",
-    "clients": [{"name": "bench", "match": {"spiffe": "spiffe://bench.example/client"}, "attributes": {"tenant.id": "bench"},
-                 "quota": "large"}],
+    "clients": [
+        {
+            "name": "bench",
+            "match": {"spiffe": "spiffe://bench.example/client"},
+            "attributes": {"tenant.id": "bench"},
+            "quota": "large",
+        }
+    ],
     "attributes": {"otlp_gate.client": "{name}"},
     "headers": {"X-Scope-OrgID": "{tenant.id}"},
     "quotas": {"tiers": {"large": {"requests": "1M/s", "bytes": "8GiB/s", "items": "50M/s"}}},
@@ -54,95 +60,230 @@ def address(port):
 
 
 def cluster(name, port, http2=False, **more):
-    made = {"name": name, "load_assignment": {"cluster_name": name, "endpoints": [
-        {"lb_endpoints": [{"endpoint": address(port)}]}]}, **more}
+    made = {
+        "name": name,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": address(port)}]}]},
+        **more,
+    }
     if http2:
-        made["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": {}}}}
+        made["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+        }
     return made
 
 
 def http_listener(port, filters, route, **chain):
-    manager = {"@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "bench",
-               "http_filters": [*filters, {"name": "router", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"}}],
-               "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}]}}
-    return {"name": f"http-{port}", **address(port), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **chain}]}
+    manager = {
+        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "http_filters": [
+            *filters,
+            {"name": "router", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router"}},
+        ],
+        "route_config": {
+            "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}]
+        },
+    }
+    return {
+        "name": f"http-{port}",
+        **address(port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}], **chain}],
+    }
 
 
 def sink(port):
     """A backend that reads every body to its end and answers grpc-status 0: one that answers before would have the rest of it never sent."""
     whole = {"name": "buffer", "typed_config": {**BUFFER["typed_config"], "max_request_bytes": 64 << 20}}
     headers = {"content-type": "application/grpc", "grpc-status": "0"}
-    add = [{"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"} for key, value in headers.items()]
-    return {"static_resources": {"listeners": [http_listener(port, [whole], {"direct_response": {"status": 200}, "response_headers_to_add": add})]}}
+    add = [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in headers.items()
+    ]
+    return {
+        "static_resources": {
+            "listeners": [
+                http_listener(port, [whole], {"direct_response": {"status": 200}, "response_headers_to_add": add})
+            ]
+        }
+    }
 
 
 def gateway(port, backend, module, policy, certs, behind=()):
     """The Envoy that is measured: mTLS in, plain HTTP/2 out, with a module or without, and filters behind it."""
     filters = []
     if module:
-        config = {"name": "bench", "root_id": "bench", "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(policy)},
-                  "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}}}
-        filters.append({"name": "wasm", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.wasm.v3.Wasm", "config": config}})
+        config = {
+            "name": "bench",
+            "root_id": "bench",
+            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(policy)},
+            "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}},
+        }
+        filters.append(
+            {
+                "name": "wasm",
+                "typed_config": {"@type": f"{TYPE}.extensions.filters.http.wasm.v3.Wasm", "config": config},
+            }
+        )
     filters.extend(behind)
-    tls = {"require_client_certificate": True, "common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "server"),
-           "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
-    socket_config = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext", **tls}}
-    listener = http_listener(port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config)
+    tls = {
+        "require_client_certificate": True,
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            **key_pair(certs, "server"),
+            "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}},
+        },
+    }
+    socket_config = {
+        "name": "tls",
+        "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext", **tls},
+    }
+    listener = http_listener(
+        port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config
+    )
     if behind:
         # The gate is the one with filters behind it, and it reads the certificate here.
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-        manager.update(forward_client_cert_details="APPEND_FORWARD" if "trustedHops" in policy else "SANITIZE_SET",
-                       set_current_client_cert_details={"cert": True})
+        manager.update(
+            forward_client_cert_details="APPEND_FORWARD" if "trustedHops" in policy else "SANITIZE_SET",
+            set_current_client_cert_details={"cert": True},
+        )
     return {"static_resources": {"listeners": [listener], "clusters": [cluster("backend", backend, http2=True)]}}
 
 
 # What the gate puts behind its filter.
-BUFFER = {"name": "buffer", "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20}}
+BUFFER = {
+    "name": "buffer",
+    "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20},
+}
 
 
 def client(ports, certs, http2={}):
     """h2load shows no client certificate, so another Envoy wraps its connections in mTLS: {plain port: gateway's port}."""
-    tls = {"common_tls_context": {"alpn_protocols": ["h2"], **key_pair(certs, "client"), "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}}}}
-    wrap = {"name": "tls", "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext", **tls}}
-    listeners = [{"name": f"plain-{plain}", **address(plain), "filter_chains": [{"filters": [{"name": "tcp", "typed_config": {
-        "@type": f"{TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "client", "cluster": f"gateway-{port}"}}]}]} for plain, port in ports.items()]
-    return {"static_resources": {"listeners": listeners, "clusters": [cluster(f"gateway-{port}", port, transport_socket=wrap) for port in ports.values()]
-                                 + [cluster(name, port, http2=True, transport_socket=wrap) for name, port in http2.items()]}}
+    tls = {
+        "common_tls_context": {
+            "alpn_protocols": ["h2"],
+            **key_pair(certs, "client"),
+            "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}},
+        }
+    }
+    wrap = {
+        "name": "tls",
+        "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext", **tls},
+    }
+    listeners = [
+        {
+            "name": f"plain-{plain}",
+            **address(plain),
+            "filter_chains": [
+                {
+                    "filters": [
+                        {
+                            "name": "tcp",
+                            "typed_config": {
+                                "@type": f"{TYPE}.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                                "stat_prefix": "client",
+                                "cluster": f"gateway-{port}",
+                            },
+                        }
+                    ]
+                }
+            ],
+        }
+        for plain, port in ports.items()
+    ]
+    return {
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": [cluster(f"gateway-{port}", port, transport_socket=wrap) for port in ports.values()]
+            + [cluster(name, port, http2=True, transport_socket=wrap) for name, port in http2.items()],
+        }
+    }
 
 
 def key_pair(certs, name):
-    return {"tls_certificates": [{"certificate_chain": {"filename": str(certs / f"{name}.crt")}, "private_key": {"filename": str(certs / f"{name}.key")}}]}
+    return {
+        "tls_certificates": [
+            {
+                "certificate_chain": {"filename": str(certs / f"{name}.crt")},
+                "private_key": {"filename": str(certs / f"{name}.key")},
+            }
+        ]
+    }
 
 
 def make_certificates(out):
     """Throw-away ones: a bench does not depend on the command that it does not measure."""
+
     def openssl(*words):
         subprocess.run(["openssl", *map(str, words)], cwd=out, check=True, capture_output=True)
+
     new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=bench", "-days", 2)
     for name, san in {"server": "DNS:localhost", "client": "URI:spiffe://bench.example/client"}.items():
         (out / "san").write_text(f"subjectAltName={san}")
         openssl("req", *new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.crt", "-days", 2, "-extfile", "san")
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.crt",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            f"{name}.crt",
+            "-days",
+            2,
+            "-extfile",
+            "san",
+        )
 
 
 def receiver(port, json_port):
     """A Collector that only receives."""
-    return {"receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{port}", "include_metadata": True, "max_recv_msg_size_mib": 16},
-                                                 "http": {"endpoint": f"127.0.0.1:{json_port}", "include_metadata": True}}}},
-            "exporters": {"nop": {}},
-            "service": {"telemetry": {"metrics": {"level": "none"}, "logs": {"level": "error"}}, "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}}}}
+    return {
+        "receivers": {
+            "otlp": {
+                "protocols": {
+                    "grpc": {"endpoint": f"127.0.0.1:{port}", "include_metadata": True, "max_recv_msg_size_mib": 16},
+                    "http": {"endpoint": f"127.0.0.1:{json_port}", "include_metadata": True},
+                }
+            }
+        },
+        "exporters": {"nop": {}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "error"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}},
+        },
+    }
 
 
 def hop(port, json_port, backend):
     """A Collector that adds the attribute that the filter adds, from metadata, and sends on: no queue and no batch, so that it is
     the hop and nothing else."""
     config = receiver(port, json_port)
-    config["processors"] = {"resource": {"attributes": [{"key": "tenant.id", "from_context": "metadata.x-tenant", "action": "upsert"}]}}
-    config["exporters"] = {"otlp_grpc": {"endpoint": f"127.0.0.1:{backend}", "tls": {"insecure": True}, "compression": "none",
-                                         "sending_queue": {"enabled": False}, "retry_on_failure": {"enabled": False}}}
-    config["service"]["pipelines"]["traces"] = {"receivers": ["otlp"], "processors": ["resource"], "exporters": ["otlp_grpc"]}
+    config["processors"] = {
+        "resource": {"attributes": [{"key": "tenant.id", "from_context": "metadata.x-tenant", "action": "upsert"}]}
+    }
+    config["exporters"] = {
+        "otlp_grpc": {
+            "endpoint": f"127.0.0.1:{backend}",
+            "tls": {"insecure": True},
+            "compression": "none",
+            "sending_queue": {"enabled": False},
+            "retry_on_failure": {"enabled": False},
+        }
+    }
+    config["service"]["pipelines"]["traces"] = {
+        "receivers": ["otlp"],
+        "processors": ["resource"],
+        "exporters": ["otlp_grpc"],
+    }
     return config
 
 
@@ -165,7 +306,11 @@ def envoy(binary, config, folder, name, workers=1):
     file = folder / f"{name}.json"
     file.write_text(json.dumps(config))
     log = open(folder / f"{name}.log", "wb")
-    process = subprocess.Popen([binary, "-c", file, "--concurrency", str(workers), "--use-dynamic-base-id", "-l", "error"], stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [binary, "-c", file, "--concurrency", str(workers), "--use-dynamic-base-id", "-l", "error"],
+        stdout=log,
+        stderr=log,
+    )
     try:
         for listener in config["static_resources"]["listeners"]:
             wait_for(listener["address"]["socket_address"]["port_value"], process, folder / f"{name}.log")
@@ -187,12 +332,17 @@ def wait_for(port, process, log):
 
 def cpu_seconds(pid):
     """What all threads spent, which the scheduler counts in nanoseconds (the process's own times, in hundredths of a second)."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()) / 1e9
+    return (
+        sum(int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
+        / 1e9
+    )
 
 
 def memory_mib(pid):
     """The most that the process has ever held."""
-    line = next(line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(
+        line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) // 1024
 
 
@@ -208,15 +358,40 @@ def check(port, file, name, query=""):
             export = channel.unary_unary(TRACES["grpc"] + query, ExportTraceServiceRequest.SerializeToString)
             export(message, timeout=30, compression=compression)
         except grpc.RpcError as error:
-            if "no message" not in error.details().lower() and "cardinality" not in error.details().lower() and error.details():
+            if (
+                "no message" not in error.details().lower()
+                and "cardinality" not in error.details().lower()
+                and error.details()
+            ):
                 sys.exit(f"error: {name} does not answer OK to {file.name}: {error.code().name} {error.details()}")
 
 
 def load(port, file, requests, connections=4, http1=False):
     kind = "json" if file.suffix == ".json" else "grpc"
-    headers = [f"content-type: application/{kind}", "te: trailers", "x-tenant: bench"] + ["grpc-encoding: gzip"] * (file.suffix == ".gzip")
-    done = subprocess.run(["h2load", "-n", str(requests), "-c", str(connections), "-m", "4", "-t", "1", *["--h1"] * http1, "-d", file, *(word for header in headers for word in ("-H", header)),
-                           f"http://127.0.0.1:{port}{TRACES[kind]}"], capture_output=True, text=True, check=True)
+    headers = [f"content-type: application/{kind}", "te: trailers", "x-tenant: bench"] + ["grpc-encoding: gzip"] * (
+        file.suffix == ".gzip"
+    )
+    done = subprocess.run(
+        [
+            "h2load",
+            "-n",
+            str(requests),
+            "-c",
+            str(connections),
+            "-m",
+            "4",
+            "-t",
+            "1",
+            *["--h1"] * http1,
+            "-d",
+            file,
+            *(word for header in headers for word in ("-H", header)),
+            f"http://127.0.0.1:{port}{TRACES[kind]}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     if f" {requests} succeeded" not in done.stdout or f" {requests} 2xx" not in done.stdout:
         sys.exit(f"error: h2load lost requests:\n{done.stdout}")
 
@@ -250,20 +425,31 @@ def measure(options):
 
 def filters(options, folder, stack, backend, rounds):
     """The gate beside no filter, one that does nothing, one that copies, and Collectors."""
-    modules = {"no filter": None, "no-op filter": options.noop, "copying filter": options.copy, "otlp-gate": options.gate}
+    modules = {
+        "no filter": None,
+        "no-op filter": options.noop,
+        "copying filter": options.copy,
+        "otlp-gate": options.gate,
+    }
     results, processes, plain = {}, {}, {}
     for name, module in modules.items():
         port, plain[name] = free_port(), free_port()
         behind = [BUFFER] if module == options.gate else []
-        pid = stack.enter_context(envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-")))
-        stack.enter_context(envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-")))
+        pid = stack.enter_context(
+            envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-"))
+        )
+        stack.enter_context(
+            envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-"))
+        )
         processes[name] = pid
     as_json = dict(plain)
     if options.otelcol:
         for name in (RECEIVER, HOP):
             plain[name], as_json[name] = free_port(), free_port()
         config = receiver(plain[RECEIVER], as_json[RECEIVER])
-        processes[RECEIVER] = stack.enter_context(collector(options.otelcol, config, plain[RECEIVER], folder, "collector"))
+        processes[RECEIVER] = stack.enter_context(
+            collector(options.otelcol, config, plain[RECEIVER], folder, "collector")
+        )
         config = hop(plain[HOP], as_json[HOP], plain[RECEIVER])
         processes[HOP] = stack.enter_context(collector(options.otelcol, config, plain[HOP], folder, "hop"))
     for spans in REQUESTS:
@@ -289,7 +475,9 @@ def workers(options, folder, stack, backend, rounds):
         port, plain[count] = free_port(), free_port()
         config = gateway(port, backend, options.gate, POLICY, folder, [BUFFER])
         processes[count] = stack.enter_context(envoy(options.envoy, config, folder, f"workers-{count}", count))
-        stack.enter_context(envoy(options.envoy, client({plain[count]: port}, folder), folder, f"client-of-workers-{count}"))
+        stack.enter_context(
+            envoy(options.envoy, client({plain[count]: port}, folder), folder, f"client-of-workers-{count}")
+        )
     once = lambda count: load(plain[count], folder / "100.plain", requests, 16)
     for count in processes:
         once(count)
@@ -298,38 +486,78 @@ def workers(options, folder, stack, backend, rounds):
 
 def identities(options, folder, stack, backend, rounds):
     """The gate behind a trusted hop that speaks of one client with every request, and of another one with every request."""
-    policy = {**POLICY, "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],
-              "clients": [{"name": "{id}", "match": {"spiffe": "spiffe://many.example/{id}"}, "attributes": {"tenant.id": "{id}"}, "quota": "large"}]}
+    policy = {
+        **POLICY,
+        "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],
+        "clients": [
+            {
+                "name": "{id}",
+                "match": {"spiffe": "spiffe://many.example/{id}"},
+                "attributes": {"tenant.id": "{id}"},
+                "quota": "large",
+            }
+        ],
+    }
     body, processes, files = folder / "10.plain", {}, {}
     for count in IDENTITIES:
         config = gateway(port := free_port(), backend, options.gate, policy, folder, [BUFFER])
         processes[count] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}"))
         # A client is named by the query of its requests' path.
-        said = {"key": "x-forwarded-client-cert", "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%"}
-        route = {"route": {"cluster": "gateway", "timeout": "60s"}, "request_headers_to_add": [{"header": said, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]}
+        said = {
+            "key": "x-forwarded-client-cert",
+            "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%",
+        }
+        route = {
+            "route": {"cluster": "gateway", "timeout": "60s"},
+            "request_headers_to_add": [{"header": said, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+        }
         wrapped = client({}, folder, {"gateway": port})["static_resources"]["clusters"]
         hop = {"static_resources": {"listeners": [http_listener(plain := free_port(), [], route)], "clusters": wrapped}}
         stack.enter_context(envoy(options.envoy, hop, folder, f"hop-of-identities-{count}"))
         check(plain, body, "the gate behind a hop", "?id=0")
         files[count] = folder / f"{count}-identities"
-        files[count].write_text("".join(f"http://127.0.0.1:{plain}{TRACES['grpc']}?id={number}\n" for number in range(count)))
+        files[count].write_text(
+            "".join(f"http://127.0.0.1:{plain}{TRACES['grpc']}?id={number}\n" for number in range(count))
+        )
     requests = max(IDENTITIES)
 
     def once(count):
-        command = ["h2load", "-n", str(requests), "-c", "1", "-m", "16", "-d", body, "-H", "content-type: application/grpc", "-H", "te: trailers", "-i", files[count]]
+        command = [
+            "h2load",
+            "-n",
+            str(requests),
+            "-c",
+            "1",
+            "-m",
+            "16",
+            "-d",
+            body,
+            "-H",
+            "content-type: application/grpc",
+            "-H",
+            "te: trailers",
+            "-i",
+            files[count],
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         if f" {requests} succeeded" not in done.stdout or f" {requests} 2xx" not in done.stdout:
             sys.exit(f"error: h2load lost requests:\n{done.stdout}")
 
     for count in processes:
         once(count)
-    return {IDENTITY: in_turn(processes, max(2, rounds // 2), requests, once), MEMORY: {count: memory_mib(pid) for count, pid in processes.items()}}
+    return {
+        IDENTITY: in_turn(processes, max(2, rounds // 2), requests, once),
+        MEMORY: {count: memory_mib(pid) for count, pid in processes.items()},
+    }
 
 
 def judge(results):
     """The ratios that have a goal. What needs a Collector is left out where there is none."""
     one, many = results[IDENTITY].values()
-    hop = {"goal": f"10 spans: {max(IDENTITIES):,} clients at most {IDENTITY_GOAL} x what one costs", "reached": round(IDENTITY_GOAL * one / many, 2)}
+    hop = {
+        "goal": f"10 spans: {max(IDENTITIES):,} clients at most {IDENTITY_GOAL} x what one costs",
+        "reached": round(IDENTITY_GOAL * one / many, 2),
+    }
     if WORKERS not in results:
         return [hop]
     goals = []
@@ -338,29 +566,54 @@ def judge(results):
         if HOP in row:
             # What is added may drown in noise; a hundredth of the whole is what these rounds can tell apart.
             added = max(row["otlp-gate"] - row["no filter"], row["no filter"] / 100)
-            goals.append({"goal": f"{spans} spans: added CPU is at most 1/{part} of a Collector hop's", "reached": round(row[HOP] / part / added, 2)})
+            goals.append(
+                {
+                    "goal": f"{spans} spans: added CPU is at most 1/{part} of a Collector hop's",
+                    "reached": round(row[HOP] / part / added, 2),
+                }
+            )
         against = row["otlp-gate"] / row["copying filter"]
-        goals.append({"goal": f"{spans} spans: at most {COPY_GOAL} x a copying filter", "reached": round(COPY_GOAL / against, 2)})
+        goals.append(
+            {"goal": f"{spans} spans: at most {COPY_GOAL} x a copying filter", "reached": round(COPY_GOAL / against, 2)}
+        )
     for spans in (1000, 8192):
         packed, plain = results[f"{spans} gzip"], results[f"{spans} plain"]
         if RECEIVER in packed:
             # The gate inflates, so that the Collector need not.
             without, with_gate = packed["no filter"] + packed[RECEIVER], packed["otlp-gate"] + plain[RECEIVER]
-            goals.append({"goal": f"{spans} spans, gzip: gateway and Collector spend no more with it", "reached": round(without / with_gate, 2)})
+            goals.append(
+                {
+                    "goal": f"{spans} spans, gzip: gateway and Collector spend no more with it",
+                    "reached": round(without / with_gate, 2),
+                }
+            )
     one, two = results[WORKERS].values()
-    goals.append({"goal": f"100 spans: with two workers at most {WORKERS_GOAL} x what it costs with one", "reached": round(WORKERS_GOAL * one / two, 2)})
+    goals.append(
+        {
+            "goal": f"100 spans: with two workers at most {WORKERS_GOAL} x what it costs with one",
+            "reached": round(WORKERS_GOAL * one / two, 2),
+        }
+    )
     return [*goals, hop]
 
 
 def show_filters(results):
     names = list(next(iter(results.values())))
-    print(f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}")
+    print(
+        f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}"
+    )
     for case, row in results.items():
         if case in (WORKERS, IDENTITY, MEMORY):
             continue
-        print(f"{case:<20}" + "".join(f"{row[name]:>16.0f}" for name in names)
-              + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}")
-    print("\n100 spans, CPU us per request: " + ", ".join(f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items()))
+        print(
+            f"{case:<20}"
+            + "".join(f"{row[name]:>16.0f}" for name in names)
+            + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}"
+        )
+    print(
+        "\n100 spans, CPU us per request: "
+        + ", ".join(f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items())
+    )
 
 
 def main():
@@ -379,7 +632,13 @@ def main():
         return
     if WORKERS in results:
         show_filters(results)
-    print("10 spans through a hop, CPU us per request: " + ", ".join(f"{count:,} client{'s' * (count > 1)} {value:.0f} ({results[MEMORY][count]} MiB)" for count, value in results[IDENTITY].items()))
+    print(
+        "10 spans through a hop, CPU us per request: "
+        + ", ".join(
+            f"{count:,} client{'s' * (count > 1)} {value:.0f} ({results[MEMORY][count]} MiB)"
+            for count, value in results[IDENTITY].items()
+        )
+    )
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     for goal in goals:
         word = "reached" if goal["reached"] >= 1 else "not reached"

@@ -34,7 +34,11 @@ class Running:
         self.configs = {config["@type"].rsplit(".", 1)[1]: config for config in dump["configs"]}
         self.bootstrap = self.configs["BootstrapConfigDump"]["bootstrap"]
         # Those of Istio and of Envoy Gateway for metrics and probes are no gateway: no certificate is asked for there.
-        chains = [(listener, chain) for listener in self.listeners() for chain in listener.get("filterChains", listener.get("filter_chains", []))]
+        chains = [
+            (listener, chain)
+            for listener in self.listeners()
+            for chain in listener.get("filterChains", listener.get("filter_chains", []))
+        ]
         self.chains = [(listener, chain) for listener, chain in chains if "transport_socket" in chain]
         self.clusters = [cluster for cluster in self.all_clusters() if re.search(clusters, cluster["name"])]
         assert self.chains and self.clusters
@@ -42,7 +46,9 @@ class Running:
     def listeners(self) -> Iterator[dict]:
         dump = self.configs["ListenersConfigDump"]
         yield from (one["listener"] for one in dump.get("static_listeners", []))
-        yield from (one["active_state"]["listener"] for one in dump.get("dynamic_listeners", []) if "active_state" in one)
+        yield from (
+            one["active_state"]["listener"] for one in dump.get("dynamic_listeners", []) if "active_state" in one
+        )
 
     def all_clusters(self) -> Iterator[dict]:
         dump = self.configs["ClustersConfigDump"]
@@ -56,12 +62,21 @@ class Running:
         for _, chain in self.chains:
             manager = self.manager(chain)
             config = manager.get("route_config") or dynamic[manager["rds"]["route_config_name"]]
-            routes = [route["route"] for host in config["virtual_hosts"] for route in host.get("routes", []) if "route" in route]
+            routes = [
+                route["route"]
+                for host in config["virtual_hosts"]
+                for route in host.get("routes", [])
+                if "route" in route
+            ]
             yield from (limit(route.get("timeout", "15s")) for route in routes)
 
     @staticmethod
     def manager(chain: dict) -> dict:
-        return next(it["typed_config"] for it in chain["filters"] if it["typed_config"]["@type"].endswith(".HttpConnectionManager"))
+        return next(
+            it["typed_config"]
+            for it in chain["filters"]
+            if it["typed_config"]["@type"].endswith(".HttpConnectionManager")
+        )
 
     def rows(self) -> dict[str, str]:
         """Each row of the table; where the gate's listeners or clusters differ, with all that they have."""
@@ -87,7 +102,9 @@ class Running:
             "a client's certificate": "required" if tls.get("require_client_certificate") else "not asked for",
             "TLS session resumption": "off" if off else "on",
             "TLS versions": f"{least} to {most}",
-            "ciphers of TLS 1.2": "Envoy's default" if not params.get("cipher_suites") else " ".join(params["cipher_suites"]),
+            "ciphers of TLS 1.2": "Envoy's default"
+            if not params.get("cipher_suites")
+            else " ".join(params["cipher_suites"]),
             "ALPN": " ".join(common["alpn_protocols"]),
             "a TLS handshake": chain.get("transport_socket_connect_timeout", "no limit"),
         }
@@ -95,13 +112,19 @@ class Running:
     def of_requests(self, listener: dict, chain: dict) -> dict[str, str]:
         manager = self.manager(chain)
         common, http2 = manager.get("common_http_protocol_options", {}), manager.get("http2_protocol_options", {})
-        router = next(it["typed_config"] for it in manager["http_filters"] if it["name"] in ("router", "envoy.filters.http.router"))
+        router = next(
+            it["typed_config"]
+            for it in manager["http_filters"]
+            if it["name"] in ("router", "envoy.filters.http.router")
+        )
         details = manager.get("set_current_client_cert_details", {})
         forward = manager.get("forward_client_cert_details", "SANITIZE")
         paths = [
             "normalized" if manager.get("normalize_path") else "",
             "slashes merged" if manager.get("merge_slashes") else "",
-            {"KEEP_UNCHANGED": ""}.get(action := manager.get("path_with_escaped_slashes_action", "KEEP_UNCHANGED"), action),
+            {"KEEP_UNCHANGED": ""}.get(
+                action := manager.get("path_with_escaped_slashes_action", "KEEP_UNCHANGED"), action
+            ),
         ]
         return {
             "`x-forwarded-client-cert`": f"{forward}{', Cert' if details.get('cert') else ''}",
@@ -113,9 +136,13 @@ class Running:
             "HTTP/2 window of a connection": size(http2.get("initial_connection_window_size", 24 * MIB)),
             "buffer of a client's connection": size(listener.get("per_connection_buffer_limit_bytes", MIB)),
             "headers of a request": f"{manager.get('max_request_headers_kb', self.runtime(HEADERS, 60))} KiB, {common.get('max_headers_count', 100)}",
-            "headers with `_`": {"ALLOW": "left"}.get(action := common.get("headers_with_underscores_action", "ALLOW"), action),
+            "headers with `_`": {"ALLOW": "left"}.get(
+                action := common.get("headers_with_underscores_action", "ALLOW"), action
+            ),
             "path": " ".join(filter(None, paths)) or "left",
-            "`server` header of answers": {"PASS_THROUGH": "the backend's"}.get(manager.get("server_header_transformation", "OVERWRITE"), "Envoy's"),
+            "`server` header of answers": {"PASS_THROUGH": "the backend's"}.get(
+                manager.get("server_header_transformation", "OVERWRITE"), "Envoy's"
+            ),
             "`x-envoy-*` headers": "none" if router.get("suppress_envoy_headers") else "added",
             "`x-request-id`": "added" if manager.get("generate_request_id", True) else "left",
             "HTTP/1.0": "accepted" if manager.get("http_protocol_options", {}).get("accept_http_10") else "refused",
@@ -135,7 +162,11 @@ class Running:
 
 def of_cluster(cluster: dict) -> dict[str, str]:
     """A threshold that is not set is Envoy's."""
-    thresholds = [it for it in cluster.get("circuit_breakers", {}).get("thresholds", []) if it.get("priority", "DEFAULT") == "DEFAULT"]
+    thresholds = [
+        it
+        for it in cluster.get("circuit_breakers", {}).get("thresholds", [])
+        if it.get("priority", "DEFAULT") == "DEFAULT"
+    ]
     (threshold,) = thresholds or [{}]
     keys = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024, "max_retries": 3}
     least = min(int(threshold.get(key, default)) for key, default in keys.items())

@@ -18,7 +18,11 @@ class Sidecar(Envoy):
             "stat_prefix": "sidecar",
             "route_config": {
                 "virtual_hosts": [
-                    {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "sink"}}]}
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "sink"}}],
+                    }
                 ]
             },
             "http_filters": [{"name": "router", "typed_config": {"@type": f"{HTTP}.http.router.v3.Router"}}],

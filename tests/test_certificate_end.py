@@ -42,11 +42,42 @@ def short_lived(folder: Path, certs: Path, uri: str, seconds: int) -> Identity:
         f"[ca]\ndefault_ca=a\n[a]\ndatabase={folder}/index\nserial={folder}/serial\nnew_certs_dir={folder}\n"
         "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
     )
-    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", csr, "-subj", "/CN=short")
+    openssl(
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        csr,
+        "-subj",
+        "/CN=short",
+    )
     now = datetime.datetime.now(datetime.timezone.utc)
     start, end = ((now + datetime.timedelta(seconds=at)).strftime("%Y%m%d%H%M%SZ") for at in (-300, seconds))
     ca = ("-cert", certs / "client-ca.crt", "-keyfile", certs / "client-ca.key")
-    openssl("ca", "-batch", "-config", config, *ca, "-in", csr, "-out", crt, "-notext", "-extfile", extensions, "-startdate", start, "-enddate", end)
+    openssl(
+        "ca",
+        "-batch",
+        "-config",
+        config,
+        *ca,
+        "-in",
+        csr,
+        "-out",
+        crt,
+        "-notext",
+        "-extfile",
+        extensions,
+        "-startdate",
+        start,
+        "-enddate",
+        end,
+    )
     return Identity(crt, key, certs / "server-ca.crt")
 
 
@@ -127,7 +158,11 @@ def test_no_request_is_accepted_after_the_certificates_end(own, tmp_path):
     assert "the client certificate expired at 20" in over.grpc_message
     assert last.rpc_status().message == over.grpc_message
     assert refused(gate.http, identity.context("h2"))
-    results = {dict(labels).get("result"): count for (name, labels), count in gate.counters().items() if name == "otlp_gate_requests_total"}
+    results = {
+        dict(labels).get("result"): count
+        for (name, labels), count in gate.counters().items()
+        if name == "otlp_gate_requests_total"
+    }
     assert results["certificate_expired"] >= 2
 
 

@@ -36,7 +36,9 @@ def test_waiting_requests_of_one_client_do_not_fail_another(
             for _ in range(EACH):
                 send(opened[-1], protocol)
         waiting = lambda: gate.stats(f"cluster.{protocol}.upstream_rq_active")[f"cluster.{protocol}.upstream_rq_active"]
-        pending = lambda: gate.stats(f"cluster.{protocol}.upstream_rq_pending_active")[f"cluster.{protocol}.upstream_rq_pending_active"]
+        pending = lambda: gate.stats(f"cluster.{protocol}.upstream_rq_pending_active")[
+            f"cluster.{protocol}.upstream_rq_pending_active"
+        ]
         deadline = time.monotonic() + 20
         while waiting() + pending() < CONNECTIONS * EACH:
             assert time.monotonic() < deadline, (waiting(), pending())

@@ -66,7 +66,9 @@ def test_a_browser_is_told_that_a_page_may_send(shop: Gate, connection: Http2, a
     assert sink.rest() == []
 
 
-def test_whoever_else_asks_is_told_nothing(connection: Http2, acme: Identity, gate: Gate, connect: Callable, sink: Sink) -> None:
+def test_whoever_else_asks_is_told_nothing(
+    connection: Http2, acme: Identity, gate: Gate, connect: Callable, sink: Sink
+) -> None:
     for path, headers, status in (
         (V1_TRACES, ASKS | {"origin": EVIL}, 405),
         (V1_TRACES, ASKS | {"origin": "null"}, 405),

@@ -129,7 +129,13 @@ class Scribe:
         return self.field(1, self.some([self.attribute] * 3 + [lambda: uint(2, 1), self.unknown], 6))
 
     def attribute(self) -> bytes:
-        keys = [b"tenant.id"] * 3 + [b"otlp_gate.client", b"service.name", b"", b"tenant.id ", "tenant.id\u0301".encode()]
+        keys = [b"tenant.id"] * 3 + [
+            b"otlp_gate.client",
+            b"service.name",
+            b"",
+            b"tenant.id ",
+            "tenant.id\u0301".encode(),
+        ]
         keys += [b"tenant_id", b"TENANT-ID", b"tenant", b"tenant", b"otlp", b"tenant.identity"]
         key, value = lambda: self.field(1, self.dice.choice(keys)), lambda: self.field(2, self.value(0))
         parts = [key(), value()][self.dice.choice([0, 0, 0, 0, 1]) :] + [self.unknown()] * self.dice.choice([0, 0, 1])
@@ -229,7 +235,9 @@ def parted(signal: str, decoded: dict) -> tuple[dict, list[list]]:
         for attribute in attributes:
             # The Collector leaves it beside the key that it stands for.
             attribute.pop("keyStrindex", None)
-        mine = [attribute for attribute in attributes if owned_below(attribute.get("key", ""), attribute.get("value", {}))]
+        mine = [
+            attribute for attribute in attributes if owned_below(attribute.get("key", ""), attribute.get("value", {}))
+        ]
         owned.append(sorted(mine, key=lambda attribute: attribute.get("key", "")))
         # An attribute that is empty, and a list of none, are written or left out.
         resource["kept"] = [attribute for attribute in attributes if attribute not in mine]
@@ -310,7 +318,10 @@ def test_all_decoders_read_the_same_owned_attributes(
 ) -> None:
     """Whatever of what is sent occurs twice: decoders that take the first, the last, or merge them read the stamp and nothing else."""
     connection, seen = connect(acme), Counter()
-    readers = {"Go": lambda of: collector.read(signal, "protobuf", of), "easyproto": lambda of: collector.read(signal, "easyproto", of)}
+    readers = {
+        "Go": lambda of: collector.read(signal, "protobuf", of),
+        "easyproto": lambda of: collector.read(signal, "easyproto", of),
+    }
     if javascript:
         readers |= {f"protobufjs {n}": lambda of, n=n: javascript.read(n, of) for n in "678"}
     for seed in range(400):
@@ -359,7 +370,10 @@ def test_what_protobufjs_reads_at_another_place_is_refused(
     if javascript:
         for version in "67":
             read = javascript.read(version, message)
-            assert read is not None and ["tenant.id", "evil"] in [pair for pairs in read for pair in pairs], (version, read)
+            assert read is not None and ["tenant.id", "evil"] in [pair for pairs in read for pair in pairs], (
+                version,
+                read,
+            )
     for signal in ("traces", "metrics", "logs"):
         assert connect(acme).http(HTTP_PATHS[signal], message).status == 400
     assert sink.rest() == []

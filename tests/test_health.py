@@ -67,7 +67,9 @@ def test_a_backend_that_takes_an_empty_export_is_serving(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_a_check_inflates_to_no_more_than_a_check_may_have(connect: Callable, acme: Identity, sink: Sink, encoding: str) -> None:
+def test_a_check_inflates_to_no_more_than_a_check_may_have(
+    connect: Callable, acme: Identity, sink: Sink, encoding: str
+) -> None:
     """A field that is not the service's name, millions of times, in a few bytes."""
     bomb = frame(COMPRESS[encoding](b"\x10\x10" * 30_000), compressed=True)
     assert len(bomb) < 4096

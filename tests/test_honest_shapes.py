@@ -23,7 +23,11 @@ def logs(count: int, text: str) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", COMPRESS)
-@pytest.mark.parametrize("count, text", [(512, STACK), (8192, "connection refused"), (8192, STACK[:1000])], ids=["512 x 4 KiB", "8192", "8192 x 1 KiB"])
+@pytest.mark.parametrize(
+    "count, text",
+    [(512, STACK), (8192, "connection refused"), (8192, STACK[:1000])],
+    ids=["512 x 4 KiB", "8192", "8192 x 1 KiB"],
+)
 def test_a_batch_that_compresses_hundreds_of_times_arrives(
     connect: Callable[..., Http2], gate, acme: Identity, sink: Sink, encoding: str, count: int, text: str
 ) -> None:
@@ -46,8 +50,19 @@ def test_values_nested_as_deeply_as_sdks_nest_them_arrive(
     value: dict = {"stringValue": "leaf"}
     for level in range(64):
         value = {"kvlistValue": {"values": [{"key": f"level.{level}", "value": value}]}}
-    spans = [{"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "deep", "attributes": [{"key": "state", "value": value}]}]
-    message = {"resourceSpans": [{"resource": {"attributes": [{"key": "state", "value": value}]}, "scopeSpans": [{"spans": spans}]}]}
+    spans = [
+        {
+            "traceId": "0af7651916cd43dd8448eb211c80319c",
+            "spanId": "b7ad6b7169203331",
+            "name": "deep",
+            "attributes": [{"key": "state", "value": value}],
+        }
+    ]
+    message = {
+        "resourceSpans": [
+            {"resource": {"attributes": [{"key": "state", "value": value}]}, "scopeSpans": [{"spans": spans}]}
+        ]
+    }
     body = json.dumps(message).encode()
     headers = {"content-encoding": encoding} if encoding else {}
     answer = connect(acme, gate.http).json("/v1/traces", COMPRESS[encoding](body) if encoding else body, headers)
@@ -56,7 +71,9 @@ def test_values_nested_as_deeply_as_sdks_nest_them_arrive(
 
 
 def test_as_many_resources_as_items_arrive(connect: Callable[..., Http2], gate, acme: Identity, sink: Sink) -> None:
-    entry = request(resource(attribute("service.name", "shop"), attribute("host.name", "h")), scope(span("x"), log_record("y")))
+    entry = request(
+        resource(attribute("service.name", "shop"), attribute("host.name", "h")), scope(span("x"), log_record("y"))
+    )
     answer = connect(acme, gate.http).http("/v1/logs", gzip.compress(entry * 8192), {"content-encoding": "gzip"})
     assert answer.status == 200, answer
     assert sink.take().body.count(b"tenant.id") == 8192

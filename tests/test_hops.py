@@ -29,7 +29,9 @@ class Hop(Envoy):
             "require_client_certificate": True,
             "common_tls_context": {
                 "alpn_protocols": ["h2"],
-                "tls_certificates": [{"certificate_chain": pem(certs / "server.crt"), "private_key": pem(certs / "server.key")}],
+                "tls_certificates": [
+                    {"certificate_chain": pem(certs / "server.crt"), "private_key": pem(certs / "server.key")}
+                ],
                 "validation_context": {"trusted_ca": pem(certs / "client-ca.crt")},
             },
         }
@@ -49,7 +51,11 @@ class Hop(Envoy):
             "set_current_client_cert_details": {"subject": True, "uri": True, "dns": True},
             "route_config": {
                 "virtual_hosts": [
-                    {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "gate"}}]}
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "gate"}}],
+                    }
                 ]
             },
             "http_filters": [{"name": "router", "typed_config": {"@type": f"{HTTP}.http.router.v3.Router"}}],

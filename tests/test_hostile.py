@@ -39,9 +39,7 @@ WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def attacked(
-    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, quick: Quick
-) -> Iterator[Gate]:
+def attacked(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, quick: Quick) -> Iterator[Gate]:
     """A gate that lives through all of this, with a small bound on what it holds."""
     file = tmp_path_factory.mktemp("hostile") / "otlp-gate.yaml"
     file.write_text(CONFIG)

@@ -25,7 +25,12 @@ SIGNALS = {
         "resource_metrics": [
             {
                 "scope_metrics": [
-                    {"metrics": [{"name": "a", "gauge": {"dataPoints": [{}]}}, {"name": "b", "sum": {"data_points": [{}]}}]}
+                    {
+                        "metrics": [
+                            {"name": "a", "gauge": {"dataPoints": [{}]}},
+                            {"name": "b", "sum": {"data_points": [{}]}},
+                        ]
+                    }
                 ],
                 "resource": resource,
             }
@@ -44,10 +49,20 @@ SIGNALS = {
 
 @pytest.mark.parametrize("signal", SIGNALS)
 def test_what_a_client_forges_is_removed(connect: Callable, acme: Identity, sink: Sink, signal: str) -> None:
-    for resource in ({"attributes": [FORGED, NAME]}, {"attributes": [NAME, FORGED, FORGED], "droppedAttributesCount": 1}):
+    for resource in (
+        {"attributes": [FORGED, NAME]},
+        {"attributes": [NAME, FORGED, FORGED], "droppedAttributesCount": 1},
+    ):
         message = json.dumps(SIGNALS[signal](resource))
-        for spelled in (message, message.replace("tenant.id", r"ten\u0061nt\u002Eid"), message.replace('"key"', r'"\u006bey"')):
-            for headers, body in (({}, spelled.encode()), ({"content-encoding": "gzip"}, gzip.compress(spelled.encode()))):
+        for spelled in (
+            message,
+            message.replace("tenant.id", r"ten\u0061nt\u002Eid"),
+            message.replace('"key"', r'"\u006bey"'),
+        ):
+            for headers, body in (
+                ({}, spelled.encode()),
+                ({"content-encoding": "gzip"}, gzip.compress(spelled.encode())),
+            ):
                 answer = connect(acme).json(HTTP_PATHS[signal], body, headers)
                 assert answer.status == 200, answer
                 received = sink.take()
@@ -109,7 +124,10 @@ def test_what_sdks_nest_and_what_is_not_utf8_in_a_value_passes(connect: Callable
     value = {"intValue": "1"}
     for level in range(64):
         value = {"kvlistValue": {"values": [{"key": f"k{level}", "value": value}]}}
-    span = {"name": "a", "attributes": [{"key": "deep", "value": value}, {"key": "text", "value": {"stringValue": "cut"}}]}
+    span = {
+        "name": "a",
+        "attributes": [{"key": "deep", "value": value}, {"key": "text", "value": {"stringValue": "cut"}}],
+    }
     text = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode().replace(b"cut", b"cut\xe2\x82")
     assert connect(acme).json(V1_TRACES, text).status == 200
     assert b"cut\xe2\x82" in sink.take().body

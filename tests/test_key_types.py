@@ -168,7 +168,15 @@ def test_a_client_gets_in_with_a_signature_that_envoy_verifies_and_whoami_warns_
 
 @pytest.mark.parametrize(
     ("kind", "serves"),
-    [("rsa-1024", False), ("rsa-2048", True), ("p-384", True), ("p-521", True), ("ed25519", True), ("p-224", False), ("ed448", False)],
+    [
+        ("rsa-1024", False),
+        ("rsa-2048", True),
+        ("p-384", True),
+        ("p-521", True),
+        ("ed25519", True),
+        ("p-224", False),
+        ("ed448", False),
+    ],
 )
 def test_a_key_with_which_envoy_does_not_serve_is_refused_before_envoy_sees_it(
     make: Maker, start: Callable[..., Gate], tmp_path: Path, kind: str, serves: bool

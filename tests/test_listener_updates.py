@@ -26,7 +26,9 @@ DRAIN = 3
 class Proxy(Envoy):
     """An Envoy whose only listener has the policy inside; what it lets in is answered by itself, and gRPC by the backend."""
 
-    def __init__(self, folder: Path, certs: Path, backend: int, change: Callable[[bytes], bytes] = lambda module: module):
+    def __init__(
+        self, folder: Path, certs: Path, backend: int, change: Callable[[bytes], bytes] = lambda module: module
+    ):
         self.folder, self.certs = folder, certs
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -36,7 +38,10 @@ class Proxy(Envoy):
         self.policy("acme")
         listeners = {"path_config_source": {"path": str(folder / "listeners.json")}, "resource_api_version": "V3"}
         drain = ["--drain-time-s", str(DRAIN), "--drain-strategy", "immediate"]
-        bootstrap = {"dynamic_resources": {"lds_config": listeners}, "static_resources": {"clusters": [cluster(backend)]}}
+        bootstrap = {
+            "dynamic_resources": {"lds_config": listeners},
+            "static_resources": {"clusters": [cluster(backend)]},
+        }
         super().__init__(folder, bootstrap, "--concurrency", "2", *drain)
 
     def policy(self, client: str, **attributes: str) -> None:
@@ -93,7 +98,11 @@ class Proxy(Envoy):
                     "name": "test",
                     "transport_socket": {
                         "name": "tls",
-                        "typed_config": {"@type": context, "require_client_certificate": True, "common_tls_context": tls},
+                        "typed_config": {
+                            "@type": context,
+                            "require_client_certificate": True,
+                            "common_tls_context": tls,
+                        },
                     },
                     "filters": [{"name": "http", "typed_config": manager}],
                 }
@@ -118,7 +127,10 @@ def cluster(port: int) -> dict:
     return {
         "name": "sink",
         "typed_extension_protocol_options": {options: http2},
-        "load_assignment": {"cluster_name": "sink", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
+        "load_assignment": {
+            "cluster_name": "sink",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
     }
 
 

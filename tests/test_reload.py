@@ -168,7 +168,9 @@ def test_a_revoked_certificate_gets_no_new_connection(
         assert send(connection).grpc_status == 0
 
 
-@pytest.mark.parametrize("key", ["rsa:1024", "rsa:2048"], ids=["of a key that Envoy takes from nobody", "of another key"])
+@pytest.mark.parametrize(
+    "key", ["rsa:1024", "rsa:2048"], ids=["of a key that Envoy takes from nobody", "of another key"]
+)
 def test_a_client_is_shut_out_though_the_servers_new_certificate_is_of_no_use(
     start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink, key: str
 ) -> None:
@@ -221,7 +223,9 @@ def test_a_revoked_client_is_refused_with_every_certificate_that_it_ever_had(
         folder = tmp_path / copy
         folder.mkdir()
         return Identity(
-            Path(shutil.copy(now.certificate, folder)), Path(shutil.copy(now.key, folder)), certificates.folder / "server-ca.crt"
+            Path(shutil.copy(now.certificate, folder)),
+            Path(shutil.copy(now.key, folder)),
+            certificates.folder / "server-ca.crt",
         )
 
     first = kept("first")
@@ -250,9 +254,7 @@ def test_a_list_from_the_future_shuts_nobody_out(
 
     (tmp_path / "index").write_text("")
     (tmp_path / "number").write_text("1000")
-    (tmp_path / "ca.cnf").write_text(
-        "[ca]\ndefault_ca=a\n[a]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\n"
-    )
+    (tmp_path / "ca.cnf").write_text("[ca]\ndefault_ca=a\n[a]\ndatabase=index\ncrlnumber=number\ndefault_md=sha256\n")
 
     def at(seconds: int) -> str:
         return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))

@@ -58,7 +58,9 @@ def is_set(sink: Sink) -> bool:
 def unstamped(sink: Sink) -> list[dict[str, str]]:
     """The Resources that arrived and do not say what the policy says."""
     found = [resource for request in sink.rest() for resource in request.resources()]
-    return [stamp for stamp in found if stamp.get("tenant.id") != "acme" or stamp.get("otlp_gate.client") != "acme-edge"]
+    return [
+        stamp for stamp in found if stamp.get("tenant.id") != "acme" or stamp.get("otlp_gate.client") != "acme-edge"
+    ]
 
 
 @pytest.mark.parametrize("how, number", WAYS)

@@ -15,7 +15,9 @@ PORT = {"istio": 15000, "envoy-gateway": 19000}[PROVIDER]
 @contextmanager
 def admin(gate: Deployed, kubectl: Kubectl) -> Iterator[str]:
     """Leads to that of one of the gate's proxies, by way of the API server."""
-    pod = next(it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if "deletionTimestamp" not in it["metadata"])
+    pod = next(
+        it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if "deletionTimestamp" not in it["metadata"]
+    )
     metadata = pod["metadata"]
     command = [*KUBECTL.split(), "port-forward", "-n", metadata["namespace"], f"pod/{metadata['name']}", f":{PORT}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as forward:

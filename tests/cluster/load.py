@@ -54,7 +54,9 @@ class Steady:
         self._stop = threading.Event()
         self._channels: list[grpc.Channel] = []
         self.use(channel)
-        self._threads = [threading.Thread(target=self._run, args=(worker,), daemon=True) for worker in range(self.workers)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(worker,), daemon=True) for worker in range(self.workers)
+        ]
         for thread in self._threads:
             thread.start()
 

@@ -22,7 +22,13 @@ class Sender:
 
     @classmethod
     def start(
-        cls, kubectl: Kubectl, namespace: str, node: str, target: str, labels: dict[str, str] = {}, annotations: dict[str, str] = {}
+        cls,
+        kubectl: Kubectl,
+        namespace: str,
+        node: str,
+        target: str,
+        labels: dict[str, str] = {},
+        annotations: dict[str, str] = {},
     ) -> "Sender":
         exporter = {
             "endpoint": target,

@@ -99,6 +99,7 @@ def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
     rule = {"name": "spender", "match": {"spiffe": "spiffe://spender.example/*"}, "quota": "slow"}
     gate.change(lambda config: (config["clients"].append(rule), config["quotas"]["tiers"].update(slow=SLOW)))
     gate.apply()
+
     # On a connection of its own each, since Envoy Gateway asks those of before to end.
     def send(spans: int) -> int:
         with gate.connect(identity) as connection:
@@ -224,13 +225,27 @@ TAMPERED = {
 
 @pytest.mark.parametrize(
     "kind",
-    {"istio": ["gateway", "envoyfilter"], "envoy-gateway": ["gateway", "envoyextensionpolicy", "clienttrafficpolicy"]}[PROVIDER],
+    {"istio": ["gateway", "envoyfilter"], "envoy-gateway": ["gateway", "envoyextensionpolicy", "clienttrafficpolicy"]}[
+        PROVIDER
+    ],
 )
-def test_what_others_changed_in_the_gates_own_objects_is_unsafe(deploy: Callable[..., Deployed], kubectl: Kubectl, kind: str) -> None:
+def test_what_others_changed_in_the_gates_own_objects_is_unsafe(
+    deploy: Callable[..., Deployed], kubectl: Kubectl, kind: str
+) -> None:
     place = deploy(f"tampered-{kind}")
     place.apply()
     name = f"{kind}.gateway.networking.k8s.io" if kind == "gateway" else kind
-    kubectl("patch", name, "otel-gateway", "-n", place.namespace, "--type=json", "--field-manager=somebody", "-p", json.dumps([TAMPERED[kind]]))
+    kubectl(
+        "patch",
+        name,
+        "otel-gateway",
+        "-n",
+        place.namespace,
+        "--type=json",
+        "--field-manager=somebody",
+        "-p",
+        json.dumps([TAMPERED[kind]]),
+    )
     found = place.json("status", code=1)["foreign"]
     assert {(one["object"], one["unsafe_"]) for one in found} == {(f"{kind}/otel-gateway in {place.namespace}", True)}
     assert "somebody" in found[0]["means"], found
@@ -333,7 +348,9 @@ def test_a_namespace_that_is_being_deleted_is_told_with_what_to_wait_for(
     kubectl("delete", "namespace", "leaving", "--wait=false")
     try:
         said = place.run("apply", code=1).stderr
-        assert "the namespace leaving is being deleted" in said and "kubectl wait --for=delete namespace/leaving" in said, said
+        assert (
+            "the namespace leaving is being deleted" in said and "kubectl wait --for=delete namespace/leaving" in said
+        ), said
     finally:
         kubectl("patch", "configmap", "held", "-n", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
@@ -397,7 +414,9 @@ def test_what_is_refused_half_way_is_told_with_what_is_there_and_the_next_time_g
         eventually(refused, 30)
         said = place.run("apply", code=1).stderr
         assert "grpcroute/otel-gateway-traces in halfway: " in said and "refused by no-routes" in said, said
-        told = re.search(r"(\d+) of (\d+) objects are in the cluster as they should be; the next `otlp-gate apply` goes on", said)
+        told = re.search(
+            r"(\d+) of (\d+) objects are in the cluster as they should be; the next `otlp-gate apply` goes on", said
+        )
         assert told and "a policy of the cluster refuses it" in said, said
         there, wanted = map(int, told.groups())
         # The routes are the last.
@@ -435,7 +454,9 @@ def test_a_module_that_cannot_be_fetched_explains_why_it_is_not_up(deploy: Calla
         place.run("delete", "--yes")
 
 
-def test_somebody_without_rights_is_told_which(deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path) -> None:
+def test_somebody_without_rights_is_told_which(
+    deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path
+) -> None:
     place = deploy("unheard")
     kubectl("create", "serviceaccount", "nobody", "-n", "default")
     try:
@@ -447,7 +468,10 @@ def test_somebody_without_rights_is_told_which(deploy: Callable[..., Deployed], 
         env = {"KUBECONFIG": str(kubeconfig)}
         said = place.run("apply", code=1, env=env).stderr
         assert "system:serviceaccount:default:nobody" in said and "hint: ask for these rights" in said, said
-        checks = {check["subject"]: check for check in json.loads(place.run("doctor", "-o", "json", code=1, env=env).stdout)["checks"]}
+        checks = {
+            check["subject"]: check
+            for check in json.loads(place.run("doctor", "-o", "json", code=1, env=env).stdout)["checks"]
+        }
         assert checks["rights"]["verdict"] == "fail" and "gateways in namespace unheard" in checks["rights"]["found"]
     finally:
         kubectl("delete", "serviceaccount", "nobody", "-n", "default")
@@ -482,7 +506,15 @@ def test_manifests_are_taken_by_the_api_server(gate: Deployed, tmp_path: Path, k
     """As GitOps would: what `render` writes is applied by kubectl, without a warning of the API server's."""
     out = tmp_path / "manifests"
     gate.run("render", "--out", str(out))
-    command = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "--field-manager=gitops", "-k", str(out)]
+    command = [
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--force-conflicts",
+        "--field-manager=gitops",
+        "-k",
+        str(out),
+    ]
     done = subprocess.run([*KUBECTL.split(), *command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "warning" not in done.stderr.lower(), done.stderr
 

@@ -6,7 +6,10 @@ from admin import admin, config_dump
 from bounds import Running, documented
 from deployed import PROVIDER, Deployed, Kubectl
 
-CLUSTERS = {"istio": r"^outbound\|431[78]\|\|otel-gateway-collector\.{namespace}\.", "envoy-gateway": r"^(grpc|http)route/{namespace}/"}[PROVIDER]
+CLUSTERS = {
+    "istio": r"^outbound\|431[78]\|\|otel-gateway-collector\.{namespace}\.",
+    "envoy-gateway": r"^(grpc|http)route/{namespace}/",
+}[PROVIDER]
 
 
 def test_proxies_run_what_the_table_says(gate: Deployed, kubectl: Kubectl) -> None:
@@ -16,7 +19,9 @@ def test_proxies_run_what_the_table_says(gate: Deployed, kubectl: Kubectl) -> No
     assert running.rows() == documented(PROVIDER)
 
 
-def test_with_hops_the_certificate_of_the_gateways_own_client_is_added(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+def test_with_hops_the_certificate_of_the_gateways_own_client_is_added(
+    deploy: Callable[..., Deployed], kubectl: Kubectl
+) -> None:
     place = deploy("forwarding")
     place.change(lambda config: config.update(trustedHops=[{"spiffe": "spiffe://hop.example/*"}]))
     place.apply()

@@ -41,7 +41,9 @@ class Resumable:
         return int(answer.split()[1]) if answer else None
 
 
-def test_nothing_is_accepted_after_the_end_of_a_clients_certificate(gate: Deployed, backend: Sink, tmp_path: Path) -> None:
+def test_nothing_is_accepted_after_the_end_of_a_clients_certificate(
+    gate: Deployed, backend: Sink, tmp_path: Path
+) -> None:
     grpc, http = (f"{gate.address()}:{port}" for port in (4317, 4318))
     gate.connect(gate.acme()).socket.close()
     brief = Brief.issue(tmp_path / "brief", gate.folder / "certs", "spiffe://acme.example/brief", LIFE)

@@ -53,7 +53,9 @@ def move(gate: Deployed, kubectl: Kubectl) -> None:
     kubectl("cordon", node)
     try:
         kubectl("delete", "pod", pod["metadata"]["name"], "-n", pod["metadata"]["namespace"], "--wait=false")
-        others = lambda: [it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if it["spec"].get("nodeName") != node]
+        others = lambda: [
+            it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if it["spec"].get("nodeName") != node
+        ]
         eventually(lambda: others() and ready(kubectl, *gate.proxies()))
     finally:
         kubectl("uncordon", node)

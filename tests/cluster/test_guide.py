@@ -86,7 +86,11 @@ def test_the_certificates_that_the_guide_makes_are_taken(
     given = {"--client-ca": "rootCA.crt", "--client-ca-key": "rootCA.key", "--server-ca": "rootCA.crt"}
     given |= {"--server-cert": "server.crt", "--server-key": "server.key"}
     place.run("certs", "init", *(word for pair in given.items() for word in pair))
-    rule = {"name": "external", "match": {"subject": {"CN": "external-otel-client"}}, "attributes": {"tenant.id": "guide"}}
+    rule = {
+        "name": "external",
+        "match": {"subject": {"CN": "external-otel-client"}},
+        "attributes": {"tenant.id": "guide"},
+    }
     place.change(lambda config: config["clients"].append(rule))
     assert "external" in place.run("whoami", "client.crt").stdout
     assert place.apply()["ok"]
@@ -226,7 +230,9 @@ def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
         beside = latencies()
     refused = flood.ended()
     shown = lambda taken: f"{taken[len(taken) // 2]:.0f} ms (slowest of {len(taken)}: {taken[-1]:.0f} ms)"
-    print(f"a request takes {shown(alone)} alone, {shown(beside)} beside {refused / flood.seconds:.0f} refusals a second")
+    print(
+        f"a request takes {shown(alone)} alone, {shown(beside)} beside {refused / flood.seconds:.0f} refusals a second"
+    )
     assert refused > 100
     # The flooders have the machine's cores as well: what matters is that nothing queues behind them.
     assert beside[12] < 3 * alone[12]

@@ -74,7 +74,9 @@ def edit(place: Deployed, module_url: str) -> None:
     file = place.folder / "otlp-gate.yaml"
     text = file.read_text()
     assert text.count("\ngateway:\n") == 1
-    file.write_text(text.replace("\ngateway:\n", f"\ngateway:\n  provider: {PROVIDER}\n  module: {{url: {module_url}}}\n"))
+    file.write_text(
+        text.replace("\ngateway:\n", f"\ngateway:\n  provider: {PROVIDER}\n  module: {{url: {module_url}}}\n")
+    )
 
 
 @pytest.mark.alone
@@ -94,7 +96,9 @@ def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_u
         if watches:
             first, last = min(watch.first for watch in watches), max(watch.last for watch in watches)
             own = (first - begun) + (ended - last)
-            print(f"apply took {ended - begun:.1f} s: {first - begun:.1f} s before the first change in the cluster, and {ended - last:.1f} s after the last")
+            print(
+                f"apply took {ended - begun:.1f} s: {first - begun:.1f} s before the first change in the cluster, and {ended - last:.1f} s after the last"
+            )
             assert begun < first < last < ended and own < 2
             for watch in watches:
                 watch.stop()
@@ -103,4 +107,6 @@ def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_u
     assert "removed gateway/otel-gateway in otel-collector" in said and "the namespace stays" in said, said
     assert "there is nothing of the gate" in place.run("delete").stderr
     left = kubectl.json("get", "all,configmaps,secrets", "-n", NAMESPACE, "-l", "otlp-gate.io/gate")["items"]
-    assert [one["metadata"]["name"] for one in left if not one["metadata"].get("deletionTimestamp")] == [], json.dumps(left)
+    assert [one["metadata"]["name"] for one in left if not one["metadata"].get("deletionTimestamp")] == [], json.dumps(
+        left
+    )

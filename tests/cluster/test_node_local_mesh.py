@@ -40,7 +40,11 @@ def meshed(kubectl: Kubectl, backend: Sink) -> Iterator[str]:
     metadata = {"name": "backend", "namespace": "meshed"}
     container = {"name": "backend", "image": IMAGE, "args": [f"--config=yaml:{json.dumps(config)}"]}
     kubectl.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "meshed", "labels": {"istio-injection": "enabled"}}},
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "meshed", "labels": {"istio-injection": "enabled"}},
+        },
         {
             "apiVersion": "security.istio.io/v1",
             "kind": "PeerAuthentication",

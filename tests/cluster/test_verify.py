@@ -53,7 +53,10 @@ def test_a_list_of_revocations_that_was_not_applied_is_found(gate: Deployed) -> 
         gate.run("certs", "verify", "--force")
         failed = by_result(gate, "fail", code=1)
         assert set(failed) == {(on, "revoked certificate") for on in ("grpc", "http")}, json.dumps(failed)
-        assert "hint: the gateway may have an older revocation list" in gate.run("verify", "--address", gate.address(), code=1).stderr
+        assert (
+            "hint: the gateway may have an older revocation list"
+            in gate.run("verify", "--address", gate.address(), code=1).stderr
+        )
         gate.apply()
         eventually(lambda: verified(gate))
     finally:
