@@ -1,17 +1,17 @@
-"""What an Envoy that runs bounds and switches off, in the words of the table in docs/install.md: read from its admin's `config_dump`."""
+"""What an Envoy that runs bounds and switches off, in the words of the table in docs/reference/gateway-bounds.md: read from its admin's `config_dump`."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-INSTALL = Path(__file__).parents[1] / "docs/install.md"
+BOUNDS = Path(__file__).parents[1] / "docs/reference/gateway-bounds.md"
 HEADERS = "envoy.reloadable_features.max_request_headers_size_kb"
 MIB = 1 << 20
 
 
 def documented(column: str) -> dict[str, str]:
     """What the table says of one of its columns, by row."""
-    lines = iter(INSTALL.read_text().splitlines())
+    lines = iter(BOUNDS.read_text().splitlines())
     heading = next(line for line in lines if line.startswith("| bound |"))
     place = cells(heading).index(f"`{column}`")
     assert re.fullmatch(r"[|-]+", next(lines))

@@ -1,4 +1,4 @@
-"""What `local` has Envoy bound and switch off is what docs/install.md says, by the configuration that it runs."""
+"""What `local` has Envoy bound and switch off is what docs/reference/gateway-bounds.md says, by the configuration that it runs."""
 
 import json
 import urllib.request

@@ -1,4 +1,4 @@
-"""What one worker holds of requests whose peers are slow or silent, on either side: no more than docs/security.md says."""
+"""What one worker holds of requests whose peers are slow or silent, on either side: no more than docs/concepts/identity-and-trust.md says."""
 
 import gzip
 import socket

@@ -1,4 +1,4 @@
-"""What the gateway's proxies bound and switch off is what docs/install.md says, by the configuration that they run."""
+"""What the gateway's proxies bound and switch off is what docs/reference/gateway-bounds.md says, by the configuration that they run."""
 
 from collections.abc import Callable
 

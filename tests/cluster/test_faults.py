@@ -70,7 +70,7 @@ def revoke(gate: Deployed) -> None:
 
 
 def rotate_client_ca(gate: Deployed, load: Load) -> None:
-    """As docs/operations.md says: both CAs, new certificates once the gate takes them, then the new CA alone."""
+    """As docs/guides/certificates.md says: both CAs, new certificates once the gate takes them, then the new CA alone."""
     old = gate.acme().copy(gate.folder / "old")
     gate.run("certs", "rotate", "client")
     gate.apply()

@@ -284,7 +284,7 @@ impl Place {
         }
     }
 
-    /// Which languages want which protocol (docs/quotas.md), as comments of a shell or of YAML.
+    /// Which languages want which protocol (docs/concepts/quotas.md), as comments of a shell or of YAML.
     fn which(&self) -> &'static str {
         match self.protocol {
             Protocol::Grpc => {

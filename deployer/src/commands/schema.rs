@@ -12,7 +12,7 @@ use crate::output;
 Editors with a YAML language server then complete and check the config if its first line is
   # yaml-language-server: $schema=./otlp-gate.schema.json")]
 pub struct Args {
-    /// Print docs/config.md instead, the table of all keys
+    /// Print docs/reference/config.md instead, the table of all keys
     #[arg(long, hide = true)]
     markdown: bool,
 }

@@ -51,7 +51,7 @@ pub(super) fn keys_of(path: &Path) -> Vec<String> {
     inside.filter(|key| !key.contains('.')).map(str::to_owned).collect()
 }
 
-/// The text of docs/config.md.
+/// The text of docs/reference/config.md.
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     for Key { path, kind, default, meaning } in keys() {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn the_schema_and_the_key_table_in_docs_are_current() {
-        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
         let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
         for (file, current, command) in [
             ("otlp-gate.schema.json", schema, "otlp-gate schema"),
@@ -239,7 +239,10 @@ mod tests {
         ] {
             let path = format!("{docs}/{file}");
             let written = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(written == current, "docs/{file} is not current: run `{command} > docs/{file}`");
+            assert!(
+                written == current,
+                "docs/reference/{file} is not current: run `{command} > docs/reference/{file}`"
+            );
         }
     }
 

@@ -1,5 +1,5 @@
 //! What every gate's Envoy bounds and switches off, whoever configures it: `local` in its bootstrap, Istio and Envoy Gateway by what
-//! [`crate::providers`] makes. docs/install.md has the table, and a test in tests/cluster compares it with what the proxies run.
+//! [`crate::providers`] makes. docs/reference/gateway-bounds.md has the table, and a test in tests/cluster compares it with what the proxies run.
 
 /// How long a client may take for its TLS handshake.
 pub(crate) const HANDSHAKE: &str = "10s";

@@ -34,7 +34,7 @@ impl Provider for EnvoyGateway {
     }
 
     fn class_cure(&self) -> &'static str {
-        "install Envoy Gateway, and make the class, which its chart does not: docs/install.md shows it"
+        "install Envoy Gateway, and make the class, which its chart does not: docs/get-started/envoy-gateway.md shows it"
     }
 
     fn listener_options(&self, _: &Gate<'_>) -> BTreeMap<String, String> {

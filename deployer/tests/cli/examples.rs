@@ -1,5 +1,6 @@
 //! The examples in the help and in examples/, typed into a shell: all that need neither a cluster nor Envoy.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ fn every_step_of_the_pages_works_as_it_is_written() {
     for page in pages().into_iter().filter(|it| !it.with_file_name("otlp-gate.yaml").exists()) {
         let text = fs::read_to_string(&page).unwrap();
         let place = Place::new();
-        if !text.contains("    otlp-gate init") {
+        if !code(&text).any(|line| line.starts_with("otlp-gate init")) {
             place.run("init").ok();
             place.run("certs init").ok();
         }
@@ -71,8 +72,7 @@ fn every_step_of_the_pages_works_as_it_is_written() {
 /// Types the steps of a page that need no cluster, and adds what went wrong. How many there are.
 fn type_steps(place: &Place, page: &Path, wrong: &mut Vec<String>) -> usize {
     let text = fs::read_to_string(page).unwrap();
-    let commands = text.lines().filter_map(|line| line.strip_prefix("    "));
-    let steps = commands.filter(|it| it.starts_with("otlp-gate ")).map(call).filter(|it| !elsewhere(it));
+    let steps = code(&text).filter(|it| it.starts_with("otlp-gate ")).map(call).filter(|it| !elsewhere(it));
     let mut seen = 0;
     for step in steps {
         wrong.extend(typed(place, step).map(|why| format!("{}: {why}", page.display())));
@@ -81,17 +81,24 @@ fn type_steps(place: &Place, page: &Path, wrong: &mut Vec<String>) -> usize {
     seen
 }
 
+/// The lines of a page's code: indented by four columns, or between fences.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    text.lines().filter_map(move |line| {
+        let fence = line.starts_with("```");
+        fenced ^= fence;
+        if fenced && !fence { Some(line) } else { line.strip_prefix("    ") }
+    })
+}
+
 #[test]
 fn every_link_of_a_page_leads_somewhere() {
     let (mut dead, mut seen) = (Vec::new(), 0);
     for page in pages() {
-        let text = fs::read_to_string(&page).unwrap();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|it| it.0);
-        for target in targets.filter(|it| !it.starts_with("http")) {
-            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let to = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
-            let there = to.exists() && (heading.is_empty() || headings(&to).contains(&heading.to_owned()));
-            dead.extend((!there).then(|| format!("{}: {target}", page.display())));
+        for (file, heading) in links(&page) {
+            let to = if file.is_empty() { page.clone() } else { page.with_file_name(&file) };
+            let there = to.exists() && (heading.is_empty() || headings(&to).contains(&heading));
+            dead.extend((!there).then(|| format!("{}: {file}#{heading}", page.display())));
             seen += 1;
         }
     }
@@ -99,13 +106,52 @@ fn every_link_of_a_page_leads_somewhere() {
     assert!(seen >= 15, "{seen}");
 }
 
-/// README.md, docs/ and the pages of examples/.
+#[test]
+fn every_page_of_the_docs_is_reachable_from_their_index() {
+    let index = root().join("docs/README.md").canonicalize().unwrap();
+    let (mut reached, mut next) = (BTreeSet::new(), vec![index]);
+    while let Some(page) = next.pop() {
+        if reached.insert(page.clone()) {
+            let linked = links(&page).into_iter().map(|link| page.with_file_name(link.0));
+            let pages = linked.filter(|it| it.extension().is_some_and(|it| it == "md"));
+            next.extend(pages.map(|it| it.canonicalize().unwrap()));
+        }
+    }
+    let mut docs = Vec::new();
+    markdown_below(&root().join("docs"), &mut docs);
+    docs.retain(|page| !reached.contains(&page.canonicalize().unwrap()));
+    assert_eq!(docs, [""; 0].map(PathBuf::from));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// README.md, CONTRIBUTING.md, docs/ and the pages of examples/.
 fn pages() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let within = |folder: &str| fs::read_dir(root.join(folder)).unwrap().map(|it| it.unwrap().path());
-    let docs = within("docs").filter(|it| it.extension().is_some_and(|it| it == "md"));
-    let examples = within("examples").map(|it| it.join("README.md"));
-    docs.chain(examples.filter(|it| it.exists())).chain([root.join("README.md")]).collect()
+    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    markdown_below(&root().join("docs"), &mut pages);
+    markdown_below(&root().join("examples"), &mut pages);
+    pages
+}
+
+fn markdown_below(folder: &Path, pages: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+        if entry.is_dir() {
+            markdown_below(&entry, pages);
+        } else if entry.extension().is_some_and(|it| it == "md") {
+            pages.push(entry);
+        }
+    }
+}
+
+/// The relative links of a page: the file, empty for the page itself, and the heading.
+fn links(page: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(page).unwrap();
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|it| it.0);
+    let relative = targets.filter(|it| !it.starts_with("http"));
+    let parts = relative.map(|it| it.split_once('#').unwrap_or((it, "")));
+    parts.map(|(file, heading)| (file.to_owned(), heading.to_owned())).collect()
 }
 
 /// A page's headings as links name them: in lower case, words joined by hyphens, without the rest.
