@@ -9,11 +9,11 @@
 #[macro_use]
 extern crate otlp_gate_wasm_test;
 
+pub mod clock_cache;
 pub mod config;
 pub mod gate;
 pub mod identity;
-mod order;
 pub mod policy;
 pub mod quota;
-pub mod recent;
-pub mod reply;
+pub mod response;
+mod sort;

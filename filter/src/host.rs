@@ -5,7 +5,7 @@
 
 use otlp_gate_core::quota::{Salt, Store, StoreFailed};
 
-use crate::landing;
+use crate::body_alloc;
 
 /// Which map of headers.
 #[derive(Clone, Copy)]
@@ -121,7 +121,7 @@ pub(crate) fn configuration() -> Vec<u8> {
 
 /// Appends the part of the request's body that the proxy holds, of `size` bytes, to `body`.
 pub(crate) fn read_request_body(size: usize, body: &mut Vec<u8>) {
-    landing::read_into(body, || {
+    body_alloc::read_into(body, || {
         let (mut data, mut len) = (core::ptr::null_mut(), 0);
         // SAFETY: the proxy writes a pointer and a length to places that are such.
         let status = unsafe { proxy_get_buffer_bytes(HTTP_REQUEST_BODY, 0, size, &mut data, &mut len) };
@@ -250,7 +250,7 @@ pub(crate) fn increment(counter: u32, by: u64) {
 }
 
 /// Answers the request in the backend's place.
-pub(crate) fn reply(status: u32, headers: &[(&str, &str)], body: &[u8], grpc_status: Option<u32>) {
+pub(crate) fn response(status: u32, headers: &[(&str, &str)], body: &[u8], grpc_status: Option<u32>) {
     const DETAILS: &str = "otlp_gate";
     let headers = serialize(headers);
     let grpc_status = grpc_status.and_then(|status| i32::try_from(status).ok()).unwrap_or(-1);

@@ -3,9 +3,9 @@
 //! **Architecture Invariant:** no logic lives here. What depends on a request's content is asked of core; what is left is
 //! the order of the proxy's callbacks.
 
+mod body_alloc;
 mod callbacks;
 mod host;
-mod landing;
 mod worker;
 
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use otlp_gate_core::gate::{
     Answer, Check, Client, Head, HeaderEdits, Health, Held, Metric, Origin, Outgoing, Request, Used,
     headers_size,
 };
-use otlp_gate_core::reply::{Protocol, Reason, Reply};
+use otlp_gate_core::response::{Protocol, Reason, Response};
 use otlp_gate_wire::otlp::Signal;
 
 use callbacks::Action;
@@ -81,9 +81,9 @@ impl Stream {
         let headers = HeaderMap::read(Map::RequestHeaders);
         let headers = headers.pairs();
         self.origin = self.loaded.as_ref().and_then(|loaded| loaded.gate.origin(&headers));
-        if let Some(reply) = self.origin.as_ref().and_then(|origin| origin.preflight(&headers)) {
+        if let Some(response) = self.origin.as_ref().and_then(|origin| origin.preflight(&headers)) {
             count(Metric::Requests, None, None, Some("preflight"), 1);
-            return self.answer(&reply);
+            return self.answer(&response);
         }
         let (head, health) = match Head::read(&headers) {
             Ok(head) => {
@@ -294,22 +294,22 @@ impl Stream {
         if let Some(known) = &self.known {
             known.used(Used::of(reason));
         }
-        let reply = reason.reply(protocol, jitter);
+        let response = reason.response(protocol, jitter);
         if self.held.is_none() {
             self.held = worker::memory().answer(client, self.size);
         }
         match self.held {
-            Some(_) => self.answer(&reply),
-            None => self.answer(&reply.without_body()),
+            Some(_) => self.answer(&response),
+            None => self.answer(&response.without_body()),
         }
     }
 
-    fn answer(&mut self, reply: &Reply) -> Action {
+    fn answer(&mut self, response: &Response) -> Action {
         self.state = State::Done;
         let mut headers: Vec<(&str, &str)> =
-            reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         headers.extend(self.origin.iter().flat_map(|origin| origin.edits().add));
-        host::reply(reply.http_status, &headers, &reply.body, reply.grpc_status);
+        host::response(response.http_status, &headers, &response.body, response.grpc_status);
         Action::Pause
     }
 
@@ -345,11 +345,11 @@ fn by_backend() -> bool {
 
 /// Makes an answer whose headers are out already end as one that is refused.
 fn fail(reason: &Reason) {
-    let reply = reason.reply(Protocol::Grpc, 0);
-    let status = reply.grpc_status.unwrap_or_default().to_string();
+    let response = reason.response(Protocol::Grpc, 0);
+    let status = response.grpc_status.unwrap_or_default().to_string();
     host::remove_header(Map::ResponseTrailers, b"grpc-status-details-bin");
     host::set_header(Map::ResponseTrailers, "grpc-status", &status);
-    host::set_header(Map::ResponseTrailers, "grpc-message", &String::from_utf8_lossy(&reply.body));
+    host::set_header(Map::ResponseTrailers, "grpc-message", &String::from_utf8_lossy(&response.body));
 }
 
 /// What these headers or trailers say, if they have a status of gRPC.

@@ -4,13 +4,13 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use otlp_gate_core::clock_cache::ClockCache;
 use otlp_gate_core::gate::{
     Client, Gate, Headers, Hop, Memory, Metric, POLICY_REVISION, Peer, Used, metric_name,
 };
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::Remember;
-use otlp_gate_core::recent::Recent;
-use otlp_gate_core::reply::Reason;
+use otlp_gate_core::response::Reason;
 use otlp_gate_wire::otlp::Signal;
 
 use crate::host::{self, SharedData};
@@ -48,7 +48,7 @@ pub(crate) struct Loaded {
     /// How much they take, in bytes.
     connections_size: Cell<usize>,
     /// The clients of hops, by what these say of them.
-    forwarded: RefCell<Recent<Known>>,
+    forwarded: RefCell<ClockCache<Known>>,
 }
 
 /// What is at the other end of a connection.
@@ -101,7 +101,7 @@ pub(crate) fn configure(plugin: u32, name: &[u8], configuration: &[u8]) -> Optio
                 gate: Rc::new(gate),
                 connections: RefCell::default(),
                 connections_size: Cell::default(),
-                forwarded: RefCell::new(Recent::new(MOST_FORWARDED)),
+                forwarded: RefCell::new(ClockCache::new(MOST_FORWARDED)),
             };
             let loaded = Rc::new(loaded);
             worker.gates.borrow_mut().insert(name.to_vec(), Rc::clone(&loaded));

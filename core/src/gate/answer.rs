@@ -65,13 +65,13 @@ mod tests {
 
     use super::*;
     use crate::quota::{Dimension, Limit, Refusal};
-    use crate::reply::{Protocol, Reason};
+    use crate::response::{Protocol, Reason};
     use proptest::prelude::*;
 
     /// What another gate says, as a backend: over its quota for now, or for good.
     fn details(refusal: Refusal) -> Option<Vec<u8>> {
-        let reply = Reason::Quota { client: None, refusal }.reply(Protocol::Grpc, 0);
-        let found = reply.headers.into_iter().find(|(name, _)| *name == "grpc-status-details-bin");
+        let response = Reason::Quota { client: None, refusal }.response(Protocol::Grpc, 0);
+        let found = response.headers.into_iter().find(|(name, _)| *name == "grpc-status-details-bin");
         found.map(|(_, value)| value.into_bytes())
     }
 

@@ -3,7 +3,7 @@
 
 use super::head::{Headers, http_signal, value};
 use super::{Gate, HeaderEdits};
-use crate::reply::Reply;
+use crate::response::Response;
 
 /// How many seconds a browser may remember that a page may send. Chromium takes no more than two hours.
 const MAX_AGE: &str = "7200";
@@ -28,7 +28,7 @@ impl Gate {
 impl Origin {
     /// The answer to a preflight request: what a browser asks before it sends what a page wants to send. Such a request has no
     /// body and is no export. What else it may ask is for [`super::Head::read`] to refuse.
-    pub fn preflight(&self, headers: &Headers) -> Option<Reply> {
+    pub fn preflight(&self, headers: &Headers) -> Option<Response> {
         let asks = value(headers, b":method") == Some(b"OPTIONS")
             && value(headers, b"access-control-request-method").is_some()
             && http_signal(headers).is_some();
@@ -42,7 +42,7 @@ impl Origin {
         // Whatever headers an exporter is told to add do no harm: the gate removes those that are not the client's to say.
         let asked = value(headers, b"access-control-request-headers").and_then(list);
         answer.extend(asked.map(|list| ("access-control-allow-headers", list)));
-        Some(Reply { http_status: 204, grpc_status: None, headers: answer, body: Vec::new() })
+        Some(Response { http_status: 204, grpc_status: None, headers: answer, body: Vec::new() })
     }
 
     /// What lets a page of this origin read an answer, in place of what the backend may say of that. The client's certificate is
@@ -118,9 +118,9 @@ mod tests {
             origin.preflight(&bytes(&headers))
         };
         let asks = [ASKS, ("access-control-request-headers", "content-encoding, content-type,x_y")];
-        let reply = preflight("OPTIONS", "/v1/traces?x", &asks).unwrap();
-        assert_eq!((reply.http_status, reply.grpc_status, reply.body.len()), (204, None, 0));
-        let headers: Vec<_> = reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let response = preflight("OPTIONS", "/v1/traces?x", &asks).unwrap();
+        assert_eq!((response.http_status, response.grpc_status, response.body.len()), (204, None, 0));
+        let headers: Vec<_> = response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let want = [
             ("access-control-allow-methods", "POST"),
             ("access-control-max-age", "7200"),
@@ -137,8 +137,8 @@ mod tests {
             assert_eq!(preflight(method, path, more), None, "{method} {path}");
         }
         for odd in ["content-type\r\nx: y", "a;b", "ü"] {
-            let reply = preflight("OPTIONS", "/v1/logs", &[ASKS, ("access-control-request-headers", odd)]);
-            assert_eq!(reply.unwrap().headers.len(), 2, "{odd:?}");
+            let response = preflight("OPTIONS", "/v1/logs", &[ASKS, ("access-control-request-headers", odd)]);
+            assert_eq!(response.unwrap().headers.len(), 2, "{odd:?}");
         }
     }
 
@@ -159,8 +159,8 @@ mod tests {
             let _ = gate().origin(&[(b"origin", &origin)]);
             let mut headers = bytes(&[(":method", "OPTIONS"), (":path", "/v1/logs"), ASKS]);
             headers.push((b"access-control-request-headers", &origin));
-            let reply = gate().origin(&bytes(&[ORIGIN])).unwrap().preflight(&headers).unwrap();
-            prop_assert!(reply.headers.iter().all(|(_, value)| !value.contains(['\r', '\n', '\0'])));
+            let response = gate().origin(&bytes(&[ORIGIN])).unwrap().preflight(&headers).unwrap();
+            prop_assert!(response.headers.iter().all(|(_, value)| !value.contains(['\r', '\n', '\0'])));
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::head::{Headers, value};
 use super::{FORWARDED_CERTIFICATE, Request};
 use crate::policy::is_spelling;
-use crate::reply::Protocol;
+use crate::response::Protocol;
 
 /// What describes the body as the client encoded it, and what only a proxy may say.
 const REPLACED: [&str; 4] = ["content-length", "content-encoding", "grpc-encoding", FORWARDED_CERTIFICATE];

@@ -2,7 +2,7 @@
 
 use super::FORWARDED_CERTIFICATE;
 use super::path;
-use crate::reply::{Protocol, Reason};
+use crate::response::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
 
 /// Headers as the proxy has them: names in lower case, values of any bytes, in any number.

@@ -13,7 +13,7 @@ use super::memory::Memory;
 use super::request::{FORWARDED, Request};
 use super::{Client, Gate, HeaderEdits};
 use crate::quota::Store;
-use crate::reply::{Protocol, Reason};
+use crate::response::{Protocol, Reason};
 use otlp_gate_wire::otlp::{Signal, health_service};
 
 /// The path of gRPC's health service, with the slash before its methods.
@@ -286,7 +286,7 @@ mod tests {
         ] {
             let reason = check.answer(http, grpc, backend).unwrap_err();
             // Never 12, which clients take for healthy.
-            assert_eq!(reason.reply(Protocol::Grpc, 0).grpc_status, Some(14), "{reason}");
+            assert_eq!(reason.response(Protocol::Grpc, 0).grpc_status, Some(14), "{reason}");
         }
         let mut watch = asked(&fixture, WATCH, &framed(b"", 0)).unwrap();
         watch.body();

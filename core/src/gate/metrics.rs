@@ -5,7 +5,7 @@ use otlp_gate_wire::otlp::Signal;
 
 use super::Client;
 use crate::quota::Refusal;
-use crate::reply::Reason;
+use crate::response::Reason;
 
 /// The tag `client` of all clients that metrics do not name.
 const OTHER: &str = "other";

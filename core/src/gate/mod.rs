@@ -16,7 +16,7 @@ use std::rc::Rc;
 use crate::identity::{Certificate, Identity, Validity, xfcc};
 use crate::policy::{Policy, Verdict};
 use crate::quota::{BucketId, Tier};
-use crate::reply::Reason;
+use crate::response::Reason;
 use otlp_gate_wire::otlp::Stamp;
 
 pub use answer::Answer;

@@ -3,7 +3,7 @@
 
 use super::head::{media_type, printable, value};
 use super::{Headers, health};
-use crate::reply::{Protocol, Reason};
+use crate::response::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
 
 /// Paths are shown up to this length, in bytes.

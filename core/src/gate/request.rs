@@ -7,7 +7,7 @@ use super::memory::{Held, Memory, Share};
 use super::metrics::Used;
 use super::{Client, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
-use crate::reply::{Protocol, Reason};
+use crate::response::{Protocol, Reason};
 use otlp_gate_wire::encoding::{self, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 

@@ -82,19 +82,19 @@ pub(super) fn acme(gate: &Gate) -> Rc<Client> {
     Rc::new(gate.client(&spiffe("spiffe://acme.example/edge/7")).unwrap())
 }
 
-fn head(protocol: crate::reply::Protocol, encoding: Encoding) -> Head {
+fn head(protocol: crate::response::Protocol, encoding: Encoding) -> Head {
     Head { protocol, encoding, ..GRPC }
 }
 
 const GRPC: Head = Head {
-    protocol: crate::reply::Protocol::Grpc,
+    protocol: crate::response::Protocol::Grpc,
     signal: Signal::Traces,
     encoding: Encoding::Identity,
     length: None,
     headers: 0,
 };
-pub(super) const HTTP: Head = Head { protocol: crate::reply::Protocol::HttpProtobuf, ..GRPC };
-const JSON: Head = Head { protocol: crate::reply::Protocol::HttpJson, ..GRPC };
+pub(super) const HTTP: Head = Head { protocol: crate::response::Protocol::HttpProtobuf, ..GRPC };
+const JSON: Head = Head { protocol: crate::response::Protocol::HttpJson, ..GRPC };
 
 fn attribute(key: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(Value::StringValue(value.into())) };
@@ -141,7 +141,7 @@ fn attributes(message: &[u8]) -> BTreeMap<String, String> {
 
 #[test]
 fn every_encoding_arrives_stamped_as_an_uncompressed_message() {
-    use crate::reply::Protocol::{Grpc, HttpProtobuf};
+    use crate::response::Protocol::{Grpc, HttpProtobuf};
     let fixture = Fixture::new(POLICY);
     let client = acme(&fixture.gate);
     let message = forged(3);
@@ -234,8 +234,8 @@ fn a_connection_is_its_clients_only_where_the_proxy_hands_the_certificate_over()
     for header in ["", "Hash=00", &format!("Cert=\"{other}\"")] {
         let refused = peer(POLICY, header).unwrap_err();
         assert_eq!(refused, Reason::CertificateWithheld);
-        let reply = refused.reply(crate::reply::Protocol::HttpProtobuf, 0);
-        assert_eq!(reply.http_status, 503);
+        let response = refused.response(crate::response::Protocol::HttpProtobuf, 0);
+        assert_eq!(response.http_status, 503);
     }
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
     assert_eq!(gate.peer(Identity::default(), &[]).unwrap_err(), Reason::NoCertificate);
@@ -256,8 +256,8 @@ fn a_client_and_a_hop_may_send_until_their_certificates_last_second() {
         refused.to_string(),
         "the client certificate expired at 2036-11-11T07:06:40Z: renew it and connect again"
     );
-    let reply = refused.reply(crate::reply::Protocol::Grpc, 0);
-    assert_eq!((reply.grpc_status, refused.label()), (Some(16), "certificate_expired"));
+    let response = refused.response(crate::response::Protocol::Grpc, 0);
+    assert_eq!((response.grpc_status, refused.label()), (Some(16), "certificate_expired"));
     assert_eq!(open(0).unwrap_err().label(), "certificate_not_yet_valid");
 
     let hops =
@@ -331,7 +331,7 @@ fn another_signature_makes_no_other_client_of_a_certificate() {
 
 #[test]
 fn what_is_not_a_valid_message_is_refused() {
-    use crate::reply::Protocol::{Grpc, HttpProtobuf};
+    use crate::response::Protocol::{Grpc, HttpProtobuf};
     let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\"").replace("\"100KiB/s\"", "\"1GiB/s\""));
     let client = acme(&fixture.gate);
     let message = forged(1);

@@ -2,7 +2,7 @@
 
 use super::pattern::{Pattern, Reading};
 use crate::identity::Identity;
-use crate::order;
+use crate::sort;
 
 /// Captured words and their values, each word once.
 pub(super) type Captures<'a> = Vec<(&'a str, &'a str)>;
@@ -88,14 +88,14 @@ impl Condition {
             found && (certain || self.captures_like(key, pattern, sample))
         });
         // Whether two values are the same, samples cannot tell.
-        order::sort(&mut captures);
+        sort::in_place(&mut captures);
         matches && captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
     }
 
     fn captures_like(&self, key: Key<'_>, pattern: &Pattern, sample: &Sample<'_>) -> bool {
         let [own, others] = [self, sample.condition].map(|condition| {
             let all = condition.patterns().filter(|(other, _)| other.is_same(key));
-            order::set(all.filter_map(|(_, pattern)| pattern.exact()))
+            sort::set(all.filter_map(|(_, pattern)| pattern.exact()))
         });
         own == others && sample.of(key).any(|(other, _)| other.is_like(pattern))
     }
@@ -180,7 +180,7 @@ impl<'a> Key<'a> {
 
 /// A word that several patterns of one match capture must be the same in all of them; it is kept once.
 fn same_words_have_same_values(captures: &mut Captures<'_>) -> bool {
-    order::sort(captures);
+    sort::in_place(captures);
     captures.dedup();
     captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
 }

@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::order;
+use crate::sort;
 
 /// A sorted table of hashes.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Hashed {
 impl Hashed {
     pub(super) fn new<K: Hash>(filed: impl Iterator<Item = (K, u32)>) -> Self {
         let mut entries: Vec<(u64, u32)> = filed.map(|(key, position)| (hash(&key), position)).collect();
-        order::sort(&mut entries);
+        sort::in_place(&mut entries);
         Hashed { entries }
     }
 
@@ -41,7 +41,7 @@ impl Hashed {
 /// Which of these equal one before them: (its position, the position of the first), in order.
 pub(super) fn repeated<K: Hash + Eq>(keys: &[K]) -> Vec<(usize, usize)> {
     let mut hashes: Vec<(u64, usize)> = keys.iter().map(hash).zip(0..).collect();
-    order::sort(&mut hashes);
+    sort::in_place(&mut hashes);
     let mut repeated = Vec::new();
     for group in hashes.chunk_by(|(a, _), (b, _)| a == b).filter(|group| group.len() > 1) {
         for (at, (_, position)) in group.iter().enumerate() {
@@ -51,7 +51,7 @@ pub(super) fn repeated<K: Hash + Eq>(keys: &[K]) -> Vec<(usize, usize)> {
             }
         }
     }
-    order::sort(&mut repeated);
+    sort::in_place(&mut repeated);
     repeated
 }
 

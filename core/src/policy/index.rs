@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::condition::{Condition, Key, Sample};
 use super::hashed::Hashed;
 use crate::identity::Identity;
-use crate::order;
+use crate::sort;
 
 /// Candidate matches by what a certificate shows.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl Index {
             }
         }
         // Each is filed once, but found by each value, and under a hash that another may have too.
-        order::sort(&mut found);
+        sort::in_place(&mut found);
         found.dedup();
         found
     }

@@ -9,8 +9,8 @@ use super::header;
 use super::template::{Placeholder, Template};
 use super::verdict::Client;
 use crate::identity::{Fingerprint, Identity};
-use crate::order;
 use crate::quota::{BucketId, Tier};
+use crate::sort;
 
 /// Templates by the key or header that they are for, sorted by it.
 pub(super) type Stamps = Vec<(String, Template)>;
@@ -148,7 +148,7 @@ impl<'a> Values<'a> {
                 attributes.push((key.clone(), value));
             }
         }
-        order::sort(attributes);
+        sort::in_place(attributes);
     }
 
     fn headers(

@@ -7,7 +7,7 @@ use core::cell::{Cell, OnceCell, RefCell};
 
 use super::ledger::{Store, StoreFailed};
 use super::salt::Salt;
-use crate::recent::Recent;
+use crate::clock_cache::ClockCache;
 
 /// How much is remembered, in bytes: some thousand values.
 const MOST: usize = 1 << 20;
@@ -20,7 +20,7 @@ const MOST: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Remember<S> {
     store: S,
-    written: RefCell<Recent<(Vec<u8>, u32)>>,
+    written: RefCell<ClockCache<(Vec<u8>, u32)>>,
     /// The highest version that has surely been given out.
     latest: Cell<u32>,
     salt: OnceCell<Salt>,
@@ -31,7 +31,7 @@ impl<S> Remember<S> {
     pub fn new(store: S) -> Self {
         Remember {
             store,
-            written: RefCell::new(Recent::new(MOST)),
+            written: RefCell::new(ClockCache::new(MOST)),
             latest: Cell::new(0),
             salt: OnceCell::new(),
         }

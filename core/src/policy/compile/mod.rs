@@ -25,7 +25,7 @@ use super::template::{Placeholder, Template};
 use super::verify;
 use super::{Alternative, Policy};
 use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
-use crate::order;
+use crate::sort;
 
 /// So many clients have metrics of their own: the first ones whose names are literal.
 const LISTED_CLIENTS: usize = 200;
@@ -49,7 +49,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         unknown_are_clients,
         &mut problems,
     );
-    problems = order::sorted_by_key(problems, |problem| problem.path.first_index());
+    problems = sort::by_key(problems, |problem| problem.path.first_index());
 
     let unknown = match &config.unknown {
         Unknown::Reject => None,
@@ -72,7 +72,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let verify = config.verify.then(verify::rule);
     let own = compiler.rules.iter().chain(&verify).flat_map(|rule| &rule.attributes);
     let owned_attributes =
-        order::set(own.chain(&stamping.attributes).map(|(key, _)| key).chain(&config.owned));
+        sort::set(own.chain(&stamping.attributes).map(|(key, _)| key).chain(&config.owned));
     let owned_attributes: Vec<String> = owned_attributes.into_iter().cloned().collect();
     Ok(Policy {
         gate: config.gate.clone(),
@@ -195,11 +195,11 @@ impl Compiler {
                 words.keys().map(String::as_str).chain(built_in),
             ));
         }
-        order::set(template.placeholders()).into_iter().cloned().collect()
+        sort::set(template.placeholders()).into_iter().cloned().collect()
     }
 
     fn broken_rules(&self) -> BTreeSet<usize> {
-        order::set(self.broken.iter().filter_map(|position| Some(self.alternatives.get(*position)?.rule)))
+        sort::set(self.broken.iter().filter_map(|position| Some(self.alternatives.get(*position)?.rule)))
     }
 
     /// Refuses a match that says the same as one before it.

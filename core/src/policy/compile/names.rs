@@ -9,7 +9,7 @@ use super::super::rule::{Rule, UNKNOWN_DIGITS, UNKNOWN_PREFIX};
 use super::super::template::{Part, Placeholder, Template};
 use super::matching::{Class, Words};
 use super::{template, unknown_placeholder};
-use crate::order;
+use crate::sort;
 
 const MAX_NAME: usize = 128;
 /// In metrics, all clients together that have none of their own.
@@ -298,8 +298,8 @@ struct Templates {
 impl Templates {
     fn new(names: &[Name<'_>]) -> Self {
         let templates = (0_u32..).zip(names).filter(|(_, name)| !name.is_literal());
-        let starts = order::set(templates.clone().map(|(_, name)| name.start().len()));
-        let ends = order::set(templates.clone().map(|(_, name)| name.end().len()));
+        let starts = sort::set(templates.clone().map(|(_, name)| name.start().len()));
+        let ends = sort::set(templates.clone().map(|(_, name)| name.end().len()));
         let whole = templates.clone().map(|(at, name)| ((name.start(), name.end()), at));
         let continued = templates.flat_map(|(at, name)| {
             let shorter = ends.range(..=name.end().len());

@@ -10,7 +10,7 @@ use super::super::verify::VERIFY_ATTRIBUTE;
 use super::matching::{Words, is_subject_key};
 use super::{template, unknown_placeholder};
 use crate::config::PolicyConfig;
-use crate::order;
+use crate::sort;
 
 const MAX_KEY: usize = 256;
 
@@ -21,7 +21,7 @@ pub(super) fn own(
     path: &Place<'_>,
     problems: &mut Vec<Problem>,
 ) -> Stamps {
-    let words = order::set(words.keys().map(String::as_str));
+    let words = sort::set(words.keys().map(String::as_str));
     attributes.iter().map(|(key, text)| (key.clone(), attribute(key, text, &words, path, problems))).collect()
 }
 
@@ -32,14 +32,14 @@ pub(super) fn general(
     words: &[Words],
     problems: &mut Vec<Problem>,
 ) -> Stamping {
-    let captured = order::set(words.iter().flat_map(BTreeMap::keys).map(String::as_str));
+    let captured = sort::set(words.iter().flat_map(BTreeMap::keys).map(String::as_str));
     let path = Place::of("attributes");
     let stamp =
         |(key, text): (&String, &String)| (key.clone(), attribute(key, text, &captured, &path, problems));
     let attributes: Stamps = config.attributes.iter().map(stamp).collect();
 
     let all = rules.iter().flat_map(|rule| &rule.attributes).chain(&attributes);
-    let keys = order::set(all.map(|(key, _)| key.as_str()));
+    let keys = sort::set(all.map(|(key, _)| key.as_str()));
     let scope = Scope { rules, words, captured, general: &attributes, keys };
     let mut headers: BTreeMap<String, Template> = BTreeMap::new();
     let place = Place::of("headers");
@@ -123,7 +123,7 @@ impl<'a> Scope<'a> {
             let is_attribute = self.keys.contains(&*word);
             match placeholder {
                 Placeholder::Other(word) if !is_attribute && !self.captured.contains(&**word) => {
-                    let known = order::set(self.captured.union(&self.keys).copied());
+                    let known = sort::set(self.captured.union(&self.keys).copied());
                     let known = known.into_iter().chain(Placeholder::BUILT_IN);
                     problems.push(unknown_placeholder(placeholder, path, known));
                 }

@@ -5,7 +5,7 @@ use super::super::pattern::{Pattern, Reading, Separator, WordKind};
 use super::super::problem::Path;
 use super::structure;
 use crate::identity::Identity;
-use crate::order;
+use crate::sort;
 
 /// Longer texts of a certificate are cut in messages.
 const SHOWN: usize = 100;
@@ -84,7 +84,7 @@ pub(super) fn of_condition(condition: &Condition, identity: &Identity, path: &Pa
     let hint = match hints.as_slice() {
         [only] => only.clone(),
         _ => {
-            let hints: Vec<String> = order::set(hints.into_iter().flatten()).into_iter().collect();
+            let hints: Vec<String> = sort::set(hints.into_iter().flatten()).into_iter().collect();
             Some(hints.join("; ")).filter(|hint| !hint.is_empty())
         }
     };
@@ -96,7 +96,7 @@ fn captured<'a>(condition: &'a Condition, identity: &'a Identity) -> Captures<'a
     for (key, pattern) in condition.patterns() {
         condition.holds_of(key, pattern, key.values_in(identity), Reading::Strict, &mut captures);
     }
-    order::sort(&mut captures);
+    sort::in_place(&mut captures);
     captures.dedup();
     captures
 }
@@ -134,7 +134,7 @@ fn of_pattern(
     let several: Vec<&str> =
         left().filter(|value| pattern.matches(value, Reading::Strict, &mut Vec::new())).collect();
     // Fixed values tend to be shorter than those that tell clients apart.
-    let several = order::sorted_by_key(several, |value| value.len());
+    let several = sort::by_key(several, |value| value.len());
     if let [first, second, ..] = several.as_slice() {
         let reason = format!(
             "several values of its {name} match, `{}` and `{}` among them, and the rule does not say which is meant",
@@ -248,7 +248,7 @@ fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, name: &
 /// Why a word cannot be this.
 fn of_word(word: &str, kind: WordKind, value: &str, separator: Separator) -> Option<Finding> {
     let wrong =
-        order::set(value.chars().filter(|it| !u8::try_from(*it).is_ok_and(|it| kind.holds(it, separator))));
+        sort::set(value.chars().filter(|it| !u8::try_from(*it).is_ok_and(|it| kind.holds(it, separator))));
     let (length, most) = (value.chars().count(), usize::from(kind.max));
     let too_long = value.len() > most;
     if wrong.is_empty() && !too_long {

@@ -11,7 +11,7 @@ use super::problem::Path;
 use super::rule::Misfit;
 use super::{Alternative, Policy, Verdict};
 use crate::identity::{Fingerprint, Identity};
-use crate::order;
+use crate::sort;
 
 /// So many matches are compared with a certificate that none of them is for.
 const MAX_COMPARED: usize = 20_000;
@@ -150,7 +150,7 @@ fn passed_over(policy: &Policy, identity: &Identity, decided: Option<usize>) -> 
         misses.retain(|(_, miss)| Some(miss.distance) == nearest);
     }
     let most = if slips { MAX_TOLD } else { MAX_NEAREST };
-    let misses = order::sorted_by_key(misses, |(rule, miss)| (miss.distance, *rule));
+    let misses = sort::by_key(misses, |(rule, miss)| (miss.distance, *rule));
     let passed_over = misses.into_iter().take(most).map(|(rule, miss)| {
         let Miss { path, reason, hint, .. } = miss;
         PassedOver { rule, path, reason, hint }

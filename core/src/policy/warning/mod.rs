@@ -9,8 +9,8 @@ use super::Policy;
 use super::condition::Key;
 use super::problem::{Path, Problem};
 use crate::config::{PolicyConfig, TierConfig, Unknown};
-use crate::order;
 use crate::quota::{Dimension, Tier};
+use crate::sort;
 
 /// A burst of `bytes` that is smaller does not hold the largest message that a Collector's gRPC receiver takes by
 /// default (4 MiB).
@@ -26,7 +26,7 @@ pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
     if let Ok(policy) = Policy::compile(config) {
         warnings.extend(patterns(&policy, config));
         warnings.extend(never_reached::warnings(&policy, config));
-        warnings = order::sorted_by_key(warnings, |warning| warning.path.first_index());
+        warnings = sort::by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(left_out::warnings(&policy, config));
         warnings.extend(policy.deny.unused_names(&config.deny, &policy.rules, policy.unknown.is_some()));
     }

@@ -16,7 +16,7 @@ const ENTRY: usize = 128;
 
 /// Values by their keys. Where there is no room for another, one goes that was of no use since it was last looked at for this.
 #[derive(Debug)]
-pub struct Recent<V> {
+pub struct ClockCache<V> {
     most: usize,
     bytes: usize,
     /// None before the first is put in.
@@ -36,10 +36,10 @@ struct Entry<V> {
     used: bool,
 }
 
-impl<V> Recent<V> {
+impl<V> ClockCache<V> {
     /// Room for so many bytes.
     pub fn new(most: usize) -> Self {
-        Recent { most, bytes: 0, places: Vec::new(), hand: 0, came: Vec::new() }
+        ClockCache { most, bytes: 0, places: Vec::new(), hand: 0, came: Vec::new() }
     }
 
     /// The value of this key, if it is still there.
@@ -58,7 +58,7 @@ impl<V> Recent<V> {
         self.put(hash(key), key, value, bytes);
     }
 
-    /// Keeps a value as [`Recent::insert`] does where its key came before. Of many more keys than there is room for, coming in
+    /// Keeps a value as [`ClockCache::insert`] does where its key came before. Of many more keys than there is room for, coming in
     /// turn, none would be there any more when it comes again, and each would take the place of one that is of use.
     pub fn insert_if_back(&mut self, key: &str, value: V, bytes: usize) {
         let hash = hash(key);
@@ -139,84 +139,84 @@ mod tests {
         format!("{number:010}")
     }
 
-    fn of(recent: &mut Recent<u32>, number: u32) -> Option<u32> {
-        recent.get(&key(number)).copied()
+    fn of(cache: &mut ClockCache<u32>, number: u32) -> Option<u32> {
+        cache.get(&key(number)).copied()
     }
 
-    fn sum(recent: &Recent<u32>) -> usize {
-        recent.places.iter().flatten().map(|entry| entry.bytes).sum()
+    fn sum(cache: &ClockCache<u32>) -> usize {
+        cache.places.iter().flatten().map(|entry| entry.bytes).sum()
     }
 
     #[test]
     fn what_is_of_use_stays_while_others_come_and_go() {
-        let mut recent = Recent::new(1000 * 3 * TAKES);
+        let mut cache = ClockCache::new(1000 * 3 * TAKES);
         let mut gone = 0;
         for number in 0..10_000 {
-            recent.insert(&key(number), number, 2 * TAKES);
-            assert_eq!(of(&mut recent, number), Some(number));
-            if of(&mut recent, 0).is_none() {
-                recent.insert(&key(0), 0, 2 * TAKES);
+            cache.insert(&key(number), number, 2 * TAKES);
+            assert_eq!(of(&mut cache, number), Some(number));
+            if of(&mut cache, 0).is_none() {
+                cache.insert(&key(0), 0, 2 * TAKES);
                 gone += 1;
             }
         }
-        let kept = (0..10_000).filter(|number| of(&mut recent, *number).is_some()).count();
+        let kept = (0..10_000).filter(|number| of(&mut cache, *number).is_some()).count();
         assert!(gone < 10 && (800..=1000).contains(&kept), "{gone} times gone, {kept} kept");
-        assert_eq!(sum(&recent), recent.bytes);
+        assert_eq!(sum(&cache), cache.bytes);
     }
 
     #[test]
     fn half_of_what_there_is_room_for_is_all_there() {
-        let mut recent = Recent::new(1000 * 3 * TAKES);
+        let mut cache = ClockCache::new(1000 * 3 * TAKES);
         for number in 0..1000 {
-            recent.insert(&key(number), number, 2 * TAKES);
+            cache.insert(&key(number), number, 2 * TAKES);
         }
-        let kept = (0..1000).filter(|number| of(&mut recent, *number).is_some()).count();
+        let kept = (0..1000).filter(|number| of(&mut cache, *number).is_some()).count();
         assert!(kept > 900, "{kept}");
     }
 
     #[test]
     fn who_comes_once_takes_nobodys_place() {
-        let mut recent = Recent::new(20 * TAKES);
+        let mut cache = ClockCache::new(20 * TAKES);
         for (number, kept) in [(1, None), (1, Some(1)), (2, None)] {
-            recent.insert_if_back(&key(number), number, 0);
-            assert_eq!(of(&mut recent, number), kept);
+            cache.insert_if_back(&key(number), number, 0);
+            assert_eq!(of(&mut cache, number), kept);
         }
         for number in 100..1000 {
-            recent.insert_if_back(&key(number), number, 0);
+            cache.insert_if_back(&key(number), number, 0);
         }
-        assert_eq!((of(&mut recent, 1), recent.bytes), (Some(1), TAKES));
+        assert_eq!((of(&mut cache, 1), cache.bytes), (Some(1), TAKES));
     }
 
     #[test]
     fn a_new_value_takes_the_place_of_the_old_one() {
-        let mut recent = Recent::new(20 * TAKES);
+        let mut cache = ClockCache::new(20 * TAKES);
         for bytes in [5, 0, 7] {
-            recent.insert(&key(1), bytes, bytes as usize);
-            assert_eq!((of(&mut recent, 1), recent.bytes), (Some(bytes), TAKES + bytes as usize));
+            cache.insert(&key(1), bytes, bytes as usize);
+            assert_eq!((of(&mut cache, 1), cache.bytes), (Some(bytes), TAKES + bytes as usize));
         }
-        recent.remove(&key(1));
-        assert_eq!((of(&mut recent, 1), recent.bytes), (None, 0));
+        cache.remove(&key(1));
+        assert_eq!((of(&mut cache, 1), cache.bytes), (None, 0));
     }
 
     #[test]
     fn what_is_larger_than_all_the_room_is_not_kept() {
-        let mut recent = Recent::new(20 * TAKES);
-        recent.insert(&key(1), 1, 0);
-        recent.insert(&key(2), 2, 20 * TAKES);
-        recent.insert(&key(1), 3, usize::MAX);
-        assert_eq!((of(&mut recent, 1), of(&mut recent, 2), recent.bytes), (None, None, 0));
+        let mut cache = ClockCache::new(20 * TAKES);
+        cache.insert(&key(1), 1, 0);
+        cache.insert(&key(2), 2, 20 * TAKES);
+        cache.insert(&key(1), 3, usize::MAX);
+        assert_eq!((of(&mut cache, 1), of(&mut cache, 2), cache.bytes), (None, None, 0));
     }
 
     #[test]
     fn a_key_is_not_taken_for_another_of_its_hash() {
-        let mut recent = Recent::new(20 * TAKES);
-        recent.insert(&key(1), 1, 0);
-        for entry in recent.places.iter_mut().flatten() {
+        let mut cache = ClockCache::new(20 * TAKES);
+        cache.insert(&key(1), 1, 0);
+        for entry in cache.places.iter_mut().flatten() {
             entry.key = key(2).into();
         }
-        assert_eq!(of(&mut recent, 1), None);
-        recent.insert(&key(1), 1, 0);
-        assert_eq!((of(&mut recent, 1), recent.bytes, sum(&recent)), (Some(1), TAKES, TAKES));
+        assert_eq!(of(&mut cache, 1), None);
+        cache.insert(&key(1), 1, 0);
+        assert_eq!((of(&mut cache, 1), cache.bytes, sum(&cache)), (Some(1), TAKES, TAKES));
     }
 
     proptest! {
@@ -225,33 +225,33 @@ mod tests {
             most in 0..20 * TAKES,
             steps in prop::collection::vec((0..4u8, 0..30u32, 0..3 * TAKES), 1..200),
         ) {
-            let mut recent = Recent::new(most);
+            let mut cache = ClockCache::new(most);
             let mut last = BTreeMap::new();
             for (step, (what, number, bytes)) in (0..).zip(steps) {
                 match what {
                     0 => {
-                        recent.insert(&key(number), step, bytes);
+                        cache.insert(&key(number), step, bytes);
                         last.insert(number, step);
-                        prop_assert_eq!(of(&mut recent, number), (TAKES + bytes <= most).then_some(step));
+                        prop_assert_eq!(of(&mut cache, number), (TAKES + bytes <= most).then_some(step));
                     }
                     1 => {
-                        recent.remove(&key(number));
+                        cache.remove(&key(number));
                         last.remove(&number);
-                        prop_assert_eq!(of(&mut recent, number), None);
+                        prop_assert_eq!(of(&mut cache, number), None);
                     }
-                    2 if of(&mut recent, number).is_none() => {
-                        recent.insert_if_back(&key(number), step, bytes);
+                    2 if of(&mut cache, number).is_none() => {
+                        cache.insert_if_back(&key(number), step, bytes);
                         last.insert(number, step);
-                        let found = of(&mut recent, number);
+                        let found = of(&mut cache, number);
                         prop_assert!(found.is_none() || found == Some(step));
                     }
                     _ => {
-                        let found = of(&mut recent, number);
+                        let found = of(&mut cache, number);
                         prop_assert!(found.is_none() || found == last.get(&number).copied());
                     }
                 }
-                prop_assert_eq!(recent.bytes, sum(&recent));
-                prop_assert!(recent.bytes <= most);
+                prop_assert_eq!(cache.bytes, sum(&cache));
+                prop_assert!(cache.bytes <= most);
             }
         }
     }

@@ -1,23 +1,25 @@
-//! Sorting, in little code. The standard library's sorts are generated for every type that is sorted, 5 KB each, also
-//! where a tree is collected; the module carried 43 KB of them, a tenth of what may travel in a ConfigMap with ease.
+//! A small heapsort, to keep the Wasm module small.
+//!
+//! The standard library's sort is compiled for each element type, about 5 KB each, and also wherever a `BTreeSet` is
+//! collected. It made up 43 KB of the module, which has to fit into a ConfigMap.
 
 use std::collections::BTreeSet;
 
-/// Sorts; equal items may change places.
-pub(crate) fn sort<T: Ord>(items: &mut [T]) {
+/// Sorts `items` in place; equal items may change places.
+pub(crate) fn in_place<T: Ord>(items: &mut [T]) {
     let len = items.len();
     heap_sort(&mut Slice(items), len);
 }
 
-/// Sorts by a key; items of equal keys stay in their order.
-pub(crate) fn sorted_by_key<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+/// Sorts by a key; items of equal keys keep their order.
+pub(crate) fn by_key<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut order: Vec<(K, usize)> = items.iter().map(key).zip(0..).collect();
-    sort(&mut order);
+    in_place(&mut order);
     let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(_, position)| items.get_mut(position)?.take()).collect()
 }
 
-/// The set of these.
+/// Collects `items` into a set.
 pub(crate) fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let mut set = BTreeSet::new();
     for item in items {
@@ -26,7 +28,7 @@ pub(crate) fn set<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     set
 }
 
-/// What the sort does to items, so that it is compiled once and not for each type.
+/// The operations that the sort needs, as a trait object: the sort is compiled once and not for each type.
 trait Items {
     fn less(&self, a: usize, b: usize) -> bool;
     fn swap(&mut self, a: usize, b: usize);
@@ -44,7 +46,7 @@ impl<T: Ord> Items for Slice<'_, T> {
     }
 }
 
-/// Heapsort: n log n whatever the order, in place.
+/// Heapsort: in place, O(n log n) for any input.
 fn heap_sort(items: &mut dyn Items, len: usize) {
     for root in (0..len / 2).rev() {
         sift(items, root, len);
@@ -55,7 +57,7 @@ fn heap_sort(items: &mut dyn Items, len: usize) {
     }
 }
 
-/// Lets an item sink below all that are greater.
+/// Moves the item at `root` down until no child is greater.
 fn sift(items: &mut dyn Items, mut root: usize, end: usize) {
     loop {
         let mut child = 2 * root + 1;
@@ -84,7 +86,7 @@ mod tests {
             let mut expected = items.clone();
             expected.sort();
             prop_assert_eq!(set(items.clone()), BTreeSet::from_iter(items.clone()));
-            sort(&mut items);
+            in_place(&mut items);
             prop_assert_eq!(items, expected);
         }
 
@@ -93,7 +95,7 @@ mod tests {
             let items: Vec<(u8, usize)> = keys.into_iter().zip(0..).collect();
             let mut expected = items.clone();
             expected.sort_by_key(|(key, _)| *key);
-            prop_assert_eq!(sorted_by_key(items, |(key, _)| *key), expected);
+            prop_assert_eq!(by_key(items, |(key, _)| *key), expected);
         }
     }
 }

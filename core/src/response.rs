@@ -89,7 +89,7 @@ pub enum Protocol {
 
 /// An answer that the gate gives itself. To an export it is never a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct Response {
     /// The HTTP status; 200 for gRPC, whose status is below.
     pub http_status: u32,
     /// The gRPC status, for gRPC only.
@@ -110,7 +110,7 @@ impl Protocol {
     }
 }
 
-impl Reply {
+impl Response {
     /// The same without the body: for a client that may leave it unread, where there is no room to keep it.
     pub fn without_body(mut self) -> Self {
         // What gRPC says is in its headers.
@@ -147,7 +147,7 @@ impl Reason {
     }
 
     /// The answer. `jitter` (any number) spreads clients that are refused at the same moment.
-    pub fn reply(&self, protocol: Protocol, jitter: u64) -> Reply {
+    pub fn response(&self, protocol: Protocol, jitter: u64) -> Response {
         let message = self.to_string();
         let retry = self.retry().map(|wait| spread(wait, jitter));
         match protocol {
@@ -188,7 +188,7 @@ impl Reason {
     }
 
     /// The hint goes out twice: the Collector reads it from the details, Python's exporter from a trailer of its own.
-    fn grpc(&self, message: String, retry: Option<Duration>) -> Reply {
+    fn grpc(&self, message: String, retry: Option<Duration>) -> Response {
         let (grpc_status, _) = self.statuses();
         let mut headers = Vec::new();
         if let Some(wait) = retry {
@@ -200,10 +200,10 @@ impl Reason {
         if matches!(self, Reason::Unsupported(_)) {
             headers.push(("grpc-accept-encoding", Protocol::Grpc.encodings().into()));
         }
-        Reply { http_status: 200, grpc_status: Some(grpc_status), headers, body: message.into_bytes() }
+        Response { http_status: 200, grpc_status: Some(grpc_status), headers, body: message.into_bytes() }
     }
 
-    fn http(&self, message: String, retry: Option<Duration>, protocol: Protocol) -> Reply {
+    fn http(&self, message: String, retry: Option<Duration>, protocol: Protocol) -> Response {
         let (grpc_status, http_status) = self.statuses();
         let mut headers = Vec::new();
         if let Some(wait) = retry {
@@ -222,7 +222,7 @@ impl Reason {
             let info = retry.map(retry_info);
             status(grpc_status, &message, info.as_deref())
         };
-        Reply { http_status, grpc_status: None, headers, body }
+        Response { http_status, grpc_status: None, headers, body }
     }
 }
 
@@ -375,15 +375,15 @@ mod tests {
             (Reason::NoPolicy, 14, 503, true),
             (Reason::Busy, 14, 503, true),
         ] {
-            let has = |reply: &Reply, name| reply.headers.iter().any(|(header, _)| *header == name);
-            let reply = reason.reply(Protocol::Grpc, 7);
-            assert_eq!((reply.http_status, reply.grpc_status), (200, Some(grpc)), "{reason:?}");
-            assert_eq!(has(&reply, "grpc-status-details-bin"), retried, "{reason:?}");
-            assert_eq!(has(&reply, "google.rpc.retryinfo-bin"), retried, "{reason:?}");
+            let has = |response: &Response, name| response.headers.iter().any(|(header, _)| *header == name);
+            let response = reason.response(Protocol::Grpc, 7);
+            assert_eq!((response.http_status, response.grpc_status), (200, Some(grpc)), "{reason:?}");
+            assert_eq!(has(&response, "grpc-status-details-bin"), retried, "{reason:?}");
+            assert_eq!(has(&response, "google.rpc.retryinfo-bin"), retried, "{reason:?}");
             for protocol in [Protocol::HttpProtobuf, Protocol::HttpJson] {
-                let reply = reason.reply(protocol, 7);
-                assert_eq!((reply.http_status, reply.grpc_status), (http, None), "{reason:?}");
-                assert_eq!(has(&reply, "retry-after"), retried, "{reason:?}");
+                let response = reason.response(protocol, 7);
+                assert_eq!((response.http_status, response.grpc_status), (http, None), "{reason:?}");
+                assert_eq!(has(&response, "retry-after"), retried, "{reason:?}");
             }
         }
     }
@@ -442,13 +442,13 @@ mod tests {
         }
         use prost::Message;
 
-        let reply = over(Duration::from_millis(2500)).reply(Protocol::HttpProtobuf, 0);
-        let read = Status::decode(&reply.body[..]).unwrap();
+        let response = over(Duration::from_millis(2500)).response(Protocol::HttpProtobuf, 0);
+        let read = Status::decode(&response.body[..]).unwrap();
         assert_eq!((read.code, read.details.len()), (8, 1));
         assert!(read.message.contains("acme"));
         assert_eq!(read.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
         let info = RetryInfo::decode(&read.details[0].value[..]).unwrap();
         assert_eq!(info.delay, Some(Delay { seconds: 2, nanos: 500_000_000 }));
-        assert!(reply.headers.contains(&("retry-after", "3".into())));
+        assert!(response.headers.contains(&("retry-after", "3".into())));
     }
 }
