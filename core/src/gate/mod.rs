@@ -1,6 +1,7 @@
 //! The gate: a policy at work. The filter calls this and moves bytes; everything is decided here.
 
 mod answer;
+mod client;
 mod cors;
 mod edits;
 mod head;
@@ -11,14 +12,11 @@ mod metrics;
 mod path;
 mod request;
 
-use std::rc::Rc;
-
 use crate::identity::{Certificate, Identity, Validity, xfcc};
-use crate::policy::{Policy, Verdict};
-use crate::quota::{BucketId, Tier};
+use crate::policy::{Identification, Policy};
 use crate::response::Reason;
-use otlp_gate_wire::otlp::Stamp;
 
+pub use crate::policy::Client;
 pub use answer::Answer;
 pub use cors::Origin;
 pub use edits::HeaderEdits;
@@ -37,42 +35,6 @@ pub struct Gate {
     total_prefix: String,
     asked: health::Asked,
     revision: u64,
-}
-
-/// A client, ready to be stamped and charged.
-#[derive(Debug)]
-pub struct Client {
-    /// Its name.
-    pub name: String,
-    /// Whether metrics carry its name; else it is one of the `other`.
-    pub listed: bool,
-    stamp: Stamp,
-    headers: Vec<(String, String)>,
-    bucket: BucketId,
-    tier: Rc<Tier>,
-    /// When its certificate is valid; `None` where a proxy in front did not hand that over.
-    validity: Option<Validity>,
-}
-
-impl Client {
-    /// Whether its certificate is valid at `now`, in nanoseconds since the epoch: a connection may outlive the certificate that it
-    /// was opened with.
-    ///
-    /// # Errors
-    /// It is not.
-    pub fn check(&self, now: u64) -> Result<(), Reason> {
-        self.validity.map_or(Ok(()), |validity| valid(validity, now))
-    }
-
-    /// What it takes, in bytes, without what it shares with others.
-    pub fn size(&self) -> usize {
-        // The allocator's own, for each block.
-        const BLOCK: usize = 16;
-        let headers = self.headers.iter().map(|(name, value)| {
-            2 * BLOCK + size_of::<(String, String)>() + name.capacity() + value.capacity()
-        });
-        size_of::<Self>() + 4 * BLOCK + self.name.capacity() + self.stamp.size() + headers.sum::<usize>()
-    }
 }
 
 /// Who is at the other end of a connection.
@@ -153,20 +115,9 @@ impl Gate {
             return Err(Reason::NoCertificate);
         }
         match self.policy.identify(identity) {
-            Verdict::Client(client) => Ok(Client {
-                stamp: Stamp::new(
-                    self.policy.owned(),
-                    client.attributes.iter().map(|(key, value)| (&**key, &**value)),
-                ),
-                name: client.name,
-                listed: client.listed,
-                headers: client.headers,
-                bucket: client.bucket,
-                tier: client.tier,
-                validity: identity.certificate.as_ref().map(|certificate| certificate.validity),
-            }),
-            Verdict::Denied => Err(Reason::Denied),
-            Verdict::Unknown => Err(Reason::UnknownClient),
+            Identification::Client(client) => Ok(client),
+            Identification::Denied => Err(Reason::Denied),
+            Identification::Unknown => Err(Reason::UnknownClient),
         }
     }
 }

@@ -19,15 +19,30 @@ pub(super) struct Condition {
 
 impl Condition {
     /// What it captures from this identity, where it holds.
-    pub(super) fn holds<'a>(&'a self, identity: &'a Identity, reading: Reading) -> Option<Captures<'a>> {
-        if self.sha256.is_some_and(|digest| !identity.has_fingerprint(&digest)) {
+    pub(super) fn holds<'a>(&'a self, identity: &'a Identity) -> Option<Captures<'a>> {
+        if !self.has_fingerprint(identity) {
             return None;
         }
         let mut captures = Vec::new();
-        for (key, pattern) in self.patterns() {
-            self.holds_of(key, pattern, key.values_in(identity), reading, &mut captures)?;
-        }
-        same_words_have_same_values(&mut captures).then_some(captures)
+        let all = self.outcomes(identity, &mut captures).all(|outcome| outcome.value.is_some());
+        (all && conflict(&mut captures).is_none()).then_some(captures)
+    }
+
+    /// Whether the certificate has the fingerprint that is asked for, if one is.
+    pub(super) fn has_fingerprint(&self, identity: &Identity) -> bool {
+        self.sha256.is_none_or(|digest| identity.has_fingerprint(&digest))
+    }
+
+    /// Matches its patterns, in order. Each that holds appends what it captures.
+    pub(super) fn outcomes<'a, 'c>(
+        &'a self,
+        identity: &'a Identity,
+        captures: &'c mut Captures<'a>,
+    ) -> impl Iterator<Item = Outcome<'a>> + use<'a, 'c> {
+        self.patterns().map(move |(key, pattern)| {
+            let value = self.holds_of(key, pattern, key.values_in(identity), captures);
+            Outcome { key, pattern, value }
+        })
     }
 
     /// The value for which one of its patterns holds; what it captures is appended.
@@ -35,19 +50,18 @@ impl Condition {
     /// A key may have several values, of which one must match. Where several match and say different things, whoever put them there
     /// could choose between clients, so the pattern does not hold. A value that one of the key's patterns is word for word counts
     /// for that pattern only.
-    pub(super) fn holds_of<'a>(
+    fn holds_of<'a>(
         &'a self,
         key: Key<'_>,
         pattern: &'a Pattern,
         values: impl Iterator<Item = &'a str>,
-        reading: Reading,
         captures: &mut Captures<'a>,
     ) -> Option<&'a str> {
         let before = captures.len();
         let mut found: Option<(&str, usize)> = None;
         for value in values {
             let end = captures.len();
-            if self.leaves(key, pattern, value) || !pattern.matches(value, reading, captures) {
+            if self.leaves(key, pattern, value) || !pattern.matches(value, Reading::Strict, captures) {
                 continue;
             }
             match found {
@@ -115,6 +129,14 @@ impl Condition {
     }
 }
 
+/// Whether one pattern of a match holds.
+pub(super) struct Outcome<'a> {
+    pub(super) key: Key<'a>,
+    pub(super) pattern: &'a Pattern,
+    /// The value of the certificate for which it holds; `None` where it does not hold.
+    pub(super) value: Option<&'a str>,
+}
+
 /// Of which certificates something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
@@ -178,9 +200,13 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A word that several patterns of one match capture must be the same in all of them; it is kept once.
-fn same_words_have_same_values(captures: &mut Captures<'_>) -> bool {
+/// A word that several patterns of one match capture must have the same value in all of them; it is kept once. Gives the first word
+/// that has two values, and both.
+pub(super) fn conflict<'a>(captures: &mut Captures<'a>) -> Option<(&'a str, &'a str, &'a str)> {
     sort::in_place(captures);
     captures.dedup();
-    captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
+    captures.windows(2).find_map(|pair| match *pair {
+        [(a, one), (b, other)] if a == b => Some((a, one, other)),
+        _ => None,
+    })
 }

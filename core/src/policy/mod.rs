@@ -1,5 +1,6 @@
 //! The policy, compiled: which client a certificate is, and what follows from it.
 
+mod client;
 mod compile;
 mod condition;
 mod deny;
@@ -12,7 +13,6 @@ mod pattern;
 mod problem;
 mod rule;
 mod template;
-mod verdict;
 mod verify;
 mod warning;
 
@@ -20,16 +20,16 @@ use std::rc::Rc;
 
 use otlp_gate_wire::otlp::Owned;
 
+pub use client::{Client, Identification};
 pub use deny::denies;
 pub use explain::{Explanation, Matched, PassedOver};
 pub use pattern::{Pattern, PatternError, Separator};
 pub use problem::{Path, Problem, Segment};
 pub use template::{Part, Placeholder, Template, TemplateError};
-pub use verdict::{Client, Verdict};
 pub use verify::{VERIFY_ATTRIBUTE, VERIFY_NAME, VERIFY_URI};
 pub use warning::warnings;
 
-use self::condition::Condition;
+use self::condition::{Captures, Condition};
 use self::deny::Deny;
 pub(crate) use self::header::is_spelling;
 use self::index::Index;
@@ -57,7 +57,6 @@ pub struct Policy {
     verify: Option<Rule>,
     stamping: Stamping,
     owned_attributes: Vec<String>,
-    owned: Rc<Owned>,
     owned_headers: Vec<String>,
 }
 
@@ -67,6 +66,27 @@ struct Alternative {
     /// Its place in the rule's list of matches.
     number: usize,
     condition: Condition,
+}
+
+/// The step by which a certificate is identified. [`Policy::identify`] takes the client from it, [`Policy::explain`] reports it.
+enum Decision<'a> {
+    /// The certificate is on the deny list.
+    Denied,
+    /// It is the certificate of `otlp-gate verify`.
+    Reserved(Client),
+    /// A rule matches.
+    Rule(RuleMatch<'a>),
+    /// No rule matches, and such certificates are clients of their own.
+    Unknown(Client),
+    /// No rule matches, and such certificates are rejected.
+    Rejected,
+}
+
+/// A rule that matches a certificate, and the client that it makes of it.
+struct RuleMatch<'a> {
+    alternative: &'a Alternative,
+    captures: Captures<'a>,
+    client: Client,
 }
 
 impl Policy {
@@ -80,21 +100,14 @@ impl Policy {
 
     /// Which client this is. The first rule that matches decides; before all rules come the deny list and the client
     /// that is reserved for `otlp-gate verify`.
-    pub fn identify(&self, identity: &Identity) -> Verdict {
-        if self.denies(identity) {
-            return Verdict::Denied;
+    pub fn identify(&self, identity: &Identity) -> Identification {
+        match self.decide(identity) {
+            Decision::Denied => Identification::Denied,
+            Decision::Rule(RuleMatch { client, .. })
+            | Decision::Reserved(client)
+            | Decision::Unknown(client) => self.unless_denied(client),
+            Decision::Rejected => Identification::Unknown,
         }
-        if let Some(client) = self.verify_client(identity) {
-            return self.admitted(client);
-        }
-        for position in self.index.candidates(identity) {
-            let Some((alternative, rule)) = self.alternative(position) else { continue };
-            let Some(captures) = alternative.condition.holds(identity, Reading::Strict) else { continue };
-            if let Ok(client) = rule.admit(alternative.rule, identity, &captures, &self.stamping) {
-                return self.admitted(client);
-            }
-        }
-        self.identify_unknown(identity)
     }
 
     /// Which client this is, and why.
@@ -104,7 +117,7 @@ impl Policy {
 
     /// Whether this is a proxy that may say who its clients are.
     pub fn is_hop(&self, identity: &Identity) -> bool {
-        !self.denies(identity) && self.hops.iter().any(|hop| hop.holds(identity, Reading::Strict).is_some())
+        !self.denies(identity) && self.hops.iter().any(|hop| hop.holds(identity).is_some())
     }
 
     /// The keys of the resource attributes that the gate owns, sorted. They are removed from every client's Resources.
@@ -112,9 +125,9 @@ impl Policy {
         &self.owned_attributes
     }
 
-    /// The same, as it is looked up.
-    pub fn owned(&self) -> &Rc<Owned> {
-        &self.owned
+    /// The same, compiled for look-ups of keys as clients may spell them.
+    pub fn owned(&self) -> &Owned {
+        &self.stamping.owned
     }
 
     /// The names of the headers that the gate owns, in lower case, sorted. They are removed from every request.
@@ -151,24 +164,41 @@ impl Policy {
         self.deny.certificate(identity)
     }
 
-    /// A client that a rule makes, unless its name is denied.
-    fn admitted(&self, client: Client) -> Verdict {
-        if self.deny.name(&client.name) { Verdict::Denied } else { Verdict::Client(client) }
+    /// The step by which a certificate is identified.
+    fn decide<'a>(&'a self, identity: &'a Identity) -> Decision<'a> {
+        if self.denies(identity) {
+            return Decision::Denied;
+        }
+        if let Some(client) =
+            self.verify.as_ref().and_then(|rule| verify::admit(rule, identity, &self.stamping))
+        {
+            return Decision::Reserved(client);
+        }
+        if let Some(found) = self.matches(identity).next() {
+            return Decision::Rule(found);
+        }
+        let unknown = self.unknown.as_ref().and_then(|tier| self.stamping.admit_unknown(identity, tier).ok());
+        unknown.map_or(Decision::Rejected, Decision::Unknown)
     }
 
-    fn verify_client(&self, identity: &Identity) -> Option<Client> {
-        verify::admit(self.verify.as_ref()?, identity, &self.stamping)
+    /// Every rule that matches, in the order of the config; a rule as often as it has matches that hold.
+    fn matches<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = RuleMatch<'a>> {
+        self.index.candidates(identity).into_iter().filter_map(move |position| {
+            let (alternative, rule) = self.alternative(position)?;
+            let captures = alternative.condition.holds(identity)?;
+            let client = rule.admit(alternative.rule, identity, &captures, &self.stamping).ok()?;
+            Some(RuleMatch { alternative, captures, client })
+        })
+    }
+
+    /// The client, unless its name is on the deny list.
+    fn unless_denied(&self, client: Client) -> Identification {
+        if self.deny.name(&client.name) { Identification::Denied } else { Identification::Client(client) }
     }
 
     fn alternative(&self, position: u32) -> Option<(&Alternative, &Rule)> {
         let alternative = self.alternatives.get(usize::try_from(position).ok()?)?;
         Some((alternative, self.rules.get(alternative.rule)?))
-    }
-
-    fn identify_unknown(&self, identity: &Identity) -> Verdict {
-        let admitted =
-            self.unknown.as_ref().and_then(|tier| self.stamping.admit_unknown(identity, tier).ok());
-        admitted.map_or(Verdict::Unknown, |client| self.admitted(client))
     }
 }
 

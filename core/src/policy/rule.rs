@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use otlp_gate_wire::otlp::{Owned, Stamp};
+
+use super::client::Client;
 use super::condition::Captures;
 use super::header;
 use super::template::{Placeholder, Template};
-use super::verdict::Client;
-use crate::identity::{Fingerprint, Identity};
+use crate::identity::{Fingerprint, Identity, Validity};
 use crate::quota::{BucketId, Tier};
 use crate::sort;
 
@@ -29,11 +31,13 @@ pub(super) struct Rule {
 }
 
 /// What the gate writes for every client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Stamping {
     pub(super) attributes: Stamps,
     /// Names in lower case.
     pub(super) headers: Stamps,
+    /// What no client may write itself.
+    pub(super) owned: Rc<Owned>,
 }
 
 /// Why a rule whose match holds is not for this certificate after all.
@@ -78,8 +82,16 @@ impl Rule {
         }
         values.add_general(&stamping.attributes, &mut attributes);
         let headers = values.headers(&stamping.headers, &attributes)?;
-        let (tier, listed) = (Rc::clone(&self.tier), self.listed);
-        Ok(Client { name, rule: Some(index), attributes, headers, bucket, tier, listed })
+        Ok(Client {
+            name,
+            rule: Some(index),
+            listed: self.listed,
+            stamp: stamping.stamp(&attributes),
+            headers,
+            bucket,
+            tier: Rc::clone(&self.tier),
+            validity: validity(identity),
+        })
     }
 }
 
@@ -95,8 +107,25 @@ impl Stamping {
         values.add_general(&self.attributes, &mut attributes);
         let headers = values.headers(&self.headers, &attributes)?;
         let bucket = BucketId::of(&[b"unknown", &digest]);
-        Ok(Client { name, rule: None, attributes, headers, bucket, tier: Rc::clone(tier), listed: false })
+        Ok(Client {
+            name,
+            rule: None,
+            listed: false,
+            stamp: self.stamp(&attributes),
+            headers,
+            bucket,
+            tier: Rc::clone(tier),
+            validity: validity(identity),
+        })
     }
+
+    fn stamp(&self, attributes: &[(String, String)]) -> Stamp {
+        Stamp::new(&self.owned, attributes.iter().map(|(key, value)| (&**key, &**value)))
+    }
+}
+
+fn validity(identity: &Identity) -> Option<Validity> {
+    identity.certificate.as_ref().map(|certificate| certificate.validity)
 }
 
 /// Clients that no rule matches are named by this and so many hex digits of the SHA-256 of their certificate's signed part.

@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::client::Client;
 use super::rule::{Rule, Stamping};
 use super::template::Template;
-use super::verdict::Client;
 use crate::identity::Identity;
 use crate::quota::{Dimension, Tier};
 

@@ -1,6 +1,8 @@
 //! What the policy says about a certificate, in words.
 
-use otlp_gate_core::policy::{Client, Explanation, PassedOver, Path, Segment, VERIFY_NAME, Verdict, denies};
+use otlp_gate_core::policy::{
+    Client, Explanation, Identification, PassedOver, Path, Segment, VERIFY_NAME, denies,
+};
 use serde::Serialize;
 
 use crate::config::{Config, Loaded};
@@ -16,23 +18,23 @@ pub(super) fn rule(config: &Config, index: usize) -> String {
 
 /// What the certificate is: the client and the rule that made it one, or why it is none.
 pub(super) fn outcome(config: &Config, explanation: &Explanation) -> String {
-    match (&explanation.verdict, explanation.rule) {
-        (Verdict::Client(client), Some(index))
+    match (&explanation.identification, explanation.rule) {
+        (Identification::Client(client), Some(index))
             if config.clients.get(index).is_some_and(|it| it.name == client.name) =>
         {
             format!("the client `{}` (clients[{index}])", client.name)
         }
-        (Verdict::Client(client), Some(index)) => {
+        (Identification::Client(client), Some(index)) => {
             format!("the client `{}`, of {}", client.name, rule(config, index))
         }
-        (Verdict::Client(client), None) if client.name == VERIFY_NAME => {
+        (Identification::Client(client), None) if client.name == VERIFY_NAME => {
             "the client that is reserved for `otlp-gate verify`".to_owned()
         }
-        (Verdict::Client(client), None) => {
+        (Identification::Client(client), None) => {
             format!("the client `{}`, in the tier for unknown certificates", client.name)
         }
-        (Verdict::Denied, _) => "on the deny list".to_owned(),
-        (Verdict::Unknown, _) => "no client: no rule matches it".to_owned(),
+        (Identification::Denied, _) => "on the deny list".to_owned(),
+        (Identification::Unknown, _) => "no client: no rule matches it".to_owned(),
     }
 }
 
@@ -94,7 +96,8 @@ fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explana
                 "URI" => identity.spiffe = Some(name.clone()),
                 _ => identity.dns = Some(name.to_ascii_lowercase()),
             }
-            let Verdict::Client(Client { rule: Some(rule), .. }) = loaded.policy.identify(&identity) else {
+            let Identification::Client(Client { rule: Some(rule), .. }) = loaded.policy.identify(&identity)
+            else {
                 continue;
             };
             if explanation.rule.is_some_and(|decided| decided <= rule)

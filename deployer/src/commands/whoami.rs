@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
 use otlp_gate_core::identity::Fingerprint;
-use otlp_gate_core::policy::{Explanation, VERIFY_NAME, Verdict};
+use otlp_gate_core::policy::{Client, Explanation, Identification, VERIFY_NAME};
 use otlp_gate_core::quota::{Dimension, Tier};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -43,9 +43,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     if global.output == Format::Table {
         answer.warnings.iter().for_each(|warning| output::say(format_args!("warning: {warning}")));
     }
-    match explanation.verdict {
-        Verdict::Client(_) => Ok(()),
-        Verdict::Denied | Verdict::Unknown => Err(Error::reported()),
+    match explanation.identification {
+        Identification::Client(_) => Ok(()),
+        Identification::Denied | Identification::Unknown => Err(Error::reported()),
     }
 }
 
@@ -125,12 +125,13 @@ struct Limit {
 
 impl Answer {
     fn new(loaded: &Loaded, explanation: &Explanation, certificate: &Certificate) -> Self {
-        let (verdict, client) = match &explanation.verdict {
-            Verdict::Client(client) => ("client", Some(client)),
-            Verdict::Denied => ("denied", None),
-            Verdict::Unknown => ("unknown", None),
+        let (verdict, client) = match &explanation.identification {
+            Identification::Client(client) => ("client", Some(client)),
+            Identification::Denied => ("denied", None),
+            Identification::Unknown => ("unknown", None),
         };
-        let map = |pairs: Option<&Vec<(String, String)>>| pairs.into_iter().flatten().cloned().collect();
+        let attributes = client.into_iter().flat_map(Client::attributes);
+        let headers = client.into_iter().flat_map(|it| &it.headers);
         let date = |time: OffsetDateTime| time.format(&Rfc3339).unwrap_or_default();
         Answer {
             client: client.map(|it| it.name.clone()),
@@ -138,8 +139,8 @@ impl Answer {
             rule: explanation.rule,
             matched: explanation.matched.iter().map(|it| (it.key.clone(), it.value.clone())).collect(),
             captured: explanation.captures.iter().cloned().collect(),
-            attributes: map(client.map(|it| &it.attributes)),
-            headers: map(client.map(|it| &it.headers)),
+            attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            headers: headers.cloned().collect(),
             quota: client.map(|it| Quota::new(&it.tier, it.rule, loaded)),
             shown: Shown {
                 spiffe: certificate.uris.first().cloned(),

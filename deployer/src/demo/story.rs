@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use otlp_gate_core::policy::Verdict;
+use otlp_gate_core::policy::Identification;
 use tonic::Code;
 
 use super::cast::Cast;
@@ -76,7 +76,7 @@ impl Stage<'_> {
         let certificate = self.cast.certificate(name)?;
         let identity = certificate.identity();
         let policy = Source::read_file(&self.cast.config())?.load()?.policy;
-        let Verdict::Client(client) = policy.identify(&identity) else {
+        let Identification::Client(client) = policy.identify(&identity) else {
             return Err(Error::failed(format_args!("the demo's config does not know {name}")));
         };
         let sender = Sender::connect(&self.gate.to_string(), Some(&self.cast.credentials(name)?)).await;
@@ -102,7 +102,7 @@ impl Stage<'_> {
         let written: Attributes = owned(written);
         let mut expected = written.clone();
         expected.retain(|key, _| !policy.owned().owns(key));
-        expected.extend(client.attributes.iter().map(|(key, value)| (key.clone(), value.clone())));
+        expected.extend(client.attributes().map(|(key, value)| (key.to_owned(), value.to_owned())));
         let (stamped, attributes) = common(&resources, &expected);
         let outcome = ClientOutcome {
             name: client.name.clone(),

@@ -100,7 +100,7 @@ fn foreign() -> Result<(String, String), Error> {
 fn no_client(loaded: &Loaded, certificate: Option<Certificate>) -> Result<(), String> {
     let identity = certificate.map(|it| it.identity()).unwrap_or_default();
     match loaded.policy.identify(&identity) {
-        policy::Verdict::Client(client) => Err(format!(
+        policy::Identification::Client(client) => Err(format!(
             "there is none: the configuration makes any certificate a client, here `{}`",
             client.name
         )),

@@ -324,7 +324,7 @@ impl Run<'_> {
 
     fn client(&self) -> Option<Client> {
         match self.target.loaded.policy.identify(self.target.shown.identity.as_ref()?) {
-            policy::Verdict::Client(client) => Some(client),
+            policy::Identification::Client(client) => Some(client),
             _ => None,
         }
     }
@@ -335,7 +335,9 @@ impl Run<'_> {
         let written = written.into_iter().filter(|(key, _)| !self.target.loaded.policy.owned().owns(key));
         let mut stamped: Attributes =
             written.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        stamped.extend(self.client().map(|it| it.attributes).unwrap_or_default());
+        let client = self.client();
+        let own = client.iter().flat_map(Client::attributes);
+        stamped.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
         stamped
     }
 }

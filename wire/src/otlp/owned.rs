@@ -7,7 +7,7 @@
 //! nothing before or after them.
 
 /// The keys that the gate owns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
     /// Those that are compared as they are.
     exact: Vec<Vec<u8>>,
@@ -33,7 +33,7 @@ pub(super) struct Path {
     len: u16,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Folded {
     names: Vec<Vec<u8>>,
     /// Whether a key that begins with this byte may fold to one of the names, or to the beginning of one.

@@ -12,7 +12,7 @@ use super::signal::Signal;
 use super::wire::{Field, Malformed, Reader, Span, Value, put_bytes, put_uint, put_varint, varint_len};
 
 /// What a client is stamped with, and what no client may say itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     /// Owned keys, shared by all clients of a policy.
     owned: Rc<Owned>,
@@ -37,7 +37,7 @@ impl Stamp {
     }
 
     /// The client's attributes, read back from the fields.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         let text = |span: Span| {
             core::str::from_utf8(self.fields.get(span.start..span.end).unwrap_or_default())
                 .unwrap_or_default()

@@ -20,7 +20,7 @@ use super::hashed::repeated;
 use super::index::Index;
 use super::nearest::nearest;
 use super::problem::{Path, Place, Problem};
-use super::rule::Rule;
+use super::rule::{Rule, Stamping};
 use super::template::{Placeholder, Template};
 use super::verify;
 use super::{Alternative, Policy};
@@ -55,7 +55,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         Unknown::Reject => None,
         Unknown::Tier(name) => compiler.tiers.named(name, &Place::of("unknown"), &mut problems),
     };
-    let stamping = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
+    let (attributes, headers) = stamps::general(config, &compiler.rules, &compiler.words, &mut problems);
     let deny = Deny::compile(&config.deny, &mut problems);
     let place = Place::of("trustedHops");
     let hops = config.trusted_hops.iter().enumerate();
@@ -71,9 +71,9 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
 
     let verify = config.verify.then(verify::rule);
     let own = compiler.rules.iter().chain(&verify).flat_map(|rule| &rule.attributes);
-    let owned_attributes =
-        sort::set(own.chain(&stamping.attributes).map(|(key, _)| key).chain(&config.owned));
+    let owned_attributes = sort::set(own.chain(&attributes).map(|(key, _)| key).chain(&config.owned));
     let owned_attributes: Vec<String> = owned_attributes.into_iter().cloned().collect();
+    let owned = Rc::new(Owned::new(&owned_attributes, config.owned_spellings.is_folded()));
     Ok(Policy {
         gate: config.gate.clone(),
         total: compiler.tiers.total,
@@ -85,12 +85,11 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),
         unknown,
         verify,
-        owned: Rc::new(Owned::new(&owned_attributes, config.owned_spellings.is_folded())),
         owned_attributes,
-        owned_headers: stamping.headers.iter().map(|(name, _)| name.clone()).collect(),
+        owned_headers: headers.iter().map(|(name, _)| name.clone()).collect(),
         rules: compiler.rules,
         alternatives: compiler.alternatives,
-        stamping,
+        stamping: Stamping { attributes, headers, owned },
     })
 }
 

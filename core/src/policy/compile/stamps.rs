@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::header;
 use super::super::problem::{Place, Problem};
-use super::super::rule::{Rule, Stamping, Stamps};
+use super::super::rule::{Rule, Stamps};
 use super::super::template::{Part, Placeholder, Template};
 use super::super::verify::VERIFY_ATTRIBUTE;
 use super::matching::{Words, is_subject_key};
@@ -31,7 +31,7 @@ pub(super) fn general(
     rules: &[Rule],
     words: &[Words],
     problems: &mut Vec<Problem>,
-) -> Stamping {
+) -> (Stamps, Stamps) {
     let captured = sort::set(words.iter().flat_map(BTreeMap::keys).map(String::as_str));
     let path = Place::of("attributes");
     let stamp =
@@ -57,7 +57,8 @@ pub(super) fn general(
         }
         headers.insert(lower, template);
     }
-    Stamping { headers: headers.into_iter().collect(), attributes }
+    let headers = headers.into_iter().collect();
+    (attributes, headers)
 }
 
 fn attribute(

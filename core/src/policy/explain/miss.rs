@@ -1,6 +1,6 @@
 //! What keeps one match from holding, and what to change.
 
-use super::super::condition::{Captures, Condition, Key};
+use super::super::condition::{Captures, Condition, Key, Outcome, conflict};
 use super::super::pattern::{Pattern, Reading, Separator, WordKind};
 use super::super::problem::Path;
 use super::structure;
@@ -45,25 +45,25 @@ impl Finding {
 /// How near a match that does not hold is; `None` where it has nothing to do with the certificate.
 pub(super) fn of_condition(condition: &Condition, identity: &Identity, path: &Path) -> Option<Miss> {
     let mut findings: Vec<(Path, Finding)> = Vec::new();
+    let mut captures = Vec::new();
     let mut holding = 0;
-    for (number, (key, pattern)) in condition.patterns().enumerate() {
-        match of_pattern(condition, key, pattern, identity) {
-            None => holding += 1,
-            Some(finding) => findings.push((path_of(condition, number, key, path), finding)),
+    for (number, Outcome { key, pattern, value }) in condition.outcomes(identity, &mut captures).enumerate() {
+        match value {
+            Some(_) => holding += 1,
+            None => {
+                let finding = of_pattern(condition, key, pattern, identity);
+                findings.push((path_of(condition, number, key, path), finding));
+            }
         }
     }
-    if condition.sha256.is_some_and(|digest| !identity.has_fingerprint(&digest)) {
+    if !condition.has_fingerprint(identity) {
         let reason = "its fingerprint is another one, as after a renewal".to_owned();
         let hint = Some("write the new one, or leave it out and match by name".to_owned());
         let finding = Finding { reason, hint, distance: ABSENT, slip: false, related: false };
         findings.push((path.key("sha256"), finding));
     }
     if findings.is_empty() {
-        let captures = captured(condition, identity);
-        let (word, one, other) = captures.windows(2).find_map(|pair| match pair {
-            [(a, one), (b, other)] if a == b => Some((*a, *one, *other)),
-            _ => None,
-        })?;
+        let (word, one, other) = conflict(&mut captures)?;
         let reason = format!(
             "{{{word}}} would be both `{}` and `{}`, and a word has one value",
             shown(one),
@@ -91,16 +91,6 @@ pub(super) fn of_condition(condition: &Condition, identity: &Identity, path: &Pa
     Some(Miss { path: first, reason: reasons.join("; "), hint, distance, slip })
 }
 
-fn captured<'a>(condition: &'a Condition, identity: &'a Identity) -> Captures<'a> {
-    let mut captures = Vec::new();
-    for (key, pattern) in condition.patterns() {
-        condition.holds_of(key, pattern, key.values_in(identity), Reading::Strict, &mut captures);
-    }
-    sort::in_place(&mut captures);
-    captures.dedup();
-    captures
-}
-
 /// Where the pattern of this number is in the config.
 fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &Path) -> Path {
     let name = match key {
@@ -117,18 +107,11 @@ fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &Path) -> P
     }
 }
 
-fn of_pattern(
-    condition: &Condition,
-    key: Key<'_>,
-    pattern: &Pattern,
-    identity: &Identity,
-) -> Option<Finding> {
-    if condition.holds_of(key, pattern, key.values_in(identity), Reading::Strict, &mut Vec::new()).is_some() {
-        return None;
-    }
+/// Why a pattern does not hold.
+fn of_pattern(condition: &Condition, key: Key<'_>, pattern: &Pattern, identity: &Identity) -> Finding {
     let name = name(key);
     if key.values_in(identity).next().is_none() {
-        return Some(absent(key, pattern, identity, name));
+        return absent(key, pattern, identity, name);
     }
     let left = || key.values_in(identity).filter(|value| !condition.leaves(key, pattern, value));
     let several: Vec<&str> =
@@ -155,7 +138,7 @@ fn of_pattern(
             }
             _ => "say more of the one that is meant".to_owned(),
         };
-        return Some(Finding::slip(reason, hint));
+        return Finding::slip(reason, hint);
     }
     let nearest =
         left().map(|value| of_value(key, pattern, value, name)).min_by_key(|finding| finding.distance);
@@ -166,7 +149,7 @@ fn of_pattern(
         slip: false,
         related: false,
     };
-    Some(nearest.unwrap_or_else(taken))
+    nearest.unwrap_or_else(taken)
 }
 
 /// Of a certificate without that key: perhaps it has the name in another place.

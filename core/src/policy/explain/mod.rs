@@ -6,10 +6,9 @@ mod structure;
 use self::miss::Miss;
 use super::condition::{Condition, Key};
 use super::header;
-use super::pattern::Reading;
 use super::problem::Path;
 use super::rule::Misfit;
-use super::{Alternative, Policy, Verdict};
+use super::{Alternative, Decision, Identification, Policy, RuleMatch};
 use crate::identity::{Fingerprint, Identity};
 use crate::sort;
 
@@ -20,11 +19,11 @@ const MAX_TOLD: usize = 8;
 /// So many of those that are equally near, where none would match but for one thing.
 const MAX_NEAREST: usize = 3;
 
-/// A verdict and how it came about.
+/// What a certificate is identified as, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// What [`Policy::identify`] says.
-    pub verdict: Verdict,
+    /// What [`Policy::identify`] gives.
+    pub identification: Identification,
     /// The name of the client that a rule makes of it, also where the name is on the deny list.
     pub name: Option<String>,
     /// The index in `clients` of the rule that decided, if one did.
@@ -66,7 +65,7 @@ pub struct PassedOver {
 
 pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
     let mut explanation = Explanation {
-        verdict: Verdict::Denied,
+        identification: Identification::Unknown,
         name: None,
         rule: None,
         alternative: 0,
@@ -75,52 +74,47 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
         passed_over: Vec::new(),
         later: Vec::new(),
     };
-    if policy.denies(identity) {
-        return explanation;
-    }
-    if let Some(client) = policy.verify_client(identity) {
-        explanation.name = Some(client.name.clone());
-        explanation.verdict = policy.admitted(client);
-        return explanation;
-    }
-    for position in policy.index.candidates(identity) {
-        let Some((alternative, rule)) = policy.alternative(position) else { continue };
-        let Some(captures) = alternative.condition.holds(identity, Reading::Strict) else { continue };
-        let Ok(client) = rule.admit(alternative.rule, identity, &captures, &policy.stamping) else {
-            continue;
-        };
-        match explanation.rule {
-            Some(decided) if decided == alternative.rule => {}
-            Some(_) => explanation.later.push(alternative.rule),
-            None => {
-                explanation.name = Some(client.name.clone());
-                explanation.verdict = policy.admitted(client);
-                explanation.rule = Some(alternative.rule);
-                explanation.alternative = alternative.number;
-                explanation.matched = matched(&alternative.condition, identity);
-                explanation.captures =
-                    captures.iter().map(|(word, value)| ((*word).to_owned(), (*value).to_owned())).collect();
-            }
+    let client = match policy.decide(identity) {
+        Decision::Denied => {
+            explanation.identification = Identification::Denied;
+            return explanation;
         }
-    }
-    explanation.later.dedup();
-    if explanation.rule.is_none() {
-        explanation.verdict = policy.identify_unknown(identity);
+        Decision::Reserved(client) => {
+            explanation.name = Some(client.name.clone());
+            explanation.identification = policy.unless_denied(client);
+            return explanation;
+        }
+        Decision::Rule(RuleMatch { alternative, captures, client }) => {
+            explanation.name = Some(client.name.clone());
+            explanation.rule = Some(alternative.rule);
+            explanation.alternative = alternative.number;
+            explanation.matched = matched(&alternative.condition, identity);
+            explanation.captures =
+                captures.iter().map(|(word, value)| ((*word).to_owned(), (*value).to_owned())).collect();
+            let rules = policy.matches(identity).map(|found| found.alternative.rule);
+            explanation.later = rules.filter(|rule| *rule != alternative.rule).collect();
+            explanation.later.dedup();
+            Some(client)
+        }
+        Decision::Unknown(client) => Some(client),
+        Decision::Rejected => None,
+    };
+    if let Some(client) = client {
+        explanation.identification = policy.unless_denied(client);
     }
     explanation.passed_over = passed_over(policy, identity, explanation.rule);
     explanation
 }
 
 fn matched(condition: &Condition, identity: &Identity) -> Vec<Matched> {
-    let patterns = condition.patterns().filter_map(|(key, pattern)| {
-        let values = key.values_in(identity);
-        let value = condition.holds_of(key, pattern, values, Reading::Strict, &mut Vec::new())?;
-        let key = match key {
+    let mut captures = Vec::new();
+    let patterns = condition.outcomes(identity, &mut captures).filter_map(|outcome| {
+        let key = match outcome.key {
             Key::Spiffe => "spiffe".to_owned(),
             Key::Dns => "dns".to_owned(),
             Key::Subject(key) => format!("subject.{key}"),
         };
-        Some(Matched { key, value: value.to_owned() })
+        Some(Matched { key, value: outcome.value?.to_owned() })
     });
     let sha256 =
         condition.sha256.map(|digest| Matched { key: "sha256".into(), value: Fingerprint(digest).hex() });
@@ -165,7 +159,7 @@ fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Opti
     let listed = policy.alternatives.iter().filter(|it| it.rule == alternative.rule).nth(1).is_some();
     let of_match = path.key("match");
     let of_match = if listed { of_match.index(alternative.number) } else { of_match };
-    let Some(captures) = alternative.condition.holds(identity, Reading::Strict) else {
+    let Some(captures) = alternative.condition.holds(identity) else {
         return miss::of_condition(&alternative.condition, identity, &of_match);
     };
     let misfit = rule.admit(alternative.rule, identity, &captures, &policy.stamping).err()?;

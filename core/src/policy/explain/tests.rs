@@ -20,7 +20,7 @@ fn told(config: &Value, identity: &Identity) -> Vec<String> {
     let config: PolicyConfig = serde_json::from_value(config.clone()).unwrap();
     let policy = Policy::compile(&config).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let explanation = policy.explain(identity);
-    assert_eq!(explanation.verdict, policy.identify(identity));
+    assert_eq!(explanation.identification, policy.identify(identity));
     let told = explanation.passed_over.iter().map(|miss| {
         let hint = miss.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         format!("{}: {}{hint}", miss.path, miss.reason)
@@ -343,7 +343,7 @@ proptest! {
             let subject = format!("CN=a,OU=a,OU={},OU=b", value.replace(['"', ',', '\\', ' '], ""));
             let identity = identity(&[("spiffe", &value), ("dns", &dns), ("subject", &subject)]);
             let explanation = policy.explain(&identity);
-            prop_assert_eq!(&explanation.verdict, &policy.identify(&identity));
+            prop_assert_eq!(&explanation.identification, &policy.identify(&identity));
             prop_assert!(explanation.rule.is_none() || explanation.passed_over.is_empty());
         }
     }

@@ -1,7 +1,7 @@
 //! `certs client`: a client's certificate.
 
 use otlp_gate_core::config::{ClientRule, Match, Patterns};
-use otlp_gate_core::policy::Verdict;
+use otlp_gate_core::policy::Identification;
 use time::OffsetDateTime;
 
 use super::super::verdict::{self, NearMiss};
@@ -190,7 +190,8 @@ impl Args {
     fn approve(&self, loaded: &Loaded, certificate: &Certificate) -> Result<(), Error> {
         let explanation = loaded.policy.explain(&certificate.identity());
         let outcome = verdict::outcome(&loaded.config, &explanation);
-        let is_it = matches!(&explanation.verdict, Verdict::Client(client) if client.name == self.name);
+        let is_it =
+            matches!(&explanation.identification, Identification::Client(client) if client.name == self.name);
         if is_it || self.unchecked {
             output::say(format_args!("its holder is {outcome}\n"));
             return Ok(());
@@ -199,9 +200,11 @@ impl Args {
         let mut hints: Vec<String> = misses.iter().map(NearMiss::told).collect();
         hints.push("`--unchecked` makes it all the same".to_owned());
         let (name, message) = (&self.name, "this certificate would not be");
-        let message = match explanation.verdict {
-            Verdict::Unknown => format!("{message} the client `{name}`: no rule matches it"),
-            Verdict::Client(_) | Verdict::Denied => format!("{message} the client `{name}`, but {outcome}"),
+        let message = match explanation.identification {
+            Identification::Unknown => format!("{message} the client `{name}`: no rule matches it"),
+            Identification::Client(_) | Identification::Denied => {
+                format!("{message} the client `{name}`, but {outcome}")
+            }
         };
         Err(Error::failed(message).hint(hints.join("; ")))
     }
