@@ -17,3 +17,4 @@ pub mod policy;
 pub mod quota;
 pub mod response;
 mod sort;
+pub mod time;

@@ -47,7 +47,7 @@ pub enum Reason {
         /// The name of the client whose limit it is; none where it is that of all clients together.
         client: Option<String>,
         /// Which limit, and for how long.
-        refusal: quota::Refusal,
+        refusal: quota::Throttled,
     },
     /// Larger than a limit of the gate: which one, in words.
     TooLarge(String),
@@ -164,8 +164,10 @@ impl Reason {
             | Reason::CertificateUnreadable
             | Reason::CertificateInvalid { .. } => (16, 401),
             Reason::UnknownClient | Reason::Denied => (7, 403),
-            Reason::Quota { refusal: quota::Refusal::Over { .. }, .. } => (8, 429),
-            Reason::Quota { refusal: quota::Refusal::Never { .. }, .. } | Reason::TooLarge(_) => (8, 413),
+            Reason::Quota { refusal: quota::Throttled::RetryAfter { .. }, .. } => (8, 429),
+            Reason::Quota { refusal: quota::Throttled::ExceedsBurst { .. }, .. } | Reason::TooLarge(_) => {
+                (8, 413)
+            }
             Reason::Headers { .. } => (8, 431),
             Reason::Invalid(_) => (3, 400),
             Reason::Unsupported(_) => (12, 415),
@@ -181,7 +183,7 @@ impl Reason {
     /// How long until it makes sense to try again, if ever.
     fn retry(&self) -> Option<Duration> {
         match self {
-            Reason::Quota { refusal: quota::Refusal::Over { wait, .. }, .. } => Some(*wait),
+            Reason::Quota { refusal: quota::Throttled::RetryAfter { wait, .. }, .. } => Some(*wait),
             Reason::NoPolicy | Reason::Busy | Reason::CertificateWithheld => Some(BUSY_HINT),
             _ => None,
         }
@@ -250,7 +252,10 @@ impl fmt::Display for Reason {
             }
             Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
             Reason::Denied => f.write_str("this certificate is denied by the gateway"),
-            Reason::Quota { client, refusal: quota::Refusal::Over { dimension, limit, asked, wait } } => {
+            Reason::Quota {
+                client,
+                refusal: quota::Throttled::RetryAfter { dimension, limit, asked, wait },
+            } => {
                 let who = match client {
                     Some(name) => format!("client {name} is over its"),
                     None => "all clients together are over their".to_owned(),
@@ -264,7 +269,7 @@ impl fmt::Display for Reason {
                     wait.as_millis().max(1)
                 )
             }
-            Reason::Quota { client, refusal: quota::Refusal::Never { dimension, limit, asked } } => {
+            Reason::Quota { client, refusal: quota::Throttled::ExceedsBurst { dimension, limit, asked } } => {
                 let whose = match client {
                     Some(name) => format!("client {name}"),
                     None => "all clients together".to_owned(),
@@ -345,13 +350,13 @@ mod tests {
 
     fn over(wait: Duration) -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
-        let refusal = quota::Refusal::Over { dimension: Dimension::Items, limit, asked: 512, wait };
+        let refusal = quota::Throttled::RetryAfter { dimension: Dimension::Items, limit, asked: 512, wait };
         Reason::Quota { client: Some("acme".into()), refusal }
     }
 
     fn never() -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
-        let refusal = quota::Refusal::Never { dimension: Dimension::Bytes, limit, asked: 5000 };
+        let refusal = quota::Throttled::ExceedsBurst { dimension: Dimension::Bytes, limit, asked: 5000 };
         Reason::Quota { client: Some("acme".into()), refusal }
     }
 

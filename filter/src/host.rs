@@ -3,7 +3,8 @@
 //! The SDK's wrappers panic where the proxy answers with a status that they do not expect, and where a header is
 //! not UTF-8. Here every failure is a value. Source: proxy-wasm ABI 0.2.1.
 
-use otlp_gate_core::quota::{Salt, Store, StoreFailed};
+use otlp_gate_core::quota::{Salt, Store, StoreFailed, shared_salt};
+use otlp_gate_core::time::Timestamp;
 
 use crate::body_alloc;
 
@@ -92,12 +93,12 @@ pub(crate) fn warn(message: &str) {
     unsafe { proxy_log(WARN, message.as_ptr(), message.len()) };
 }
 
-/// The time since the epoch in nanoseconds; 0 if the proxy does not tell.
-pub(crate) fn now() -> u64 {
+/// The time; the epoch if the proxy does not tell.
+pub(crate) fn now() -> Timestamp {
     let mut time = 0;
     // SAFETY: the proxy writes one u64 to a place that is one.
     unsafe { proxy_get_current_time_nanoseconds(&mut time) };
-    time
+    Timestamp::from_nanos(time)
 }
 
 /// A property; the parts of `path` are separated by NUL.
@@ -275,7 +276,7 @@ pub(crate) struct SharedData;
 
 impl Store for SharedData {
     fn salt(&self) -> Salt {
-        Salt::shared(self, entropy).unwrap_or_default()
+        shared_salt(self, entropy).unwrap_or_default()
     }
 
     fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
@@ -310,7 +311,7 @@ fn entropy() -> Vec<u8> {
     const LOOKS: usize = 4096;
     let mut bytes = Vec::with_capacity(8 * LOOKS + 256);
     for _ in 0..LOOKS {
-        bytes.extend(now().to_le_bytes());
+        bytes.extend(now().as_nanos().to_le_bytes());
     }
     bytes.extend((bytes.as_ptr() as usize).to_le_bytes());
     for path in [&b"connection\0id"[..], b"source\0address", b"request\0id", b"request\0time"] {

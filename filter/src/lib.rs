@@ -289,7 +289,7 @@ impl Stream {
         client: Option<&Client>,
         signal: Option<Signal>,
     ) -> Action {
-        let jitter = host::now() ^ (u64::from(self.id) << 7);
+        let jitter = host::now().as_nanos() ^ (u64::from(self.id) << 7);
         count(Metric::Requests, client, signal, Some(reason.label()), 1);
         if let Some(known) = &self.known {
             known.used(Used::of(reason));

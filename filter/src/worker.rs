@@ -9,7 +9,7 @@ use otlp_gate_core::gate::{
     Client, Gate, Headers, Hop, Memory, Metric, POLICY_REVISION, Peer, Used, metric_name,
 };
 use otlp_gate_core::identity::Identity;
-use otlp_gate_core::quota::Remember;
+use otlp_gate_core::quota::CachedStore;
 use otlp_gate_core::response::Reason;
 use otlp_gate_wire::otlp::Signal;
 
@@ -33,7 +33,7 @@ struct Worker {
     /// The plugins with a good policy, and its revision; the one that was configured last is the last.
     revisions: RefCell<Vec<(u32, u64)>>,
     memory: Memory,
-    store: Rc<Remember<SharedData>>,
+    store: Rc<CachedStore<SharedData>>,
     counters: RefCell<BTreeMap<String, Option<u32>>>,
     /// Those of all clients that metrics do not name.
     others: Rc<Counters>,
@@ -135,7 +135,7 @@ pub(crate) fn memory() -> Memory {
 }
 
 /// The store that all workers share.
-pub(crate) fn store() -> Rc<Remember<SharedData>> {
+pub(crate) fn store() -> Rc<CachedStore<SharedData>> {
     WORKER.with(|worker| Rc::clone(&worker.store))
 }
 

@@ -2,6 +2,7 @@
 
 use otlp_gate_core::gate::{Gate, Hop};
 use otlp_gate_core::identity::{Certificate, Identity, Validity};
+use otlp_gate_core::time::Timestamp;
 
 const POLICY: &str = r#"{"clients":[
     {"name":"a","match":{"spiffe":"spiffe://acme.example/**/x/*"}},
@@ -16,11 +17,11 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     // What a hop says has no way to be another element than its last.
     let header = [&[uri][..], &[b"Hash=00;URI=spiffe://acme.example/a/x/b"]].concat().join(&b","[..]);
     let hop = Hop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
-    if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], &hop, 0) {
+    if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], &hop, Timestamp::EPOCH) {
         assert_eq!(said, "Hash=00;URI=spiffe://acme.example/a/x/b");
     }
     let _ = gate
-        .forwarded(&[(b"x-forwarded-client-cert", uri)], &hop, 0)
+        .forwarded(&[(b"x-forwarded-client-cert", uri)], &hop, Timestamp::EPOCH)
         .and_then(|said| gate.forwarded_client(&said));
     let _ = Certificate::parse(uri);
     let texts = Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest));

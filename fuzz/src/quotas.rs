@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use otlp_gate_core::quota::{Amounts, BucketId, Charge, Ledger, Receipt, Remember, Store, StoreFailed, Tier};
+use otlp_gate_core::quota::{
+    Amounts, BucketId, CachedStore, Charge, Dimension, Ledger, Rates, Receipt, Store, StoreFailed, Tier,
+};
+use otlp_gate_core::time::{Nanos, Timestamp};
 
 const RATE: u64 = 40;
 const CAPACITY: u64 = 100;
@@ -41,7 +44,7 @@ impl Store for Hand {
 struct Granted {
     client: u8,
     amount: u64,
-    at: u64,
+    at: Timestamp,
     receipt: Receipt,
     back: bool,
 }
@@ -50,15 +53,16 @@ struct Granted {
 /// bucket, and how much is charged or which charge is given back.
 pub fn target(steps: &[u8]) {
     // Burst is 2.5 s.
-    let tier = Tier::new("t", Duration::from_millis(2500), [None, None, Some(RATE), None, None, None, None]);
+    let tier =
+        Tier::new("t", Duration::from_millis(2500), Rates::UNLIMITED.with(Dimension::Items, Some(RATE)));
     let shared = Rc::new(Shared::default());
-    let workers: Vec<_> = (0..3).map(|_| Remember::new(Hand(Rc::clone(&shared)))).collect();
+    let workers: Vec<_> = (0..3).map(|_| CachedStore::new(Hand(Rc::clone(&shared)))).collect();
     let mut granted: Vec<Granted> = Vec::new();
-    let mut now = 1_000_000_000_000;
+    let mut now = Timestamp::from_secs(1000);
     for step in steps.chunks_exact(3).take(200) {
         let (later, who, what) = (step[0], step[1], step[2]);
         let (worker, client, refund) = (who % 3, who / 3 % CLIENTS, who >= 190);
-        now += u64::from(later) * 1_000_000;
+        now += Nanos::from_millis(u64::from(later));
         let ledger = Ledger::new(&workers[usize::from(worker)], "gate");
         if refund {
             let most = granted.len().max(1);
@@ -73,15 +77,15 @@ pub fn target(steps: &[u8]) {
             Charge::Granted(receipt) => {
                 granted.push(Granted { client, amount, at: now, receipt, back: false })
             }
-            Charge::Refused(_) => assert!(amount > 0),
-            Charge::Uncounted => panic!("the store works"),
+            Charge::Throttled(_) => assert!(amount > 0),
+            Charge::Unmetered => panic!("the store works"),
         }
     }
     for client in 0..CLIENTS {
         allowed(granted.iter().filter(|charge| charge.client == client && !charge.back));
         // Who has not sent for as long as a burst takes finds all of it.
         let ledger = Ledger::new(&workers[0], "gate");
-        let later = now + 2_500_000_001;
+        let later = now + Nanos::new(2_500_000_001);
         assert!(ledger.charge(id(client), &tier, &items(CAPACITY), later).is_granted());
     }
 }
@@ -92,14 +96,14 @@ fn id(client: u8) -> BucketId {
 }
 
 fn items(amount: u64) -> Amounts {
-    [0, 0, amount, 0, 0, 0, 0]
+    Amounts::ZERO.with(Dimension::Items, amount)
 }
 
 /// That these charges alone were within the quota at any time, in exact numbers: 10^-9 items.
 fn allowed<'a>(charges: impl Iterator<Item = &'a Granted>) {
-    let (mut debt, mut last) = (0u128, 0);
+    let (mut debt, mut last) = (0u128, Timestamp::EPOCH);
     for Granted { amount, at, .. } in charges {
-        debt = debt.saturating_sub(u128::from(RATE) * u128::from(at - last));
+        debt = debt.saturating_sub(u128::from(RATE) * u128::from(at.since(last).get()));
         debt += u128::from(*amount) * 1_000_000_000;
         last = *at;
         assert!(debt <= u128::from(CAPACITY) * 1_000_000_000, "{amount} items too many");

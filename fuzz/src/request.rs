@@ -5,6 +5,7 @@ use std::rc::Rc;
 use otlp_gate_core::gate::{Gate, Head, Memory, Request};
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::{Store, StoreFailed};
+use otlp_gate_core::time::Timestamp;
 
 /// A store in which any bytes may stand.
 struct Any<'a>(&'a [u8]);
@@ -25,6 +26,7 @@ const POLICY: &str = r#"{"clients":[{"name":"a","match":{"dns":"a"},"attributes"
 /// Takes one input.
 pub fn target(input: (u8, u8, Vec<&[u8]>, &[u8], u64)) {
     let (kind, encoding, chunks, stored, now) = input;
+    let now = Timestamp::from_nanos(now);
     let Ok(gate) = Gate::load(POLICY.as_bytes()).map(Rc::new) else { panic!("the policy is valid") };
     let digest = [b'0'; 64];
     let Ok(client) = gate.client(&Identity::from_parts(None, Some(b"a"), None, Some(&digest))).map(Rc::new)

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use otlp_gate_core::gate::{Gate, Head, Headers, Hop, Memory, Request};
 use otlp_gate_core::identity::{Identity, Validity};
-use otlp_gate_core::quota::Remember;
+use otlp_gate_core::quota::CachedStore;
+use otlp_gate_core::time::{Nanos, Timestamp};
 
 use crate::quota::Shared;
 use crate::{measure, messages};
@@ -22,7 +23,7 @@ const HEADERS: &Headers = &[
     (b"x-request-id", b"0d1b4ab7-6d6a-4a0f-9b36-0c5b9f1d3b53"),
 ];
 const CHUNK: usize = 16 << 10;
-const SECOND: u64 = 1_000_000_000;
+const START: Timestamp = Timestamp::from_secs(1);
 
 /// A policy of a hundred rules with patterns; who is asked for is found by the last.
 fn policy() -> String {
@@ -59,16 +60,16 @@ pub(crate) fn all() {
     );
     let headers: &Headers = &[HEADERS, &[(b"x-forwarded-client-cert", said.as_bytes())]].concat();
     let hop = Hop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
-    measure("read what a hop says of its client", || gate.forwarded(headers, &hop, SECOND).is_ok());
+    measure("read what a hop says of its client", || gate.forwarded(headers, &hop, START).is_ok());
     measure("identify a client by what a hop says of it", || gate.forwarded_client(&said).is_ok());
     let Ok(client) = identify() else { return };
     let client = Rc::new(client);
-    let (store, memory) = (Remember::new(Shared::default()), Memory::default());
+    let (store, memory) = (CachedStore::new(Shared::default()), Memory::default());
     let message = messages::gzip(&messages::protobuf(100));
     let frame = [&[1][..], &(message.len() as u32).to_be_bytes(), &message].concat();
-    let mut now = SECOND;
+    let mut now = START;
     measure("carry a request of 100 spans with gzip, from its headers to its end", || {
-        now += SECOND;
+        now += Nanos::from_secs(1);
         let mut request = Request::open(&gate, &client, head, &memory, &store, now).ok()?;
         drop(request.header_edits(HEADERS));
         for chunk in frame.chunks(CHUNK) {

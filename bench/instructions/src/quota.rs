@@ -4,12 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use otlp_gate_core::quota::{Amounts, BucketId, Charge, Ledger, Remember, Store, StoreFailed, Tier};
+use otlp_gate_core::quota::{
+    Amounts, BucketId, CachedStore, Charge, Dimension, Ledger, Rates, Store, StoreFailed, Tier,
+};
+use otlp_gate_core::time::{Nanos, Timestamp};
 
 use crate::measure;
 
-const SECOND: u64 = 1_000_000_000;
-const AMOUNTS: Amounts = [0, 32_000, 100, 0, 0, 0, 0];
+const SECOND: Timestamp = Timestamp::from_secs(1);
+const AMOUNTS: Amounts = Amounts::ZERO.with(Dimension::Bytes, 32_000).with(Dimension::Items, 100);
 
 /// A store as the proxy has it: one counter gives out the versions of all keys.
 #[derive(Default)]
@@ -35,11 +38,14 @@ impl Store for Shared {
 }
 
 pub(crate) fn all() {
-    let rates = [Some(200), Some(8 << 20), Some(50_000), None, None, None, None];
+    let rates = Rates::UNLIMITED
+        .with(Dimension::Requests, Some(200))
+        .with(Dimension::Bytes, Some(8 << 20))
+        .with(Dimension::Items, Some(50_000));
     let tier = Tier::new("large", Duration::from_secs(4), rates);
     let id = |client: u32| BucketId::of(&[&client.to_le_bytes()]);
     for clients in [1, 100_000] {
-        let store = Remember::new(Shared::default());
+        let store = CachedStore::new(Shared::default());
         let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
         for client in 0..clients {
             ledger.charge(id(client), &tier, &AMOUNTS, SECOND);
@@ -53,12 +59,12 @@ pub(crate) fn all() {
                     id(turn * 7919 % clients),
                     &tier,
                     &AMOUNTS,
-                    SECOND + u64::from(turn) * 10_000_000,
+                    SECOND + Nanos::from_millis(10) * u64::from(turn),
                 );
             }
         });
     }
-    let store = Remember::new(Shared::default());
+    let store = CachedStore::new(Shared::default());
     let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
     let id = id(1);
     measure("charge the ledger and give it back", || {

@@ -64,12 +64,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::quota::{Dimension, Limit, Refusal};
+    use crate::quota::{Dimension, Limit, Throttled};
     use crate::response::{Protocol, Reason};
     use proptest::prelude::*;
 
     /// What another gate says, as a backend: over its quota for now, or for good.
-    fn details(refusal: Refusal) -> Option<Vec<u8>> {
+    fn details(refusal: Throttled) -> Option<Vec<u8>> {
         let response = Reason::Quota { client: None, refusal }.response(Protocol::Grpc, 0);
         let found = response.headers.into_iter().find(|(name, _)| *name == "grpc-status-details-bin");
         found.map(|(_, value)| value.into_bytes())
@@ -80,7 +80,7 @@ mod tests {
         let limit = Limit { rate: 1, capacity: 1 };
         let dimension = Dimension::Items;
         let wait = Duration::from_secs(1);
-        let over = || details(Refusal::Over { dimension, limit, asked: 1, wait });
+        let over = || details(Throttled::RetryAfter { dimension, limit, asked: 1, wait });
         let padded = || {
             over().map(|mut text| {
                 text.resize(text.len().next_multiple_of(4), b'=');

@@ -2,14 +2,15 @@
 
 use super::{Client, valid};
 use crate::response::Reason;
+use crate::time::Timestamp;
 
 impl Client {
-    /// Whether its certificate is valid at `now`, in nanoseconds since the epoch: a connection may outlive the certificate that it
+    /// Whether its certificate is valid at `now`: a connection may outlive the certificate that it
     /// was opened with.
     ///
     /// # Errors
     /// It is not.
-    pub fn check(&self, now: u64) -> Result<(), Reason> {
+    pub fn check(&self, now: Timestamp) -> Result<(), Reason> {
         self.validity.map_or(Ok(()), |validity| valid(validity, now))
     }
 

@@ -14,6 +14,7 @@ use super::request::{FORWARDED, Request};
 use super::{Client, Gate, HeaderEdits};
 use crate::quota::Store;
 use crate::response::{Protocol, Reason};
+use crate::time::Timestamp;
 use otlp_gate_wire::otlp::{Signal, health_service};
 
 /// The path of gRPC's health service, with the slash before its methods.
@@ -93,7 +94,7 @@ impl Check {
         health: Health,
         memory: &Memory,
         store: &S,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Check, Reason> {
         let head = Head {
             protocol: Protocol::Grpc,
@@ -136,7 +137,7 @@ impl Check {
     }
 
     /// Judges the whole body; gives the one that goes on.
-    pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<&'static [u8], Reason> {
+    pub fn finish<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<&'static [u8], Reason> {
         /// An export of nothing, behind its frame.
         const NOTHING: &[u8] = &[0; 5];
         let (message, offset) = self.request.message(store, now, Some(LONGEST as u64))?;
@@ -200,7 +201,7 @@ fn service(signal: Signal) -> &'static str {
 mod tests {
     use super::super::tests::{Fixture, HTTP, POLICY, acme, forged, framed, gzip};
     use super::*;
-    use crate::quota::{Dimension, Refusal};
+    use crate::quota::{Dimension, Throttled};
 
     fn read(path: &str, more: &[(&'static str, &'static str)]) -> Option<Result<Health, Reason>> {
         let mut headers: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST"), (b":path", path.as_bytes())];
@@ -316,7 +317,8 @@ mod tests {
         for _ in 0..9 {
             assert!(asked(&fixture, CHECK, &framed(b"", 0)).is_ok(), "though nothing of its items is left");
         }
-        let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = open(&fixture, CHECK)
+        let Err(Reason::Quota { refusal: Throttled::RetryAfter { dimension, .. }, .. }) =
+            open(&fixture, CHECK)
         else {
             panic!()
         };

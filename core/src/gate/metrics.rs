@@ -4,7 +4,7 @@
 use otlp_gate_wire::otlp::Signal;
 
 use super::Client;
-use crate::quota::Refusal;
+use crate::quota::Throttled;
 use crate::response::Reason;
 
 /// The tag `client` of all clients that metrics do not name.
@@ -28,10 +28,12 @@ impl Used {
     pub fn of(reason: &Reason) -> Used {
         let all = Some(100);
         match reason {
-            Reason::Quota { client: Some(_), refusal: Refusal::Over { .. } } => {
+            Reason::Quota { client: Some(_), refusal: Throttled::RetryAfter { .. } } => {
                 Used { own: all, total: None }
             }
-            Reason::Quota { client: None, refusal: Refusal::Over { .. } } => Used { own: None, total: all },
+            Reason::Quota { client: None, refusal: Throttled::RetryAfter { .. } } => {
+                Used { own: None, total: all }
+            }
             _ => Used::default(),
         }
     }

@@ -15,6 +15,7 @@ mod request;
 use crate::identity::{Certificate, Identity, Validity, xfcc};
 use crate::policy::{Identification, Policy};
 use crate::response::Reason;
+use crate::time::Timestamp;
 
 pub use crate::policy::Client;
 pub use answer::Answer;
@@ -97,8 +98,8 @@ impl Gate {
     /// What a hop says of its client; it is the same client as long as this is the same.
     ///
     /// # Errors
-    /// It says nothing that counts, or its own certificate is not valid at `now` (in nanoseconds since the epoch) any more.
-    pub fn forwarded(&self, headers: &Headers, hop: &Hop, now: u64) -> Result<String, Reason> {
+    /// It says nothing that counts, or its own certificate is not valid at `now` any more.
+    pub fn forwarded(&self, headers: &Headers, hop: &Hop, now: Timestamp) -> Result<String, Reason> {
         valid(hop.validity, now)?;
         let header = forwarded_certificate(headers);
         xfcc::nearest(&header, Some(hop.fingerprint)).map(str::to_owned).map_err(Reason::Hop)
@@ -128,7 +129,7 @@ fn forwarded_certificate(headers: &Headers) -> Vec<u8> {
     values.map(|(_, value)| *value).collect::<Vec<_>>().join(&b","[..])
 }
 
-fn valid(validity: Validity, now: u64) -> Result<(), Reason> {
+fn valid(validity: Validity, now: Timestamp) -> Result<(), Reason> {
     validity.check(now).map_err(|invalid| Reason::CertificateInvalid { invalid, validity })
 }
 

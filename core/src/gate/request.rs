@@ -8,6 +8,7 @@ use super::metrics::Used;
 use super::{Client, Gate};
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::response::{Protocol, Reason};
+use crate::time::Timestamp;
 use otlp_gate_wire::encoding::{self, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
@@ -80,7 +81,7 @@ impl Request {
         head: Head,
         memory: &Memory,
         store: &S,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Request, Reason> {
         let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
         Request::open_for(gate, client, head, &needed, memory, store, now)
@@ -94,7 +95,7 @@ impl Request {
         needed: &[Dimension],
         memory: &Memory,
         store: &S,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Request, Reason> {
         client.check(now)?;
         let limits = gate.policy.limits();
@@ -167,16 +168,16 @@ impl Request {
     }
 
     /// Judges the whole body, stamps it and charges it. What is refused after it was worked on is not free either.
-    pub fn finish<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+    pub fn finish<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
         let outgoing = self.judge(store, now);
         if outgoing.is_err() {
             let ledger = Ledger::new(store, &self.gate.prefix);
-            ledger.spend_in_vain(self.client.bucket, &self.client.tier, self.work, now);
+            ledger.record_wasted(self.client.bucket, &self.client.tier, self.work, now);
         }
         outgoing
     }
 
-    fn judge<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+    fn judge<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
         // The body may have taken longer than the certificate had left.
         self.client.check(now)?;
         let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
@@ -190,15 +191,10 @@ impl Request {
             return Err(Reason::Busy);
         }
         let items = outgoing.splice.items + outgoing.splice.empty_entries;
-        let mut amounts = [0; Dimension::ALL.len()];
-        for (amount, dimension) in amounts.iter_mut().zip(Dimension::ALL) {
-            *amount = match dimension {
-                Dimension::Bytes => self.work.max(outgoing.splice.len as u64),
-                Dimension::Items => items,
-                own if own == Dimension::of(self.head.signal) => items,
-                _ => 0,
-            };
-        }
+        let mut amounts = Amounts::ZERO
+            .with(Dimension::Bytes, self.work.max(outgoing.splice.len as u64))
+            .with(Dimension::Items, items)
+            .with(Dimension::of(self.head.signal), items);
         let gate = Rc::clone(&self.gate);
         let ledger = Ledger::new(store, &gate.prefix);
         let charge = ledger.charge(self.client.bucket, &self.client.tier, &amounts, now);
@@ -209,11 +205,11 @@ impl Request {
                 let charge = Ledger::new(store, &gate.total_prefix).charge(TOTAL, tier, &amounts, now);
                 match charge {
                     Charge::Granted(receipt) => total = Some(receipt),
-                    Charge::Refused(_) => {
+                    Charge::Throttled(_) => {
                         ledger.cancel(self.client.bucket, &self.client.tier, &amounts, own, now);
-                        amounts = [0; Dimension::ALL.len()];
+                        amounts = Amounts::ZERO;
                     }
-                    Charge::Uncounted => {}
+                    Charge::Unmetered => {}
                 }
                 self.settle(charge, true)?;
             }
@@ -236,7 +232,7 @@ impl Request {
     }
 
     /// Gives items and bytes back: the backend answered that they may be sent again.
-    pub fn refund<S: Store>(&mut self, store: &S, now: u64) {
+    pub fn refund<S: Store>(&mut self, store: &S, now: Timestamp) {
         if let Some(Spent { amounts, own, total }) = self.spent.take() {
             let ledger = Ledger::new(store, &self.gate.prefix);
             ledger.refund(self.client.bucket, &self.client.tier, &amounts, own, now);
@@ -250,11 +246,11 @@ impl Request {
         let used = match charge {
             Charge::Granted(receipt) if total => Used { total: receipt.used, own: None },
             Charge::Granted(receipt) => Used { own: receipt.used, total: None },
-            Charge::Uncounted => {
+            Charge::Unmetered => {
                 self.uncounted = true;
                 Used::default()
             }
-            Charge::Refused(refusal) => {
+            Charge::Throttled(refusal) => {
                 let reason = Reason::Quota { client: (!total).then(|| self.client.name.clone()), refusal };
                 if !self.gate.policy.shadow() {
                     return Err(reason);
@@ -268,7 +264,7 @@ impl Request {
     }
 
     /// How many bytes may be spent on a message of which so many are there; `None` where that has no limit.
-    fn left<S: Store>(&mut self, bytes: u64, store: &S, now: u64) -> Result<Option<u64>, Reason> {
+    fn left<S: Store>(&mut self, bytes: u64, store: &S, now: Timestamp) -> Result<Option<u64>, Reason> {
         // Who is only watched is not held back either.
         if self.gate.policy.shadow() {
             return Ok(None);
@@ -278,7 +274,7 @@ impl Request {
         match ledger.bytes_left(self.client.bucket, &self.client.tier, bytes, now) {
             Ok(left) => Ok(left),
             Err(refusal) => {
-                self.settle(Charge::Refused(refusal), false)?;
+                self.settle(Charge::Throttled(refusal), false)?;
                 Ok(None)
             }
         }
@@ -289,7 +285,7 @@ impl Request {
     pub(super) fn message<S: Store>(
         &mut self,
         store: &S,
-        now: u64,
+        now: Timestamp,
         most: Option<u64>,
     ) -> Result<(Vec<u8>, usize), Reason> {
         let body = core::mem::take(&mut self.body);
@@ -312,7 +308,7 @@ impl Request {
         Ok((body, offset))
     }
 
-    fn outgoing<S: Store>(&mut self, store: &S, now: u64) -> Result<Outgoing, Reason> {
+    fn outgoing<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
         let (message, offset) = self.message(store, now, None)?;
         let otlp = message.get(offset..).unwrap_or_default();
         let bytes = otlp.len() as u64;
@@ -338,7 +334,7 @@ impl Request {
         &mut self,
         wire: &[u8],
         store: &S,
-        now: u64,
+        now: Timestamp,
         most: Option<u64>,
     ) -> Result<Vec<u8>, Reason> {
         let limits = self.gate.policy.limits();
@@ -384,7 +380,7 @@ impl Request {
     }
 
     /// Why a message is refused that has more bytes than these, which its client has left.
-    fn too_many_bytes<S: Store>(&mut self, left: u64, store: &S, now: u64) -> Reason {
+    fn too_many_bytes<S: Store>(&mut self, left: u64, store: &S, now: Timestamp) -> Reason {
         let capacity = self.client.tier.limit(Dimension::Bytes).map_or(0, |limit| limit.capacity);
         // How many it has is not known; twice as many are likely to be enough.
         let asked = left.saturating_mul(2).min(capacity).max(left.saturating_add(1));

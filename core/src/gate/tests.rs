@@ -13,7 +13,8 @@ use prost::Message;
 
 use super::*;
 use crate::identity::{Fingerprint, sha256, twin};
-use crate::quota::{Refusal, Store, StoreFailed};
+use crate::quota::{Store, StoreFailed, Throttled};
+use crate::time::Nanos;
 use otlp_gate_wire::otlp::Signal;
 
 pub(super) const POLICY: &str = r#"{
@@ -29,7 +30,7 @@ pub(super) const POLICY: &str = r#"{
     "limits": {"wire": "1MiB", "inflated": "4MiB", "held": "2MiB"}
 }"#;
 
-const SECOND: u64 = 1_000_000_000;
+const SECOND: Nanos = Nanos::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Shelf(RefCell<BTreeMap<String, (Vec<u8>, u32)>>);
@@ -50,13 +51,13 @@ pub(super) struct Fixture {
     pub(super) gate: Rc<Gate>,
     pub(super) store: Shelf,
     pub(super) memory: Memory,
-    pub(super) now: u64,
+    pub(super) now: Timestamp,
 }
 
 impl Fixture {
     pub(super) fn new(policy: &str) -> Self {
         let gate = Rc::new(Gate::load(policy.as_bytes()).unwrap());
-        Fixture { gate, store: Shelf::default(), memory: Memory::default(), now: SECOND }
+        Fixture { gate, store: Shelf::default(), memory: Memory::default(), now: Timestamp::from_secs(1) }
     }
 
     fn open(&self, client: &Rc<Client>, head: Head) -> Result<Request, Reason> {
@@ -184,7 +185,7 @@ fn json_arrives_stamped_and_is_charged_by_what_is_inside() {
         assert_eq!(String::from_utf8(out).unwrap(), want);
     }
     let refused = fixture.send(&client, JSON, message(101).as_bytes()).unwrap_err();
-    let Reason::Quota { refusal: Refusal::Never { asked: 101, .. }, .. } = refused else {
+    let Reason::Quota { refusal: Throttled::ExceedsBurst { asked: 101, .. }, .. } = refused else {
         panic!("{refused}")
     };
 }
@@ -250,27 +251,33 @@ fn a_client_and_a_hop_may_send_until_their_certificates_last_second() {
     let client = Rc::new(client);
     let open =
         |now| Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, now).map(drop);
-    assert_eq!(open((END + 1) * SECOND - 1), Ok(()));
-    let refused = open((END + 1) * SECOND).unwrap_err();
+    assert_eq!(open(Timestamp::from_secs(END + 1) - Nanos::new(1)), Ok(()));
+    let refused = open(Timestamp::from_secs(END + 1)).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the client certificate expired at 2036-11-11T07:06:40Z: renew it and connect again"
     );
     let response = refused.response(crate::response::Protocol::Grpc, 0);
     assert_eq!((response.grpc_status, refused.label()), (Some(16), "certificate_expired"));
-    assert_eq!(open(0).unwrap_err().label(), "certificate_not_yet_valid");
+    assert_eq!(open(Timestamp::EPOCH).unwrap_err().label(), "certificate_not_yet_valid");
 
     let hops =
         POLICY.replace("\"deny\"", r#""trustedHops": [{"spiffe": "spiffe://acme.example/edge/1"}], "deny""#);
     let Ok(Peer::Hop(hop)) = peer(&hops, &header) else { panic!() };
     let headers: &Headers = &[(b"x-forwarded-client-cert", b"URI=spiffe://a")];
-    assert!(fixture.gate.forwarded(headers, &hop, END * SECOND).is_ok());
-    assert!(fixture.gate.forwarded(headers, &hop, (END + 1) * SECOND).is_err());
+    assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END)).is_ok());
+    assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END + 1)).is_err());
     // What a hop hands over of its client's certificate counts as well.
     let said = format!("{header};URI=spiffe://acme.example/edge/1");
     let client = Rc::new(fixture.gate.forwarded_client(&said).unwrap());
-    let late =
-        Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, (END + 1) * SECOND);
+    let late = Request::open(
+        &fixture.gate,
+        &client,
+        HTTP,
+        &fixture.memory,
+        &fixture.store,
+        Timestamp::from_secs(END + 1),
+    );
     assert_eq!(late.err().unwrap().label(), "certificate_expired");
 }
 
@@ -464,7 +471,7 @@ fn what_is_refused_after_the_work_is_not_free() {
         let before = fixture.open(&client, encoded).err();
         assert_eq!(before.map(|reason| reason.label()), Some("over_quota"), "{refused:?}");
         assert!(refused.len() <= 6, "{refused:?}");
-        fixture.now += 2 * SECOND;
+        fixture.now += SECOND * 2;
         assert!(fixture.open(&client, encoded).is_ok());
     }
 }
@@ -518,15 +525,16 @@ fn quotas_are_charged_by_what_is_inside() {
         panic!()
     };
     assert_eq!(name, "acme");
-    let Refusal::Over { asked: 41, wait, .. } = refusal else { panic!("{refusal:?}") };
+    let Throttled::RetryAfter { asked: 41, wait, .. } = refusal else { panic!("{refusal:?}") };
     assert_eq!(wait.as_millis(), 10);
     assert!(fixture.send(&client, HTTP, &forged(40)).is_ok());
     // Nothing is left: refused at the headers.
     assert!(fixture.open(&client, GRPC).is_err());
-    fixture.now += SECOND / 2;
+    fixture.now += Nanos::from_millis(500);
     assert!(fixture.send(&client, HTTP, &forged(50)).is_ok());
     fixture.now += SECOND;
-    let Err(Reason::Quota { refusal: Refusal::Never { .. }, .. }) = fixture.send(&client, HTTP, &forged(101))
+    let Err(Reason::Quota { refusal: Throttled::ExceedsBurst { .. }, .. }) =
+        fixture.send(&client, HTTP, &forged(101))
     else {
         panic!()
     };
@@ -572,7 +580,7 @@ fn what_all_clients_share_is_charged_with_each_ones_own_or_neither_is() {
     assert!(fixture.send(&second, HTTP, &forged(50)).is_ok());
     // Nothing is left: refused at the headers.
     assert_eq!(fixture.open(&second, HTTP).err().map(|reason| reason.label()), Some("over_total"));
-    fixture.now += SECOND / 3;
+    fixture.now += Nanos::new(333_333_333);
     let mut request = fixture.open(&second, HTTP).unwrap();
     request.room(10_000).unwrap().extend_from_slice(&forged(49));
     request.finish(&fixture.store, fixture.now).unwrap();
@@ -609,7 +617,8 @@ fn a_refund_returns_items_but_not_the_request() {
     request.refund(&fixture.store, fixture.now);
     request.refund(&fixture.store, fixture.now);
     assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
-    let Err(Reason::Quota { refusal: Refusal::Over { dimension, .. }, .. }) = fixture.open(&client, HTTP)
+    let Err(Reason::Quota { refusal: Throttled::RetryAfter { dimension, .. }, .. }) =
+        fixture.open(&client, HTTP)
     else {
         panic!()
     };

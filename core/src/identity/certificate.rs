@@ -5,6 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::time::Timestamp;
+
 /// Seconds by which a clock may have been set back since the handshake before a certificate counts as not yet valid. Its end
 /// has no leeway: the clock that judges it is the one that the handshake was judged by.
 const START_LEEWAY: i64 = 300;
@@ -43,12 +45,12 @@ pub enum Invalid {
 }
 
 impl Validity {
-    /// Whether it is valid at `now`, in nanoseconds since the epoch.
+    /// Whether it is valid at `now`.
     ///
     /// # Errors
     /// It is not.
-    pub fn check(&self, now: u64) -> Result<(), Invalid> {
-        let seconds = i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX);
+    pub fn check(&self, now: Timestamp) -> Result<(), Invalid> {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if seconds > self.not_after {
             return Err(Invalid::Expired);
         }
@@ -295,6 +297,7 @@ pub(crate) fn twin(certificate: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Nanos;
     use proptest::prelude::*;
 
     const P256: &str = include_str!("testdata/p256.pem");
@@ -396,14 +399,14 @@ mod tests {
     #[test]
     fn a_certificate_ends_with_its_last_second() {
         let validity = Validity { not_before: 1000, not_after: 2000 };
-        const SECOND: u64 = 1_000_000_000;
-        assert_eq!(validity.check(2001 * SECOND - 1), Ok(()));
-        assert_eq!(validity.check(2001 * SECOND), Err(Invalid::Expired));
-        assert_eq!(validity.check(700 * SECOND), Ok(()));
-        assert_eq!(validity.check(700 * SECOND - 1), Err(Invalid::NotYet));
+        let (end, start) = (Timestamp::from_secs(2001), Timestamp::from_secs(700));
+        assert_eq!(validity.check(end - Nanos::new(1)), Ok(()));
+        assert_eq!(validity.check(end), Err(Invalid::Expired));
+        assert_eq!(validity.check(start), Ok(()));
+        assert_eq!(validity.check(start - Nanos::new(1)), Err(Invalid::NotYet));
         // A proxy that does not tell the time tells 0.
-        assert_eq!(validity.check(0), Err(Invalid::NotYet));
-        assert_eq!(validity.check(u64::MAX), Err(Invalid::Expired));
+        assert_eq!(validity.check(Timestamp::EPOCH), Err(Invalid::NotYet));
+        assert_eq!(validity.check(Timestamp::MAX), Err(Invalid::Expired));
     }
 
     #[test]

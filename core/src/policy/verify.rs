@@ -10,7 +10,7 @@ use super::client::Client;
 use super::rule::{Rule, Stamping};
 use super::template::Template;
 use crate::identity::Identity;
-use crate::quota::{Dimension, Tier};
+use crate::quota::{Dimension, Rates, Tier};
 
 /// The URI SAN of its certificate.
 pub const VERIFY_URI: &str = "spiffe://otlp-gate/verify";
@@ -27,7 +27,7 @@ const BURST: Duration = Duration::from_secs(5);
 
 /// Its rule.
 pub(super) fn rule() -> Rule {
-    let rates = Dimension::ALL.map(|dimension| match dimension {
+    let rates = Rates::from_fn(|dimension| match dimension {
         Dimension::Requests => Some(REQUESTS),
         Dimension::Items => Some(ITEMS),
         Dimension::Bytes => Some(BYTES),

@@ -7,7 +7,7 @@ use super::super::nearest::nearest;
 use super::super::pattern::is_capture_byte;
 use super::super::problem::{Place, Problem};
 use crate::config::{Quotas, TierConfig};
-use crate::quota::{Dimension, MAX_CAPACITY, Tier};
+use crate::quota::{Dimension, MAX_CAPACITY, Rates, Tier};
 
 /// The tier of clients that name none.
 const DEFAULT: &str = "default";
@@ -66,7 +66,7 @@ impl Tiers {
 }
 
 fn tier(name: &str, config: &TierConfig) -> Tier {
-    let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
+    let rates = Rates::from_fn(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
     Tier::new(name, config.burst.duration(), rates)
 }
 

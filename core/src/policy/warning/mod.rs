@@ -9,7 +9,7 @@ use super::Policy;
 use super::condition::Key;
 use super::problem::{Path, Problem};
 use crate::config::{PolicyConfig, TierConfig, Unknown};
-use crate::quota::{Dimension, Tier};
+use crate::quota::{Dimension, Rates, Tier};
 use crate::sort;
 
 /// A burst of `bytes` that is smaller does not hold the largest message that a Collector's gRPC receiver takes by
@@ -123,7 +123,7 @@ fn tiers(config: &PolicyConfig) -> Vec<Problem> {
 }
 
 fn small_bursts(name: &str, config: &TierConfig, path: &Path) -> Vec<Problem> {
-    let rates = Dimension::ALL.map(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
+    let rates = Rates::from_fn(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
     let tier = Tier::new(name, config.burst.duration(), rates);
     let mut warnings = Vec::new();
     for dimension in Dimension::ALL {

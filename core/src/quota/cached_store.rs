@@ -5,20 +5,20 @@
 
 use core::cell::{Cell, OnceCell, RefCell};
 
-use super::ledger::{Store, StoreFailed};
 use super::salt::Salt;
+use super::store::{Store, StoreFailed};
 use crate::clock_cache::ClockCache;
 
 /// How much is remembered, in bytes: some thousand values.
 const MOST: usize = 1 << 20;
 
-/// Remembers what was written to `S`.
+/// Caches what was written to `S`.
 ///
 /// A store does not say which version a write got, but versions only grow, over all keys. So a version that is
 /// surely not above the true one is remembered: if the key has just that version, nobody has written it since, and
 /// otherwise the next write is refused and the value fetched. A guess can cost a fetch; it can not lose a write.
 #[derive(Debug)]
-pub struct Remember<S> {
+pub struct CachedStore<S> {
     store: S,
     written: RefCell<ClockCache<(Vec<u8>, u32)>>,
     /// The highest version that has surely been given out.
@@ -26,10 +26,10 @@ pub struct Remember<S> {
     salt: OnceCell<Salt>,
 }
 
-impl<S> Remember<S> {
-    /// Remembers what is written to `store`.
+impl<S> CachedStore<S> {
+    /// Caches what is written to `store`.
     pub fn new(store: S) -> Self {
-        Remember {
+        CachedStore {
             store,
             written: RefCell::new(ClockCache::new(MOST)),
             latest: Cell::new(0),
@@ -38,13 +38,13 @@ impl<S> Remember<S> {
     }
 }
 
-impl<S: Default> Default for Remember<S> {
+impl<S: Default> Default for CachedStore<S> {
     fn default() -> Self {
-        Remember::new(S::default())
+        CachedStore::new(S::default())
     }
 }
 
-impl<S: Store> Store for Remember<S> {
+impl<S: Store> Store for CachedStore<S> {
     fn salt(&self) -> Salt {
         match self.salt.get() {
             Some(salt) => *salt,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     /// Adds one to the number that `key` holds, as the ledger would.
-    fn add_one(worker: &Remember<Rc<Shared>>, key: &str) {
+    fn add_one(worker: &CachedStore<Rc<Shared>>, key: &str) {
         let mut fresh = false;
         loop {
             let (value, version) = worker.get(key, fresh).unwrap().unwrap_or((vec![0], 1));
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_worker_alone_fetches_a_value_once() {
         let shared = Rc::new(Shared::default());
-        let worker = Remember::new(Rc::clone(&shared));
+        let worker = CachedStore::new(Rc::clone(&shared));
         for _ in 0..10 {
             add_one(&worker, "a");
             add_one(&worker, "b");
@@ -156,7 +156,7 @@ mod tests {
         #[test]
         fn no_write_is_lost_whoever_writes_in_whatever_order(steps in prop::collection::vec((0..3usize, 0..3usize), 0..80)) {
             let shared = Rc::new(Shared::default());
-            let workers: Vec<_> = (0..3).map(|_| Remember::new(Rc::clone(&shared))).collect();
+            let workers: Vec<_> = (0..3).map(|_| CachedStore::new(Rc::clone(&shared))).collect();
             let mut counts = [0u8; 3];
             for (worker, key) in steps {
                 add_one(&workers[worker], ["a", "b", "c"][key]);

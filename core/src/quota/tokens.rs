@@ -1,0 +1,97 @@
+//! Tokens: what buckets compute with. One token pays for one unit (a request, a byte, an item).
+
+use core::ops::{Add, AddAssign, Div, Sub, SubAssign};
+
+use super::tier::Limit;
+use crate::time::Nanos;
+
+/// Tokens are counted in 2^-24, so that a rate of 1/s still earns something in each microsecond. With
+/// [`MAX_CAPACITY`](super::tier::MAX_CAPACITY) they fit in 63 bits.
+pub(super) const FRACTION_BITS: u32 = 24;
+
+/// A number of tokens, in fixed point: multiples of 2^-24. Arithmetic saturates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Tokens(u64);
+
+impl Tokens {
+    pub(super) const ZERO: Tokens = Tokens(0);
+    pub(super) const ONE: Tokens = Tokens(1 << FRACTION_BITS);
+    pub(super) const MAX: Tokens = Tokens(u64::MAX);
+
+    /// The tokens that pay for so many units, which are at most [`MAX_CAPACITY`](super::tier::MAX_CAPACITY).
+    pub(super) const fn of(units: u64) -> Self {
+        Tokens(units << FRACTION_BITS)
+    }
+
+    /// How many whole units these tokens pay for.
+    pub(super) const fn units(self) -> u64 {
+        self.0 >> FRACTION_BITS
+    }
+
+    /// The number that is stored: multiples of 2^-24.
+    pub(super) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The tokens that are stored as this number.
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        Tokens(bits)
+    }
+}
+
+impl Add for Tokens {
+    type Output = Tokens;
+
+    fn add(self, other: Tokens) -> Tokens {
+        Tokens(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, other: Tokens) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Tokens {
+    type Output = Tokens;
+
+    fn sub(self, other: Tokens) -> Tokens {
+        Tokens(self.0.saturating_sub(other.0))
+    }
+}
+
+impl SubAssign for Tokens {
+    fn sub_assign(&mut self, other: Tokens) {
+        *self = *self - other;
+    }
+}
+
+impl Div<u64> for Tokens {
+    type Output = Tokens;
+
+    fn div(self, parts: u64) -> Tokens {
+        Tokens(self.0 / parts)
+    }
+}
+
+impl Limit {
+    /// The tokens that the bucket may owe.
+    pub(super) const fn tokens(self) -> Tokens {
+        Tokens::of(self.capacity)
+    }
+
+    /// The tokens that are earned in this time, rounded down: never more than the rate allows.
+    pub(super) fn earned(self, elapsed: Nanos) -> Tokens {
+        let earned = (u128::from(self.rate) * u128::from(elapsed.get())).checked_mul(1 << FRACTION_BITS);
+        let earned = earned.and_then(|earned| u64::try_from(earned / 1_000_000_000).ok());
+        earned.map_or(Tokens::MAX, Tokens)
+    }
+
+    /// The time that it takes to earn these tokens, rounded up.
+    pub(super) fn time_to_earn(self, Tokens(tokens): Tokens) -> Nanos {
+        let per_nano = u128::from(self.rate.max(1)) << FRACTION_BITS;
+        let nanos = (u128::from(tokens) * 1_000_000_000).div_ceil(per_nano);
+        u64::try_from(nanos).map_or(Nanos::MAX, Nanos::new)
+    }
+}
