@@ -1,9 +1,11 @@
 //! The command line as a whole. What holds for every command is in [`crate::global`], each command's own arguments beside
 //! it in [`crate::commands`].
 
-use clap::Parser;
+use std::process::ExitCode;
 
-use crate::commands::Command;
+use clap::{CommandFactory, Parser};
+
+use crate::commands::{self, Command};
 use crate::global::Global;
 
 /// The most columns of help.
@@ -24,18 +26,26 @@ const WIDTH: usize = 100;
   otlp-gate check                     say what is wrong with it, and where
   otlp-gate -f - check < gate.yaml    the same for a file on standard input")]
 pub struct Cli {
-    /// What holds for every command.
     #[command(flatten)]
-    pub global: Global,
-    /// The command.
+    global: Global,
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
+}
+
+impl Cli {
+    /// Runs the command, prints its error if it fails, and gives the exit code: 0 for success, 1 for a failure, 2 for a
+    /// command that was called wrongly.
+    pub fn run(&self) -> ExitCode {
+        self.global.choose_color();
+        match commands::run(&self.command, &self.global, Cli::command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -7,10 +7,8 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::output;
-
 const ERROR: Style = AnsiColor::Red.on_default().bold();
-const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Why a command ends without success.
@@ -104,13 +102,10 @@ impl Error {
         self
     }
 
-    /// Tells standard error, as something that may become a problem.
+    /// Prints the error to standard error as a warning, for a finding that does not stop the command.
     pub fn warn(&self) {
-        output::say(format_args!("{WARNING}warning{WARNING:#}: {}", self.message));
-        if let Some(hint) = &self.hint {
-            output::say(format_args!("\n{HINT}hint{HINT:#}: {hint}"));
-        }
-        output::say("");
+        // Standard error may be closed.
+        let _ = self.write_warning(&mut anstream::stderr().lock());
     }
 
     /// Tells standard error, and gives the exit code.
@@ -126,15 +121,25 @@ impl Error {
         }
     }
 
+    fn write_warning(&self, to: &mut impl Write) -> io::Result<()> {
+        writeln!(to, "{WARNING}warning{WARNING:#}: {}", self.message)?;
+        self.write_hint(to)?;
+        writeln!(to)
+    }
+
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
         if self.kind == Kind::Shown {
             return writeln!(to, "{}", self.message);
         }
         writeln!(to, "{ERROR}error{ERROR:#}: {}", self.message)?;
-        if let Some(hint) = &self.hint {
-            writeln!(to, "\n{HINT}hint{HINT:#}: {hint}")?;
+        self.write_hint(to)
+    }
+
+    fn write_hint(&self, to: &mut impl Write) -> io::Result<()> {
+        match &self.hint {
+            Some(hint) => writeln!(to, "\n{HINT}hint{HINT:#}: {hint}"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

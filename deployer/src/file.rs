@@ -1,5 +1,6 @@
-//! Files that are there whole or not at all.
+//! Reading whole files, and writing them so that a reader sees all of a file or none of it.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -70,7 +71,33 @@ impl Staged {
     }
 }
 
-/// Removes a file. That there is none is no failure.
+/// The contents of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|e| cannot_read(path.display(), &e))
+}
+
+/// The contents of a text file.
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|e| cannot_read(path.display(), &e))
+}
+
+/// The contents of a text file; `hint` says what to do if the file does not exist.
+pub fn read_text_or(path: &Path, hint: &str) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|e| {
+        let error = cannot_read(path.display(), &e);
+        if e.kind() == ErrorKind::NotFound { error.hint(hint) } else { error }
+    })
+}
+
+/// The error for a file that cannot be read.
+pub fn cannot_read(name: impl fmt::Display, error: &io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::failed(format_args!("there is no file {name}")),
+        _ => Error::failed(format_args!("cannot read {name}: {error}")),
+    }
+}
+
+/// Removes a file. A file that does not exist is no error.
 pub fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => {

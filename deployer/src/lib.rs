@@ -23,3 +23,5 @@ pub mod resources;
 pub mod sha256;
 pub mod verify;
 pub mod x509;
+
+pub use cli::Cli;

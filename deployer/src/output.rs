@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use unicode_width::UnicodeWidthStr;
 
-use crate::error::Error;
+use crate::error::{Error, WARNING};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +52,11 @@ pub fn print_text(text: &str) -> Result<(), Error> {
 /// Tells standard error one line. Nobody listening is no failure.
 pub fn say(words: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "{words}");
+}
+
+/// Prints a warning to standard error: a finding that does not stop the command.
+pub fn warn(text: impl fmt::Display) {
+    say(format_args!("{WARNING}warning{WARNING:#}: {text}"));
 }
 
 /// A spinner on standard error with what is under way, for people at a terminal.
@@ -98,14 +105,20 @@ fn shown_width(cell: &str) -> usize {
     anstream::adapter::strip_str(cell).map(UnicodeWidthStr::width).sum()
 }
 
-/// A duration in its largest unit.
-pub(crate) fn words(duration: time::Duration) -> String {
+/// A duration in its largest unit, such as `3 h`.
+pub fn duration(duration: time::Duration) -> String {
     match duration.whole_seconds() {
         seconds @ ..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
         seconds => format!("{} days", seconds / 86400),
     }
+}
+
+/// A time in whole seconds (RFC 3339).
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    // RFC 3339 has no years above 9999, and neither has X.509.
+    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

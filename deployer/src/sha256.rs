@@ -1,10 +1,11 @@
 //! SHA-256 as configuration and people write it.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// The digest in 64 lower-case hex digits.
 pub fn hex(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// The digest's first hex digits, at most 64 of them: enough to tell one thing from another.

@@ -1,15 +1,15 @@
-//! A CA: makes itself, certificates, and lists of what it revoked.
+//! A CA that issues certificates and signs revocation lists.
 
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
 use time::OffsetDateTime;
 
 use super::request::{self, BACKDATED};
-use super::{Request, Revocations, Role};
+use super::{Request, RevocationList};
 use crate::error::Error;
 use crate::random::random;
-use crate::x509::Certificate;
+use crate::x509::{Certificate, Role};
 
-/// A CA with its key.
+/// A CA with its private key.
 #[derive(Debug)]
 pub struct Authority {
     certificate: Certificate,
@@ -18,13 +18,13 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new CA, valid from now on for so many days.
+    /// A new CA that is valid for `days` days.
     pub fn generate(role: Role, days: u32) -> Result<Self, Error> {
         Self::named(&format!("otlp-gate {role} CA"), days)
     }
 
-    /// A new CA to follow another of the same role. It has a name of its own, since Envoy finds a CA's revocations by its
-    /// name.
+    /// A new CA that replaces another one of the same role. Its name is unique, since Envoy looks up revocation lists by the
+    /// issuer's name.
     pub fn generate_next(role: Role, days: u32) -> Result<Self, Error> {
         Self::named(&format!("otlp-gate {role} CA {:08x}", u32::from_be_bytes(random()?)), days)
     }
@@ -42,10 +42,10 @@ impl Authority {
         KeyPair::generate().map_err(|e| cannot("make a key", &e))
     }
 
-    /// The CA of this certificate and key, both PEM.
+    /// The CA with this certificate and key, both PEM.
     ///
     /// # Errors
-    /// The reason why they are none, to be put after the names of the files.
+    /// Why they are not a CA, for a message that begins with the file names.
     pub fn parse(certificate: &str, key: &str) -> Result<Self, String> {
         let parsed = Certificate::parse(certificate.as_bytes()).map_err(|e| e.to_string())?;
         if !parsed.ca {
@@ -59,22 +59,25 @@ impl Authority {
         Ok(Authority { certificate: parsed, pem: certificate.to_owned(), issuer })
     }
 
-    /// Its own certificate.
+    /// The CA's certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// Its own certificate, in PEM.
+    /// The CA's certificate, in PEM.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Its key, in PEM.
+    /// The private key, in PKCS #8 PEM.
     pub(super) fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
     }
 
-    /// A certificate for the holder of `key`, in PEM. It ends with the CA if that is earlier.
+    /// A certificate for `key`, in PEM. It expires no later than the CA.
+    ///
+    /// # Errors
+    /// The CA has expired, or the request cannot be encoded.
     pub fn issue(&self, request: &Request, key: &KeyPair) -> Result<String, Error> {
         let now = OffsetDateTime::now_utc();
         let mut params = request.params(now)?;
@@ -87,23 +90,23 @@ impl Authority {
         Ok(params.signed_by(key, &self.issuer).map_err(|e| cannot("sign the certificate", &e))?.pem())
     }
 
-    /// The list of what it revoked, in PEM.
-    pub fn sign_revocations(&self, revocations: &Revocations) -> Result<String, Error> {
-        let revoked = revocations.entries.iter().map(|it| RevokedCertParams {
-            serial_number: SerialNumber::from_slice(&it.serial),
+    /// Signs a revocation list, and gives it in PEM.
+    pub fn sign_revocations(&self, list: &RevocationList) -> Result<String, Error> {
+        let revoked = list.entries.iter().map(|it| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(it.serial.as_bytes()),
             revocation_time: it.time,
             reason_code: None,
             invalidity_date: None,
         });
         let params = CertificateRevocationListParams {
             this_update: OffsetDateTime::now_utc() - BACKDATED,
-            // Envoy refuses everyone once a list is past this, and a new list comes to it only when the user makes
-            // one: an earlier date would protect nobody and one day shut all clients out.
+            // Envoy rejects all clients after this time, and gets a new list only when the user signs one. An earlier
+            // date would add no protection and would one day reject every client.
             next_update: self.certificate.not_after,
-            crl_number: SerialNumber::from_slice(&revocations.number),
+            crl_number: SerialNumber::from_slice(list.number.as_bytes()),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
-            // The CA may be the user's own, whose identifier is made in another way.
+            // The user's own CA may compute its key identifier in another way.
             key_identifier_method: match self.certificate.subject_key_id() {
                 Some(id) => KeyIdMethod::PreSpecified(id),
                 None => KeyIdMethod::Sha256,

@@ -1,27 +1,42 @@
-//! The certificates of a gate and its clients: two CAs in a folder, and what they issue and revoke.
+//! The certificates of a gate and its clients: a folder with two CAs, the certificates that they issued and revoked, and
+//! the record of both.
 //!
-//! **Architecture Invariant:** the server's and the clients' certificates come from different CAs, so that whoever holds a
-//! server's key, or issues server certificates, cannot be a client. No key leaves the folder.
+//! **Architecture Invariant:** the server's and the clients' certificates come from different CAs, so that neither the
+//! holder of a server's key nor the issuer of server certificates can act as a client. No key leaves the folder.
 
 mod authority;
+mod client_request;
 mod folder;
+mod inventory;
+mod issue;
+mod listener;
 mod names;
-mod notices;
+mod pem;
 mod record;
 mod request;
-mod revocation;
+mod revocable;
+mod revocation_list;
+mod revoke;
 mod rotation;
-mod serving;
-mod verify;
+mod setup;
+mod test_client;
+mod warnings;
 
 pub use authority::Authority;
-pub use folder::{Files, Folder, certificates};
-pub use names::{client_name, dns_name, spiffe_id};
-pub use record::{Event, Issued, Record, VERIFY_CLIENT, from_hex};
-pub use request::{BACKDATED, Request, Role, Validity};
-pub use revocation::{Revocation, Revocations, is_revoked};
-pub use serving::Serving;
-pub use verify::Trial;
+pub use client_request::ClientNames;
+pub use folder::{Files, Folder};
+pub use inventory::{Entry, Status};
+pub use listener::ListenerTls;
+pub use names::{Host, client_name, dns_name, host, spiffe_id};
+pub use pem::certificates;
+pub use record::{CertificateId, Event, Issued, Record, VERIFY_CLIENT};
+pub use request::{BACKDATED, Request, Validity};
+pub use revocable::Revocable;
+pub use revocation_list::{RevocationList, RevokedCertificate, is_revoked};
+pub use setup::{ClientAuthority, ServerCertificate, Setup};
+pub use test_client::TestClient;
+
+pub use crate::x509::Role;
 
 #[cfg(test)]
 mod tests;

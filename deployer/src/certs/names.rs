@@ -1,4 +1,20 @@
-//! The names that certificates are made for. Each check gives what is wrong with a text, for the command line.
+//! Names in certificates, as the command line takes them. The error of each check says what is wrong with the text.
+
+use std::net::IpAddr;
+
+/// A name of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A DNS name.
+    Dns(String),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+/// A DNS name or an IP address.
+pub fn host(text: &str) -> Result<Host, String> {
+    text.parse().map(Host::Ip).or_else(|_| dns_name(text).map(Host::Dns))
+}
 
 /// A SPIFFE ID with a path (SPIFFE-ID section 2).
 pub fn spiffe_id(text: &str) -> Result<String, String> {
@@ -21,7 +37,7 @@ pub fn spiffe_id(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A DNS name, perhaps with `*` as its first label.
+/// A DNS name, optionally with `*` as its first label.
 pub fn dns_name(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -38,7 +54,7 @@ pub fn dns_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// A client's name, which is also the name of its files.
+/// A client's name, which is also the stem of its file names.
 pub fn client_name(text: &str) -> Result<String, String> {
     let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:@".contains(&byte);
     if text.is_empty() || text.starts_with('.') || text.len() > 200 || !text.bytes().all(inside) {

@@ -1,5 +1,5 @@
-//! What the folder's CAs issued and revoked: one JSON object a line, to which lines are only added. Two copies are merged
-//! by keeping the lines of both.
+//! The record of what the folder's CAs issued and revoked: JSON Lines, to which commands only append. Two copies of a
+//! folder are merged by keeping the lines of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,88 +9,97 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Authority, Files, Folder, Role};
+use super::{Authority, Files, Folder};
 use crate::error::Error;
-use crate::file::{Access, Existing, Staged};
-use crate::x509::Certificate;
+use crate::file::{self, Access, Existing, Staged};
+use crate::x509::{Certificate, Number, Role};
 
-/// What the client is called that every gate knows, and the certificate that no client has: [`super::Trial`].
+/// The name, in the record, of the client that `otlp-gate verify` sends as. Every gate accepts it.
 pub const VERIFY_CLIENT: &str = "otlp-gate/verify";
+/// The name, in the record, of the certificate that matches no rule: [`super::TestClient::Unknown`].
 pub(super) const VERIFY_STRANGER: &str = "otlp-gate/stranger";
 
-/// A line of the record.
+/// One line of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
-    /// A CA began to issue, or the record of what it issues began.
+    /// A CA was created, or the record began to follow a CA that existed already.
     Authority {
-        /// When.
+        /// When the event happened.
         #[serde(with = "time::serde::rfc3339")]
         time: OffsetDateTime,
-        /// Whose certificates it issues.
+        /// The role of the certificates that the CA issues.
         kind: Role,
-        /// Whether all that it ever issued is in the record.
+        /// Whether the record has every certificate that the CA ever issued.
         complete: bool,
-        /// Its name.
+        /// The subject of the CA, in RFC 2253 form.
         issuer: Option<String>,
-        /// The SHA-256 of its public key.
+        /// The SHA-256 of the CA's SubjectPublicKeyInfo, in hex.
         ca: String,
     },
-    /// A certificate was issued. Written before the certificate itself, so that there is none without an entry.
+    /// A certificate was issued. The entry is written before the certificate, so that no certificate lacks one.
     Issued(Issued),
     /// A certificate was revoked.
     Revoked {
-        /// When.
+        /// When the event happened.
         #[serde(with = "time::serde::rfc3339")]
         time: OffsetDateTime,
-        /// Its serial number, in hex.
-        serial: String,
-        /// The CA that issued it, as in [`Event::Authority`].
-        ca: String,
+        /// The certificate.
+        #[serde(flatten)]
+        id: CertificateId,
     },
     /// A revocation list was signed.
     List {
-        /// When.
+        /// When the event happened.
         #[serde(with = "time::serde::rfc3339")]
         time: OffsetDateTime,
-        /// Its number, in hex.
-        number: String,
+        /// The number of the list.
+        number: Number,
         /// The CA that signed it, as in [`Event::Authority`].
         ca: String,
     },
+}
+
+/// Identifies a certificate: serial numbers are unique for one CA (RFC 5280 section 4.1.2.2).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CertificateId {
+    /// The serial number.
+    pub serial: Number,
+    /// The CA that issued the certificate, as in [`Event::Authority`].
+    pub ca: String,
 }
 
 /// A certificate that was issued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issued {
-    /// When; `None` where it was found in the folder and not in the record.
+    /// When it was issued; `None` if it was found in the folder without an entry.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub time: Option<OffsetDateTime>,
-    /// Who shows it.
+    /// The side that presents it.
     pub kind: Role,
-    /// The name it was issued to: what `certs client` was told, `server`, or the client that every gate knows.
+    /// The client's name as given to `certs client`, or `server`, or [`VERIFY_CLIENT`].
     pub name: String,
-    /// Its serial number, in hex.
-    pub serial: String,
-    /// When it begins to be valid.
+    /// The serial number.
+    pub serial: Number,
+    /// Start of the validity period.
     #[serde(with = "time::serde::rfc3339")]
     pub not_before: OffsetDateTime,
-    /// When it ends to be valid.
+    /// End of the validity period.
     #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
     /// The SHA-256 of its DER, in hex.
     pub sha256: String,
-    /// Its subject.
+    /// The subject, in RFC 2253 form.
     pub subject: Option<String>,
-    /// Its subject alternative names, as `certs list` shows them.
+    /// The subject alternative names, each with its kind: `URI:`, `DNS:` or `IP:`.
     #[serde(default)]
     pub sans: Vec<String>,
     /// The CA that issued it, as in [`Event::Authority`].
     pub ca: String,
 }
 
-/// The record, as it was read.
+/// The record as read from the file.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     text: String,
@@ -98,7 +107,7 @@ pub struct Record {
 }
 
 impl Issued {
-    /// The entry of a certificate.
+    /// The entry for a certificate.
     pub fn of(
         certificate: &Certificate,
         kind: Role,
@@ -110,7 +119,7 @@ impl Issued {
             time,
             kind,
             name,
-            serial: certificate.serial_hex(),
+            serial: certificate.serial.clone(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
             sha256: certificate.sha256_hex(),
@@ -118,6 +127,11 @@ impl Issued {
             sans: certificate.sans(),
             ca: ca.public_key_sha256_hex(),
         }
+    }
+
+    /// Identifies the certificate.
+    pub fn id(&self) -> CertificateId {
+        CertificateId { serial: self.serial.clone(), ca: self.ca.clone() }
     }
 }
 
@@ -137,12 +151,12 @@ impl Record {
         Ok(Record { events: events.collect::<Result<_, Error>>()?, text })
     }
 
-    /// Whether there is none.
+    /// Whether the record has no entries.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// All that was issued, each once, in the order in which it was.
+    /// Every certificate that was issued, once, in the order of issue.
     pub fn issued(&self) -> Vec<&Issued> {
         let mut seen = BTreeSet::new();
         let issued = self.events.iter().filter_map(|event| match event {
@@ -152,34 +166,34 @@ impl Record {
         issued.filter(|it| seen.insert((&it.ca, &it.serial))).collect()
     }
 
-    /// What was revoked: by CA and serial number, when it was first.
-    pub fn revoked(&self) -> BTreeMap<(&str, &str), OffsetDateTime> {
+    /// The certificates that were revoked, with the time of the first revocation.
+    pub fn revoked(&self) -> BTreeMap<&CertificateId, OffsetDateTime> {
         let mut revoked = BTreeMap::new();
         for event in &self.events {
-            if let Event::Revoked { time, serial, ca } = event {
-                let first = revoked.entry((ca.as_str(), serial.as_str())).or_insert(*time);
+            if let Event::Revoked { time, id } = event {
+                let first = revoked.entry(id).or_insert(*time);
                 *first = (*first).min(*time);
             }
         }
         revoked
     }
 
-    /// The names of all clients that ever got a certificate.
+    /// The names of all clients that a certificate was ever issued to.
     pub fn clients(&self) -> BTreeSet<&str> {
         let clients = self.issued().into_iter().filter(|it| it.kind == Role::Client);
         clients.map(|it| it.name.as_str()).collect()
     }
 
-    /// The highest number of a list of this CA.
-    pub(super) fn last_number(&self, ca: &str) -> Option<Vec<u8>> {
+    /// The highest number of the revocation lists that this CA signed.
+    pub(super) fn last_number(&self, ca: &str) -> Option<&Number> {
         let numbers = self.events.iter().filter_map(|event| match event {
-            Event::List { number, ca: of, .. } if of == ca => from_hex(number),
+            Event::List { number, ca: of, .. } if of == ca => Some(number),
             _ => None,
         });
-        numbers.max_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)))
+        numbers.max()
     }
 
-    /// Since when what this CA issues is in the record; `None` where all is.
+    /// When the record began to follow this CA; `None` if it has everything that the CA issued.
     pub fn incomplete_since(&self, ca: &str) -> Option<OffsetDateTime> {
         let mut since = None;
         for event in &self.events {
@@ -192,7 +206,7 @@ impl Record {
         since
     }
 
-    /// When its last entry was made, by the clock of whoever made it.
+    /// The latest time of an entry, by the clock of the machine that wrote it.
     pub fn last_time(&self) -> Option<OffsetDateTime> {
         let times = self.events.iter().filter_map(|event| match event {
             Event::Authority { time, .. } | Event::Revoked { time, .. } | Event::List { time, .. } => {
@@ -209,39 +223,40 @@ impl Record {
 }
 
 impl Folder {
-    /// The record of what was issued and revoked.
+    /// The path of the record.
     pub fn record_file(&self) -> PathBuf {
         self.path().join("issued.jsonl")
     }
 
-    /// Reads it. A folder of an earlier version has none, which is an empty one.
+    /// Reads the record. A folder that an earlier version made has none: the record is then empty.
     pub fn record(&self) -> Result<Record, Error> {
         let path = self.record_file();
         match fs::read_to_string(&path) {
             Ok(text) => Record::parse(&path, text),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Record::default()),
-            Err(e) => Err(Error::failed(format_args!("cannot read {}: {e}", path.display()))),
+            Err(e) => Err(file::cannot_read(path.display(), &e)),
         }
     }
 
-    /// The record, and what is in the folder and not in it. Writes nothing.
-    pub fn known(&self) -> Result<Record, Error> {
+    /// The record, completed in memory with what the folder has and the record lacks. Writes nothing.
+    pub fn completed_record(&self) -> Result<Record, Error> {
         let mut record = self.record()?;
         let found = self.unrecorded(&record, &BTreeSet::new())?;
         record.events.extend(found);
         Ok(record)
     }
 
-    /// Adds to the record what is in the folder and not in it, and then these. The folder must be locked.
-    pub(super) fn write_down(&self, events: Vec<Event>) -> Result<(), Error> {
+    /// Appends to the record what the folder has and the record lacks, and then `events`. The folder must be locked.
+    pub(super) fn append(&self, events: Vec<Event>) -> Result<(), Error> {
         let record = self.record()?;
-        // A CA that these say is new is not one that was found.
-        let made: BTreeSet<String> = events.iter().filter_map(Event::authority).map(str::to_owned).collect();
+        // The CAs that `events` create need no entry for having been found.
+        let created: BTreeSet<String> =
+            events.iter().filter_map(Event::authority).map(str::to_owned).collect();
         let mut text = record.text.clone();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        for event in self.unrecorded(&record, &made)?.iter().chain(&events) {
+        for event in self.unrecorded(&record, &created)?.iter().chain(&events) {
             let line = serde_json::to_string(event)
                 .map_err(|e| Error::failed(format_args!("cannot write an entry of the record: {e}")))?;
             text.push_str(&line);
@@ -253,13 +268,13 @@ impl Folder {
         Staged::new(&self.record_file(), text.as_bytes(), Access::Public)?.commit(Existing::Replace)
     }
 
-    /// Adds to the record what is in the folder and not in it. The folder must be locked.
+    /// Appends to the record what the folder has and the record lacks. The folder must be locked.
     pub fn complete_record(&self) -> Result<(), Error> {
-        self.write_down(Vec::new())
+        self.append(Vec::new())
     }
 
-    /// What the folder shows of its CAs' work that the record does not have.
-    fn unrecorded(&self, record: &Record, made: &BTreeSet<String>) -> Result<Vec<Event>, Error> {
+    /// Events for what the folder has and the record lacks: CAs, certificates and revocations.
+    fn unrecorded(&self, record: &Record, created: &BTreeSet<String>) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
         let mut authorities = Vec::new();
         let time = now();
@@ -269,20 +284,18 @@ impl Folder {
             }
             for ca in self.authority_certificates(role)? {
                 let key = ca.public_key_sha256_hex();
-                if !record.knows(&key) && !made.contains(&key) {
+                if !record.knows(&key) && !created.contains(&key) {
                     let issuer = ca.subject.clone();
                     events.push(Event::Authority { time, kind: role, complete: false, issuer, ca: key });
                 }
                 authorities.push((role, ca));
             }
         }
-        let known: BTreeSet<(&str, &str)> =
-            record.issued().into_iter().map(|it| (it.ca.as_str(), it.serial.as_str())).collect();
-        for files in self.leaves()? {
-            // What cannot be read is no certificate that somebody could show.
+        let known: BTreeSet<CertificateId> = record.issued().into_iter().map(Issued::id).collect();
+        for files in self.issued_files()? {
+            // A file that cannot be parsed is not a certificate that a client could present.
             let Ok(certificate) = self.certificate(&files) else { continue };
-            let serial = certificate.serial_hex();
-            let is_known = |ca: &Certificate| known.contains(&(&*ca.public_key_sha256_hex(), &*serial));
+            let is_known = |ca: &Certificate| known.contains(&CertificateId::of(&certificate, ca));
             let mut by_name = authorities.iter().filter(|(_, ca)| ca.subject == certificate.issuer);
             if by_name.clone().any(|(_, ca)| is_known(ca)) {
                 continue;
@@ -301,16 +314,16 @@ impl Folder {
             };
             let ca = ca.public_key_sha256_hex();
             for entry in &list.entries {
-                let serial = hex(&entry.serial);
-                if !revoked.contains_key(&(ca.as_str(), serial.as_str())) {
-                    events.push(Event::Revoked { time: entry.time, serial, ca: ca.clone() });
+                let id = CertificateId { serial: entry.serial.clone(), ca: ca.clone() };
+                if !revoked.contains_key(&id) {
+                    events.push(Event::Revoked { time: entry.time, id });
                 }
             }
         }
         Ok(events)
     }
 
-    /// The name that the record has for what is in these files.
+    /// The name under which the record has the certificate in these files.
     pub(super) fn name_of(&self, files: &Files) -> String {
         let stem = files.certificate.with_extension("");
         let stem = stem.strip_prefix(self.path()).unwrap_or(&stem).to_string_lossy().into_owned();
@@ -323,9 +336,16 @@ impl Folder {
     }
 }
 
+impl CertificateId {
+    /// The identity of a certificate that `ca` issued.
+    pub fn of(certificate: &Certificate, ca: &Certificate) -> Self {
+        CertificateId { serial: certificate.serial.clone(), ca: ca.public_key_sha256_hex() }
+    }
+}
+
 impl Event {
-    /// A CA of our own begins to issue.
-    pub(super) fn made(authority: &Authority, kind: Role) -> Self {
+    /// A CA was created in this folder.
+    pub(super) fn created(authority: &Authority, kind: Role) -> Self {
         let certificate = authority.certificate();
         Event::Authority {
             time: now(),
@@ -344,29 +364,10 @@ impl Event {
     }
 }
 
-/// The time of an entry, in whole seconds.
+/// The current time in whole seconds, as entries have it.
 pub(super) fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_nanosecond(0).unwrap_or(now)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of hex digits, perhaps with colons, without leading zeros.
-pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: String = text.chars().filter(|it| *it != ':').collect();
-    let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")).unwrap_or(&digits);
-    if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
-        return None;
-    }
-    let even = if digits.len().is_multiple_of(2) { digits.to_owned() } else { format!("0{digits}") };
-    let (pairs, _) = even.as_bytes().as_chunks::<2>();
-    let bytes = pairs.iter().map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
-    let bytes = bytes.collect::<Option<Vec<u8>>>()?;
-    let zeros = bytes.iter().take_while(|it| **it == 0).count().min(bytes.len() - 1);
-    bytes.get(zeros..).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -387,13 +388,17 @@ mod tests {
     fn the_lines_of_two_copies_are_one_record() {
         let text = format!("{}\n{}\n\n{}\n", line("01"), line("02"), line("01"));
         let record = parse(&text).unwrap();
-        assert_eq!(record.issued().iter().map(|it| it.serial.as_str()).collect::<Vec<_>>(), ["01", "02"]);
+        assert_eq!(record.issued().iter().map(|it| it.serial.to_string()).collect::<Vec<_>>(), ["01", "02"]);
         assert_eq!(record.clients().into_iter().collect::<Vec<_>>(), ["a"]);
         let revoked = |day| {
             format!(r#"{{"event":"revoked","time":"2026-02-0{day}T00:00:00Z","serial":"01","ca":"c"}}"#)
         };
         let record = parse(&format!("{}\n{}\n", revoked(2), revoked(1))).unwrap();
-        assert_eq!(record.revoked()[&("c", "01")].day(), 1, "the first counts");
+        assert_eq!(
+            record.revoked().into_values().map(OffsetDateTime::day).collect::<Vec<_>>(),
+            [1],
+            "the first counts"
+        );
     }
 
     #[test]
@@ -408,21 +413,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_hex_are_read_as_openssl_and_people_write_them() {
-        for text in ["0a1b", "A1B", "0A:1B", "0x0a1b", "000a1b"] {
-            assert_eq!(from_hex(text), Some(vec![0x0a, 0x1b]), "{text}");
-        }
-        assert_eq!(from_hex("0"), Some(vec![0]));
-        for text in ["", "xyz", "0x", "a b", "é"] {
-            assert_eq!(from_hex(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn a_name_with_dots_is_the_whole_name() {
         let folder = Folder::at("certs");
         assert_eq!(folder.name_of(&folder.client_files("zurich.globex")), "zurich.globex");
         assert_eq!(folder.name_of(&folder.server_files()), "server");
-        assert_eq!(folder.name_of(&folder.trial_files(super::super::Trial::Revoked)), VERIFY_CLIENT);
+        assert_eq!(
+            folder.name_of(&folder.test_client_files(super::super::TestClient::Revoked)),
+            VERIFY_CLIENT
+        );
     }
 }

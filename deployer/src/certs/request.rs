@@ -1,6 +1,5 @@
-//! What a new certificate is to say.
+//! The contents of a new certificate.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use rcgen::string::{Ia5String, PrintableString};
@@ -8,42 +7,32 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose, SanType, SerialNumber,
 };
-use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use super::Host;
 use crate::error::Error;
 use crate::random::random;
-use crate::x509;
+use crate::x509::{self, Certificate, Role};
 
-/// Clocks differ, and what is made is used right away: certificates begin, and revocation lists say to be from, so long before
-/// they are made. Envoy refuses all clients as long as a list is from the future.
+/// How far certificates and revocation lists are dated back, so that a gateway whose clock is behind accepts them at once.
+/// Envoy rejects all clients while the time of issue of a list is in the future.
 pub const BACKDATED: Duration = Duration::hours(1);
 
-/// Which side of a connection shows a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The gateway.
-    Server,
-    /// Whoever sends telemetry.
-    Client,
-}
-
-/// When a certificate is valid.
+/// The validity period of a new certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// From now on for so many days, at most as long as its CA.
+    /// This many days from now, at most until the CA expires.
     Days(u32),
-    /// It ended a day ago: for seeing that it is refused.
-    Over,
+    /// It ended a day ago, to test that the gate rejects the certificate.
+    Expired,
 }
 
-/// What a new certificate is to say.
+/// The contents of a new certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Who shows it.
+    /// The side that presents it.
     pub role: Role,
-    /// Its subject: keys as in the config (`CN`, `O`, dotted OIDs), in the order in which they are written.
+    /// The subject: keys as in the configuration (`CN`, `O`, dotted OIDs) and values, in the order of the certificate.
     pub subject: Vec<(String, String)>,
     /// URI SANs.
     pub uris: Vec<String>,
@@ -51,12 +40,47 @@ pub struct Request {
     pub dns: Vec<String>,
     /// IP address SANs.
     pub ips: Vec<IpAddr>,
-    /// When it is valid.
+    /// The validity period.
     pub validity: Validity,
 }
 
 impl Request {
-    /// The parameters of a certificate that begins to be valid at `now`, a little backdated.
+    /// A server's certificate for these names.
+    pub fn server(hosts: Vec<Host>, days: u32) -> Self {
+        let mut request = Request {
+            role: Role::Server,
+            subject: Vec::new(),
+            uris: Vec::new(),
+            dns: Vec::new(),
+            ips: Vec::new(),
+            validity: Validity::Days(days),
+        };
+        for host in hosts {
+            match host {
+                Host::Dns(name) if !request.dns.contains(&name) => request.dns.push(name),
+                Host::Ip(ip) if !request.ips.contains(&ip) => request.ips.push(ip),
+                _ => {}
+            }
+        }
+        let name = request.dns.first().cloned().or_else(|| request.ips.first().map(ToString::to_string));
+        // X.520 limits a common name to 64 characters. Clients compare the SANs only.
+        request.subject.extend(name.filter(|it| it.len() <= 64).map(|name| ("CN".to_owned(), name)));
+        request
+    }
+
+    /// A certificate with the same names as `certificate`.
+    pub fn renewal(certificate: &Certificate, role: Role, days: u32) -> Self {
+        Request {
+            role,
+            subject: certificate.subject_attributes(),
+            uris: certificate.uris.clone(),
+            dns: certificate.dns.clone(),
+            ips: certificate.ips.clone(),
+            validity: Validity::Days(days),
+        }
+    }
+
+    /// The parameters of the certificate. The validity period begins [`BACKDATED`] before `now`.
     pub(super) fn params(&self, now: OffsetDateTime) -> Result<CertificateParams, Error> {
         let mut params = blank(now, self.validity)?;
         for (key, value) in &self.subject {
@@ -81,7 +105,7 @@ impl Request {
     }
 }
 
-/// The parameters of a CA that may sign no other CA.
+/// The parameters of a CA that cannot issue other CAs.
 pub(super) fn authority(name: &str, now: OffsetDateTime, days: u32) -> Result<CertificateParams, Error> {
     let mut params = blank(now, Validity::Days(days))?;
     params.distinguished_name.push(DnType::CommonName, name);
@@ -95,13 +119,14 @@ fn blank(now: OffsetDateTime, validity: Validity) -> Result<CertificateParams, E
     params.distinguished_name = DistinguishedName::new();
     (params.not_before, params.not_after) = match validity {
         Validity::Days(days) => (now - BACKDATED, now.saturating_add(Duration::days(i64::from(days)))),
-        Validity::Over => (now - Duration::days(2), now - Duration::days(1)),
+        Validity::Expired => (now - Duration::days(2), now - Duration::days(1)),
     };
     params.serial_number = Some(serial()?);
     Ok(params)
 }
 
-/// 128 bits, all but two of them random: positive, and never shorter (RFC 5280 section 4.1.2.2).
+/// 128 bits, of which 126 are random. The first two make the number positive and its length constant (RFC 5280 section
+/// 4.1.2.2).
 fn serial() -> Result<SerialNumber, Error> {
     let mut bytes = random::<16>()?;
     if let Some(first) = bytes.first_mut() {
@@ -110,7 +135,7 @@ fn serial() -> Result<SerialNumber, Error> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-/// A subject's attribute, with the string type that RFC 5280 appendix A gives it.
+/// An attribute of a subject, with its string type from RFC 5280 appendix A.
 fn attribute(key: &str, value: &str) -> Result<(DnType, DnValue), Error> {
     let oid = x509::attribute_oid(key).ok_or_else(|| {
         Error::failed(format_args!("`{}` is no key of a subject", key.escape_debug()))
@@ -130,15 +155,6 @@ fn attribute(key: &str, value: &str) -> Result<(DnType, DnValue), Error> {
 fn ascii(text: &str) -> Result<Ia5String, Error> {
     Ia5String::try_from(text)
         .map_err(|_| Error::failed(format_args!("`{}` is not ASCII", text.escape_debug())))
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Server => "server",
-            Role::Client => "client",
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,28 @@
-//! From one CA to the next without a moment in which somebody is shut out: first both are trusted, then everybody gets a
-//! certificate of the new one, then the old one goes.
+//! Replacing a CA without rejecting valid clients: first both CAs are trusted, then every holder gets a certificate of the
+//! new one, then the old one is removed.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::record::{Event, from_hex, now};
-use super::{Authority, Folder, Revocations, Role};
+use time::OffsetDateTime;
+
+use super::record::Event;
+use super::{Authority, Folder, RevocationList};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
-use crate::x509::Certificate;
+use crate::x509::{Certificate, Role};
 
 impl Folder {
-    /// Where the key of the clients' old CA is for as long as that is trusted: it still revokes.
+    /// The key of the clients' previous CA, which signs that CA's revocation list until the rotation ends.
     pub fn old_key_file(&self) -> PathBuf {
         self.path().join("client-ca.old.key")
     }
 
-    /// Makes a CA that issues from now on, beside the one that did, which stays trusted. What `otlp-gate verify` shows is
-    /// made anew.
+    /// Creates a CA that issues from now on. The previous one stays trusted. The certificates of `otlp-gate verify` are
+    /// issued again.
     ///
     /// # Errors
-    /// A rotation is under way already.
+    /// A rotation is in progress.
     pub fn rotate(&self, role: Role, days: u32) -> Result<Certificate, Error> {
         let files = self.authority_files(role);
         if self.authority_certificates(role)?.len() > 1 {
@@ -36,8 +38,8 @@ impl Folder {
         let new = Authority::generate_next(role, days)?;
         let mut staged = Vec::new();
         if role == Role::Client {
-            let list = new.sign_revocations(&Revocations::none(new.certificate()))?;
-            let lists: String = self.lists()?.into_iter().map(|(_, pem)| pem).collect();
+            let list = new.sign_revocations(&RevocationList::empty(new.certificate()))?;
+            let lists: String = self.revocation_blocks()?.into_iter().map(|(_, pem)| pem).collect();
             staged.push(Staged::new(&self.old_key_file(), old.key_pem().as_bytes(), Access::Private)?);
             staged.push(Staged::new(
                 &self.revocations_file(),
@@ -48,18 +50,18 @@ impl Folder {
         let both = format!("{}{}", new.pem(), old.pem());
         staged.push(Staged::new(&files.key, new.key_pem().as_bytes(), Access::Private)?);
         staged.push(Staged::new(&files.certificate, both.as_bytes(), Access::Public)?);
-        self.write_down(vec![Event::made(&new, role)])?;
+        self.append(vec![Event::created(&new, role)])?;
         staged.into_iter().try_for_each(|it| it.commit(Existing::Replace))?;
         if role == Role::Client {
-            self.make_trials(Existing::Replace)?;
+            self.create_test_clients(Existing::Replace)?;
         }
         Ok(new.certificate().clone())
     }
 
-    /// Trusts the old CA no more. `force`: also if a certificate of it is still in use.
+    /// Removes the previous CA. `force`: even if a certificate of it is still in use.
     ///
     /// # Errors
-    /// There is no old CA, or a certificate in the folder is still of it.
+    /// There is no previous CA, or a certificate of it is still in use.
     pub fn finish_rotation(&self, role: Role, force: bool) -> Result<(), Error> {
         let files = self.authority_files(role);
         let [new, old] = self.authority_certificates(role)?.try_into().map_err(|_| {
@@ -73,13 +75,15 @@ impl Folder {
             ));
         }
         let authority = self.authority(role)?;
-        // For the last time the old CA's work is in the folder.
+        // Last chance to record what the previous CA issued and revoked.
         self.complete_record()?;
         let mut staged = Vec::new();
         if role == Role::Client {
-            let list = self.lists()?.into_iter().find(|(list, _)| list.issuer == new.subject);
-            let list = list
-                .map_or_else(|| authority.sign_revocations(&Revocations::none(&new)), |(_, pem)| Ok(pem))?;
+            let list = self.revocation_blocks()?.into_iter().find(|(list, _)| list.issuer == new.subject);
+            let list = list.map_or_else(
+                || authority.sign_revocations(&RevocationList::empty(&new)),
+                |(_, pem)| Ok(pem),
+            )?;
             staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
         }
         staged.push(Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?);
@@ -90,8 +94,8 @@ impl Folder {
         }
     }
 
-    /// Who still needs this CA: what of the folder it issued and did not revoke, and who got a certificate of it, has none of
-    /// another one, and no files here.
+    /// The holders that still need this CA: those with a certificate of it in the folder that is not revoked, and clients
+    /// without files in the folder whose valid certificates are all of this CA.
     fn issued_by(&self, role: Role, authority: &Certificate) -> Result<Vec<String>, Error> {
         let revoked = self.revocations()?;
         let all = match role {
@@ -114,11 +118,11 @@ impl Folder {
             here.insert(name);
         }
         if role == Role::Client {
-            let (record, ca, now) = (self.record()?, authority.public_key_sha256_hex(), now());
+            let (record, ca, now) =
+                (self.record()?, authority.public_key_sha256_hex(), OffsetDateTime::now_utc());
             let good = record.issued().into_iter().filter(|it| {
-                let serial = from_hex(&it.serial).unwrap_or_default();
                 let client = it.kind == Role::Client && !it.name.starts_with("otlp-gate/");
-                client && it.not_after > now && !super::is_revoked(&revoked, &serial)
+                client && it.not_after > now && !super::is_revoked(&revoked, &it.serial)
             });
             let (old, new): (Vec<_>, Vec<_>) = good.partition(|it| it.ca == ca);
             let new: BTreeSet<&str> = new.into_iter().map(|it| it.name.as_str()).collect();

@@ -63,7 +63,7 @@ fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
     let mut weaknesses = Vec::new();
     for files in folder.all().unwrap_or_default() {
         let text = fs::read_to_string(&files.certificate);
-        let (Ok(text), Some(shown_by)) = (text, folder.shown_by(&files)) else { continue };
+        let (Ok(text), Some(shown_by)) = (text, folder.presented_by(&files)) else { continue };
         let all = certificates(&files.certificate, text).unwrap_or_default();
         let messages = all.iter().flat_map(|certificate| certificate.weaknesses(shown_by));
         let file = files.certificate.display().to_string();
@@ -107,7 +107,7 @@ fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
     if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
         return Vec::new();
     }
-    folder.notices(OffsetDateTime::now_utc())
+    folder.warnings(OffsetDateTime::now_utc())
 }
 
 fn refuse(report: Report, format: Format) -> Result<(), Error> {

@@ -1,9 +1,7 @@
 //! `completions`: a script for the user's shell.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::error::Error;
 use crate::output;
 
@@ -18,8 +16,8 @@ pub struct Args {
 }
 
 /// Prints the script.
-pub(super) fn run(args: &Args) -> Result<(), Error> {
+pub(super) fn run(args: &Args, cli: &mut clap::Command) -> Result<(), Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "otlp-gate", &mut script);
+    clap_complete::generate(args.shell, cli, "otlp-gate", &mut script);
     output::print_text(&String::from_utf8_lossy(&script))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use crate::certs::{Folder, Serving};
+use crate::certs::{Folder, ListenerTls};
 use crate::cluster::{Cluster, mesh};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
@@ -51,7 +51,7 @@ pub(super) fn loaded(global: &Global) -> Result<Loaded, Error> {
 
 /// The clients' CA and what it revoked.
 pub(super) fn client_ca(folder: &Folder) -> Result<ClientCa, Error> {
-    let (certificates, revocations) = Serving::read_clients(folder.path())?;
+    let (certificates, revocations) = ListenerTls::read_clients(folder.path())?;
     Ok(ClientCa { certificates, revocations: revocations.ok_or_else(|| no_list(folder))? })
 }
 
@@ -74,11 +74,11 @@ impl Target {
         }
         let folder = Folder::at(&self.certs);
         if folder.server_files().certificate.exists() {
-            let Serving { server, key, authorities, revoked } = Serving::read(&self.certs)?;
+            let ListenerTls { server, key, client_ca, client_crl } = ListenerTls::read(&self.certs)?;
             gate.server = Some(Server { certificate: server, key });
-            let revocations = revoked.ok_or_else(|| no_list(&folder))?;
-            gate.client_ca = Some(ClientCa { certificates: authorities, revocations });
-            folder.notices(OffsetDateTime::now_utc()).iter().for_each(Error::warn);
+            let revocations = client_crl.ok_or_else(|| no_list(&folder))?;
+            gate.client_ca = Some(ClientCa { certificates: client_ca, revocations });
+            folder.warnings(OffsetDateTime::now_utc()).iter().for_each(Error::warn);
         }
         Ok(gate)
     }

@@ -24,8 +24,8 @@ mod whoami;
 
 use clap::Subcommand;
 
-use crate::cli::Cli;
 use crate::error::Error;
+use crate::global::Global;
 
 /// What `otlp-gate` can do.
 #[derive(Debug, Subcommand)]
@@ -68,25 +68,25 @@ pub enum Command {
     Completions(completions::Args),
 }
 
-/// Runs the command.
-pub fn run(cli: &Cli) -> Result<(), Error> {
-    match &cli.command {
-        Command::Init(args) => init::run(args, &cli.global),
-        Command::Check(args) => check::run(args, &cli.global),
+/// Runs a command. `cli` gives the whole command line, for which `completions` prints scripts.
+pub fn run(command: &Command, global: &Global, cli: fn() -> clap::Command) -> Result<(), Error> {
+    match command {
+        Command::Init(args) => init::run(args, global),
+        Command::Check(args) => check::run(args, global),
         Command::Schema(args) => schema::run(args),
-        Command::Whoami(args) => whoami::run(args, &cli.global),
-        Command::Certs(command) => certs::run(command, &cli.global),
-        Command::Render(args) => render::run(args, &cli.global),
-        Command::Doctor(args) => doctor::run(args, &cli.global),
-        Command::Diff(args) => diff::run(args, &cli.global),
-        Command::Apply(args) => apply::run(args, &cli.global),
-        Command::Status(args) => status::run(args, &cli.global),
-        Command::Delete(args) => delete::run(args, &cli.global),
-        Command::ClientConfig(args) => client_config::run(args, &cli.global),
-        Command::Verify(args) => verify::run(args, &cli.global),
-        Command::Local(args) => local::run(args, &cli.global),
-        Command::Demo(args) => demo::run(args, &cli.global),
-        Command::Wasm(command) => wasm::run(command, &cli.global),
-        Command::Completions(args) => completions::run(args),
+        Command::Whoami(args) => whoami::run(args, global),
+        Command::Certs(command) => certs::run(command, global),
+        Command::Render(args) => render::run(args, global),
+        Command::Doctor(args) => doctor::run(args, global),
+        Command::Diff(args) => diff::run(args, global),
+        Command::Apply(args) => apply::run(args, global),
+        Command::Status(args) => status::run(args, global),
+        Command::Delete(args) => delete::run(args, global),
+        Command::ClientConfig(args) => client_config::run(args, global),
+        Command::Verify(args) => verify::run(args, global),
+        Command::Local(args) => local::run(args, global),
+        Command::Demo(args) => demo::run(args, global),
+        Command::Wasm(command) => wasm::run(command, global),
+        Command::Completions(args) => completions::run(args, &mut cli()),
     }
 }

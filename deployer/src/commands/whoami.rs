@@ -147,7 +147,7 @@ impl Answer {
                 dns: certificate.dns.first().cloned(),
                 subject: certificate.subject.clone(),
                 sha256: certificate.sha256_hex(),
-                serial: certificate.serial_hex(),
+                serial: certificate.serial.to_string(),
                 key: certificate.identity().certificate.map(|it| Fingerprint(it.key).hex()),
             },
             not_before: date(certificate.not_before),

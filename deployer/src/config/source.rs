@@ -11,6 +11,7 @@ use super::position::Positions;
 use super::validate::{LABEL, is_label};
 use super::{Config, Finding, Report, Severity, parse, validate};
 use crate::error::Error;
+use crate::file;
 use crate::global::Global;
 
 /// A config file's text.
@@ -121,9 +122,9 @@ pub fn check_namespace(name: &str) -> Result<(), Error> {
 }
 
 fn cannot_read(name: &str, error: &io::Error) -> Error {
+    let failed = file::cannot_read(name, error);
     match error.kind() {
-        ErrorKind::NotFound => Error::failed(format_args!("there is no file {name}"))
-            .hint("`otlp-gate init` writes one; `-f FILE` names another"),
-        _ => Error::failed(format_args!("cannot read {name}: {error}")),
+        ErrorKind::NotFound => failed.hint("`otlp-gate init` writes one; `-f FILE` names another"),
+        _ => failed,
     }
 }

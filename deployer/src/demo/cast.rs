@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::certs::{Folder, Request, Role, Validity};
 use crate::error::Error;
-use crate::file::Existing;
+use crate::file::{self, Existing};
 use crate::probe::Credentials;
 use crate::x509::Certificate;
 
@@ -34,11 +34,11 @@ impl Cast {
         })?;
 
         let gates = cast.gates();
-        gates.make_authority(Role::Server, DAYS, Existing::Keep)?;
-        gates.make_authority(Role::Client, DAYS, Existing::Keep)?;
+        gates.create_authority(Role::Server, DAYS, Existing::Keep)?;
+        gates.create_authority(Role::Client, DAYS, Existing::Keep)?;
         let mut server = request(Role::Server, "localhost");
         server.dns.push("localhost".to_owned());
-        gates.make(&gates.server_files(), &server, Existing::Keep, |_| Ok(()))?;
+        gates.issue(&gates.server_files(), &server, Existing::Keep, |_| Ok(()))?;
 
         let mut acme = request(Role::Client, "acme");
         acme.uris.push("spiffe://acme.example/1".to_owned());
@@ -46,12 +46,12 @@ impl Cast {
         globex.dns.push("berlin.globex.example".to_owned());
         let nobody = request(Role::Client, "nobody");
         for (name, request) in [("acme", &acme), ("globex", &globex), ("nobody", &nobody)] {
-            gates.make(&gates.client_files(name), request, Existing::Keep, |_| Ok(()))?;
+            gates.issue(&gates.client_files(name), request, Existing::Keep, |_| Ok(()))?;
         }
         // The same words, from another CA.
         let others = cast.others();
-        others.make_authority(Role::Client, DAYS, Existing::Keep)?;
-        others.make(&others.client_files("acme"), &acme, Existing::Keep, |_| Ok(()))?;
+        others.create_authority(Role::Client, DAYS, Existing::Keep)?;
+        others.issue(&others.client_files("acme"), &acme, Existing::Keep, |_| Ok(()))?;
         Ok(cast)
     }
 
@@ -81,13 +81,13 @@ impl Cast {
 
     /// For somebody who shows nothing.
     pub(super) fn no_credentials(&self) -> Result<Credentials, Error> {
-        let ca = read(&self.gates().authority_files(Role::Server).certificate)?;
+        let ca = file::read_text(&self.gates().authority_files(Role::Server).certificate)?;
         Ok(Credentials { ca, server_name: "localhost".to_owned(), own: None })
     }
 
     fn shown(&self, folder: &Folder, name: &str) -> Result<Credentials, Error> {
         let files = folder.client_files(name);
-        let own = Some((read(&files.certificate)?, read(&files.key)?));
+        let own = Some((file::read_text(&files.certificate)?, file::read_text(&files.key)?));
         Ok(Credentials { own, ..self.no_credentials()? })
     }
 
@@ -110,9 +110,4 @@ fn request(role: Role, name: &str) -> Request {
         ips: Vec::new(),
         validity: Validity::Days(DAYS),
     }
-}
-
-fn read(file: &PathBuf) -> Result<String, Error> {
-    fs::read_to_string(file)
-        .map_err(|error| Error::failed(format_args!("cannot read {}: {error}", file.display())))
 }

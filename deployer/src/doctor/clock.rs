@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use super::Check;
 use crate::certs::BACKDATED;
 use crate::cluster::Cluster;
-use crate::output::words;
+use crate::output::duration;
 
 /// Less is no matter, and an answer on its way looks like it.
 const TOLERANCE: Duration = Duration::seconds(5);
@@ -84,7 +84,7 @@ fn of_server(before: OffsetDateTime, after: OffsetDateTime, date: OffsetDateTime
             format!(
                 "this machine's is {} ahead of the API server's: certificates and lists that are made here are from the gate's \
                  future, with which it refuses all clients",
-                words(ahead)
+                duration(ahead)
             ),
             format!("{cure}, then `otlp-gate certs crl` and `otlp-gate certs renew --all`"),
         )
@@ -94,8 +94,8 @@ fn of_server(before: OffsetDateTime, after: OffsetDateTime, date: OffsetDateTime
             format!(
                 "this machine's is {} ahead of the API server's; what `otlp-gate certs` makes is dated back by {}, a list of \
                  another CA may not be",
-                words(ahead),
-                words(BACKDATED)
+                duration(ahead),
+                duration(BACKDATED)
             ),
             cure,
         )
@@ -104,7 +104,7 @@ fn of_server(before: OffsetDateTime, after: OffsetDateTime, date: OffsetDateTime
             subject,
             format!(
                 "this machine's is {} behind the API server's: certificates end earlier than it shows here",
-                words(behind)
+                duration(behind)
             ),
             cure,
         )
@@ -123,9 +123,9 @@ fn of_nodes(now: OffsetDateTime, nodes: Option<Vec<NodeClock>>) -> Check {
     for node in &nodes {
         let (ahead, behind) = (node.renewed - now, now - node.renewed);
         if ahead > TOLERANCE {
-            wrong.push(format!("{} is {} ahead", node.name, words(ahead)));
+            wrong.push(format!("{} is {} ahead", node.name, duration(ahead)));
         } else if behind > RENEWED_WITHIN && node.ready {
-            wrong.push(format!("{} is up to {} behind", node.name, words(behind)));
+            wrong.push(format!("{} is up to {} behind", node.name, duration(behind)));
         }
     }
     if wrong.is_empty() {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::address::Address;
-use crate::certs::Serving;
+use crate::certs::ListenerTls;
 use crate::envoy::{self, Addresses, Admin, Bootstrap, Dynamic, Envoy, LogLevel, Start, dynamic};
 use crate::error::Error;
 use crate::module;
@@ -61,7 +61,7 @@ pub struct Gate {
     envoy: Envoy,
     addresses: Addresses,
     policy: LocalPolicy,
-    certificates: Serving,
+    certificates: ListenerTls,
     version: u64,
     options: Options,
     watched_config: Watch,
@@ -74,9 +74,9 @@ impl Gate {
     pub async fn start(options: Options) -> Result<Self, Error> {
         // From before the files are read, so that no change falls in between.
         let watched_config = Watch::new(vec![options.config.clone()]);
-        let watched_certificates = Watch::new(Serving::files(&options.certs));
+        let watched_certificates = Watch::new(ListenerTls::files(&options.certs));
         let policy = LocalPolicy::read(&options.config)?;
-        let certificates = Serving::read(&options.certs)?;
+        let certificates = ListenerTls::read(&options.certs)?;
         let binary = envoy::find(options.envoy.as_deref())?;
         let grpc = options.grpc.unwrap_or(policy.grpc);
         let http = options.http.unwrap_or(policy.http);
@@ -151,10 +151,10 @@ impl Gate {
                 self.report(done, "the policy before it stays in force");
             }
             let changed = self.watched_certificates.changed();
-            let fits = || Serving::read(&self.options.certs).is_ok();
+            let fits = || ListenerTls::read(&self.options.certs).is_ok();
             if changed || (unfit && !self.watched_certificates.is_changing() && fits()) {
                 let done = self.reload_certificates().await;
-                unfit = Serving::read(&self.options.certs).is_err();
+                unfit = ListenerTls::read(&self.options.certs).is_err();
                 self.report(done, "the certificates before them stay in use");
             }
         }
@@ -189,15 +189,15 @@ impl Gate {
     async fn reload_certificates(&mut self) -> Result<String, Error> {
         // Who may come in first, and by itself: a server's certificate that is of no use, be it to us or to Envoy, keeps nobody in
         // who was shut out with it.
-        let (authorities, revoked) = Serving::read_clients(&self.options.certs)?;
+        let (client_ca, client_crl) = ListenerTls::read_clients(&self.options.certs)?;
         let was = &self.certificates;
-        if (&authorities, &revoked) != (&was.authorities, &was.revoked) {
-            let clients = dynamic::clients(&authorities, revoked.as_deref());
+        if (&client_ca, &client_crl) != (&was.client_ca, &was.client_crl) {
+            let clients = dynamic::clients(&client_ca, client_crl.as_deref());
             self.update(Dynamic::Clients, &clients).await?;
-            self.certificates.authorities = authorities;
-            self.certificates.revoked = revoked;
+            self.certificates.client_ca = client_ca;
+            self.certificates.client_crl = client_crl;
         }
-        let now = Serving::read(&self.options.certs)?;
+        let now = ListenerTls::read(&self.options.certs)?;
         let was = &self.certificates;
         if (&now.server, &now.key) != (&was.server, &was.key) {
             self.update(Dynamic::Server, &dynamic::server(&now.server, &now.key)).await?;
@@ -234,12 +234,12 @@ impl Gate {
     }
 }
 
-fn parts(run: &Path, policy: &LocalPolicy, certificates: &Serving) -> [(Dynamic, Value); 3] {
-    let Serving { server, key, authorities, revoked } = certificates;
+fn parts(run: &Path, policy: &LocalPolicy, certificates: &ListenerTls) -> [(Dynamic, Value); 3] {
+    let ListenerTls { server, key, client_ca, client_crl } = certificates;
     [
         (Dynamic::Policy, dynamic::filter(&module_file(run), &policy.text)),
         (Dynamic::Server, dynamic::server(server, key)),
-        (Dynamic::Clients, dynamic::clients(authorities, revoked.as_deref())),
+        (Dynamic::Clients, dynamic::clients(client_ca, client_crl.as_deref())),
     ]
 }
 

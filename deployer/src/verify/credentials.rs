@@ -5,7 +5,7 @@ use std::path::Path;
 use otlp_gate_core::identity::Identity;
 use otlp_gate_core::policy;
 
-use crate::certs::{Authority, Files, Folder, Role, Trial};
+use crate::certs::{Authority, Files, Folder, Role, TestClient};
 use crate::config::Loaded;
 use crate::error::Error;
 use crate::probe::Credentials;
@@ -50,15 +50,15 @@ impl Shown {
             let own = Some((read(&files.certificate)?, read(&files.key)?));
             Ok(Credentials { own, ..nothing.clone() })
         };
-        let of = |trial| with(&folder.trial_files(trial));
-        let certificate = |trial| folder.certificate(&folder.trial_files(trial)).ok();
+        let of = |client| with(&folder.test_client_files(client));
+        let certificate = |client| folder.certificate(&folder.test_client_files(client)).ok();
         Ok(Shown {
-            identity: certificate(Trial::Client).map(|it: Certificate| it.identity()),
-            client: of(Trial::Client),
-            stranger: of(Trial::Stranger)
-                .and_then(|it| no_client(loaded, certificate(Trial::Stranger)).map(|()| it)),
-            expired: of(Trial::Expired),
-            revoked: of(Trial::Revoked),
+            identity: certificate(TestClient::Valid).map(|it: Certificate| it.identity()),
+            client: of(TestClient::Valid),
+            stranger: of(TestClient::Unknown)
+                .and_then(|it| no_client(loaded, certificate(TestClient::Unknown)).map(|()| it)),
+            expired: of(TestClient::Expired),
+            revoked: of(TestClient::Revoked),
             foreign: foreign_to(&nothing),
             nothing: Ok(nothing),
         })
@@ -92,7 +92,7 @@ fn foreign_to(nothing: &Credentials) -> Result<Credentials, String> {
 /// The reserved client's certificate, were it of a CA that the gate trusts.
 fn foreign() -> Result<(String, String), Error> {
     let key = Authority::new_key()?;
-    let certificate = Authority::generate(Role::Client, 1)?.issue(&Trial::Client.request(), &key)?;
+    let certificate = Authority::generate(Role::Client, 1)?.issue(&TestClient::Valid.request(), &key)?;
     Ok((certificate, key.serialize_pem()))
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use data_encoding::HEXLOWER;
 use otlp_gate_core::identity::{self, Identity};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -11,8 +12,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
 
-use super::{KeyKind, Signed, attributes, rfc2253};
-use crate::certs::Role;
+use super::{KeyKind, Number, Role, Signed, attributes, rfc2253};
+use crate::sha256;
 
 /// A certificate: what it says, and the bytes that say it.
 #[derive(Debug, Clone)]
@@ -21,8 +22,8 @@ pub struct Certificate {
     pub subject: Option<String>,
     /// The issuer's name, in the same form.
     pub issuer: Option<String>,
-    /// The serial number, most significant byte first, without leading zeros.
-    pub serial: Vec<u8>,
+    /// The serial number.
+    pub serial: Number,
     /// When it begins to be valid.
     pub not_before: OffsetDateTime,
     /// When it ends to be valid.
@@ -80,7 +81,7 @@ impl Certificate {
         let mut certificate = Certificate {
             subject: rfc2253(x509.subject()),
             issuer: rfc2253(x509.issuer()),
-            serial: x509.tbs_certificate.serial.to_bytes_be(),
+            serial: Number::from_bytes(&x509.tbs_certificate.serial.to_bytes_be()),
             not_before: x509.validity().not_before.to_datetime(),
             not_after: x509.validity().not_after.to_datetime(),
             uris: Vec::new(),
@@ -132,13 +133,12 @@ impl Certificate {
 
     /// Its fingerprint: 64 lower-case hex digits.
     pub fn sha256_hex(&self) -> String {
-        hex(&self.sha256)
+        HEXLOWER.encode(&self.sha256)
     }
 
     /// The SHA-256 of its SubjectPublicKeyInfo: 64 lower-case hex digits.
     pub fn public_key_sha256_hex(&self) -> String {
-        let key = self.x509().map(|it| Sha256::digest(it.public_key().raw));
-        key.map(|digest| hex(&digest)).unwrap_or_default()
+        self.x509().map(|it| sha256::hex(it.public_key().raw)).unwrap_or_default()
     }
 
     /// Its subject alternative names, each after its kind: `URI:`, `DNS:` or `IP:`.
@@ -147,11 +147,6 @@ impl Certificate {
         let dns = self.dns.iter().map(|it| format!("DNS:{it}"));
         let ips = self.ips.iter().map(|it| format!("IP:{it}"));
         uris.chain(dns).chain(ips).collect()
-    }
-
-    /// Its serial number in lower-case hex.
-    pub fn serial_hex(&self) -> String {
-        hex(&self.serial)
     }
 
     /// Whether the key of `ca` signed it. It does not matter here whether either is still valid.
@@ -210,10 +205,6 @@ fn first_block(bytes: &[u8]) -> Result<Option<Pem>, ReadError> {
         first.get_or_insert(block);
     }
     Ok(first)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn malformed(what: &str, error: &impl fmt::Display) -> ReadError {

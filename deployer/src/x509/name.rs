@@ -1,7 +1,6 @@
 //! A distinguished name as Envoy's properties show it: BoringSSL's `X509_NAME_print_ex` with `XN_FLAG_RFC2253`.
 
-use std::fmt::Write;
-
+use data_encoding::HEXUPPER;
 use x509_parser::der_parser::asn1_rs::{Any, Oid, ToDer};
 use x509_parser::x509::X509Name;
 
@@ -166,7 +165,8 @@ fn push_escaped(text: &mut String, character: char, first: bool, last: bool) {
     } else {
         // ASN1_STRFLGS_ESC_CTRL and ESC_MSB: each byte of its UTF-8
         for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-            push_hex(text, "\\", byte);
+            text.push('\\');
+            text.push_str(&HEXUPPER.encode(&[byte]));
         }
     }
 }
@@ -174,13 +174,8 @@ fn push_escaped(text: &mut String, character: char, first: bool, last: bool) {
 /// ASN1_STRFLGS_DUMP_DER
 fn push_der(text: &mut String, value: &Any<'_>) -> Option<()> {
     text.push('#');
-    value.to_der_vec().ok()?.into_iter().for_each(|byte| push_hex(text, "", byte));
+    text.push_str(&HEXUPPER.encode(&value.to_der_vec().ok()?));
     Some(())
-}
-
-fn push_hex(text: &mut String, before: &str, byte: u8) {
-    // writing to a String cannot fail
-    let _ = write!(text, "{before}{byte:02X}");
 }
 
 #[cfg(test)]

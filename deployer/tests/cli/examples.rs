@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::CommandFactory as _;
-use otlp_gate::cli::Cli;
+use otlp_gate::Cli;
 
 use crate::Place;
 

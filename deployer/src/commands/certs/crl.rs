@@ -1,6 +1,6 @@
 //! `certs crl`: the revocation list, signed anew.
 
-use super::Place;
+use super::FolderArg;
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
@@ -11,11 +11,11 @@ use crate::output;
   otlp-gate certs crl     after a merge, a clock that was wrong, or a list that was lost")]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
 }
 
 pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let _lock = folder.lock()?;
     let number = folder.renew_lists()?;
     let many = if number == 1 { "1 certificate" } else { &format!("{number} certificates") };

@@ -1,13 +1,12 @@
 //! `certs init`: all that a gate needs.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::server::{self, Names};
-use super::{Place, table, tell_of_end};
-use crate::certs::{Authority, Files, Folder, Request, Revocations, Role, Serving, Trial, certificates};
+use super::{FolderArg, note_early_end, table};
+use crate::certs::{ClientAuthority, Folder, Role, ServerCertificate, Setup, TestClient};
 use crate::error::Error;
-use crate::file::{self, Access, Existing, Staged};
+use crate::file::Existing;
 use crate::global::Global;
 use crate::output;
 
@@ -21,7 +20,7 @@ use crate::output;
   otlp-gate certs init --server-cert site.crt --server-key site.key --server-ca site-ca.crt")]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
     #[command(flatten)]
     names: Names,
     #[command(flatten)]
@@ -60,91 +59,35 @@ struct Own {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let request = if args.own.server_cert.is_none() { Some(args.names.request(global)?) } else { None };
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    if existing == Existing::Keep {
-        refuse_existing(&folder)?;
-    }
-    // What no gateway can serve with is refused before anything is written.
-    let own_server = args.own.server()?;
-    let own_clients = args.own.clients()?;
-    let issues = own_clients.as_ref().is_none_or(|own| own.key.is_some());
-    let had_record = folder.record_file().exists();
-    let made =
-        make(&folder, args.ca_days, own_server.as_ref(), own_clients.as_ref(), request.as_ref(), existing);
-    if let Err(error) = made {
-        if existing == Existing::Keep {
-            // Nothing was there before, and a half is in the way of the next try.
-            let record = (!had_record).then(|| folder.record_file());
-            for path in written(&folder).into_iter().chain(record) {
-                // that it was never written is no matter
-                let _ = file::remove(&path);
-            }
-        }
-        return Err(error);
-    }
+    // Files that Envoy cannot use are rejected before anything is written.
+    let setup = Setup {
+        server: match &request {
+            Some(request) => ServerCertificate::New(request.clone()),
+            None => args.own.server()?,
+        },
+        clients: args.own.clients()?,
+        ca_days: args.ca_days,
+    };
+    folder.set_up(&setup, existing)?;
     let files =
         [folder.authority_files(Role::Server), folder.authority_files(Role::Client), folder.server_files()];
     table::print(&folder, &files, global.output)?;
     if request.is_some() {
-        tell_of_end(&folder.certificate(&folder.server_files())?, args.names.days());
+        note_early_end(&folder.certificate(&folder.server_files())?, args.names.days());
     }
-    output::say(format_args!("\n{}", told(&folder, issues)));
+    output::say(format_args!("\n{}", next_steps(&folder, &setup)));
     request.iter().for_each(server::warn_of_localhost);
     Ok(())
 }
 
-/// Writes all of it. Without a server of one's own there is a request for its certificate.
-fn make(
-    folder: &Folder,
-    ca_days: u32,
-    own_server: Option<&OwnServer>,
-    own_clients: Option<&OwnClients>,
-    request: Option<&Request>,
-    existing: Existing,
-) -> Result<(), Error> {
-    let server = folder.server_files();
-    let (server_ca, client_ca) = (folder.authority_files(Role::Server), folder.authority_files(Role::Client));
-    if let Some(own) = own_server {
-        write(&server.key, &own.key, Access::Private, existing)?;
-        write(&server.certificate, &own.certificate, Access::Public, existing)?;
-        write(&server_ca.certificate, &own.ca, Access::Public, existing)?;
-        file::remove(&server_ca.key)?;
-    }
-    if let Some(request) = request {
-        folder.make_authority(Role::Server, ca_days, existing)?;
-        folder.make(&server, request, existing, |_| Ok(()))?;
-    }
-    file::remove(&folder.old_key_file())?;
-    match own_clients {
-        None => drop(folder.make_authority(Role::Client, ca_days, existing)?),
-        Some(own) => {
-            match &own.key {
-                Some(key) => write(&client_ca.key, key, Access::Private, existing)?,
-                None => file::remove(&client_ca.key)?,
-            }
-            write(&client_ca.certificate, &own.certificates, Access::Public, existing)?;
-            write(&folder.revocations_file(), &own.revocations, Access::Public, existing)?;
-        }
-    }
-    match own_clients {
-        Some(OwnClients { key: None, .. }) => {
-            trial_files(folder).iter().try_for_each(|path| file::remove(path))
-        }
-        _ => {
-            // The CA may have been this folder's before: what it revoked stays so, though the list that is given lacks it.
-            folder.complete_lists()?;
-            folder.make_trials(existing)
-        }
-    }
-}
-
-fn told(folder: &Folder, issues: bool) -> String {
+fn next_steps(folder: &Folder, setup: &Setup) -> String {
     let ca = folder.authority_files(Role::Server).certificate;
     let (ca, list) = (ca.display(), folder.revocations_file());
-    match issues {
+    match setup.clients.as_ref().is_none_or(ClientAuthority::issues) {
         true => format!(
             "wrote them with their keys, {}, and in verify/ what `otlp-gate verify` shows; clients need {ca} and what \
              `otlp-gate certs client NAME` makes",
@@ -154,94 +97,22 @@ fn told(folder: &Folder, issues: bool) -> String {
             "wrote them and {}; clients need {ca} and a certificate of your CA. For `otlp-gate verify` let that issue \
              {} and its key, for the URI {}",
             list.display(),
-            folder.trial_files(Trial::Client).certificate.display(),
-            Trial::Client.request().uris.join(", "),
+            folder.test_client_files(TestClient::Valid).certificate.display(),
+            TestClient::Valid.request().uris.join(", "),
         ),
     }
 }
 
-/// A server's certificate that is there already; all PEM.
-struct OwnServer {
-    certificate: String,
-    key: String,
-    ca: String,
-}
-
-/// CAs of clients that are there already; all PEM.
-struct OwnClients {
-    certificates: String,
-    key: Option<String>,
-    revocations: String,
-}
-
 impl Own {
-    fn server(&self) -> Result<Option<OwnServer>, Error> {
-        let (Some(certificate), Some(key), Some(ca)) = (&self.server_cert, &self.server_key, &self.server_ca)
-        else {
-            return Ok(None);
-        };
-        let own = OwnServer { certificate: read(certificate)?, key: read(key)?, ca: read(ca)? };
-        Serving::check_server((certificate, &own.certificate), (key, &own.key))?;
-        let authorities = certificates(ca, own.ca.clone())?;
-        let chain = certificates(certificate, own.certificate.clone())?;
-        if !chain.iter().any(|it| authorities.iter().any(|ca| it.is_signed_by(ca))) {
-            let message = format!("{} is not from the CA of {}", certificate.display(), ca.display());
-            return Err(Error::failed(message).hint(
-                "clients know the gate by that CA: give the one that issued the certificate, or the last of those behind it",
-            ));
-        }
-        Ok(Some(own))
+    fn server(&self) -> Result<ServerCertificate, Error> {
+        // clap requires all three.
+        let path = |it: &Option<PathBuf>| it.clone().unwrap_or_default();
+        let (certificate, key, ca) = (path(&self.server_cert), path(&self.server_key), path(&self.server_ca));
+        ServerCertificate::read(&certificate, &key, &ca)
     }
 
-    fn clients(&self) -> Result<Option<OwnClients>, Error> {
+    fn clients(&self) -> Result<Option<ClientAuthority>, Error> {
         let Some(ca) = &self.client_ca else { return Ok(None) };
-        let certificates = read(ca)?;
-        let key = self.client_ca_key.as_ref().map(read).transpose()?;
-        let authority = key.as_deref().map(|key| Authority::parse(&certificates, key)).transpose();
-        let authority =
-            authority.map_err(|e| Error::failed(format_args!("{} and its key: {e}", ca.display())))?;
-        let revocations = match (&self.client_crl, &authority) {
-            (Some(list), _) => read(list)?,
-            (None, Some(authority)) => {
-                authority.sign_revocations(&Revocations::none(authority.certificate()))?
-            }
-            // clap asks for one of the two
-            (None, None) => String::new(),
-        };
-        let list = self.client_crl.as_ref().or(self.client_ca_key.as_ref()).unwrap_or(ca);
-        Serving::check_clients((ca, &certificates), Some((list, &revocations)))?;
-        Ok(Some(OwnClients { certificates, key, revocations }))
+        ClientAuthority::read(ca, self.client_ca_key.as_deref(), self.client_crl.as_deref()).map(Some)
     }
-}
-
-fn read(path: &PathBuf) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|e| Error::failed(format_args!("cannot read {}: {e}", path.display())))
-}
-
-fn write(to: &Path, text: &str, access: Access, existing: Existing) -> Result<(), Error> {
-    Staged::new(to, text.as_bytes(), access)?.commit(existing)
-}
-
-/// Nothing is half made: either none of the files is there, or none is written.
-fn refuse_existing(folder: &Folder) -> Result<(), Error> {
-    match written(folder).into_iter().find(|path| path.exists()) {
-        None => Ok(()),
-        Some(path) => Err(Error::failed(format_args!("{} is there already", path.display())).hint(
-            "`--force` makes new CAs, after which every certificate must be made anew; \
-             `otlp-gate certs server --force` makes only the server's",
-        )),
-    }
-}
-
-/// All that this command writes.
-fn written(folder: &Folder) -> Vec<PathBuf> {
-    let pairs =
-        [folder.authority_files(Role::Server), folder.authority_files(Role::Client), folder.server_files()];
-    let pairs = pairs.into_iter().flat_map(|Files { certificate, key }| [key, certificate]);
-    pairs.chain(trial_files(folder)).chain([folder.revocations_file()]).collect()
-}
-
-fn trial_files(folder: &Folder) -> Vec<PathBuf> {
-    let files = Trial::ALL.into_iter().map(|it| folder.trial_files(it));
-    files.flat_map(|Files { certificate, key }| [key, certificate]).collect()
 }

@@ -1,6 +1,6 @@
 //! `certs list`: all certificates of the folder.
 
-use super::{Place, table, tell_of_gaps};
+use super::{FolderArg, note_incomplete_record, table};
 use crate::certs::Record;
 use crate::error::Error;
 use crate::global::Global;
@@ -13,19 +13,19 @@ use crate::global::Global;
   otlp-gate certs list -o json | jq -r '.[] | select(.daysLeft < 30) | .file'")]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
     /// All certificates that the CAs ever issued, as far as the record has them
     #[arg(long)]
     all: bool,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let files = folder.all()?;
-    let record = if args.all { folder.known()? } else { Record::default() };
+    let record = if args.all { folder.completed_record()? } else { Record::default() };
     if !record.is_empty() {
         table::print_all(&folder, &record, global.output)?;
-        tell_of_gaps(&folder, &record);
+        note_incomplete_record(&folder, &record);
         return Ok(());
     }
     if files.is_empty() {

@@ -14,7 +14,6 @@ mod verify;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::certs::{Folder, Record, Role};
@@ -65,17 +64,18 @@ pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
     }
 }
 
-/// Of a certificate that ends sooner than was asked for, since its CA does.
-fn tell_of_end(certificate: &Certificate, days: u32) {
+/// Prints a note if a certificate expires earlier than requested, because its CA does.
+fn note_early_end(certificate: &Certificate, days: u32) {
     let left = certificate.not_after - OffsetDateTime::now_utc();
-    // what making it took is no shortening
+    // An hour of tolerance for the time that issuing took.
     if left + Duration::HOUR < Duration::days(days.into()) {
         output::say(format_args!("\nnote: its CA ends in {} days, and it with it", left.whole_days()));
     }
 }
 
-/// Of CAs that issued certificates before there was a record, of which it can only know what was still in the folder.
-fn tell_of_gaps(folder: &Folder, record: &Record) {
+/// Prints a note for each CA that issued certificates before there was a record. Of these, the record has only those that
+/// were still in the folder.
+fn note_incomplete_record(folder: &Folder, record: &Record) {
     for ca in folder.authority_certificates(Role::Client).unwrap_or_default() {
         if let Some(since) = record.incomplete_since(&ca.public_key_sha256_hex()) {
             output::say(format_args!(
@@ -83,34 +83,28 @@ fn tell_of_gaps(folder: &Folder, record: &Record) {
                  `--serial HEX` takes out an earlier certificate or one that was issued elsewhere",
                 folder.record_file().display(),
                 ca.subject.unwrap_or_default(),
-                date(since)
+                output::rfc3339(since)
             ));
         }
     }
 }
 
-/// Whether the configuration that is here says that cert-manager makes the certificates.
-fn cert_manager(global: &Global) -> bool {
+/// Whether the configuration, if there is one, lets cert-manager issue the certificates.
+fn uses_cert_manager(global: &Global) -> bool {
     let loaded = || Source::read(global).ok()?.load().ok();
     !global.file_is_stdin() && loaded().is_some_and(|it| it.config.certificates.cert_manager.is_some())
 }
 
-/// A time in whole seconds (RFC 3339).
-fn date(time: OffsetDateTime) -> String {
-    // RFC 3339 has no years above 9999, of which X.509 has none either
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
-}
-
-/// Where the certificates are.
+/// The folder of the certificates.
 #[derive(Debug, Clone, clap::Args)]
-struct Place {
+struct FolderArg {
     /// The folder of the certificates
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     dir: PathBuf,
 }
 
-impl Place {
-    fn folder(&self) -> Folder {
+impl FolderArg {
+    fn open(&self) -> Folder {
         Folder::at(&self.dir)
     }
 }

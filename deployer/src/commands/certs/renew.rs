@@ -2,8 +2,8 @@
 
 use clap::ArgGroup;
 
-use super::{Place, table, tell_of_end};
-use crate::certs::{Files, Folder, Request, Role, Validity, client_name, is_revoked};
+use super::{FolderArg, note_early_end, table};
+use crate::certs::{Files, Folder, Request, Role, client_name};
 use crate::error::Error;
 use crate::file::Existing;
 use crate::global::Global;
@@ -19,7 +19,7 @@ use crate::x509::Certificate;
 #[command(group = ArgGroup::new("whose").required(true))]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
     /// Clients, or `server`; `clients/NAME` is a client in any case
     #[arg(value_name = "NAME", value_parser = target_name, group = "whose")]
     names: Vec<String>,
@@ -35,15 +35,15 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let _lock = folder.lock()?;
-    let targets = if args.all { everyone(&folder)? } else { named(&folder, &args.names)? };
+    let targets = if args.all { folder.renewable()? } else { named(&folder, &args.names)? };
     let (mut renewed, mut first) = (Vec::new(), None);
     for (role, files) in targets {
         let old = folder.certificate(&files)?;
-        let request = same(role, &old, args.days);
+        let request = Request::renewal(&old, role, args.days);
         let new = if args.new_key {
-            folder.make(&files, &request, Existing::Replace, |_| Ok(()))?
+            folder.issue(&files, &request, Existing::Replace, |_| Ok(()))?
         } else {
             folder.renew(&files, &request)?
         };
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         renewed.push(files);
     }
     table::print(&folder, &renewed, global.output)?;
-    first.iter().for_each(|it| tell_of_end(it, args.days));
+    first.iter().for_each(|it| note_early_end(it, args.days));
     output::say(
         "\nthe old certificates stay valid until they expire or are revoked: `otlp-gate certs revoke NAME` takes both the old and \
          the new, with `--earlier` the old",
@@ -64,47 +64,13 @@ fn target_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn everyone(folder: &Folder) -> Result<Vec<(Role, Files)>, Error> {
-    let revocations = folder.revocations()?;
-    let mut targets = Vec::new();
-    if folder.server_files().certificate.exists() {
-        targets.push((Role::Server, folder.server_files()));
-    }
-    for name in folder.clients()? {
-        let (files, certificate) = folder.client(&name)?;
-        if !is_revoked(&revocations, &certificate.serial) {
-            targets.push((Role::Client, files));
-        }
-    }
-    Ok(targets)
-}
-
 fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error> {
-    let revocations = folder.revocations()?;
-    let target = |name: &String| match name.as_str() {
+    let files = |name: &String| match name.as_str() {
         "server" => Ok((Role::Server, folder.server_files())),
         name => {
             let name = name.strip_prefix("clients/").unwrap_or(name);
-            let (files, certificate) = folder.client(name)?;
-            if is_revoked(&revocations, &certificate.serial) {
-                return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(
-                    format_args!("`otlp-gate certs client {name} --force` makes a new key and certificate"),
-                ));
-            }
-            Ok((Role::Client, files))
+            Ok((Role::Client, folder.renewable_client(name)?))
         }
     };
-    names.iter().map(target).collect()
-}
-
-/// A request for what this certificate says.
-fn same(role: Role, old: &Certificate, days: u32) -> Request {
-    Request {
-        role,
-        subject: old.subject_attributes(),
-        uris: old.uris.clone(),
-        dns: old.dns.clone(),
-        ips: old.ips.clone(),
-        validity: Validity::Days(days),
-    }
+    names.iter().map(files).collect()
 }

@@ -1,6 +1,6 @@
 //! `certs rotate`: another CA, without shutting anybody out.
 
-use super::Place;
+use super::FolderArg;
 use crate::certs::Role;
 use crate::error::Error;
 use crate::global::Global;
@@ -14,7 +14,7 @@ use crate::output;
   otlp-gate certs rotate server              the same for the CA by which clients know the gate")]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
     /// Whose CA
     #[arg(value_enum, value_name = "client|server")]
     role: Role,
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let _lock = folder.lock()?;
     let file = folder.authority_files(args.role).certificate;
     let file = file.display();

@@ -1,9 +1,9 @@
 //! `certs server`: the server's certificate.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Place, table, tell_of_end};
-use crate::certs::{Request, Role, Validity, dns_name};
+use super::{FolderArg, note_early_end, table};
+use crate::certs::{Host, Request, host};
 use crate::config::Source;
 use crate::error::Error;
 use crate::file::Existing;
@@ -17,7 +17,7 @@ use crate::output;
   otlp-gate certs server --force --hostname otel.example.com --days 90")]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
     #[command(flatten)]
     names: Names,
     /// Overwrite the key and the certificate that are there
@@ -40,21 +40,15 @@ pub(super) struct Names {
     days: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Host {
-    Dns(String),
-    Ip(IpAddr),
-}
-
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let request = args.names.request(global)?;
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     let files = folder.server_files();
-    let certificate = folder.make(&files, &request, existing, |_| Ok(()))?;
+    let certificate = folder.issue(&files, &request, existing, |_| Ok(()))?;
     table::print(&folder, &[files], global.output)?;
-    tell_of_end(&certificate, args.names.days);
+    note_early_end(&certificate, args.names.days);
     warn_of_localhost(&request);
     Ok(())
 }
@@ -81,25 +75,7 @@ impl Names {
                 Host::Ip(Ipv6Addr::LOCALHOST.into()),
             ]);
         }
-        let mut request = Request {
-            role: Role::Server,
-            subject: Vec::new(),
-            uris: Vec::new(),
-            dns: Vec::new(),
-            ips: Vec::new(),
-            validity: Validity::Days(self.days),
-        };
-        for host in hosts {
-            match host {
-                Host::Dns(name) if !request.dns.contains(&name) => request.dns.push(name),
-                Host::Ip(ip) if !request.ips.contains(&ip) => request.ips.push(ip),
-                _ => {}
-            }
-        }
-        let name = request.dns.first().cloned().or_else(|| request.ips.first().map(ToString::to_string));
-        // X.520 ends a common name at 64 characters; clients look at the SANs only.
-        request.subject.extend(name.filter(|it| it.len() <= 64).map(|name| ("CN".to_owned(), name)));
-        Ok(request)
+        Ok(Request::server(hosts, self.days))
     }
 }
 
@@ -110,8 +86,4 @@ pub(super) fn warn_of_localhost(request: &Request) {
             "the server's certificate is for this machine only; for another, set gateway.hostname or give --hostname",
         );
     }
-}
-
-fn host(text: &str) -> Result<Host, String> {
-    text.parse().map(Host::Ip).or_else(|_| dns_name(text).map(Host::Dns))
 }

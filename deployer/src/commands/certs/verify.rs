@@ -1,7 +1,7 @@
 //! `certs verify`: what `otlp-gate verify` shows to a gate.
 
-use super::Place;
-use crate::certs::Trial;
+use super::FolderArg;
+use crate::certs::TestClient;
 use crate::error::Error;
 use crate::file::Existing;
 use crate::global::Global;
@@ -14,18 +14,18 @@ use crate::output;
   otlp-gate certs verify --force     new ones, after `certs revoke otlp-gate/verify`")]
 pub struct Args {
     #[command(flatten)]
-    place: Place,
+    folder: FolderArg,
     /// Overwrite the keys and the certificates that are there
     #[arg(long)]
     force: bool,
 }
 
 pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
-    let folder = args.place.folder();
+    let folder = args.folder.open();
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    folder.make_trials(existing).map_err(|e| e.hint("`--force` makes new ones in their place"))?;
-    let client = folder.trial_files(Trial::Client).certificate;
+    folder.create_test_clients(existing).map_err(|e| e.hint("`--force` makes new ones in their place"))?;
+    let client = folder.test_client_files(TestClient::Valid).certificate;
     output::say(format_args!(
         "wrote {} and three that a gate must refuse; `otlp-gate apply` puts the new {} to it",
         client.display(),

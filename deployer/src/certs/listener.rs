@@ -1,8 +1,6 @@
-//! The certificates of a gate: read from a folder and checked before Envoy sees them, since Envoy says little about
-//! what is wrong with them, and of some mistakes nothing but that no client gets in.
+//! The TLS files of a gateway's listeners, checked before Envoy gets them: Envoy reports little about bad files, and some
+//! mistakes show only as handshakes that fail.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,68 +14,69 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 
 use crate::error::Error;
+use crate::file;
 use crate::x509::KeyKind;
 
-/// What a listener needs to know its clients and be known to them; all PEM.
+/// The certificate of a listener and what it verifies clients with. All PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Serving {
-    /// The server's certificate and those that vouch for it.
+pub struct ListenerTls {
+    /// The server's certificate with its intermediate CAs.
     pub server: String,
     /// The server's key.
     pub key: String,
-    /// The authorities of the clients.
-    pub authorities: String,
-    /// What they revoked.
-    pub revoked: Option<String>,
+    /// The clients' CAs.
+    pub client_ca: String,
+    /// The revocation lists of the clients' CAs.
+    pub client_crl: Option<String>,
 }
 
-/// The files that are read.
+/// The paths of the files.
 #[derive(Debug)]
 struct Files {
     server: PathBuf,
     key: PathBuf,
-    authorities: PathBuf,
-    revoked: PathBuf,
+    client_ca: PathBuf,
+    client_crl: PathBuf,
 }
 
-impl Serving {
+impl ListenerTls {
     /// Reads `server.crt`, `server.key`, `client-ca.crt` and, if it is there, `client.crl`.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let files = Files::within(folder);
-        let server = text(&files.server)?;
-        let key = text(&files.key)?;
-        Serving::check_server((&files.server, &server), (&files.key, &key))?;
-        let (authorities, revoked) = Serving::read_clients(folder)?;
-        Ok(Serving { server, key, authorities, revoked })
+        let server = read(&files.server)?;
+        let key = read(&files.key)?;
+        ListenerTls::check_server((&files.server, &server), (&files.key, &key))?;
+        let (client_ca, client_crl) = ListenerTls::read_clients(folder)?;
+        Ok(ListenerTls { server, key, client_ca, client_crl })
     }
 
-    /// Reads what has to do with clients only: their authorities and what those revoked.
+    /// Reads only what clients are verified with: their CAs and the revocation lists.
     pub fn read_clients(folder: &Path) -> Result<(String, Option<String>), Error> {
         let files = Files::within(folder);
-        let authorities = text(&files.authorities)?;
-        let revoked = if files.revoked.exists() { Some(text(&files.revoked)?) } else { None };
-        let list = revoked.as_deref().map(|list| (&*files.revoked, list));
-        Serving::check_clients((&files.authorities, &authorities), list)?;
-        Ok((authorities, revoked))
+        let client_ca = read(&files.client_ca)?;
+        let client_crl = if files.client_crl.exists() { Some(read(&files.client_crl)?) } else { None };
+        let list = client_crl.as_deref().map(|list| (&*files.client_crl, list));
+        ListenerTls::check_clients((&files.client_ca, &client_ca), list)?;
+        Ok((client_ca, client_crl))
     }
 
-    /// Whether a listener can serve with this certificate and key, each with what messages call it.
+    /// Checks that a listener can serve with this certificate and key, each with its file name for messages.
     pub fn check_server(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
         check_server(server, key, ASN1Time::now())
     }
 
-    /// Whether it can know clients by these authorities, and what those revoked, each with what messages call it.
-    pub fn check_clients(authorities: (&Path, &str), revoked: Option<(&Path, &str)>) -> Result<(), Error> {
+    /// Checks that Envoy can verify clients with these CAs and revocation lists, each with its file name for messages.
+    pub fn check_clients(authorities: (&Path, &str), crl: Option<(&Path, &str)>) -> Result<(), Error> {
         let (file, now) = (authorities.0, ASN1Time::now());
         let ders = certificates(file, authorities.1)?;
         let parsed = check_authorities(file, &ders, now)?;
-        revoked.map_or(Ok(()), |list| check_revoked(list, (file, &parsed), now))
+        crl.map_or(Ok(()), |list| check_revocations(list, (file, &parsed), now))
     }
 
-    /// The files that [`Serving::read`] reads.
+    /// The files that [`ListenerTls::read`] reads.
     pub fn files(folder: &Path) -> Vec<PathBuf> {
-        let Files { server, key, authorities, revoked } = Files::within(folder);
-        vec![server, key, authorities, revoked]
+        let Files { server, key, client_ca, client_crl } = Files::within(folder);
+        vec![server, key, client_ca, client_crl]
     }
 }
 
@@ -86,8 +85,8 @@ impl Files {
         Files {
             server: folder.join("server.crt"),
             key: folder.join("server.key"),
-            authorities: folder.join("client-ca.crt"),
-            revoked: folder.join("client.crl"),
+            client_ca: folder.join("client-ca.crt"),
+            client_crl: folder.join("client.crl"),
         }
     }
 }
@@ -109,7 +108,7 @@ fn check_server(
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", key_file.display())))?;
     let Ok(signer) = ring::sign::any_supported_type(&key) else {
-        // A kind of key that Envoy may know and ring does not: Envoy's word counts.
+        // A kind of key that Envoy may support and ring does not.
         return Ok(());
     };
     match CertifiedKey::new(chain, Arc::clone(&signer)).keys_match() {
@@ -137,8 +136,9 @@ fn check_authorities<'a>(
     Ok(parsed)
 }
 
-/// Envoy asks a list of every CA as soon as it is given one, and lets nobody in where one is missing or too old.
-fn check_revoked(
+/// Once Envoy has a revocation list, it requires one of every CA, and rejects all clients of a CA whose list is missing or
+/// past its next update.
+fn check_revocations(
     (file, pem): (&Path, &str),
     (issuers, authorities): (&Path, &[X509Certificate<'_>]),
     now: ASN1Time,
@@ -178,7 +178,7 @@ fn check_revoked(
     Ok(())
 }
 
-/// Where a list is of no use.
+/// What to do about a list that Envoy cannot use.
 const RESIGN: &str = "ask its issuer for a new one, or sign one with `otlp-gate certs crl` where the CA's key is in the folder";
 
 fn check_time(
@@ -213,18 +213,16 @@ fn parse<'a>(file: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate
         .map_err(|error| Error::failed(format!("{}: not a certificate: {error}", file.display())))
 }
 
-fn text(file: &Path) -> Result<String, Error> {
-    fs::read_to_string(file).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::failed(format!("there is no file {}", file.display())).hint(
-            "`otlp-gate certs init` makes the certificates, in the folder `certs` if it is told no other; \
-                 name the one that holds server.crt, server.key and client-ca.crt",
-        ),
-        _ => Error::failed(format!("cannot read {}: {error}", file.display())),
-    })
+fn read(file: &Path) -> Result<String, Error> {
+    let hint = "`otlp-gate certs init` makes the certificates, in the folder `certs` if it is told no other; \
+                name the one that holds server.crt, server.key and client-ca.crt";
+    file::read_text_or(file, hint)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use rcgen::{
         BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
         KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
@@ -234,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// A CA, or a certificate that signs itself, valid from `from` to `to` days from now.
+    /// A CA or a self-signed certificate, valid from `from` to `to` days from now.
     fn params(name: &str, ca: bool, from: i64, to: i64) -> CertificateParams {
         let now = OffsetDateTime::now_utc();
         let mut params = CertificateParams::default();
@@ -284,14 +282,14 @@ mod tests {
     }
 
     fn wrong(files: &[(&str, &str)]) -> String {
-        Serving::read(folder(files).path()).unwrap_err().to_string()
+        ListenerTls::read(folder(files).path()).unwrap_err().to_string()
     }
 
     #[test]
     fn what_fits_is_read() {
-        let read = Serving::read(folder(&[]).path()).unwrap();
+        let read = ListenerTls::read(folder(&[]).path()).unwrap();
         assert!(read.key.contains("PRIVATE KEY"));
-        assert_eq!(read.revoked, None);
+        assert_eq!(read.client_crl, None);
     }
 
     #[test]
@@ -330,7 +328,7 @@ mod tests {
         };
         let both = list(1, 1) + &list(0, 1);
         let read = folder(&[("client-ca.crt", &cas), ("client.crl", &both)]);
-        assert_eq!(Serving::read(read.path()).unwrap().revoked, Some(both));
+        assert_eq!(ListenerTls::read(read.path()).unwrap().client_crl, Some(both));
 
         let one = wrong(&[("client-ca.crt", &cas), ("client.crl", &list(0, 1))]);
         assert!(one.contains("no list that is signed by CN=second"), "{one}");

@@ -1,22 +1,23 @@
-//! What is wrong with a folder's certificates, or may become so.
+//! Problems with a folder's certificates.
+
+use std::collections::BTreeMap;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{BACKDATED, Folder, Revocations, Role, Serving, from_hex, is_revoked};
+use super::{BACKDATED, CertificateId, Folder, ListenerTls, RevocationList, is_revoked};
 use crate::error::Error;
-use crate::output::words;
+use crate::output::duration;
 
-/// A gateway whose clock is no further behind takes a list that is as old.
+/// The age from which a list is accepted by gateways whose clocks are no further behind.
 const SETTLED: Duration = Duration::minutes(5);
-/// So much later than now an entry may be: clocks are set while commands run.
+/// How far an entry may be in the future: clocks are adjusted while commands run.
 const TOLERANCE: Duration = Duration::seconds(5);
 
 impl Folder {
-    /// What a gate cannot serve with, and what points to a clock that is wrong or a list that lacks something. Each is an error
-    /// with its cure.
-    pub fn notices(&self, now: OffsetDateTime) -> Vec<Error> {
-        let mut notices: Vec<Error> = Serving::read(self.path()).err().into_iter().collect();
-        // What cannot be read has just been told, or is told by the first command that needs it.
+    /// Files that a gateway cannot serve with, and signs of a wrong clock or an incomplete revocation list. Each has a hint.
+    pub fn warnings(&self, now: OffsetDateTime) -> Vec<Error> {
+        let mut warnings: Vec<Error> = ListenerTls::read(self.path()).err().into_iter().collect();
+        // A file that cannot be read has just been reported, or is reported by the first command that needs it.
         for name in self.clients().unwrap_or_default() {
             let Ok((files, certificate)) = self.client(&name) else { continue };
             if certificate.not_before > now {
@@ -25,27 +26,27 @@ impl Folder {
                     "{}: not valid before {}, {} from now",
                     files.certificate.display(),
                     certificate.not_before,
-                    words(early)
+                    duration(early)
                 );
-                notices.push(Error::failed(message).hint(format_args!(
+                warnings.push(Error::failed(message).hint(format_args!(
                     "set this machine's clock right if it is behind; else `otlp-gate certs renew {name}` makes another"
                 )));
             }
         }
         let lists = self.revocations().unwrap_or_default();
-        notices.extend(lists.iter().filter_map(|list| self.recent(list, now)));
-        match self.known() {
+        warnings.extend(lists.iter().filter_map(|list| self.new_list(list, now)));
+        match self.completed_record() {
             Ok(record) => {
                 if let Some(last) = record.last_time().filter(|last| *last > now + TOLERANCE) {
                     let message = format!(
                         "{}: its last entry is from {last}, {} from now",
                         self.record_file().display(),
-                        words(last - now)
+                        duration(last - now)
                     );
-                    notices.push(Error::failed(message).hint(format_args!(
+                    warnings.push(Error::failed(message).hint(format_args!(
                         "this machine's clock is behind, or that of whoever made it was ahead: what was made then is dated back by \
                          {} and not valid before",
-                        words(BACKDATED)
+                        duration(BACKDATED)
                     )));
                 }
                 let missing = self.missing(&record.revoked(), &lists);
@@ -55,49 +56,40 @@ impl Folder {
                         self.revocations_file().display(),
                         self.record_file().display()
                     );
-                    notices.push(
+                    warnings.push(
                         Error::failed(message).hint("`otlp-gate certs crl` signs it anew, with all of them"),
                     );
                 }
             }
-            Err(error) => notices.push(error),
+            Err(error) => warnings.push(error),
         }
-        notices
+        warnings
     }
 
-    /// A list of somebody who does not date back.
-    fn recent(&self, list: &Revocations, now: OffsetDateTime) -> Option<Error> {
+    /// The warning for a list that was issued just now and is not dated back.
+    fn new_list(&self, list: &RevocationList, now: OffsetDateTime) -> Option<Error> {
         let age = now - list.this_update;
         if !(Duration::ZERO..SETTLED).contains(&age) {
             return None;
         }
         let (file, issuer) = (self.revocations_file(), list.issuer.clone().unwrap_or_default());
-        let message = format!("{}: the list of {issuer} is from {} ago", file.display(), words(age));
+        let message = format!("{}: the list of {issuer} is from {} ago", file.display(), duration(age));
         Some(Error::failed(message).hint(
             "a gateway whose clock is further behind refuses all clients until its clock has come there: have lists dated back, or \
              wait some minutes",
         ))
     }
 
-    /// How many of these are of a CA that the gate trusts, and on no list.
-    fn missing(
-        &self,
-        revoked: &std::collections::BTreeMap<(&str, &str), OffsetDateTime>,
-        lists: &[Revocations],
-    ) -> usize {
-        let authorities = self.authority_certificates(Role::Client).unwrap_or_default();
-        let trusted: Vec<String> = authorities.iter().map(|it| it.public_key_sha256_hex()).collect();
-        let is_missing = |(ca, serial): &&(&str, &str)| {
-            trusted.iter().any(|it| it == ca)
-                && from_hex(serial).is_some_and(|serial| !is_revoked(lists, &serial))
-        };
-        revoked.keys().filter(is_missing).count()
+    /// The number of revoked certificates of trusted CAs that are on no list.
+    fn missing(&self, revoked: &BTreeMap<&CertificateId, OffsetDateTime>, lists: &[RevocationList]) -> usize {
+        let trusted = self.trusted_cas().unwrap_or_default();
+        revoked.keys().filter(|it| trusted.contains(&it.ca) && !is_revoked(lists, &it.serial)).count()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Request, Validity};
+    use super::super::{Request, Role, Validity};
     use super::*;
     use crate::file::Existing;
 
@@ -105,7 +97,7 @@ mod tests {
     fn a_clock_that_is_behind_is_seen_by_what_was_made() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::at(temporary.path());
-        folder.make_authority(Role::Client, 10, Existing::Keep).unwrap();
+        folder.create_authority(Role::Client, 10, Existing::Keep).unwrap();
         let request = Request {
             role: Role::Client,
             subject: vec![("CN".to_owned(), "a".to_owned())],
@@ -114,17 +106,17 @@ mod tests {
             ips: Vec::new(),
             validity: Validity::Days(1),
         };
-        folder.make(&folder.client_files("a"), &request, Existing::Keep, |_| Ok(())).unwrap();
+        folder.issue(&folder.client_files("a"), &request, Existing::Keep, |_| Ok(())).unwrap();
         let now = OffsetDateTime::now_utc();
         for (behind, words) in [
             (Duration::ZERO, &[][..]),
-            // what is dated back is good by such a clock, and yet it is told
+            // Dated back, so still valid by this clock, and reported all the same.
             (Duration::minutes(50), &["its last entry is from"]),
             (Duration::hours(30), &["clients/a.crt: not valid before", "its last entry is from"]),
         ] {
-            let notices = folder.notices(now - behind);
-            // there is no server's certificate
-            let told: Vec<String> = notices.iter().skip(1).map(ToString::to_string).collect();
+            let warnings = folder.warnings(now - behind);
+            // The first warning is about the missing server certificate.
+            let told: Vec<String> = warnings.iter().skip(1).map(ToString::to_string).collect();
             assert_eq!(told.len(), words.len(), "{told:?}");
             assert!(told.iter().zip(words).all(|(told, words)| told.contains(words)), "{told:?}");
         }

@@ -1,0 +1,133 @@
+//! The certificate that a client's rule asks for.
+
+use otlp_gate_core::config::{ClientRule, Match, Patterns};
+
+use super::{Request, Validity};
+use crate::config::Config;
+use crate::error::Error;
+use crate::x509::Role;
+
+/// Names that the user gives for a client's certificate. They take precedence over what the client's rule states.
+#[derive(Debug, Clone, Default)]
+pub struct ClientNames {
+    /// The URI SAN.
+    pub spiffe: Option<String>,
+    /// The DNS SAN.
+    pub dns: Option<String>,
+    /// The subject's common name.
+    pub cn: Option<String>,
+    /// The subject's organization.
+    pub org: Option<String>,
+}
+
+impl ClientNames {
+    /// The certificate of the client `name`, from the given names and from what the client's rule in `config` states
+    /// literally. `unchecked`: the configuration need not have the client.
+    ///
+    /// # Errors
+    /// No rule has the client's name and no name is given, or the rule has patterns for which no name is given.
+    pub fn request(
+        &self,
+        name: &str,
+        days: u32,
+        config: Option<&Config>,
+        unchecked: bool,
+    ) -> Result<Request, Error> {
+        let given = [&self.spiffe, &self.dns, &self.cn, &self.org].into_iter().any(Option::is_some);
+        let rule = config.and_then(|config| config.clients.iter().find(|rule| rule.name == name));
+        match (rule, config) {
+            (Some(rule), _) => Ok(self.request_for(name, days, self.satisfiable_match(name, rule)?)),
+            (None, Some(config)) if !given && !unchecked => {
+                Err(Error::failed(format_args!("no client is called `{name}` outright")).hint(known(config)))
+            }
+            (None, _) => Ok(self.request_for(name, days, &Match::default())),
+        }
+    }
+
+    /// The first of the rule's matches that needs no other names than the given ones.
+    fn satisfiable_match<'a>(&self, name: &str, rule: &'a ClientRule) -> Result<&'a Match, Error> {
+        let alternatives = rule.matches.as_slice();
+        if let Some(found) = alternatives.iter().find(|it| self.missing(it).is_empty()) {
+            return Ok(found);
+        }
+        let missing = alternatives.first().map(|it| self.missing(it)).unwrap_or_default();
+        let error = Error::failed(format_args!("`{name}` may show more than one name, so say which"));
+        Err(error.hint(missing.join("; ")))
+    }
+
+    /// The options that must be given for this match.
+    fn missing(&self, one: &Match) -> Vec<String> {
+        let mut missing = Vec::new();
+        let mut need = |flag: &str, given: &Option<String>, pattern: Option<&String>| {
+            let pattern = pattern.filter(|pattern| given.is_none() && !is_literal(pattern));
+            missing.extend(pattern.map(|pattern| format!("give {flag} with a value that {pattern} matches")));
+        };
+        need("--spiffe", &self.spiffe, one.spiffe.as_ref());
+        need("--dns", &self.dns, one.dns.as_ref());
+        for (key, patterns) in &one.subject {
+            for pattern in patterns.as_slice() {
+                match key.to_ascii_uppercase().as_str() {
+                    "CN" => need("--cn", &self.cn, Some(pattern)),
+                    "O" => need("--org", &self.org, Some(pattern)),
+                    _ => {}
+                }
+            }
+        }
+        missing
+    }
+
+    /// The given names, and those that the match states literally.
+    fn request_for(&self, name: &str, days: u32, one: &Match) -> Request {
+        let literal = |pattern: Option<&String>| pattern.filter(|it| is_literal(it)).cloned();
+        let values = one.subject.iter().flat_map(|(key, patterns)| {
+            patterns.as_slice().iter().filter(|it| is_literal(it)).map(move |value| (key, value))
+        });
+        let (common_names, others): (Vec<_>, Vec<_>) =
+            values.partition(|(key, _)| key.eq_ignore_ascii_case("CN"));
+        // A given name is added to a list of required values, and replaces a single one.
+        let is_list = |key: &str| {
+            let mut of_key = one.subject.iter().filter(|(own, _)| own.eq_ignore_ascii_case(key));
+            of_key.any(|(_, patterns)| matches!(patterns, Patterns::All(_)))
+        };
+        let owned = |(key, value): (&String, &String)| (key.clone(), value.clone());
+        let mut subject: Vec<(String, String)> = others.into_iter().map(owned).collect();
+        if let Some(org) = &self.org {
+            if !is_list("O") {
+                subject.retain(|(key, _)| !key.eq_ignore_ascii_case("O"));
+            }
+            subject.push(("O".to_owned(), org.clone()));
+        }
+        if is_list("CN") || self.cn.is_none() {
+            subject.extend(common_names.iter().copied().map(owned));
+        }
+        let common_name = match (&self.cn, common_names.as_slice()) {
+            (Some(given), _) => Some(given.clone()),
+            // X.520 limits a common name to 64 characters.
+            (None, []) => Some(name.to_owned()).filter(|it| it.len() <= 64),
+            (None, _) => None,
+        };
+        subject.extend(common_name.map(|name| ("CN".to_owned(), name)));
+        Request {
+            role: Role::Client,
+            subject,
+            uris: self.spiffe.clone().or_else(|| literal(one.spiffe.as_ref())).into_iter().collect(),
+            dns: self.dns.clone().or_else(|| literal(one.dns.as_ref())).into_iter().collect(),
+            ips: Vec::new(),
+            validity: Validity::Days(days),
+        }
+    }
+}
+
+/// Whether a pattern matches only its own text.
+fn is_literal(pattern: &str) -> bool {
+    !pattern.contains(['*', '{'])
+}
+
+fn known(config: &Config) -> String {
+    let names: Vec<String> = config.clients.iter().take(8).map(|rule| format!("`{}`", rule.name)).collect();
+    let more = if config.clients.len() > names.len() { " and more" } else { "" };
+    format!(
+        "the configuration has {}{more}; for a name with {{words}} say what the client shows with --spiffe, --dns, --cn or --org",
+        names.join(", ")
+    )
+}

@@ -1,0 +1,117 @@
+//! Creating CAs, and issuing and renewing certificates, in a folder.
+
+use rcgen::KeyPair;
+
+use super::record::{self, Event, Issued};
+use super::{Authority, Files, Folder, Request, RevocationList, is_revoked};
+use crate::error::Error;
+use crate::file::{self, Access, Existing, Staged};
+use crate::x509::{Certificate, Role};
+
+impl Folder {
+    /// Creates a CA, and for clients an empty revocation list: once Envoy has a list of one CA, it rejects the clients of
+    /// every CA without a list.
+    pub fn create_authority(&self, role: Role, days: u32, existing: Existing) -> Result<Authority, Error> {
+        let authority = Authority::generate(role, days)?;
+        let files = self.authority_files(role);
+        let mut staged = vec![
+            Staged::new(&files.key, authority.key_pem().as_bytes(), Access::Private)?,
+            Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?,
+        ];
+        if role == Role::Client {
+            let list = authority.sign_revocations(&RevocationList::empty(authority.certificate()))?;
+            staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
+        }
+        self.append(vec![Event::created(&authority, role)])?;
+        staged.into_iter().try_for_each(|it| it.commit(existing))?;
+        Ok(authority)
+    }
+
+    /// Creates a key and a certificate for it. `approve` sees the certificate before any file is written, and may reject it.
+    pub fn issue(
+        &self,
+        files: &Files,
+        request: &Request,
+        existing: Existing,
+        approve: impl FnOnce(&Certificate) -> Result<(), Error>,
+    ) -> Result<Certificate, Error> {
+        if existing == Existing::Keep {
+            refuse_existing(files)?;
+        }
+        let key = Authority::new_key()?;
+        let (pem, certificate) = self.sign(request, &key)?;
+        approve(&certificate)?;
+        let staged = [
+            Staged::new(&files.key, key.serialize_pem().as_bytes(), Access::Private)?,
+            Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?,
+        ];
+        self.record_issued(files, request.role, &certificate)?;
+        staged.into_iter().try_for_each(|it| it.commit(existing))?;
+        Ok(certificate)
+    }
+
+    /// Issues a new certificate for the key in the folder. Only the certificate's file is replaced, in one step, so that key
+    /// and certificate match at any moment.
+    pub fn renew(&self, files: &Files, request: &Request) -> Result<Certificate, Error> {
+        let key = KeyPair::from_pem(&file::read_text_or(&files.key, "`--new-key` makes a new key")?)
+            .map_err(|e| Error::failed(format_args!("{}: not a private key: {e}", files.key.display())))?;
+        let (pem, certificate) = self.sign(request, &key)?;
+        let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
+        self.record_issued(files, request.role, &certificate)?;
+        staged.commit(Existing::Replace)?;
+        Ok(certificate)
+    }
+
+    /// The files of the server and of every client whose certificate is not revoked.
+    pub fn renewable(&self) -> Result<Vec<(Role, Files)>, Error> {
+        let revocations = self.revocations()?;
+        let mut files = Vec::new();
+        if self.server_files().certificate.exists() {
+            files.push((Role::Server, self.server_files()));
+        }
+        for name in self.clients()? {
+            let (of_client, certificate) = self.client(&name)?;
+            if !is_revoked(&revocations, &certificate.serial) {
+                files.push((Role::Client, of_client));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The files of a client that is to be renewed.
+    ///
+    /// # Errors
+    /// The client has no certificate, or its certificate is revoked.
+    pub fn renewable_client(&self, name: &str) -> Result<Files, Error> {
+        let (files, certificate) = self.client(name)?;
+        if is_revoked(&self.revocations()?, &certificate.serial) {
+            return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(
+                format_args!("`otlp-gate certs client {name} --force` makes a new key and certificate"),
+            ));
+        }
+        Ok(files)
+    }
+
+    fn sign(&self, request: &Request, key: &KeyPair) -> Result<(String, Certificate), Error> {
+        let pem = self.authority(request.role)?.issue(request, key)?;
+        let certificate = Certificate::parse(pem.as_bytes())
+            .map_err(|e| Error::failed(format_args!("the new certificate cannot be read: {e}")))?;
+        Ok((pem, certificate))
+    }
+
+    fn record_issued(&self, files: &Files, role: Role, certificate: &Certificate) -> Result<(), Error> {
+        let ca = self.authority(role)?;
+        let issued =
+            Issued::of(certificate, role, self.name_of(files), ca.certificate(), Some(record::now()));
+        self.append(vec![Event::Issued(issued)])
+    }
+}
+
+fn refuse_existing(files: &Files) -> Result<(), Error> {
+    match [&files.key, &files.certificate].into_iter().find(|path| path.exists()) {
+        None => Ok(()),
+        Some(path) => Err(Error::failed(format_args!("{} is there already", path.display())).hint(
+            "`--force` makes a new key and certificate in its place; `otlp-gate certs renew` keeps the key",
+        )),
+    }
+}

@@ -1,0 +1,25 @@
+//! PEM text (RFC 7468) split into its blocks.
+
+use std::path::Path;
+
+use crate::error::Error;
+use crate::x509::Certificate;
+
+/// The line that ends a certificate (RFC 7468 section 5.1).
+pub(super) const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
+/// The line that ends a revocation list (RFC 7468 section 6).
+pub(super) const CRL_END: &str = "-----END X509 CRL-----";
+
+/// All certificates in PEM text. `file` is where the text is from, for the error.
+pub fn certificates(file: &Path, text: String) -> Result<Vec<Certificate>, Error> {
+    let all = blocks(text, CERTIFICATE_END);
+    let all = all.iter().map(|block| Certificate::parse(block.as_bytes())).collect::<Result<_, _>>();
+    all.map_err(|e| Error::failed(format_args!("{}: {e}", file.display())))
+}
+
+/// The blocks that end with `end`. Text without any is given whole, so that parsing it says what it is instead.
+pub(super) fn blocks(text: String, end: &str) -> Vec<String> {
+    let blocks = text.split_inclusive(end).filter(|it| it.contains("-----BEGIN "));
+    let blocks: Vec<String> = blocks.map(|it| format!("{}\n", it.trim())).collect();
+    if blocks.is_empty() { vec![text] } else { blocks }
+}

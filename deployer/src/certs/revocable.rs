@@ -1,0 +1,198 @@
+//! Finding the certificates that are to be revoked: by client, by file, by serial number.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Serialize;
+use strsim::damerau_levenshtein;
+use time::OffsetDateTime;
+
+use super::{BACKDATED, CertificateId, Folder, Issued, Record};
+use crate::error::Error;
+use crate::file;
+use crate::x509::{Certificate, Number, Role};
+
+/// A certificate that can be revoked. What is not known of it is `None`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocable {
+    /// The client that it was issued to.
+    pub name: Option<String>,
+    /// The serial number.
+    pub serial: Number,
+    /// The SHA-256 of its DER, in hex.
+    pub sha256: Option<String>,
+    /// End of the validity period.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub not_after: Option<OffsetDateTime>,
+    #[serde(skip)]
+    ca: String,
+}
+
+impl Revocable {
+    /// Identifies the certificate.
+    pub fn id(&self) -> CertificateId {
+        CertificateId { serial: self.serial.clone(), ca: self.ca.clone() }
+    }
+}
+
+impl Folder {
+    /// All certificates that were issued to a client and are still valid; with `earlier`, without the present one.
+    ///
+    /// # Errors
+    /// No certificate was ever issued to this client.
+    pub fn revocable_of_client(
+        &self,
+        record: &Record,
+        name: &str,
+        earlier: bool,
+    ) -> Result<Vec<Revocable>, Error> {
+        let files = self.client_files(name);
+        let present = match files.certificate.exists() {
+            true => Some(self.certificate(&files)?),
+            false => None,
+        };
+        if earlier && present.is_none() {
+            let message = format!(
+                "{name} has no present certificate: there is no file {}",
+                files.certificate.display()
+            );
+            return Err(Error::failed(message).hint("without --earlier, all of its certificates are revoked"));
+        }
+        let is_present = |it: &Issued| present.as_ref().is_some_and(|present| present.serial == it.serial);
+        let issued: Vec<&Issued> = record
+            .issued()
+            .into_iter()
+            .filter(|it| it.kind == Role::Client && (it.name == name || is_present(it)))
+            .collect();
+        if issued.is_empty() {
+            return Err(match present {
+                Some(_) => other_ca(&files.certificate),
+                None => self.never_issued(record, name)?,
+            });
+        }
+        let trusted = self.trusted_cas()?;
+        // A gateway whose clock is behind still accepts a certificate that has just expired.
+        let now = OffsetDateTime::now_utc() - BACKDATED;
+        let valid =
+            |it: &&Issued| it.not_after > now && trusted.contains(&it.ca) && !(earlier && is_present(it));
+        Ok(issued.into_iter().filter(valid).map(Revocable::from).collect())
+    }
+
+    /// The certificate in a file.
+    ///
+    /// # Errors
+    /// No CA of this folder issued it.
+    pub fn revocable_file(&self, record: &Record, path: &Path) -> Result<Revocable, Error> {
+        let certificate = Certificate::parse(&file::read(path)?)
+            .map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))?;
+        let authorities = self.authority_certificates(Role::Client)?;
+        let Some(ca) = authorities.iter().find(|it| certificate.is_signed_by(it)) else {
+            return Err(other_ca(path));
+        };
+        let id = CertificateId::of(&certificate, ca);
+        let issued = record.issued().into_iter().find(|it| it.id() == id);
+        Ok(Revocable {
+            name: issued.map(|it| it.name.clone()),
+            sha256: Some(certificate.sha256_hex()),
+            not_after: Some(certificate.not_after),
+            serial: id.serial,
+            ca: id.ca,
+        })
+    }
+
+    /// The certificate with this serial number. One that the record does not have is taken for one of the folder's only CA.
+    ///
+    /// # Errors
+    /// The certificate is a server's, its CA is no longer trusted, or its CA is ambiguous.
+    pub fn revocable_serial(&self, record: &Record, serial: &Number) -> Result<Revocable, Error> {
+        let trusted = self.trusted_cas()?;
+        let found: Vec<&Issued> = record.issued().into_iter().filter(|it| it.serial == *serial).collect();
+        if let Some(issued) = found.iter().find(|it| trusted.contains(&it.ca)) {
+            return Ok(Revocable::from(*issued));
+        }
+        if let Some(issued) = found.first() {
+            return Err(match issued.kind {
+                Role::Server => {
+                    of_server(&format!("{serial} is the serial number of a server's certificate"))
+                }
+                Role::Client => {
+                    Error::failed(format_args!("{serial} is of a CA that the gate trusts no more"))
+                }
+            });
+        }
+        match trusted.as_slice() {
+            [ca] => Ok(Revocable {
+                name: None,
+                serial: serial.clone(),
+                sha256: None,
+                not_after: None,
+                ca: ca.clone(),
+            }),
+            _ => Err(Error::failed(format_args!(
+                "no certificate with the serial number {serial} is in the record"
+            ))
+            .hint(
+                "there is more than one CA of clients: `--cert FILE` says which one issued it; `otlp-gate certs list --all` shows \
+                 what is known",
+            )),
+        }
+    }
+
+    /// The trusted CAs of clients, as [`CertificateId`] has them.
+    pub(super) fn trusted_cas(&self) -> Result<Vec<String>, Error> {
+        let authorities = self.authority_certificates(Role::Client)?;
+        Ok(authorities.iter().map(Certificate::public_key_sha256_hex).collect())
+    }
+
+    /// The error for a name that no certificate was issued to, with similar names.
+    fn never_issued(&self, record: &Record, name: &str) -> Result<Error, Error> {
+        if name == "server" {
+            return Ok(of_server(
+                "no client is called `server`, and the gate's own certificate is on no list",
+            ));
+        }
+        let clients = self.clients()?;
+        let known: BTreeSet<&str> =
+            record.clients().into_iter().chain(clients.iter().map(String::as_str)).collect();
+        let mut near: Vec<(usize, &str)> = known
+            .into_iter()
+            .map(|it| (damerau_levenshtein(&it.to_lowercase(), &name.to_lowercase()), it))
+            .filter(|(distance, it)| {
+                *distance <= 1 + name.len() / 4 || it.contains(name) || name.contains(it)
+            })
+            .collect();
+        near.sort_unstable();
+        let near: Vec<String> = near.into_iter().take(3).map(|(_, it)| format!("`{it}`")).collect();
+        let all = "`otlp-gate certs list --all` shows all that were issued";
+        let hint = match near.is_empty() {
+            true => format!("{all}; `--cert FILE` revokes what was issued elsewhere"),
+            false => format!("did you mean {}? {all}", near.join(" or ")),
+        };
+        Ok(Error::failed(format_args!("no certificate was ever issued to {name}")).hint(hint))
+    }
+}
+
+impl From<&Issued> for Revocable {
+    fn from(issued: &Issued) -> Self {
+        Revocable {
+            name: Some(issued.name.clone()),
+            serial: issued.serial.clone(),
+            sha256: Some(issued.sha256.clone()),
+            not_after: Some(issued.not_after),
+            ca: issued.ca.clone(),
+        }
+    }
+}
+
+fn other_ca(path: &Path) -> Error {
+    let message = format!("{} is not from the clients' CA of this folder", path.display());
+    Error::failed(message)
+        .hint("ask the CA that issued it, or put its sha256 on the `deny` list of the configuration")
+}
+
+fn of_server(message: &str) -> Error {
+    Error::failed(message).hint(
+        "clients ask for no list of servers: after `otlp-gate certs rotate server` they know only what the new CA issues",
+    )
+}
