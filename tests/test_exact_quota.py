@@ -346,7 +346,7 @@ def test_shadow_mode_admits_all_and_counts_what_it_would_refuse(
 
     assert admitted(fired, [1] * 10) == 80
     assert quick.count() - before == 80
-    shadowed = sum(gate.stats("otlp_gate_shadowed_total").values())
+    shadowed = sum(gate.stats("otlp_gate_shadow_throttled_requests_total").values())
     fit = 80 - shadowed
     assert CAPACITY <= fit <= CAPACITY + earned(RATE, fired.ended - fired.began)
-    assert not gate.stats("otlp_gate_uncounted_total")
+    assert not gate.stats("otlp_gate_unmetered_requests_total")

@@ -1,15 +1,15 @@
-//! Where the proxy puts bytes that it returns.
+//! An allocator that lets the proxy write a piece of a body straight to its place.
 //!
-//! To return bytes, the proxy asks this module for memory (`proxy_on_memory_allocate`) and writes there. For a
-//! body that means a block per chunk and another copy into the buffer that gathers them. So while a chunk is
-//! read, the allocator hands out the free end of that buffer instead: the bytes land where they belong.
+//! To return bytes, the proxy asks this module for memory (`proxy_on_memory_allocate`) and writes there. For a body that means a block
+//! for each piece, and another copy into the buffer that collects them. So while a piece is read, the allocator hands out the unused
+//! end of that buffer instead.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::null_mut;
 
 struct Allocator {
-    /// The free end of a buffer, set only while the proxy returns bytes for it.
+    /// The unused end of a buffer, set only while the proxy returns bytes for it.
     place: Cell<*mut u8>,
     len: Cell<usize>,
 }

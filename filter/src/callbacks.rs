@@ -1,41 +1,45 @@
 //! The proxy's calls into this module: proxy-wasm ABI 0.2.1.
 //!
-//! Declared here and not by the SDK, which knows two answers to a piece of a body, "continue" and "buffer". Having been
-//! told to buffer, Envoy gives the filter its own buffer to write to at the end, and answers 413 (for gRPC: status 2, so
-//! that the client drops its data) if what is written is larger than a connection or an HTTP/2 window may hold, be it
-//! as small as 64 KiB. A module that says "drop" keeps the pieces itself, and at the end writes to the last piece, which
-//! has no such bound.
+//! Declared here and not by the SDK, which knows two answers to a piece of a body, "continue" and "buffer". Having been told to
+//! buffer, Envoy gives the filter its own buffer to write to at the end. It answers 413 (for gRPC: status 2, so that the client drops
+//! its data) if what is written is larger than a connection or an HTTP/2 window may hold, which may be as small as 64 KiB. This module
+//! answers "drop" and keeps the pieces itself. At the end it writes to the last piece, which has no such limit.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic;
 
-use crate::{Plugin, Stream, host, worker};
+use otlp_gate_core::gate::{Action, Host, Plugin, Stream, Worker};
 
-/// What the proxy is to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Action {
-    /// Go on.
-    Continue = 0,
-    /// Wait (with headers or trailers).
-    Pause = 1,
-    /// Wait, and forget this piece of the body (`StopIterationNoBuffer`).
-    Drop = 3,
-}
+use crate::host::Proxy;
+
+// The ABI's actions. `StopIterationNoBuffer` makes the proxy wait and forget the piece of the body.
+const CONTINUE: u32 = 0;
+const STOP_ITERATION: u32 = 1;
+const STOP_ITERATION_NO_BUFFER: u32 = 3;
 
 thread_local! {
-    static PLUGINS: RefCell<BTreeMap<u32, Plugin>> = RefCell::default();
-    static STREAMS: RefCell<BTreeMap<u32, Stream>> = RefCell::default();
+    /// Lives as long as the VM.
+    static WORKER: &'static Worker<Proxy> = Box::leak(Box::new(Worker::new(Proxy)));
+    static PLUGINS: RefCell<BTreeMap<u32, Plugin<'static, Proxy>>> = RefCell::default();
+    static STREAMS: RefCell<BTreeMap<u32, Stream<'static, Proxy>>> = RefCell::default();
 }
 
-/// Lets a stream act; `otherwise` where there is none of this number. While it acts, the proxy calls nothing but
+/// Calls a stream; gives `otherwise` where there is none with this id. Meanwhile the proxy calls nothing but
 /// `proxy_on_memory_allocate`.
-fn stream<T>(id: u32, otherwise: T, act: impl FnOnce(&mut Stream) -> T) -> T {
+fn stream<T>(id: u32, otherwise: T, call: impl FnOnce(&mut Stream<'static, Proxy>) -> T) -> T {
     STREAMS.with_borrow_mut(|streams| match streams.get_mut(&id) {
-        Some(stream) => act(stream),
+        Some(stream) => call(stream),
         None => otherwise,
     })
+}
+
+fn code(action: Action) -> u32 {
+    match action {
+        Action::Continue => CONTINUE,
+        Action::Pause => STOP_ITERATION,
+        Action::Drop => STOP_ITERATION_NO_BUFFER,
+    }
 }
 
 // SAFETY (of every `no_mangle` below): these are the names by which the ABI finds them, and nothing else has them.
@@ -45,10 +49,10 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 
 #[unsafe(no_mangle)]
 extern "C" fn _initialize() {
-    panic::set_hook(Box::new(|info| host::warn(&format!("otlp-gate: {info}"))));
+    panic::set_hook(Box::new(|info| Proxy.warn(&format!("otlp-gate: {info}"))));
 }
 
-/// Memory for what the proxy returns: a boxed slice of just this length.
+/// Memory for what the proxy returns: a boxed slice of exactly this length.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
@@ -58,7 +62,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     PLUGINS.with_borrow_mut(|plugins| {
         if parent == 0 {
-            plugins.insert(id, Plugin::default());
+            plugins.insert(id, WORKER.with(|worker| Plugin::new(worker, id)));
         } else if let Some(plugin) = plugins.get(&parent) {
             STREAMS.with_borrow_mut(|streams| streams.insert(id, plugin.stream(id)));
         }
@@ -69,43 +73,43 @@ extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
 extern "C" fn proxy_on_configure(id: u32, _size: usize) -> bool {
     PLUGINS.with_borrow_mut(|plugins| {
         if let Some(plugin) = plugins.get_mut(&id) {
-            plugin.configure(id);
+            plugin.configure();
         }
     });
-    // Without a policy every request is answered "try again"; a refused configuration would take the proxy's own
-    // way to fail, which drops telemetry.
+    // Without a policy, requests are answered so that their clients try again. If this failed, the proxy would answer them itself, in a
+    // way that makes clients drop their telemetry.
     true
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(id: u32, _count: usize, end_of_stream: bool) -> Action {
-    stream(id, Action::Pause, |stream| stream.on_request_headers(end_of_stream))
+extern "C" fn proxy_on_request_headers(id: u32, _count: usize, end_of_stream: bool) -> u32 {
+    code(stream(id, Action::Pause, |stream| stream.on_request_headers(end_of_stream)))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_body(id: u32, size: usize, end_of_stream: bool) -> Action {
-    stream(id, Action::Drop, |stream| stream.on_request_body(size, end_of_stream))
+extern "C" fn proxy_on_request_body(id: u32, size: usize, end_of_stream: bool) -> u32 {
+    code(stream(id, Action::Drop, |stream| stream.on_request_body(size, end_of_stream)))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_trailers(id: u32, _count: usize) -> Action {
-    stream(id, Action::Pause, Stream::on_request_trailers)
+extern "C" fn proxy_on_request_trailers(id: u32, _count: usize) -> u32 {
+    code(stream(id, Action::Pause, Stream::on_request_trailers))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_headers(id: u32, _count: usize, _end_of_stream: bool) -> Action {
-    stream(id, Action::Continue, Stream::on_response_headers)
+extern "C" fn proxy_on_response_headers(id: u32, _count: usize, _end_of_stream: bool) -> u32 {
+    code(stream(id, Action::Continue, Stream::on_response_headers))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_body(id: u32, _size: usize, _end_of_stream: bool) -> Action {
+extern "C" fn proxy_on_response_body(id: u32, _size: usize, _end_of_stream: bool) -> u32 {
     stream(id, (), Stream::on_response_body);
-    Action::Continue
+    CONTINUE
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_trailers(id: u32, _count: usize) -> Action {
-    stream(id, Action::Continue, Stream::on_response_trailers)
+extern "C" fn proxy_on_response_trailers(id: u32, _count: usize) -> u32 {
+    code(stream(id, Action::Continue, Stream::on_response_trailers))
 }
 
 #[unsafe(no_mangle)]
@@ -121,7 +125,5 @@ extern "C" fn proxy_on_done(_id: u32) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     STREAMS.with_borrow_mut(|streams| streams.remove(&id));
-    if PLUGINS.with_borrow_mut(|plugins| plugins.remove(&id)).is_some() {
-        worker::forget(id);
-    }
+    PLUGINS.with_borrow_mut(|plugins| plugins.remove(&id));
 }

@@ -1,6 +1,6 @@
 //! Any text in a certificate, or in what a proxy says of one, is read and matched without a panic.
 
-use otlp_gate_core::gate::{Gate, Hop};
+use otlp_gate_core::gate::{Gate, TrustedHop};
 use otlp_gate_core::identity::{Certificate, Identity, Validity};
 use otlp_gate_core::time::Timestamp;
 
@@ -16,7 +16,7 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let (uri, dns, subject) = parts;
     // What a hop says has no way to be another element than its last.
     let header = [&[uri][..], &[b"Hash=00;URI=spiffe://acme.example/a/x/b"]].concat().join(&b","[..]);
-    let hop = Hop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
+    let hop = TrustedHop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
     if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], &hop, Timestamp::EPOCH) {
         assert_eq!(said, "Hash=00;URI=spiffe://acme.example/a/x/b");
     }

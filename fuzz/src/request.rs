@@ -51,7 +51,7 @@ pub fn target(input: (u8, u8, Vec<&[u8]>, &[u8], u64)) {
     let (memory, store) = (Memory::default(), Any(stored));
     if let Ok(mut request) = Request::open(&gate, &client, head, &memory, &store, now) {
         for chunk in chunks {
-            let Ok(body) = request.room(chunk.len()) else { break };
+            let Ok(body) = request.body(chunk.len()) else { break };
             body.extend_from_slice(chunk);
         }
         if let Ok(outgoing) = request.finish(&store, now) {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use otlp_gate_core::gate::{Gate, Head, Headers, Hop, Memory, Request};
+use otlp_gate_core::gate::{Gate, Head, Headers, Memory, Request, TrustedHop};
 use otlp_gate_core::identity::{Identity, Validity};
 use otlp_gate_core::quota::CachedStore;
 use otlp_gate_core::time::{Nanos, Timestamp};
@@ -59,7 +59,7 @@ pub(crate) fn all() {
         "ab".repeat(32)
     );
     let headers: &Headers = &[HEADERS, &[(b"x-forwarded-client-cert", said.as_bytes())]].concat();
-    let hop = Hop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
+    let hop = TrustedHop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
     measure("read what a hop says of its client", || gate.forwarded(headers, &hop, START).is_ok());
     measure("identify a client by what a hop says of it", || gate.forwarded_client(&said).is_ok());
     let Ok(client) = identify() else { return };
@@ -73,7 +73,7 @@ pub(crate) fn all() {
         let mut request = Request::open(&gate, &client, head, &memory, &store, now).ok()?;
         drop(request.header_edits(HEADERS));
         for chunk in frame.chunks(CHUNK) {
-            request.room(chunk.len()).ok()?.extend_from_slice(chunk);
+            request.body(chunk.len()).ok()?.extend_from_slice(chunk);
         }
         let outgoing = request.finish(&store, now).ok()?;
         Some(outgoing.pieces().map(<[u8]>::len).sum::<usize>())

@@ -1,52 +1,52 @@
-//! Requests from web pages. A browser sends one to another origin only after it was told that the page may, and shows the
-//! page an answer only if that says so again (Fetch standard, "CORS protocol").
+//! Requests from web pages. A browser sends a request to another origin only if a preflight response allows it, and shows the response
+//! to the page only if its headers allow that too (Fetch standard, "CORS protocol").
 
-use super::head::{Headers, http_signal, value};
-use super::{Gate, HeaderEdits};
+use super::edits::HeaderEdits;
+use super::headers::{Headers, http_signal, value};
+use super::load::Gate;
 use crate::response::Response;
 
-/// How many seconds a browser may remember that a page may send. Chromium takes no more than two hours.
+/// How long a browser may cache a preflight response, in seconds. Chromium caches for at most two hours.
 const MAX_AGE: &str = "7200";
 
-/// The longest list of headers that is read, in bytes.
+/// The longest `access-control-request-headers` that is read, in bytes.
 const LONGEST_LIST: usize = 1024;
 
-/// The origin of a web page that may send.
+/// The origin of a web page, which the policy allows to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
+pub struct AllowedOrigin(String);
 
 impl Gate {
-    /// The origin of a request, where there is one and its pages may send. It says nothing about who sends.
-    pub fn origin(&self, headers: &Headers) -> Option<Origin> {
+    /// The origin of a request, if it has one and the policy allows it. It does not identify the client.
+    pub fn allowed_origin(&self, headers: &Headers) -> Option<AllowedOrigin> {
         let mut origins = headers.iter().filter(|(name, _)| *name == b"origin");
         let (Some((_, origin)), None) = (origins.next(), origins.next()) else { return None };
         let origin = core::str::from_utf8(origin).ok()?;
-        self.policy.allows_origin(origin).then(|| Origin(origin.to_owned()))
+        self.policy.allows_origin(origin).then(|| AllowedOrigin(origin.to_owned()))
     }
 }
 
-impl Origin {
-    /// The answer to a preflight request: what a browser asks before it sends what a page wants to send. Such a request has no
-    /// body and is no export. What else it may ask is for [`super::Head::read`] to refuse.
+impl AllowedOrigin {
+    /// The response to a preflight request, which a browser sends before an export from a page. `None` for any other request.
     pub fn preflight(&self, headers: &Headers) -> Option<Response> {
-        let asks = value(headers, b":method") == Some(b"OPTIONS")
+        let is_preflight = value(headers, b":method") == Some(b"OPTIONS")
             && value(headers, b"access-control-request-method").is_some()
             && http_signal(headers).is_some();
-        if !asks {
+        if !is_preflight {
             return None;
         }
-        let mut answer = vec![
+        let mut allow = vec![
             ("access-control-allow-methods", "POST".to_owned()),
             ("access-control-max-age", MAX_AGE.to_owned()),
         ];
-        // Whatever headers an exporter is told to add do no harm: the gate removes those that are not the client's to say.
-        let asked = value(headers, b"access-control-request-headers").and_then(list);
-        answer.extend(asked.map(|list| ("access-control-allow-headers", list)));
-        Some(Response { http_status: 204, grpc_status: None, headers: answer, body: Vec::new() })
+        // Any header that an exporter is configured to add is allowed: the gate removes those that the client must not set.
+        let requested = value(headers, b"access-control-request-headers").and_then(list);
+        allow.extend(requested.map(|list| ("access-control-allow-headers", list)));
+        Some(Response { http_status: 204, grpc_status: None, headers: allow, body: Vec::new() })
     }
 
-    /// What lets a page of this origin read an answer, in place of what the backend may say of that. The client's certificate is
-    /// a credential.
+    /// The header edits that let a page of this origin read a response; the backend's own headers of that kind are replaced. The client's
+    /// certificate is a credential.
     pub fn edits(&self) -> HeaderEdits<'_> {
         let ours = [
             ("access-control-allow-origin", self.0.as_str()),
@@ -59,7 +59,7 @@ impl Origin {
     }
 }
 
-/// A list of headers' names as it came, if it is one.
+/// A list of header names as received; `None` if it is not one.
 fn list(value: &[u8]) -> Option<String> {
     let fits = value.len() <= LONGEST_LIST
         && value.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-_, ".contains(&byte));
@@ -86,7 +86,7 @@ mod tests {
     const ASKS: (&str, &str) = ("access-control-request-method", "POST");
 
     #[test]
-    fn only_pages_of_the_policys_origins_may_send() {
+    fn only_origins_of_the_policy_are_allowed() {
         let gate = gate();
         for (origin, may) in [
             ("https://shop.example.com", true),
@@ -103,16 +103,16 @@ mod tests {
             ("null", false),
             ("", false),
         ] {
-            assert_eq!(gate.origin(&bytes(&[("origin", origin)])).is_some(), may, "{origin}");
+            assert_eq!(gate.allowed_origin(&bytes(&[("origin", origin)])).is_some(), may, "{origin}");
         }
-        assert_eq!(gate.origin(&bytes(&[ORIGIN, ORIGIN])), None);
-        assert_eq!(gate.origin(&[(b"origin", b"https://\xff.acme.example")]), None);
-        assert_eq!(Gate::load(b"{}").unwrap().origin(&bytes(&[ORIGIN])), None);
+        assert_eq!(gate.allowed_origin(&bytes(&[ORIGIN, ORIGIN])), None);
+        assert_eq!(gate.allowed_origin(&[(b"origin", b"https://\xff.acme.example")]), None);
+        assert_eq!(Gate::load(b"{}").unwrap().allowed_origin(&bytes(&[ORIGIN])), None);
     }
 
     #[test]
-    fn a_preflight_of_an_export_is_answered_and_nothing_else_is() {
-        let origin = gate().origin(&bytes(&[ORIGIN])).unwrap();
+    fn only_a_preflight_of_an_export_is_answered() {
+        let origin = gate().allowed_origin(&bytes(&[ORIGIN])).unwrap();
         let preflight = |method, path, more: &[(&'static str, &'static str)]| {
             let headers = [&[(":method", method), (":path", path)][..], more].concat();
             origin.preflight(&bytes(&headers))
@@ -143,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_for_that_page_and_no_other() {
-        let origin = gate().origin(&bytes(&[ORIGIN])).unwrap();
+    fn responses_name_the_origin_of_the_request() {
+        let origin = gate().allowed_origin(&bytes(&[ORIGIN])).unwrap();
         let edits = origin.edits();
         assert!(edits.add.starts_with(&[("access-control-allow-origin", "https://shop.example.com")]));
         assert!(edits.add.contains(&("vary", "origin")));
@@ -155,11 +155,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_breaks_out_of_an_answer(origin in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _ = gate().origin(&[(b"origin", &origin)]);
+        fn no_request_header_can_inject_response_headers(origin in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = gate().allowed_origin(&[(b"origin", &origin)]);
             let mut headers = bytes(&[(":method", "OPTIONS"), (":path", "/v1/logs"), ASKS]);
             headers.push((b"access-control-request-headers", &origin));
-            let response = gate().origin(&bytes(&[ORIGIN])).unwrap().preflight(&headers).unwrap();
+            let response = gate().allowed_origin(&bytes(&[ORIGIN])).unwrap().preflight(&headers).unwrap();
             prop_assert!(response.headers.iter().all(|(_, value)| !value.contains(['\r', '\n', '\0'])));
         }
     }

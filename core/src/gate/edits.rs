@@ -3,8 +3,8 @@
 //! Backends differ in what they take for one name: CGI, WSGI, Rack and PHP turn every character that is no letter and no digit
 //! into `_`, so that `x_scope_orgid` and `x.scope.orgid` are `X-Scope-OrgID` there. All such spellings are one name here.
 
-use super::head::{Headers, value};
-use super::{FORWARDED_CERTIFICATE, Request};
+use super::headers::{FORWARDED_CERTIFICATE, Headers, value};
+use super::request::Request;
 use crate::policy::is_spelling;
 use crate::response::Protocol;
 
@@ -37,7 +37,13 @@ impl Request {
         let names = headers.iter().map(|(name, _)| *name);
         let mut edits = HeaderEdits {
             remove: names.filter(|name| is_ours(name)).collect(),
-            add: self.client.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            add: self
+                .client
+                .resolved
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
         };
         // gRPC's specification requires it, and some servers refuse a call without it. Envoy lets no other value through.
         if self.head.protocol == Protocol::Grpc && value(headers, b"te").is_none() {

@@ -1,12 +1,9 @@
 //! What a request's headers say: is it an OTLP export, of which signal, how is it encoded.
 
-use super::FORWARDED_CERTIFICATE;
+use super::headers::{self, Headers, headers_size, is_grpc, media_type, printable, value};
 use super::path;
 use crate::response::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
-
-/// Headers as the proxy has them: names in lower case, values of any bytes, in any number.
-pub type Headers<'a> = [(&'a [u8], &'a [u8])];
 
 /// An OTLP export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,20 +18,6 @@ pub struct Head {
     pub length: Option<u64>,
     /// How large all headers are, by [`headers_size`].
     pub headers: u64,
-}
-
-/// So much of the header by which the gateway itself hands over the client's certificate is not the client's doing, in bytes.
-const OWN_CERTIFICATE: usize = 8 << 10;
-
-/// The size of headers as HTTP/2 counts it (RFC 9113, 6.5.2): names and values, and 32 bytes for each of them, without what the
-/// gateway itself adds to hand over the client's certificate.
-pub fn headers_size(headers: &Headers) -> u64 {
-    let own = |(name, value): &(&[u8], &[u8])| {
-        if *name == FORWARDED_CERTIFICATE.as_bytes() { value.len().min(OWN_CERTIFICATE) } else { 0 }
-    };
-    let own = headers.iter().map(own).max().unwrap_or_default();
-    let all: usize = headers.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
-    (all - own) as u64
 }
 
 /// A compression.
@@ -65,8 +48,8 @@ impl Head {
         let refuse = |reason| Err((protocol, reason));
 
         let signal = match protocol {
-            Protocol::Grpc => signal(headers, Signal::grpc_path),
-            Protocol::HttpProtobuf | Protocol::HttpJson => http_signal(headers),
+            Protocol::Grpc => headers::grpc_signal(headers),
+            Protocol::HttpProtobuf | Protocol::HttpJson => headers::http_signal(headers),
         };
         let Some(signal) = signal else {
             return refuse(path::unknown(headers, protocol));
@@ -137,40 +120,6 @@ fn unknown_content_type(content_type: &[u8], protocol: Protocol) -> Reason {
         }
         other => format!("content type {}; hint: {taken}", printable(other, 64)),
     })
-}
-
-/// The signal that a request over plain HTTP is about, by its path.
-pub(super) fn http_signal(headers: &Headers) -> Option<Signal> {
-    signal(headers, Signal::http_path)
-}
-
-fn signal(headers: &Headers, path_of: fn(Signal) -> &'static str) -> Option<Signal> {
-    let path = value(headers, b":path")?.split(|&byte| byte == b'?').next()?;
-    Signal::ALL.into_iter().find(|signal| path_of(*signal).as_bytes() == path)
-}
-
-/// The first value of a header.
-pub(super) fn value<'a>(headers: &Headers<'a>, name: &[u8]) -> Option<&'a [u8]> {
-    headers.iter().find(|(header, _)| *header == name).map(|(_, value)| *value)
-}
-
-/// Whether Envoy takes it for gRPC, to the letter. Of all else it writes refusals as plain HTTP: for a request that looks
-/// like gRPC to the gate alone that would be a 200.
-pub(super) fn is_grpc(content_type: &[u8]) -> bool {
-    content_type.strip_prefix(b"application/grpc").is_some_and(|more| matches!(more, [] | [b'+', ..]))
-}
-
-/// A media type without its parameters, in lower case.
-pub(super) fn media_type(value: &[u8]) -> Vec<u8> {
-    value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase()
-}
-
-/// A client's own words, up to a length, and safe to send back.
-pub(super) fn printable(bytes: &[u8], longest: usize) -> String {
-    let shown =
-        bytes.iter().take(longest).map(|&byte| if matches!(byte, b' '..=b'~') { byte as char } else { '?' });
-    let more = if bytes.len() > longest { "..." } else { "" };
-    format!("\"{}{more}\"", shown.collect::<String>())
 }
 
 #[cfg(test)]

@@ -5,106 +5,75 @@
 //! export serves. All else becomes 14 UNAVAILABLE, never `NOT_SERVING` in a message: to an answer without a body, as nearly every
 //! error is one, a filter cannot add any. Clients take both for the same.
 
-use core::cell::Cell;
 use std::rc::Rc;
 
-use super::head::{Encoding, Head, Headers, headers_size, is_grpc, printable, value};
+use super::client::Client;
+use super::edits::HeaderEdits;
+use super::head::{Encoding, Head};
+use super::headers::{Headers, headers_size, is_grpc, printable, value};
+use super::load::Gate;
 use super::memory::Memory;
-use super::request::{FORWARDED, Request};
-use super::{Client, Gate, HeaderEdits};
+use super::path::{HEALTH_CHECK, HEALTH_WATCH};
+use super::request::{MAX_FORWARDED, Request};
 use crate::quota::Store;
 use crate::response::{Protocol, Reason};
 use crate::time::Timestamp;
 use otlp_gate_wire::otlp::{Signal, health_service};
 
-/// The path of gRPC's health service, with the slash before its methods.
-const SERVICE: &str = "/grpc.health.v1.Health/";
-/// The path of its method that answers once.
-pub(super) const CHECK: &str = "/grpc.health.v1.Health/Check";
-/// The path of its method that goes on answering.
-pub(super) const WATCH: &str = "/grpc.health.v1.Health/Watch";
-
 /// The longest body that is read, in bytes: many times what any service's name needs.
 const LONGEST: usize = 4096;
 
-/// Whether a path is one of the health service's.
-pub(super) fn is_path(path: &[u8]) -> bool {
-    path.starts_with(SERVICE.as_bytes())
-}
-
 /// A health check, as its headers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Health {
+pub struct HealthHead {
     watch: bool,
     encoding: Encoding,
     headers: u64,
 }
 
 /// A health check of a known client on its way.
-pub struct Check {
+pub struct HealthCheck {
     request: Request,
     watch: bool,
     /// Whether a message of the backend's answer has come.
     message: bool,
 }
 
-/// The signal by which a backend is asked for its health: the last that it took, and another one as long as it has not said that it
-/// takes any.
-#[derive(Debug)]
-pub(super) struct Asked(Cell<Signal>);
-
-impl Default for Asked {
-    fn default() -> Self {
-        Asked(Cell::new(Signal::Traces))
-    }
-}
-
-impl Asked {
-    pub(super) fn takes(&self, signal: Signal) {
-        self.0.set(signal);
-    }
-
-    fn does_not_take(&self, signal: Signal) {
-        let next = Signal::ALL.into_iter().cycle().skip_while(|it| *it != signal).nth(1);
-        self.0.set(next.unwrap_or(Signal::Traces));
-    }
-}
-
-impl Health {
+impl HealthHead {
     /// Reads the headers of a request that is no export, or says how to refuse it; `None` where it is no health check either.
-    pub fn read(headers: &Headers) -> Option<Result<Health, Reason>> {
+    pub fn read(headers: &Headers) -> Option<Result<HealthHead, Reason>> {
         let path = value(headers, b":path")?;
-        let watch = path == WATCH.as_bytes();
-        if !(watch || path == CHECK.as_bytes()) || !is_grpc(value(headers, b"content-type")?) {
+        let watch = path == HEALTH_WATCH.as_bytes();
+        if !(watch || path == HEALTH_CHECK.as_bytes()) || !is_grpc(value(headers, b"content-type")?) {
             return None;
         }
         if let Some(reason) = Head::method(headers) {
             return Some(Err(reason));
         }
         let encoding = Encoding::read(headers, Protocol::Grpc);
-        Some(encoding.map(|encoding| Health { watch, encoding, headers: headers_size(headers) }))
+        Some(encoding.map(|encoding| HealthHead { watch, encoding, headers: headers_size(headers) }))
     }
 }
 
-impl Check {
+impl HealthCheck {
     /// Opens it at its headers: it is charged as a request, and nothing else.
     pub fn open<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
-        health: Health,
+        health: HealthHead,
         memory: &Memory,
         store: &S,
         now: Timestamp,
-    ) -> Result<Check, Reason> {
+    ) -> Result<HealthCheck, Reason> {
         let head = Head {
             protocol: Protocol::Grpc,
-            signal: gate.asked.0.get(),
+            signal: gate.probe_signal.get(),
             encoding: health.encoding,
             length: None,
             headers: health.headers,
         };
         let request = Request::open_for(gate, client, head, &[], memory, store, now)?;
-        Ok(Check { request, watch: health.watch, message: false })
+        Ok(HealthCheck { request, watch: health.watch, message: false })
     }
 
     /// What to do to the headers, besides the path.
@@ -123,17 +92,17 @@ impl Check {
     }
 
     /// The body so far, with room for `len` bytes more.
-    pub fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
-        let body = self.request.room(0)?;
+    pub fn body(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
+        let body = self.request.body(0)?;
         if body.len().saturating_add(len) > LONGEST {
             return Err(Reason::TooLarge(format!("more than {LONGEST} bytes in a health check")));
         }
-        self.request.room(len)
+        self.request.body(len)
     }
 
     /// Whether what has arrived can still become one message.
-    pub fn arrived(&self) -> Result<(), Reason> {
-        self.request.arrived()
+    pub fn check_received(&self) -> Result<(), Reason> {
+        self.request.check_received()
     }
 
     /// Judges the whole body; gives the one that goes on.
@@ -141,19 +110,24 @@ impl Check {
         /// An export of nothing, behind its frame.
         const NOTHING: &[u8] = &[0; 5];
         let (message, offset) = self.request.message(store, now, Some(LONGEST as u64))?;
-        self.request.arriving = None;
+        self.request.receiving = None;
         let asked = health_service(message.get(offset..).unwrap_or_default())
             .map_err(|malformed| Reason::Invalid(malformed.to_string()))?;
         if !asked.is_empty() && !Signal::ALL.iter().any(|signal| service(*signal).as_bytes() == asked) {
             return Err(Reason::UnknownService(printable(asked, 64)));
         }
-        let bound = self.request.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
+        let bound = self.request.gate.policy.limits().inflated.bytes().saturating_mul(MAX_FORWARDED);
         if self.request.forwarded.resize(0, bound) { Ok(NOTHING) } else { Err(Reason::Busy) }
     }
 
     /// Judges the headers of the answer: its HTTP status, the status of gRPC if that is there already, and whether it is the backend
     /// who answers.
-    pub fn answer(&self, http: Option<&[u8]>, grpc: Option<&[u8]>, backend: bool) -> Result<(), Reason> {
+    pub fn check_headers(
+        &self,
+        http: Option<&[u8]>,
+        grpc: Option<&[u8]>,
+        backend: bool,
+    ) -> Result<(), Reason> {
         match grpc {
             Some(status) => Err(self.refused(status, backend)),
             None if http == Some(b"200") => Ok(()),
@@ -162,7 +136,7 @@ impl Check {
     }
 
     /// What a piece of the answer's body becomes.
-    pub fn body(&mut self) -> &'static [u8] {
+    pub fn response_body(&mut self) -> &'static [u8] {
         /// HealthCheckResponse{status (1): SERVING (1)}, behind its frame.
         const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
         if core::mem::replace(&mut self.message, true) { b"" } else { SERVING }
@@ -171,7 +145,7 @@ impl Check {
     /// Judges the end of the answer; whether the client is kept waiting for a change.
     ///
     /// A `Watch` that ends is asked again at once by every client that got a message, so it is held until the proxy ends it.
-    pub fn end(&self, grpc: Option<&[u8]>) -> Result<bool, Reason> {
+    pub fn check_end(&self, grpc: Option<&[u8]>) -> Result<bool, Reason> {
         match grpc {
             Some(b"0") if self.message => Ok(self.watch),
             status => Err(self.refused(status.unwrap_or_default(), true)),
@@ -184,7 +158,7 @@ impl Check {
             b"0" => "it answers without a message",
             b"12" => {
                 // Clients take this one for "there is no health service", and the backend for healthy.
-                self.request.gate.asked.does_not_take(self.request.head.signal);
+                self.request.gate.probe_signal.unimplemented(self.request.head.signal);
                 "it does not take this signal, by another one it is asked next"
             }
             _ => "it refuses an empty export",
@@ -203,22 +177,29 @@ mod tests {
     use super::*;
     use crate::quota::{Dimension, Throttled};
 
-    fn read(path: &str, more: &[(&'static str, &'static str)]) -> Option<Result<Health, Reason>> {
+    fn read(path: &str, more: &[(&'static str, &'static str)]) -> Option<Result<HealthHead, Reason>> {
         let mut headers: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST"), (b":path", path.as_bytes())];
         headers.extend(more.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-        Health::read(&headers)
+        HealthHead::read(&headers)
     }
 
     const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
-    fn open(fixture: &Fixture, path: &str) -> Result<Check, Reason> {
+    fn open(fixture: &Fixture, path: &str) -> Result<HealthCheck, Reason> {
         let health = read(path, &[GRPC, ("grpc-encoding", "gzip")]).unwrap().unwrap();
-        Check::open(&fixture.gate, &acme(&fixture.gate), health, &fixture.memory, &fixture.store, fixture.now)
+        HealthCheck::open(
+            &fixture.gate,
+            &acme(&fixture.gate),
+            health,
+            &fixture.memory,
+            &fixture.store,
+            fixture.now,
+        )
     }
 
-    fn asked(fixture: &Fixture, path: &str, body: &[u8]) -> Result<Check, Reason> {
+    fn asked(fixture: &Fixture, path: &str, body: &[u8]) -> Result<HealthCheck, Reason> {
         let mut check = open(fixture, path)?;
-        check.room(body.len())?.extend_from_slice(body);
+        check.body(body.len())?.extend_from_slice(body);
         assert_eq!(check.finish(&fixture.store, fixture.now)?, [0; 5]);
         Ok(check)
     }
@@ -230,11 +211,11 @@ mod tests {
 
     #[test]
     fn only_calls_of_its_two_methods_are_health_checks() {
-        assert!(read(CHECK, &[GRPC]).unwrap().is_ok_and(|health| !health.watch));
-        assert!(read(WATCH, &[GRPC]).unwrap().is_ok_and(|health| health.watch));
+        assert!(read(HEALTH_CHECK, &[GRPC]).unwrap().is_ok_and(|head| !head.watch));
+        assert!(read(HEALTH_WATCH, &[GRPC]).unwrap().is_ok_and(|head| head.watch));
         for (path, more) in [
-            (CHECK, &[][..]),
-            (CHECK, &[("content-type", "application/json")]),
+            (HEALTH_CHECK, &[][..]),
+            (HEALTH_CHECK, &[("content-type", "application/json")]),
             ("/grpc.health.v1.Health/List", &[GRPC]),
             ("/grpc.health.v1.Health/Check/", &[GRPC]),
             ("/", &[GRPC]),
@@ -242,7 +223,7 @@ mod tests {
             assert_eq!(read(path, more), None, "{path}");
         }
         assert_eq!(
-            read(CHECK, &[GRPC, ("grpc-encoding", "br")]).unwrap().unwrap_err().label(),
+            read(HEALTH_CHECK, &[GRPC, ("grpc-encoding", "br")]).unwrap().unwrap_err().label(),
             "unsupported"
         );
     }
@@ -251,9 +232,9 @@ mod tests {
     fn the_server_and_the_services_of_otlp_can_be_asked_for() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
         for service in core::iter::once("").chain(Signal::ALL.map(service)) {
-            let check = asked(&fixture, CHECK, &framed(&of(service), 0)).unwrap();
+            let check = asked(&fixture, HEALTH_CHECK, &framed(&of(service), 0)).unwrap();
             assert_eq!(check.path(), Signal::Traces.grpc_path());
-            assert!(asked(&fixture, WATCH, &framed(&gzip(&of(service)), 1)).is_ok());
+            assert!(asked(&fixture, HEALTH_WATCH, &framed(&gzip(&of(service)), 1)).is_ok());
         }
         for (body, label) in [
             (framed(&of("shop"), 0), "unknown_service"),
@@ -263,7 +244,7 @@ mod tests {
             (vec![], "invalid"),
             (vec![0; 5 << 10], "too_large"),
         ] {
-            assert_eq!(asked(&fixture, CHECK, &body).err().map(|it| it.label()), Some(label));
+            assert_eq!(asked(&fixture, HEALTH_CHECK, &body).err().map(|it| it.label()), Some(label));
         }
         assert_eq!(fixture.memory.held(), 0);
     }
@@ -271,13 +252,13 @@ mod tests {
     #[test]
     fn what_the_backend_says_is_what_the_client_hears() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
-        let mut check = asked(&fixture, CHECK, &framed(b"", 0)).unwrap();
-        assert_eq!(check.answer(Some(b"200"), None, true), Ok(()));
+        let mut check = asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).unwrap();
+        assert_eq!(check.check_headers(Some(b"200"), None, true), Ok(()));
         // A backend that ends without a message has not taken anything.
-        assert!(check.end(Some(b"0")).is_err());
-        assert_eq!((check.body(), check.body()), (&[0, 0, 0, 0, 2, 8, 1][..], &b""[..]));
-        assert_eq!(check.end(Some(b"0")), Ok(false));
-        assert!(check.end(Some(b"14")).is_err() && check.end(None).is_err());
+        assert!(check.check_end(Some(b"0")).is_err());
+        assert_eq!((check.response_body(), check.response_body()), (&[0, 0, 0, 0, 2, 8, 1][..], &b""[..]));
+        assert_eq!(check.check_end(Some(b"0")), Ok(false));
+        assert!(check.check_end(Some(b"14")).is_err() && check.check_end(None).is_err());
         for (http, grpc, backend) in [
             (Some(&b"200"[..]), Some(&b"14"[..]), false),
             (Some(b"200"), Some(b"12"), true),
@@ -285,27 +266,27 @@ mod tests {
             (Some(b"404"), None, true),
             (None, None, true),
         ] {
-            let reason = check.answer(http, grpc, backend).unwrap_err();
+            let reason = check.check_headers(http, grpc, backend).unwrap_err();
             // Never 12, which clients take for healthy.
             assert_eq!(reason.response(Protocol::Grpc, 0).grpc_status, Some(14), "{reason}");
         }
-        let mut watch = asked(&fixture, WATCH, &framed(b"", 0)).unwrap();
-        watch.body();
-        assert_eq!(watch.end(Some(b"0")), Ok(true));
+        let mut watch = asked(&fixture, HEALTH_WATCH, &framed(b"", 0)).unwrap();
+        watch.response_body();
+        assert_eq!(watch.check_end(Some(b"0")), Ok(true));
     }
 
     #[test]
     fn a_backend_is_asked_by_a_signal_that_it_takes() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
-        let path = || asked(&fixture, CHECK, &framed(b"", 0)).unwrap();
+        let path = || asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).unwrap();
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs, Signal::Profiles, Signal::Traces] {
             let check = path();
             assert_eq!(check.path(), signal.grpc_path());
-            assert!(check.answer(Some(b"200"), Some(b"12"), true).is_err());
+            assert!(check.check_headers(Some(b"200"), Some(b"12"), true).is_err());
         }
-        fixture.gate.asked.takes(Signal::Logs);
+        fixture.gate.probe_signal.accepted(Signal::Logs);
         assert_eq!(path().path(), Signal::Logs.grpc_path());
-        assert!(path().answer(Some(b"200"), Some(b"13"), true).is_err());
+        assert!(path().check_headers(Some(b"200"), Some(b"13"), true).is_err());
         assert_eq!(path().path(), Signal::Logs.grpc_path());
     }
 
@@ -315,10 +296,13 @@ mod tests {
         let client = acme(&fixture.gate);
         assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
         for _ in 0..9 {
-            assert!(asked(&fixture, CHECK, &framed(b"", 0)).is_ok(), "though nothing of its items is left");
+            assert!(
+                asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).is_ok(),
+                "though nothing of its items is left"
+            );
         }
         let Err(Reason::Quota { refusal: Throttled::RetryAfter { dimension, .. }, .. }) =
-            open(&fixture, CHECK)
+            open(&fixture, HEALTH_CHECK)
         else {
             panic!()
         };
@@ -330,7 +314,7 @@ mod tests {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"10k/s\""));
         let mut held = Vec::new();
         let busy = loop {
-            match asked(&fixture, WATCH, &framed(b"", 0)) {
+            match asked(&fixture, HEALTH_WATCH, &framed(b"", 0)) {
                 Ok(check) => held.push(check),
                 Err(reason) => break reason,
             }

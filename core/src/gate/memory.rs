@@ -1,64 +1,59 @@
-//! What a worker may hold of requests that are not over yet, and how much of that one client may hold.
+//! How much memory a worker may hold for requests that have not ended, and how much of it one client may hold.
 //!
-//! No client is given a fixed share: it may hold as much as is left for all others. So one that never ends its requests gets
-//! half of the room, two of them a third each, and whoever comes next still finds as much as any of them has.
+//! No client has a fixed share: it may hold as much as is left for all others. A client that never ends its requests gets half of
+//! the memory, two of them get a third each, and the next client still finds as much as each of them holds.
 
 use core::cell::RefCell;
 use std::rc::Rc;
 
-use super::Client;
 use crate::quota::BucketId;
 
-/// What a request costs beside its body and its headers, in bytes: the proxy's stream, an open stream to the backend.
+/// The memory of a request besides its body and headers, in bytes: the proxy's stream, and an open stream to the backend.
 const STREAM: u64 = 16 << 10;
 
-/// How many times their size a request's headers cost: as they came, as they go on, and as they are encoded for that. Measured in
-/// Envoy 1.40, 60 KiB of them cost 2.1 times as much.
+/// The memory of a request's headers, as a multiple of their size: as received, as forwarded, and encoded for that. Measured in Envoy
+/// 1.40, 60 KiB of headers take 2.1 times as much.
 const HEADERS: u64 = 3;
 
-/// How much answers may hold that their clients have not read, of requests that were refused, in bytes.
-const ANSWERS: u64 = 16 << 20;
+/// The most memory for responses to rejected requests that clients have not read, in bytes.
+const MAX_RESPONSES: u64 = 16 << 20;
 
-/// Who holds the answers to those who are no clients: all of them are one.
-const STRANGERS: BucketId = BucketId([0xff; 16]);
+/// Holds the responses to all unknown clients.
+const UNKNOWN_CLIENTS: BucketId = BucketId([0xff; 16]);
 
-/// What all requests of one worker hold together.
+/// The memory that all requests of one worker hold.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    /// Bodies that have not arrived whole, in the VM. One that runs out of memory ends every plugin in it.
-    arriving: Pool,
-    /// Messages that the backend has not answered; as long as it does not read them, the proxy holds them.
+    /// Bodies that are not complete, in the VM. A VM that runs out of memory ends every plugin in it.
+    receiving: Pool,
+    /// Messages without a response from the backend. The proxy holds them until the backend reads them.
     forwarded: Pool,
-    /// Refused requests whose answers have not gone out.
-    answers: Pool,
+    /// Rejected requests whose responses clients have not read.
+    responses: Pool,
 }
 
-/// What a request holds until the proxy has forgotten it.
-#[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "its end is what counts")] Share);
-
 impl Memory {
-    /// How many bytes are held.
+    /// The memory that is held, in bytes.
     pub fn held(&self) -> u64 {
-        let pools = [&self.arriving, &self.forwarded, &self.answers];
+        let pools = [&self.receiving, &self.forwarded, &self.responses];
         pools.into_iter().map(|pool| pool.0.borrow().all).sum()
     }
 
-    /// What a refused request with headers of this size holds until its client has read the answer. `None` where too much is held: then
-    /// the answer must not have a body, which could wait for its client.
-    pub fn answer(&self, client: Option<&Client>, headers: u64) -> Option<Held> {
-        let mut share = Share::new(&self.answers, client.map_or(STRANGERS, |client| client.bucket), headers);
-        share.resize(0, ANSWERS).then_some(Held(share))
+    /// Reserves memory for the response to a rejected request with `headers` bytes of headers, until the client has read it. `None`
+    /// where too much is reserved: then the response must not have a body, which could wait for the client.
+    pub(super) fn reserve_response(&self, client: Option<BucketId>, headers: u64) -> Option<Reservation> {
+        let mut reservation = Reservation::new(&self.responses, client.unwrap_or(UNKNOWN_CLIENTS), headers);
+        reservation.resize(0, MAX_RESPONSES).then_some(reservation)
     }
 
-    /// The share of a body of this client that arrives, of nothing yet.
-    pub(super) fn arriving(&self, client: BucketId, headers: u64) -> Share {
-        Share::new(&self.arriving, client, headers)
+    /// An empty reservation for a body that the client sends.
+    pub(super) fn receiving(&self, client: BucketId, headers: u64) -> Reservation {
+        Reservation::new(&self.receiving, client, headers)
     }
 
-    /// The share of a message of this client that is forwarded, of nothing yet.
-    pub(super) fn forwarded(&self, client: BucketId, headers: u64) -> Share {
-        Share::new(&self.forwarded, client, headers)
+    /// An empty reservation for a message of the client that is forwarded.
+    pub(super) fn forwarded(&self, client: BucketId, headers: u64) -> Reservation {
+        Reservation::new(&self.forwarded, client, headers)
     }
 }
 
@@ -69,37 +64,37 @@ struct Pool(Rc<RefCell<Sums>>);
 #[derive(Debug, Default)]
 struct Sums {
     all: u64,
-    /// Those who hold something, in the order of their ids: as few as there is room for streams.
+    /// The clients that hold something, sorted by id: at most as many as there is room for streams.
     clients: Vec<(BucketId, u64)>,
 }
 
-/// What one request holds; given back when it is dropped.
+/// The memory that one request holds, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub struct Reservation {
     pool: Pool,
     client: BucketId,
-    /// What it costs beside its body.
+    /// The memory besides the body, in bytes.
     fixed: u64,
     bytes: u64,
 }
 
-impl Share {
+impl Reservation {
     fn new(pool: &Pool, client: BucketId, headers: u64) -> Self {
         let fixed = STREAM.saturating_add(headers.saturating_mul(HEADERS));
-        Share { pool: pool.clone(), client, fixed, bytes: 0 }
+        Reservation { pool: pool.clone(), client, fixed, bytes: 0 }
     }
 
-    /// What is left of it when its body has gone.
-    pub(super) fn without_body(mut self) -> Option<Held> {
+    /// What is left of it without the body; `None` if it never held anything.
+    pub(super) fn without_body(mut self) -> Option<Reservation> {
         if self.bytes == 0 {
             return None;
         }
         self.resize(0, 0);
-        Some(Held(self))
+        Some(self)
     }
 
-    /// Makes this the share of a request with a body of `body` bytes. `false`, and no change, where the worker would hold
-    /// more than `bound`, or where this client's other requests hold more than would be left.
+    /// Resizes this for a body of `body` bytes. `false`, and no change, where the worker would hold more than `bound`, or where this
+    /// client's other requests hold more than would be left.
     pub(super) fn resize(&mut self, body: u64, bound: u64) -> bool {
         let bytes = body.saturating_add(self.fixed);
         let held = &mut *self.pool.0.borrow_mut();
@@ -114,7 +109,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.pool.0.borrow_mut().change(self.client, self.bytes, 0);
     }
@@ -157,7 +152,7 @@ mod tests {
     #[test]
     fn shares_are_bounded_together_and_given_back() {
         let memory = Memory::default();
-        let (mut a, mut b) = (memory.arriving(client(1), 0), memory.arriving(client(2), 0));
+        let (mut a, mut b) = (memory.receiving(client(1), 0), memory.receiving(client(2), 0));
         assert!(a.resize(60 * KIB, 132 * KIB));
         assert!(!b.resize(41 * KIB, 132 * KIB));
         assert!(b.resize(40 * KIB, 132 * KIB));
@@ -165,49 +160,53 @@ mod tests {
         drop(a);
         assert_eq!(memory.held(), 56 * KIB);
         assert!(b.resize(100 * KIB, 132 * KIB));
-        // A bound that was lowered meanwhile refuses nothing that shrinks.
+        // A bound that was lowered since allows a reservation to shrink.
         assert!(b.resize(10 * KIB, 5));
         drop(b);
         assert_eq!(memory.held(), 0);
-        assert!(memory.arriving.0.borrow().clients.is_empty());
+        assert!(memory.receiving.0.borrow().clients.is_empty());
     }
 
     #[test]
-    fn what_arrives_and_what_is_forwarded_do_not_crowd_out_each_other() {
+    fn received_bodies_and_forwarded_messages_do_not_displace_each_other() {
         let memory = Memory::default();
         assert!(memory.forwarded(client(1), 0).resize(100 * KIB, 116 * KIB));
-        let (mut arriving, mut forwarded) = (memory.arriving(client(1), 0), memory.forwarded(client(1), 0));
-        assert!(arriving.resize(100 * KIB, 116 * KIB));
+        let (mut receiving, mut forwarded) = (memory.receiving(client(1), 0), memory.forwarded(client(1), 0));
+        assert!(receiving.resize(100 * KIB, 116 * KIB));
         assert!(forwarded.resize(100 * KIB, 116 * KIB));
     }
 
     #[test]
-    fn who_holds_all_that_it_can_leaves_as_much_for_each_who_comes() {
+    fn clients_that_hold_all_they_can_leave_as_much_for_the_next() {
         for (hogs, most) in [(1, 50), (2, 34), (9, 10)] {
             let memory = Memory::default();
             let bound = 100 * (STREAM + 1);
             let fill = |number| {
-                let mut shares = Vec::new();
+                let mut reservations = Vec::new();
                 loop {
-                    let mut share = memory.arriving(client(number), 0);
-                    if !share.resize(1, bound) {
-                        return shares;
+                    let mut reservation = memory.receiving(client(number), 0);
+                    if !reservation.resize(1, bound) {
+                        return reservations;
                     }
-                    shares.push(share);
+                    reservations.push(reservation);
                 }
             };
-            // In turns, so that none is there before the others.
-            let mut held: Vec<Vec<Share>> = (0..hogs).map(|_| Vec::new()).collect();
+            // In turns, so that no client comes before the others.
+            let mut held: Vec<Vec<Reservation>> = (0..hogs).map(|_| Vec::new()).collect();
             for _ in 0..100 {
-                for (number, shares) in held.iter_mut().enumerate() {
-                    let mut share = memory.arriving(client(number as u8), 0);
-                    if share.resize(1, bound) {
-                        shares.push(share);
+                for (number, reservations) in held.iter_mut().enumerate() {
+                    let mut reservation = memory.receiving(client(number as u8), 0);
+                    if reservation.resize(1, bound) {
+                        reservations.push(reservation);
                     }
                 }
             }
-            for shares in &held {
-                assert!(shares.len().abs_diff(most) <= 1, "{hogs} clients: {} of 100", shares.len());
+            for reservations in &held {
+                assert!(
+                    reservations.len().abs_diff(most) <= 1,
+                    "{hogs} clients: {} of 100",
+                    reservations.len()
+                );
             }
             let left = 100 - held.iter().map(Vec::len).sum::<usize>();
             assert!(left + 1 >= most - hogs, "{hogs} clients leave {left}");
@@ -216,44 +215,45 @@ mod tests {
     }
 
     #[test]
-    fn headers_count_and_so_does_what_is_answered_until_it_has_gone_out() {
+    fn headers_count_and_so_does_an_answered_request_until_it_is_dropped() {
         let memory = Memory::default();
-        let mut share = memory.forwarded(client(1), 10 * KIB);
-        assert!(share.resize(100 * KIB, 200 * KIB));
+        let mut reservation = memory.forwarded(client(1), 10 * KIB);
+        assert!(reservation.resize(100 * KIB, 200 * KIB));
         assert_eq!(memory.held(), 146 * KIB);
-        let held = share.without_body();
+        let held = reservation.without_body();
         assert_eq!(memory.held(), 46 * KIB);
         drop(held);
-        // Who never had room holds nothing.
-        assert!(memory.arriving(client(1), 0).without_body().is_none());
-        let refused: Vec<Held> = core::iter::from_fn(|| memory.answer(None, 16 * KIB)).collect();
-        assert!(memory.held() <= ANSWERS / 2 + 64 * KIB);
+        // A reservation that never succeeded holds nothing.
+        assert!(memory.receiving(client(1), 0).without_body().is_none());
+        let refused: Vec<Reservation> =
+            core::iter::from_fn(|| memory.reserve_response(None, 16 * KIB)).collect();
+        assert!(memory.held() <= MAX_RESPONSES / 2 + 64 * KIB);
         drop(refused);
         assert_eq!(memory.held(), 0);
     }
 
     #[test]
-    fn one_message_may_take_all_the_room_that_there_is() {
+    fn one_message_may_take_all_the_memory() {
         let memory = Memory::default();
-        assert!(memory.arriving(client(1), 0).resize(84 * KIB, 100 * KIB));
+        assert!(memory.receiving(client(1), 0).resize(84 * KIB, 100 * KIB));
     }
 
     proptest! {
         #[test]
         fn the_sums_are_those_of_the_shares(steps in prop::collection::vec((0..6usize, 0..60u64), 1..80)) {
             let memory = Memory::default();
-            let mut shares: Vec<Share> = (0..6).map(|number| memory.arriving(client(number % 3), 0)).collect();
+            let mut reservations: Vec<Reservation> = (0..6).map(|number| memory.receiving(client(number % 3), 0)).collect();
             for (number, kib) in steps {
                 if kib == 0 {
-                    shares[number] = memory.arriving(shares[number].client, 0);
+                    reservations[number] = memory.receiving(reservations[number].client, 0);
                 } else {
-                    shares[number].resize(kib * KIB, 200 * KIB);
+                    reservations[number].resize(kib * KIB, 200 * KIB);
                 }
-                let held = memory.arriving.0.borrow();
+                let held = memory.receiving.0.borrow();
                 prop_assert!(held.all <= 200 * KIB);
-                prop_assert_eq!(held.all, shares.iter().map(|share| share.bytes).sum::<u64>());
+                prop_assert_eq!(held.all, reservations.iter().map(|reservation| reservation.bytes).sum::<u64>());
                 for id in (0..3).map(client) {
-                    let of: u64 = shares.iter().filter(|share| share.client == id).map(|share| share.bytes).sum();
+                    let of: u64 = reservations.iter().filter(|reservation| reservation.client == id).map(|reservation| reservation.bytes).sum();
                     prop_assert_eq!(held.of(id), of);
                     prop_assert_eq!(held.clients.iter().any(|(client, _)| *client == id), of > 0);
                 }

@@ -1,40 +1,38 @@
-//! Names of metrics. proxy-wasm's have no labels; names of the form `tag=.=value;.;name` become tagged where the proxy is
-//! told to extract them (Istio's `extraStatTags`, Envoy's `stats_tags`).
+//! Names of metrics. Metrics of proxy-wasm have no labels. The proxy extracts tags from names of the form `tag=.=value;.;name` where it
+//! is configured to (Istio's `extraStatTags`, Envoy's `stats_tags`).
+
+use std::cell::{Cell, OnceCell};
 
 use otlp_gate_wire::otlp::Signal;
 
-use super::Client;
 use crate::quota::Throttled;
 use crate::response::Reason;
 
-/// The tag `client` of all clients that metrics do not name.
-const OTHER: &str = "other";
-
-/// The gauge that shows which policy a proxy has.
+/// The gauge of the revision of the policy that a proxy has.
 pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
 
-/// How much of a quota is spent, in percent of what it holds at most, by its tightest limit. None where nothing was charged, or
-/// there is no quota.
+/// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or where there is no
+/// quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Used {
-    /// Of the client's.
+pub struct QuotaUsed {
+    /// Of the client's quota.
     pub own: Option<u64>,
-    /// Of that of all clients together.
+    /// Of the quota of all clients together.
     pub total: Option<u64>,
 }
 
-impl Used {
-    /// What a refusal says of it.
-    pub fn of(reason: &Reason) -> Used {
+impl QuotaUsed {
+    /// All of the quota that a request was throttled by.
+    pub fn of(reason: &Reason) -> QuotaUsed {
         let all = Some(100);
         match reason {
             Reason::Quota { client: Some(_), refusal: Throttled::RetryAfter { .. } } => {
-                Used { own: all, total: None }
+                QuotaUsed { own: all, total: None }
             }
             Reason::Quota { client: None, refusal: Throttled::RetryAfter { .. } } => {
-                Used { own: None, total: all }
+                QuotaUsed { own: None, total: all }
             }
-            _ => Used::default(),
+            _ => QuotaUsed::default(),
         }
     }
 }
@@ -42,23 +40,23 @@ impl Used {
 /// A counter, or a gauge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Metric {
-    /// Requests, by what became of them (tag `result`).
+pub(super) enum Metric {
+    /// Requests by result (tag `result`).
     Requests,
-    /// Spans, data points, log records and samples that went on to the backend.
+    /// Spans, data points, log records and samples that the backend accepted.
     Items,
-    /// Bytes of inflated messages that went on to the backend.
+    /// Bytes of messages that the backend accepted, as received and inflated.
     Bytes,
-    /// Attributes that clients wrote and the gate owns.
-    Forged,
-    /// Requests that would have been refused if quotas were enforced.
-    Shadowed,
-    /// Requests admitted without being counted, since the shared counters failed.
-    Uncounted,
-    /// A gauge: how much of a client's quota is spent; without a client, of that of all together.
+    /// Owned attributes that clients sent and the gate removed.
+    ForgedAttributes,
+    /// Requests over a quota that is not enforced (`mode: shadow`).
+    ShadowThrottled,
+    /// Requests that were forwarded without being charged, because the shared store failed.
+    Unmetered,
+    /// A gauge: how much of a client's quota is used, in percent; without a client, of the quota of all clients together.
     QuotaUsed,
-    /// Policies that were not taken, since they have mistakes.
-    PolicyRejected,
+    /// Policies that were rejected because they have mistakes.
+    RejectedPolicies,
 }
 
 impl Metric {
@@ -67,23 +65,39 @@ impl Metric {
             Metric::Requests => "otlp_gate_requests_total",
             Metric::Items => "otlp_gate_items_total",
             Metric::Bytes => "otlp_gate_bytes_total",
-            Metric::Forged => "otlp_gate_forged_attributes_total",
-            Metric::Shadowed => "otlp_gate_shadowed_total",
-            Metric::Uncounted => "otlp_gate_uncounted_total",
+            Metric::ForgedAttributes => "otlp_gate_forged_attributes_total",
+            Metric::ShadowThrottled => "otlp_gate_shadow_throttled_requests_total",
+            Metric::Unmetered => "otlp_gate_unmetered_requests_total",
             Metric::QuotaUsed => "otlp_gate_quota_used_percent",
-            Metric::PolicyRejected => "otlp_gate_policy_rejected_total",
+            Metric::RejectedPolicies => "otlp_gate_rejected_policies_total",
         }
     }
 }
 
-/// The name of a metric with its tags. A request that is refused before its client or signal is known has no such tag.
-pub fn metric_name(
+/// The ids of a client's metrics that nearly every request needs, once the proxy has defined them.
+#[derive(Debug, Default)]
+pub(super) struct ClientMetrics {
+    /// By signal.
+    pub(super) accepted: [Cell<Option<AcceptedCounters>>; Signal::ALL.len()],
+    /// The gauge of its quota.
+    pub(super) used: OnceCell<Option<u32>>,
+}
+
+/// The ids of the counters that an accepted request adds to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AcceptedCounters {
+    pub(super) requests: Option<u32>,
+    pub(super) items: Option<u32>,
+    pub(super) bytes: Option<u32>,
+}
+
+/// The name of a metric with its tags. A request that is rejected before its client or signal is known has no such tag.
+pub(super) fn metric_name(
     metric: Metric,
-    client: Option<&Client>,
+    client: Option<&str>,
     signal: Option<Signal>,
     result: Option<&str>,
 ) -> String {
-    let client = client.map(|client| if client.listed { client.name.as_str() } else { OTHER });
     let tags = [("client", client), ("signal", signal.map(Signal::name)), ("result", result)];
     let mut name = String::new();
     for (tag, value) in tags.iter().filter_map(|(tag, value)| Some((tag, (*value)?))) {

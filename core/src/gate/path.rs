@@ -1,10 +1,16 @@
 //! What to tell a client whose request goes to no path of OTLP: which one came, which are taken, and what most likely went
 //! wrong on its side.
 
-use super::head::{media_type, printable, value};
-use super::{Headers, health};
+use super::headers::{self, Headers, media_type, printable, value};
 use crate::response::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
+
+/// The path of gRPC's health service, with the slash before its methods.
+const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
+/// The path of the health service's method that answers once.
+pub(super) const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+/// The path of the health service's method that answers with every change.
+pub(super) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// Paths are shown up to this length, in bytes.
 const LONGEST: usize = 128;
@@ -15,8 +21,7 @@ const ARROW: &[u8] = b"/opentelemetry.proto.experimental.arrow.";
 /// Why a request to this path is refused.
 #[cold]
 pub(super) fn unknown(headers: &Headers, protocol: Protocol) -> Reason {
-    let path = value(headers, b":path").unwrap_or_default();
-    let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let path = headers::path(headers).unwrap_or_default();
     let (what, cure, taken) = match protocol {
         Protocol::Grpc => ("call of OTLP/gRPC", grpc(path), grpc_paths()),
         Protocol::HttpProtobuf | Protocol::HttpJson => {
@@ -28,13 +33,18 @@ pub(super) fn unknown(headers: &Headers, protocol: Protocol) -> Reason {
     Reason::UnknownPath(format!("{} is no {what}{cure}; taken are {taken}", printable(path, LONGEST)))
 }
 
+/// Whether a path is one of the health service's.
+fn is_health(path: &[u8]) -> bool {
+    path.starts_with(HEALTH_SERVICE.as_bytes())
+}
+
 fn http_paths() -> String {
     Signal::ALL.map(Signal::http_path).join(", ")
 }
 
 fn grpc_paths() -> String {
     let exports = Signal::ALL.map(Signal::grpc_path).join(", ");
-    format!("{exports}, {}, {}", health::CHECK, health::WATCH)
+    format!("{exports}, {}, {}", HEALTH_CHECK, HEALTH_WATCH)
 }
 
 fn grpc(path: &[u8]) -> Option<String> {
@@ -49,7 +59,7 @@ fn grpc(path: &[u8]) -> Option<String> {
     if path.starts_with(ARROW) {
         return Some("OpenTelemetry Arrow is not taken, plain OTLP is".to_owned());
     }
-    if health::is_path(path) {
+    if is_health(path) {
         return Some("health is asked by Check or Watch".to_owned());
     }
     let service = |signal: &Signal| signal.grpc_path().trim_end_matches("Export");
@@ -65,7 +75,7 @@ fn http(path: &[u8], content_type: &[u8]) -> Option<String> {
         let said = "gRPC's content type is application/grpc, in lower case and with nothing behind it";
         return Some(said.to_owned());
     }
-    if ends_with(path, Signal::grpc_path).is_some() || health::is_path(path) {
+    if ends_with(path, Signal::grpc_path).is_some() || is_health(path) {
         return Some(format!(
             "this path is of OTLP/gRPC, with the content type application/grpc instead of {}",
             printable(content_type, 64)
@@ -155,7 +165,7 @@ mod tests {
             (traces, PROTOBUF, "of OTLP/gRPC, with the content type application/grpc instead"),
             (traces, "application/grpc-web+proto", "gRPC-Web is not taken"),
             (traces, "Application/gRPC", "in lower case and with nothing behind it"),
-            (health::CHECK, PROTOBUF, "of OTLP/gRPC, with the content type application/grpc instead"),
+            (HEALTH_CHECK, PROTOBUF, "of OTLP/gRPC, with the content type application/grpc instead"),
             ("/v1/traces", GRPC, "/v1/traces is of OTLP/HTTP"),
             (&format!("/otlp{traces}"), GRPC, "the prefix \"/otlp\" is not taken"),
             (&format!("{traces}/"), GRPC, "has no slash at its end"),

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use super::client::Client;
 use super::head::{Encoding, Head};
-use super::memory::{Held, Memory, Share};
-use super::metrics::Used;
-use super::{Client, Gate};
+use super::load::Gate;
+use super::memory::{Memory, Reservation};
+use super::metrics::QuotaUsed;
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::response::{Protocol, Reason};
 use crate::time::Timestamp;
@@ -16,7 +17,7 @@ use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 const HARMLESS: u64 = 1 << 20;
 
 /// How many messages of the largest size a worker may have forwarded before the first is answered.
-pub(super) const FORWARDED: u64 = 2;
+pub(super) const MAX_FORWARDED: u64 = 2;
 
 /// A plain message up to this size costs less than to look at what its client may still send, in bytes.
 const CHEAP: usize = 64 << 10;
@@ -36,17 +37,17 @@ pub struct Request {
     /// What it is.
     pub head: Head,
     body: Vec<u8>,
-    pub(super) arriving: Option<Share>,
-    pub(super) forwarded: Share,
+    pub(super) receiving: Option<Reservation>,
+    pub(super) forwarded: Reservation,
     spent: Option<Spent>,
     /// How many bytes have been worked on: what is refused then is charged by them.
     work: u64,
     /// How much is spent of the client's quota and of that of all clients together.
-    pub used: Used,
+    pub used: QuotaUsed,
     /// A quota was exceeded, but the gate only watches (`mode: shadow`).
-    pub shadowed: bool,
+    pub shadow_throttled: bool,
     /// The shared counters failed, so that this request was admitted without being counted.
-    pub uncounted: bool,
+    pub unmetered: bool,
 }
 
 struct Spent {
@@ -97,24 +98,24 @@ impl Request {
         store: &S,
         now: Timestamp,
     ) -> Result<Request, Reason> {
-        client.check(now)?;
+        client.check_validity(now)?;
         let limits = gate.policy.limits();
-        let mut arriving = memory.arriving(client.bucket, head.headers);
-        let room = arriving.resize(0, limits.held.bytes());
+        let mut receiving = memory.receiving(client.bucket(), head.headers);
+        let room = receiving.resize(0, limits.held.bytes());
         let mut request = Request {
             gate: Rc::clone(gate),
             client: Rc::clone(client),
             head,
             body: Vec::new(),
-            arriving: Some(arriving),
-            forwarded: memory.forwarded(client.bucket, head.headers),
+            receiving: Some(receiving),
+            forwarded: memory.forwarded(client.bucket(), head.headers),
             spent: None,
             work: 0,
-            used: Used::default(),
-            shadowed: false,
-            uncounted: false,
+            used: QuotaUsed::default(),
+            shadow_throttled: false,
+            unmetered: false,
         };
-        let charge = Ledger::new(store, &gate.prefix).request(client.bucket, &client.tier, needed, now);
+        let charge = Ledger::new(store, &gate.prefix).request(client.bucket(), client.tier(), needed, now);
         request.settle(charge, false)?;
         // Who is over its own quota takes nothing from what all share.
         if let (Charge::Granted(_), Some(total)) = (charge, gate.policy.total()) {
@@ -129,7 +130,7 @@ impl Request {
     }
 
     /// The body so far, with room for `len` bytes more.
-    pub fn room(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
+    pub fn body(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
         let limits = self.gate.policy.limits();
         let wanted = self.body.len().saturating_add(len);
         if wanted as u64 > limits.wire.bytes() {
@@ -140,7 +141,7 @@ impl Request {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let doubled = self.body.capacity().saturating_mul(2).min(most).max(wanted);
             let mut holds = |capacity: &usize| {
-                self.arriving.as_mut().is_some_and(|it| it.resize(*capacity as u64, limits.held.bytes()))
+                self.receiving.as_mut().is_some_and(|it| it.resize(*capacity as u64, limits.held.bytes()))
             };
             let capacity = [doubled, wanted].into_iter().find(|it| holds(it)).ok_or(Reason::Busy)?;
             self.body.reserve_exact(capacity - self.body.len());
@@ -158,7 +159,7 @@ impl Request {
 
     /// Whether what has arrived can still become one message. A client that sends several may wait for an answer to the
     /// first before it ends.
-    pub fn arrived(&self) -> Result<(), Reason> {
+    pub fn check_received(&self) -> Result<(), Reason> {
         match (self.head.protocol, encoding::frame(&self.body)) {
             (Protocol::Grpc, Err(error @ (FrameError::Trailing | FrameError::Flag))) => {
                 Err(Reason::Invalid(error.what().into()))
@@ -172,21 +173,21 @@ impl Request {
         let outgoing = self.judge(store, now);
         if outgoing.is_err() {
             let ledger = Ledger::new(store, &self.gate.prefix);
-            ledger.record_wasted(self.client.bucket, &self.client.tier, self.work, now);
+            ledger.record_wasted(self.client.bucket(), self.client.tier(), self.work, now);
         }
         outgoing
     }
 
     fn judge<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
         // The body may have taken longer than the certificate had left.
-        self.client.check(now)?;
-        let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(FORWARDED);
+        self.client.check_validity(now)?;
+        let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(MAX_FORWARDED);
         // Where there is no room for what came, it is not worked on.
         if !self.forwarded.resize(self.body.len() as u64, bound) {
             return Err(Reason::Busy);
         }
         let mut outgoing = self.outgoing(store, now)?;
-        self.arriving = None;
+        self.receiving = None;
         if !self.forwarded.resize(outgoing.splice.len as u64, bound) {
             return Err(Reason::Busy);
         }
@@ -197,7 +198,7 @@ impl Request {
             .with(Dimension::of(self.head.signal), items);
         let gate = Rc::clone(&self.gate);
         let ledger = Ledger::new(store, &gate.prefix);
-        let charge = ledger.charge(self.client.bucket, &self.client.tier, &amounts, now);
+        let charge = ledger.charge(self.client.bucket(), self.client.tier(), &amounts, now);
         self.settle(charge, false)?;
         if let Charge::Granted(own) = charge {
             let mut total = None;
@@ -206,7 +207,7 @@ impl Request {
                 match charge {
                     Charge::Granted(receipt) => total = Some(receipt),
                     Charge::Throttled(_) => {
-                        ledger.cancel(self.client.bucket, &self.client.tier, &amounts, own, now);
+                        ledger.cancel(self.client.bucket(), self.client.tier(), &amounts, own, now);
                         amounts = Amounts::ZERO;
                     }
                     Charge::Unmetered => {}
@@ -222,20 +223,20 @@ impl Request {
     }
 
     /// Takes note that the backend took it.
-    pub fn taken(&self) {
-        self.gate.asked.takes(self.head.signal);
+    pub fn accepted(&self) {
+        self.gate.probe_signal.accepted(self.head.signal);
     }
 
     /// What it holds until the proxy has forgotten it, whose answer may wait for its client.
-    pub fn held(self) -> Option<Held> {
-        self.forwarded.without_body().or_else(|| self.arriving?.without_body())
+    pub fn into_reservation(self) -> Option<Reservation> {
+        self.forwarded.without_body().or_else(|| self.receiving?.without_body())
     }
 
     /// Gives items and bytes back: the backend answered that they may be sent again.
     pub fn refund<S: Store>(&mut self, store: &S, now: Timestamp) {
         if let Some(Spent { amounts, own, total }) = self.spent.take() {
             let ledger = Ledger::new(store, &self.gate.prefix);
-            ledger.refund(self.client.bucket, &self.client.tier, &amounts, own, now);
+            ledger.refund(self.client.bucket(), self.client.tier(), &amounts, own, now);
             if let (Some(receipt), Some(tier)) = (total, self.gate.policy.total()) {
                 Ledger::new(store, &self.gate.total_prefix).refund(TOTAL, tier, &amounts, receipt, now);
             }
@@ -244,22 +245,23 @@ impl Request {
 
     fn settle(&mut self, charge: Charge, total: bool) -> Result<(), Reason> {
         let used = match charge {
-            Charge::Granted(receipt) if total => Used { total: receipt.used, own: None },
-            Charge::Granted(receipt) => Used { own: receipt.used, total: None },
+            Charge::Granted(receipt) if total => QuotaUsed { total: receipt.used, own: None },
+            Charge::Granted(receipt) => QuotaUsed { own: receipt.used, total: None },
             Charge::Unmetered => {
-                self.uncounted = true;
-                Used::default()
+                self.unmetered = true;
+                QuotaUsed::default()
             }
             Charge::Throttled(refusal) => {
-                let reason = Reason::Quota { client: (!total).then(|| self.client.name.clone()), refusal };
+                let reason =
+                    Reason::Quota { client: (!total).then(|| self.client.name().to_owned()), refusal };
                 if !self.gate.policy.shadow() {
                     return Err(reason);
                 }
-                self.shadowed = true;
-                Used::of(&reason)
+                self.shadow_throttled = true;
+                QuotaUsed::of(&reason)
             }
         };
-        self.used = Used { own: used.own.or(self.used.own), total: used.total.or(self.used.total) };
+        self.used = QuotaUsed { own: used.own.or(self.used.own), total: used.total.or(self.used.total) };
         Ok(())
     }
 
@@ -271,7 +273,7 @@ impl Request {
         }
         let gate = Rc::clone(&self.gate);
         let ledger = Ledger::new(store, &gate.prefix);
-        match ledger.bytes_left(self.client.bucket, &self.client.tier, bytes, now) {
+        match ledger.bytes_left(self.client.bucket(), self.client.tier(), bytes, now) {
             Ok(left) => Ok(left),
             Err(refusal) => {
                 self.settle(Charge::Throttled(refusal), false)?;
@@ -320,13 +322,17 @@ impl Request {
             Protocol::HttpJson => splice_json,
         };
         let splice =
-            splice(self.head.signal, otlp, &self.client.stamp, limit).map_err(|error| match error {
-                SpliceError::Malformed(malformed) => Reason::Invalid(malformed.to_string()),
-                SpliceError::TooManyEdits => {
-                    Reason::TooLarge(format!("more than {MAX_EDITS} changes to Resources"))
-                }
-                SpliceError::TooLarge => Reason::TooLarge(format!("more than {limit} bytes when stamped")),
-            })?;
+            splice(self.head.signal, otlp, &self.client.resolved.stamp, limit).map_err(
+                |error| match error {
+                    SpliceError::Malformed(malformed) => Reason::Invalid(malformed.to_string()),
+                    SpliceError::TooManyEdits => {
+                        Reason::TooLarge(format!("more than {MAX_EDITS} changes to Resources"))
+                    }
+                    SpliceError::TooLarge => {
+                        Reason::TooLarge(format!("more than {limit} bytes when stamped"))
+                    }
+                },
+            )?;
         Ok(Outgoing { header: None, message, offset, splice, bytes })
     }
 
@@ -381,7 +387,7 @@ impl Request {
 
     /// Why a message is refused that has more bytes than these, which its client has left.
     fn too_many_bytes<S: Store>(&mut self, left: u64, store: &S, now: Timestamp) -> Reason {
-        let capacity = self.client.tier.limit(Dimension::Bytes).map_or(0, |limit| limit.capacity);
+        let capacity = self.client.tier().limit(Dimension::Bytes).map_or(0, |limit| limit.capacity);
         // How many it has is not known; twice as many are likely to be enough.
         let asked = left.saturating_mul(2).min(capacity).max(left.saturating_add(1));
         // Where so many fit now, another worker gave some back meanwhile.

@@ -12,9 +12,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::identity::{Fingerprint, sha256, twin};
+use crate::identity::{Fingerprint, Identity, sha256, twin, xfcc};
 use crate::quota::{Store, StoreFailed, Throttled};
-use crate::time::Nanos;
+use crate::response::Reason;
+use crate::time::{Nanos, Timestamp};
 use otlp_gate_wire::otlp::Signal;
 
 pub(super) const POLICY: &str = r#"{
@@ -68,7 +69,7 @@ impl Fixture {
     pub(super) fn send(&self, client: &Rc<Client>, head: Head, body: &[u8]) -> Result<Vec<u8>, Reason> {
         let mut request = self.open(client, head)?;
         for chunk in body.chunks(1000) {
-            request.room(chunk.len())?.extend_from_slice(chunk);
+            request.body(chunk.len())?.extend_from_slice(chunk);
         }
         let outgoing = request.finish(&self.store, self.now)?;
         Ok(outgoing.pieces().flatten().copied().collect())
@@ -194,7 +195,7 @@ fn json_arrives_stamped_and_is_charged_by_what_is_inside() {
 fn a_certificate_decides_who_it_is() {
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
     let dns = Identity::from_parts(None, Some(b"Berlin.Globex.example"), None, Some(&[b'a'; 64]));
-    assert_eq!(gate.client(&dns).unwrap().name.to_lowercase(), "globex-berlin");
+    assert_eq!(gate.client(&dns).unwrap().name().to_lowercase(), "globex-berlin");
     let cases = [
         (spiffe("spiffe://acme.example/other"), Reason::UnknownClient),
         (Identity::from_parts(None, None, None, None), Reason::NoCertificate),
@@ -229,7 +230,7 @@ fn peer(policy: &str, header: &str) -> Result<Peer, Reason> {
 #[test]
 fn a_connection_is_its_clients_only_where_the_proxy_hands_the_certificate_over() {
     let (_, header) = connection();
-    assert!(matches!(peer(POLICY, &header), Ok(Peer::Client(client)) if client.name == "acme"));
+    assert!(matches!(peer(POLICY, &header), Ok(Peer::Client(client)) if client.name() == "acme"));
     // Another certificate's, or none.
     let other = include_str!("../identity/testdata/rsa.pem").replace('\n', "%0A");
     for header in ["", "Hash=00", &format!("Cert=\"{other}\"")] {
@@ -248,7 +249,6 @@ fn a_client_and_a_hop_may_send_until_their_certificates_last_second() {
     let fixture = Fixture::new(POLICY);
     let (_, header) = connection();
     let Ok(Peer::Client(client)) = peer(POLICY, &header) else { panic!() };
-    let client = Rc::new(client);
     let open =
         |now| Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, now).map(drop);
     assert_eq!(open(Timestamp::from_secs(END + 1) - Nanos::new(1)), Ok(()));
@@ -332,7 +332,7 @@ fn another_signature_makes_no_other_client_of_a_certificate() {
     ] {
         let gate = Gate::load(policy.as_bytes()).unwrap();
         let (one, other) = (gate.client(&one).unwrap(), gate.client(&other).unwrap());
-        assert_eq!((one.name, one.bucket), (other.name, other.bucket), "{policy}");
+        assert_eq!((one.name(), one.resolved.bucket), (other.name(), other.resolved.bucket), "{policy}");
     }
 }
 
@@ -374,8 +374,8 @@ fn a_second_message_is_refused_before_the_stream_ends() {
     let first = framed(&forged(1), 0);
     let arrived = |head: Head, body: &[u8]| {
         let mut request = fixture.open(&client, head).unwrap();
-        request.room(body.len()).unwrap().extend_from_slice(body);
-        request.arrived().map_err(|reason| reason.label())
+        request.body(body.len()).unwrap().extend_from_slice(body);
+        request.check_received().map_err(|reason| reason.label())
     };
     for end in 0..=first.len() {
         assert_eq!(arrived(GRPC, &first[..end]), Ok(()), "{end}");
@@ -582,7 +582,7 @@ fn what_all_clients_share_is_charged_with_each_ones_own_or_neither_is() {
     assert_eq!(fixture.open(&second, HTTP).err().map(|reason| reason.label()), Some("over_total"));
     fixture.now += Nanos::new(333_333_333);
     let mut request = fixture.open(&second, HTTP).unwrap();
-    request.room(10_000).unwrap().extend_from_slice(&forged(49));
+    request.body(10_000).unwrap().extend_from_slice(&forged(49));
     request.finish(&fixture.store, fixture.now).unwrap();
     assert!(fixture.send(&second, HTTP, &forged(30)).is_err());
     request.refund(&fixture.store, fixture.now);
@@ -596,15 +596,15 @@ fn how_much_of_a_quota_is_spent_is_known_by_its_tightest_limit() {
     let client = acme(&fixture.gate);
     let mut request = fixture.open(&client, HTTP).unwrap();
     // One of ten requests, and none of 400 items.
-    assert_eq!(request.used, Used { own: Some(10), total: Some(0) });
-    request.room(10_000).unwrap().extend_from_slice(&forged(60));
+    assert_eq!(request.used, QuotaUsed { own: Some(10), total: Some(0) });
+    request.body(10_000).unwrap().extend_from_slice(&forged(60));
     request.finish(&fixture.store, fixture.now).unwrap();
-    assert_eq!(request.used, Used { own: Some(60), total: Some(15) });
+    assert_eq!(request.used, QuotaUsed { own: Some(60), total: Some(15) });
     let refused = fixture.send(&client, HTTP, &forged(41)).unwrap_err();
-    assert_eq!(Used::of(&refused), Used { own: Some(100), total: None });
+    assert_eq!(QuotaUsed::of(&refused), QuotaUsed { own: Some(100), total: None });
     // What could never fit says nothing of it.
     let refused = fixture.send(&client, HTTP, &forged(101)).unwrap_err();
-    assert_eq!(Used::of(&refused), Used::default());
+    assert_eq!(QuotaUsed::of(&refused), QuotaUsed::default());
 }
 
 #[test]
@@ -612,7 +612,7 @@ fn a_refund_returns_items_but_not_the_request() {
     let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"2/s\""));
     let client = acme(&fixture.gate);
     let mut request = fixture.open(&client, HTTP).unwrap();
-    request.room(10_000).unwrap().extend_from_slice(&forged(100));
+    request.body(10_000).unwrap().extend_from_slice(&forged(100));
     request.finish(&fixture.store, fixture.now).unwrap();
     request.refund(&fixture.store, fixture.now);
     request.refund(&fixture.store, fixture.now);
@@ -631,9 +631,9 @@ fn shadow_mode_refuses_nothing_and_says_what_it_would() {
     let client = acme(&fixture.gate);
     assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
     let mut request = fixture.open(&client, HTTP).unwrap();
-    request.room(10_000).unwrap().extend_from_slice(&forged(50));
+    request.body(10_000).unwrap().extend_from_slice(&forged(50));
     assert!(request.finish(&fixture.store, fixture.now).is_ok());
-    assert!(request.shadowed);
+    assert!(request.shadow_throttled);
 }
 
 fn globex(gate: &Gate) -> Rc<Client> {
@@ -646,12 +646,12 @@ fn who_does_not_end_its_requests_is_asked_to_try_again_and_nobody_else() {
     let fixture = Fixture::new(POLICY);
     let (hog, other) = (acme(&fixture.gate), globex(&fixture.gate));
     let mut first = fixture.open(&hog, HTTP).unwrap();
-    first.room(900 << 10).unwrap();
+    first.body(900 << 10).unwrap();
     let mut second = fixture.open(&hog, HTTP).unwrap();
-    assert_eq!(second.room(900 << 10).unwrap_err(), Reason::Busy);
-    assert!(fixture.open(&other, HTTP).unwrap().room(900 << 10).is_ok());
+    assert_eq!(second.body(900 << 10).unwrap_err(), Reason::Busy);
+    assert!(fixture.open(&other, HTTP).unwrap().body(900 << 10).is_ok());
     drop(first);
-    assert!(second.room(900 << 10).is_ok());
+    assert!(second.body(900 << 10).is_ok());
 }
 
 #[test]
@@ -660,8 +660,8 @@ fn a_body_holds_no_more_room_than_it_says_it_needs() {
     let client = acme(&fixture.gate);
     let grows = |head: Head, first: &[u8]| {
         let mut request = fixture.open(&client, head).unwrap();
-        request.room(first.len()).unwrap().extend_from_slice(first);
-        request.room(100).unwrap().capacity()
+        request.body(first.len()).unwrap().extend_from_slice(first);
+        request.body(100).unwrap().capacity()
     };
     let framed = |len: u32| [&[0][..], &len.to_be_bytes(), &[0; 995]].concat();
     assert_eq!(grows(GRPC, &framed(1200)), 1205);
@@ -677,11 +677,11 @@ fn a_body_holds_no_more_room_than_it_says_it_needs() {
 fn where_there_is_no_room_to_grow_into_there_may_be_enough_for_what_arrived() {
     let fixture = Fixture::new(POLICY);
     let mut other = fixture.open(&globex(&fixture.gate), HTTP).unwrap();
-    other.room(1000 << 10).unwrap();
+    other.body(1000 << 10).unwrap();
     let mut request = fixture.open(&acme(&fixture.gate), HTTP).unwrap();
-    let body = request.room(600 << 10).unwrap();
+    let body = request.body(600 << 10).unwrap();
     body.resize(600 << 10, 0);
-    assert_eq!(request.room(100 << 10).unwrap().capacity(), 700 << 10);
+    assert_eq!(request.body(100 << 10).unwrap().capacity(), 700 << 10);
 }
 
 #[test]
@@ -708,7 +708,7 @@ fn what_the_backend_does_not_answer_is_bounded_by_what_it_inflates_to() {
     let body = gzip(&message);
     let finish = |client: &Rc<Client>| {
         let mut request = fixture.open(client, head(HTTP.protocol, Encoding::Gzip)).unwrap();
-        request.room(body.len()).unwrap().extend_from_slice(&body);
+        request.body(body.len()).unwrap().extend_from_slice(&body);
         request.finish(&fixture.store, fixture.now).map(|_| request)
     };
     let hog = acme(&fixture.gate);
@@ -760,7 +760,7 @@ fn a_large_policy_comes_compressed() {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(gzip(POLICY.as_bytes()));
     let gate = Gate::load(format!("{{\"gzip\":\"{text}\"}}").as_bytes()).unwrap();
-    assert_eq!(acme(&gate).name, "acme");
+    assert_eq!(acme(&gate).name(), "acme");
     for (configuration, message) in [
         ("{\"gzip\":\"!\"}", "not base64"),
         ("{\"gzip\":\"AAAA\"}", "not gzip"),
@@ -783,7 +783,7 @@ proptest! {
         for signal in Signal::ALL {
             let mut request = fixture.open(&client, Head { protocol, signal, encoding, length: None, headers: 0 }).unwrap();
             for chunk in &chunks {
-                request.room(chunk.len()).unwrap().extend_from_slice(chunk);
+                request.body(chunk.len()).unwrap().extend_from_slice(chunk);
             }
             if let Ok(outgoing) = request.finish(&fixture.store, fixture.now) {
                 let _ = outgoing.pieces().count();

@@ -1,0 +1,119 @@
+//! Which client a request comes from.
+
+use std::rc::Rc;
+
+use super::client::{Client, Peer, TrustedHop};
+use super::headers::{FORWARDED_CERTIFICATE, Headers};
+use super::host::Host;
+use super::load::Gate;
+use crate::identity::{Certificate, Identity, xfcc};
+use crate::policy::Identification;
+use crate::response::Reason;
+use crate::time::Timestamp;
+
+impl Gate {
+    /// The client of the current request. A connection's certificate never changes, so a client that connects itself is identified
+    /// once per connection. A trusted hop forwards another client's identity with each request.
+    ///
+    /// # Errors
+    /// Why the request is rejected.
+    pub(super) fn current_client<H: Host>(
+        &self,
+        host: &H,
+        headers: &Headers,
+        now: Timestamp,
+    ) -> Result<Rc<Client>, Reason> {
+        let connection =
+            host.property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
+        let cached = connection.and_then(|id| self.clients.connection(id));
+        let peer = match cached {
+            Some(peer) => peer,
+            None => {
+                let peer = self.peer(certificate_properties(host), headers)?;
+                if let Some(id) = connection {
+                    self.clients.insert_connection(id, &peer);
+                }
+                peer
+            }
+        };
+        match peer {
+            Peer::Client(client) => Ok(client),
+            Peer::Hop(hop) => {
+                let element = self.forwarded(headers, &hop, now)?;
+                if let Some(client) = self.clients.forwarded(&element) {
+                    return Ok(client);
+                }
+                let client = Rc::new(self.forwarded_client(&element)?);
+                self.clients.insert_forwarded(&element, &client);
+                Ok(client)
+            }
+        }
+    }
+
+    /// The other end of a connection. `identity` is what the proxy's properties say about the certificate that it has validated; the
+    /// certificate itself is in the headers that the proxy passes on.
+    ///
+    /// # Errors
+    /// The certificate matches no rule or is denied, or the proxy does not pass it on.
+    pub fn peer(&self, mut identity: Identity, headers: &Headers) -> Result<Peer, Reason> {
+        let fingerprint = identity.sha256.ok_or(Reason::NoCertificate)?;
+        let der = xfcc::certificate(&forwarded_certificate(headers), &fingerprint);
+        let certificate = Certificate::parse(&der.ok_or(Reason::CertificateWithheld)?);
+        let certificate = certificate.ok_or(Reason::CertificateUnreadable)?;
+        let validity = certificate.validity;
+        identity.certificate = Some(Box::new(certificate));
+        match self.policy.is_hop(&identity) {
+            true => Ok(Peer::Hop(TrustedHop::new(fingerprint, validity))),
+            false => self.client(&identity).map(|client| Peer::Client(Rc::new(client))),
+        }
+    }
+
+    /// The element of `x-forwarded-client-cert` in which a hop forwards its client's identity. The same element always means the same
+    /// client.
+    ///
+    /// # Errors
+    /// There is no such element, or the hop's own certificate is not valid at `now`.
+    pub fn forwarded(&self, headers: &Headers, hop: &TrustedHop, now: Timestamp) -> Result<String, Reason> {
+        hop.check_validity(now)?;
+        let header = forwarded_certificate(headers);
+        xfcc::nearest(&header, Some(hop.fingerprint)).map(str::to_owned).map_err(Reason::Hop)
+    }
+
+    /// The client of an element that a hop forwards.
+    ///
+    /// # Errors
+    /// The element cannot be read, matches no rule, or is denied.
+    pub fn forwarded_client(&self, element: &str) -> Result<Client, Reason> {
+        self.client(&xfcc::identity(element).map_err(Reason::Hop)?)
+    }
+
+    /// The client of a certificate.
+    ///
+    /// # Errors
+    /// There is no certificate, or it matches no rule, or it is denied.
+    pub fn client(&self, identity: &Identity) -> Result<Client, Reason> {
+        if identity.sha256.is_none() {
+            return Err(Reason::NoCertificate);
+        }
+        match self.policy.identify(identity) {
+            Identification::Client(resolved) => Ok(Client::new(resolved)),
+            Identification::Denied => Err(Reason::Denied),
+            Identification::Unknown => Err(Reason::UnknownClient),
+        }
+    }
+}
+
+/// The proxy's properties of the client's certificate, which it has validated.
+fn certificate_properties<H: Host>(host: &H) -> Identity {
+    let uri = host.property(b"connection\0uri_san_peer_certificate");
+    let dns = host.property(b"connection\0dns_san_peer_certificate");
+    let subject = host.property(b"connection\0subject_peer_certificate");
+    let sha256 = host.property(b"connection\0sha256_peer_certificate_digest");
+    Identity::from_parts(uri.as_deref(), dns.as_deref(), subject.as_deref(), sha256.as_deref())
+}
+
+/// All values of `x-forwarded-client-cert`, joined to one.
+fn forwarded_certificate(headers: &Headers) -> Vec<u8> {
+    let values = headers.iter().filter(|(name, _)| *name == FORWARDED_CERTIFICATE.as_bytes());
+    values.map(|(_, value)| *value).collect::<Vec<_>>().join(&b","[..])
+}
