@@ -74,15 +74,15 @@ def test_a_taken_port_is_told_with_who_has_it(start: Callable[..., Gate]) -> Non
             gate = start(CONFIG, *args)
             assert gate.process.wait(10) == 1
             said = gate.rest_of_stderr()
-            assert f"{address} is taken by" in said and f"(pid {os.getpid()})" in said
-            assert f"hint: {args[0]} 127.0.0.1:0 takes a free port" in said
+            assert f"{address} is already in use by" in said and f"(pid {os.getpid()})" in said
+            assert f"hint: `{args[0]} 127.0.0.1:0` chooses a free port" in said
 
 
 def test_two_gates_do_not_share_a_port(start: Callable[..., Gate]) -> None:
     first = start().ready()
     second = start(CONFIG, "--grpc", first.grpc, "--http", "127.0.0.1:0")
     assert second.process.wait(10) == 1
-    assert "is taken by envoy" in second.rest_of_stderr()
+    assert "is already in use by envoy" in second.rest_of_stderr()
 
 
 def test_the_ports_come_from_the_config_file(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
@@ -116,7 +116,7 @@ def test_what_it_lacks_is_told_with_the_cure(config: Path, certificates: Certifi
             "hint:",
             "--envoy",
         ),
-        ([*local, *certs, "--envoy", "/nowhere"], {}, 1, "/nowhere: no such file"),
+        ([*local, *certs, "--envoy", "/nowhere"], {}, 1, "no Envoy binary at /nowhere"),
         ([*local, "--certs", tmp_path, "--envoy", ENVOY], {}, 1, f"{tmp_path}/server.crt", "otlp-gate certs init"),
         (["-f", tmp_path / "none.yaml", *local[2:]], {}, 1, "none.yaml", "otlp-gate init"),
         ([*local[:4], "localhost"], {}, 2, "HOST:PORT"),

@@ -77,7 +77,7 @@ def test_a_bad_policy_is_told_and_changes_nothing(
         assert send(connection).grpc_status == 0
 
         gate.write_config(bad)
-        gate.says("the policy before it stays in force")
+        gate.says("the previous policy stays in use")
         assert words in "\n".join(gate.said)
         assert send(connection).grpc_status == 0
 
@@ -89,7 +89,7 @@ def test_a_bad_policy_is_told_and_changes_nothing(
 def test_a_config_file_that_goes_away_changes_nothing(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
     gate = start().ready()
     gate.config.unlink()
-    gate.says("the policy before it stays in force")
+    gate.says("the previous policy stays in use")
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
 
@@ -123,7 +123,7 @@ def test_new_certificates_are_used_without_a_restart(
         theirs = foreign.certificate.parent.parent
         with (folder / "client-ca.crt").open("a") as file:
             file.write((theirs / "client-ca.crt").read_text())
-        gate.says("the certificates before them stay in use")
+        gate.says("the previous certificates stay in use")
         assert "no list that is signed by" in "\n".join(gate.said)
         with (folder / "client.crl").open("a") as file:
             file.write((theirs / "client.crl").read_text())
@@ -141,7 +141,7 @@ def test_new_certificates_are_used_without_a_restart(
 
         # One that does not fit is left out.
         (folder / "server.key").write_text(acme.key.read_text())
-        gate.says("the certificates before them stay in use")
+        gate.says("the previous certificates stay in use")
         assert "is not the key of" in "\n".join(gate.said)
         with Http2(gate.grpc, acme) as connection:
             assert send(connection).grpc_status == 0
@@ -187,7 +187,7 @@ def test_a_client_is_shut_out_though_the_servers_new_certificate_is_of_no_use(
 
     for name in ["client.crl", "server.key", "server.crt"]:
         shutil.copy(beside / name, folder / name)
-    gate.says("the certificates before them stay in use")
+    gate.says("the previous certificates stay in use")
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -264,7 +264,7 @@ def test_a_list_from_the_future_shuts_nobody_out(
     command += ["-crl_lastupdate", at(8), "-crl_nextupdate", at(864_000), "-out", "new.crl"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "new.crl").replace(certificates.folder / "client.crl")
-    gate.says("the certificates before them stay in use")
+    gate.says("the previous certificates stay in use")
     assert "is from the future" in "\n".join(gate.said)
     assert not refused(gate, identity)
     # and it is taken when its time has come

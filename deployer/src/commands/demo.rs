@@ -45,13 +45,13 @@ async fn play(args: &Args, format: Format) -> Result<bool, Error> {
     let (begin, progress) = (Instant::now(), output::progress());
     let step = |words: &str| progress.set_message(words.to_owned());
     let mut demo = Demo::start(args.envoy.clone(), &step).await?;
-    let outcome = demo.play(&step).await?;
+    let outcome = demo.run(&step).await?;
     progress.finish_and_clear();
     output::print(format, &outcome, || {
-        format!("{}in {:.1} s\n", render(&outcome), begin.elapsed().as_secs_f32())
+        format!("{}; finished in {:.1} s\n", render(&outcome), begin.elapsed().as_secs_f32())
     })?;
     if args.keep {
-        output::say(demo.invitation());
+        output::say(demo.instructions());
         return Err(demo.keep().await);
     }
     demo.stop().await;

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::envoy::LogLevel;
 use crate::error::Error;
 use crate::global::Global;
-use crate::local::{Gate, Options};
+use crate::local::{LocalGate, Options};
 
 /// Arguments of `local`.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         envoy: args.envoy.clone(),
         concurrency: args.concurrency,
         log_level: args.log_level,
-        talk: true,
+        verbose: true,
     };
     // To be told to end is how it ends well.
     until_told_to_end(serve(options)).map(|_| ())
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 
 /// Ends only when Envoy dies.
 async fn serve(options: Options) -> Result<(), Error> {
-    let mut gate = Gate::start(options).await?;
+    let mut gate = LocalGate::start(options).await?;
     let addresses = gate.addresses();
     let (grpc, http, admin) = (addresses.grpc, addresses.http, addresses.admin);
     // An error here means that nobody reads it.

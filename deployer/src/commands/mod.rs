@@ -17,7 +17,6 @@ mod render;
 mod schema;
 mod serving;
 mod status;
-mod verdict;
 mod verify;
 mod wasm;
 mod whoami;

@@ -13,10 +13,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::amount::amount;
-use super::verdict::{self, NearMiss};
 use crate::certs::Role;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
+use crate::explanation::{self, NearMiss};
 use crate::global::Global;
 use crate::output::{self, Format};
 use crate::x509::Certificate;
@@ -152,9 +152,9 @@ impl Answer {
             },
             not_before: date(certificate.not_before),
             not_after: date(certificate.not_after),
-            near_misses: verdict::near_misses(loaded, certificate, explanation),
+            near_misses: explanation::near_misses(loaded, certificate, explanation),
             later: explanation.later.clone(),
-            denied_by: verdict::denied_by(&loaded.config, explanation, certificate),
+            denied_by: explanation::denied_by(&loaded.config, explanation, certificate),
             warnings: warnings(certificate, OffsetDateTime::now_utc()),
         }
     }
@@ -168,8 +168,12 @@ impl Answer {
         let pairs = |map: &BTreeMap<String, String>| {
             map.iter().map(|(key, value)| format!("{key}: {value}")).collect()
         };
-        add("CLIENT", vec![self.client.clone().unwrap_or_else(|| verdict::outcome(config, explanation))]);
-        let matched = |it: usize| iter::once(verdict::rule(config, it)).chain(pairs(&self.matched)).collect();
+        add(
+            "CLIENT",
+            vec![self.client.clone().unwrap_or_else(|| explanation::describe(config, explanation))],
+        );
+        let matched =
+            |it: usize| iter::once(explanation::rule_label(config, it)).chain(pairs(&self.matched)).collect();
         let reserved = self.client.as_deref() == Some(VERIFY_NAME);
         let none = || if reserved { vec!["reserved for `otlp-gate verify`".to_owned()] } else { Vec::new() };
         add("RULE", explanation.rule.map_or_else(none, matched));
@@ -178,11 +182,14 @@ impl Answer {
         add("HEADERS", pairs(&self.headers));
         add("QUOTA", self.quota.as_ref().map(Quota::lines).unwrap_or_default());
         let nearly = self.near_misses.iter().flat_map(|miss| {
-            iter::once(miss.told()).chain(miss.hint.iter().map(|hint| format!("  hint: {hint}")))
+            iter::once(miss.text()).chain(miss.hint.iter().map(|hint| format!("  hint: {hint}")))
         });
         add("NEARLY", nearly.collect());
         let later = self.later.iter().map(|it| {
-            format!("{} matches as well, and comes later: the first rule decides", verdict::rule(config, *it))
+            format!(
+                "{} matches as well, and comes later: the first rule decides",
+                explanation::rule_label(config, *it)
+            )
         });
         add("ALSO", later.collect());
         let denied = self.denied_by.map(|it| {

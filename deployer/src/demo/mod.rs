@@ -1,81 +1,81 @@
-//! The demo: a gate, clients of its own who behave and misbehave, and a backend that shows what arrived.
+//! The demo: a local gate, valid and invalid test clients, and a backend that records what it receives.
 
-mod cast;
-mod outcome;
+mod result;
+mod scenario;
 mod sink;
-mod story;
 mod table;
+mod workspace;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::envoy::{Addresses, LogLevel};
 use crate::error::Error;
-use crate::local::{Gate, Options};
-use cast::Cast;
+use crate::local::{LocalGate, Options};
 use sink::Sink;
+use workspace::Workspace;
 
-pub use outcome::{ClientOutcome, Outcome, Refusal};
-pub use table::render;
+pub(crate) use result::{ClientResult, DemoResult};
+pub(crate) use table::render;
 
-/// A demo on the stage: Envoy serves, nobody has sent anything yet. Dropped, it is gone without a trace.
+/// A demo whose Envoy and backend are running. On drop, processes and files are removed.
 #[derive(Debug)]
-pub struct Demo {
-    // Envoy ends before the folder with its certificates goes.
-    gate: Gate,
+pub(crate) struct Demo {
+    // Fields are dropped in this order: Envoy must end before the folder with its certificates is removed.
+    gate: LocalGate,
     sink: Sink,
-    cast: Cast,
+    workspace: Workspace,
 }
 
 impl Demo {
-    /// Makes certificates, and starts the backend and the gate. `step` is told what comes next.
-    pub async fn start(envoy: Option<PathBuf>, step: &impl Fn(&str)) -> Result<Self, Error> {
-        step("making two CAs and certificates");
-        let cast = Cast::new()?;
-        step("starting a backend and Envoy");
+    /// Creates certificates, and starts the backend and the gate. `progress` receives the name of each step.
+    pub(crate) async fn start(envoy: Option<PathBuf>, progress: &impl Fn(&str)) -> Result<Self, Error> {
+        progress("creating CAs and certificates");
+        let workspace = Workspace::create()?;
+        progress("starting the backend and Envoy");
         let sink = Sink::start().await?;
-        let free = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let gate = Gate::start(Options {
-            config: cast.config(),
-            grpc: free,
-            http: free,
+        let free_port = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let gate = LocalGate::start(Options {
+            config: workspace.config(),
+            grpc: free_port,
+            http: free_port,
             backend: sink.address().into(),
             backend_http: sink.address().into(),
-            certs: cast.certificates(),
+            certs: workspace.certs_path(),
             envoy,
             concurrency: Some(2),
             log_level: LogLevel::Error,
-            talk: false,
+            verbose: false,
         })
         .await?;
-        Ok(Demo { gate, sink, cast })
+        Ok(Demo { gate, sink, workspace })
     }
 
-    /// Lets the clients send, and gives what became of it.
-    pub async fn play(&mut self, step: &impl Fn(&str)) -> Result<Outcome, Error> {
+    /// Sends the test clients' requests and returns what happened to them.
+    pub(crate) async fn run(&mut self, progress: &impl Fn(&str)) -> Result<DemoResult, Error> {
         let (addresses, admin) = (self.gate.addresses(), self.gate.admin().clone());
-        let story = story::play(addresses, &admin, &self.cast, &self.sink, step);
+        let scenario = scenario::run(addresses, &admin, &self.workspace, &self.sink, progress);
         tokio::select! {
             error = self.gate.serve() => Err(error),
-            outcome = story => outcome,
+            result = scenario => result,
         }
     }
 
-    /// Goes on until Envoy dies, and tells what arrives and what happens to the files.
-    pub async fn keep(&mut self) -> Error {
-        self.sink.talk();
-        self.gate.talk();
+    /// Keeps the gate running until Envoy ends, which is an error. Prints received telemetry and reloads.
+    pub(crate) async fn keep(&mut self) -> Error {
+        self.sink.print_received();
+        self.gate.set_verbose();
         self.gate.serve().await
     }
 
-    /// How to send to it and what to play with.
-    pub fn invitation(&self) -> String {
+    /// Text for `--keep`: how to send to the gate, and what can be changed.
+    pub(crate) fn instructions(&self) -> String {
         let Addresses { grpc, admin, .. } = self.gate.addresses();
-        let (certificates, config) = (self.cast.certificates(), self.cast.config());
+        let (certificates, config) = (self.workspace.certs_path(), self.workspace.config());
         let (certificates, config, port) = (certificates.display(), config.display(), grpc.port());
         format!(
             "\
-The gate goes on. To send to it as the client acme with any OpenTelemetry SDK:
+The gate keeps running. To send to it as client acme from any OpenTelemetry SDK:
 
   export OTEL_EXPORTER_OTLP_PROTOCOL=grpc
   export OTEL_EXPORTER_OTLP_ENDPOINT=https://localhost:{port}
@@ -83,14 +83,16 @@ The gate goes on. To send to it as the client acme with any OpenTelemetry SDK:
   export OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE={certificates}/clients/acme.crt
   export OTEL_EXPORTER_OTLP_CLIENT_KEY={certificates}/clients/acme.key
 
-What arrives is told here. What you change in {config} acts at once.
-Counters: http://{admin}/stats/prometheus?filter=otlp_gate. Ctrl-C ends it.
+Telemetry that reaches the backend is printed here.
+Configuration, reloaded on change: {config}
+Metrics: http://{admin}/stats/prometheus?filter=otlp_gate
+Press Ctrl-C to stop.
 "
         )
     }
 
-    /// Ends it.
-    pub async fn stop(self) {
+    /// Stops Envoy.
+    pub(crate) async fn stop(self) {
         self.gate.stop().await;
     }
 }

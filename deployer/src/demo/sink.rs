@@ -1,21 +1,21 @@
-//! The demo's backend: an OTLP/gRPC receiver that remembers what arrived.
+//! The demo's backend: an OTLP/gRPC server that records or prints what it receives.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server as logs_server;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
-    MetricsService, MetricsServiceServer,
-};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server as metrics_server;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
+use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_service_server as profiles_server;
+use opentelemetry_proto::tonic::collector::profiles::v1development::{
+    ExportProfilesServiceRequest, ExportProfilesServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server as trace_server;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -29,55 +29,56 @@ use tonic::{Request, Response, Status};
 use crate::error::Error;
 use crate::output::say;
 
-/// The attributes of a Resource.
+/// Resource attributes.
 pub(super) type Attributes = BTreeMap<String, String>;
 
-/// The receiver. Its clones are one.
+/// The server. Clones share what was received.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
     address: SocketAddr,
-    arrived: Arc<Mutex<Vec<Arrival>>>,
-    talks: Arc<AtomicBool>,
+    received: Arc<Mutex<Vec<ReceivedResource>>>,
+    prints: Arc<AtomicBool>,
 }
 
-/// A Resource that arrived, and how many spans, metrics or log records it came with.
+/// A received Resource, and how many spans, metrics, log records or profiles came with it.
 #[derive(Debug, Clone)]
-pub(super) struct Arrival {
+pub(super) struct ReceivedResource {
     pub(super) attributes: Attributes,
     pub(super) items: usize,
 }
 
 impl Sink {
-    /// Starts it on a free port of this machine. It ends with the runtime.
+    /// Starts the server on a free loopback port. It ends with the runtime.
     pub(super) async fn start() -> Result<Self, Error> {
-        let cannot = |error| Error::failed(format_args!("cannot start the backend: {error}"));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        let sink = Sink { address, arrived: Arc::default(), talks: Arc::default() };
+        let failed = |error| Error::failed(format_args!("cannot start the demo's backend: {error}"));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let sink = Sink { address, received: Arc::default(), prints: Arc::default() };
         let server = Server::builder()
-            .add_service(TraceServiceServer::new(sink.clone()))
-            .add_service(MetricsServiceServer::new(sink.clone()))
-            .add_service(LogsServiceServer::new(sink.clone()));
+            .add_service(trace_server::TraceServiceServer::new(sink.clone()))
+            .add_service(metrics_server::MetricsServiceServer::new(sink.clone()))
+            .add_service(logs_server::LogsServiceServer::new(sink.clone()))
+            .add_service(profiles_server::ProfilesServiceServer::new(sink.clone()));
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
         Ok(sink)
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// All that has arrived.
-    pub(super) fn arrived(&self) -> Vec<Arrival> {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Everything received so far.
+    pub(super) fn received(&self) -> Vec<ReceivedResource> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From here on it tells what arrives instead of remembering it.
-    pub(super) fn talk(&self) {
-        self.talks.store(true, Ordering::Relaxed);
+    /// From now on prints what it receives, and no longer records it.
+    pub(super) fn print_received(&self) {
+        self.prints.store(true, Ordering::Relaxed);
     }
 
-    fn take(&self, resource: Option<Resource>, items: usize, what: &str) {
+    fn receive(&self, resource: Option<Resource>, items: usize, unit: &str) {
         let attributes: Attributes = resource
             .into_iter()
             .flat_map(|resource| resource.attributes)
@@ -89,54 +90,45 @@ impl Sink {
                 (attribute.key, value)
             })
             .collect();
-        if self.talks.load(Ordering::Relaxed) {
-            let words: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            say(format_args!("arrived: {items} {what} of {}", words.join(" ")));
+        if self.prints.load(Ordering::Relaxed) {
+            let pairs: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            say(format_args!("received: {items} {unit}, resource attributes: {}", pairs.join(" ")));
         } else {
-            let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-            arrived.push(Arrival { attributes, items });
+            let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+            received.push(ReceivedResource { attributes, items });
         }
     }
 }
 
-#[tonic::async_trait]
-impl TraceService for Sink {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        for entry in request.into_inner().resource_spans {
-            let spans = entry.scope_spans.iter().map(|scope| scope.spans.len()).sum();
-            self.take(entry.resource, spans, "spans");
+/// Implements a signal's gRPC service: `entries`, `scopes` and `items` are the fields that lead to its items.
+macro_rules! service {
+    ($service:path, $request:ty => $response:ty, $entries:ident, $scopes:ident, $items:ident, $unit:literal) => {
+        #[tonic::async_trait]
+        impl $service for Sink {
+            async fn export(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
+                for entry in request.into_inner().$entries {
+                    let items = entry.$scopes.iter().map(|scope| scope.$items.len()).sum();
+                    self.receive(entry.resource, items, $unit);
+                }
+                Ok(Response::new(<$response>::default()))
+            }
         }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
+    };
 }
 
-#[tonic::async_trait]
-impl MetricsService for Sink {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        for entry in request.into_inner().resource_metrics {
-            let metrics = entry.scope_metrics.iter().map(|scope| scope.metrics.len()).sum();
-            self.take(entry.resource, metrics, "metrics");
-        }
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl LogsService for Sink {
-    async fn export(
-        &self,
-        request: Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        for entry in request.into_inner().resource_logs {
-            let records = entry.scope_logs.iter().map(|scope| scope.log_records.len()).sum();
-            self.take(entry.resource, records, "log records");
-        }
-        Ok(Response::new(ExportLogsServiceResponse::default()))
-    }
-}
+service!(
+    trace_server::TraceService, ExportTraceServiceRequest => ExportTraceServiceResponse,
+    resource_spans, scope_spans, spans, "spans"
+);
+service!(
+    metrics_server::MetricsService, ExportMetricsServiceRequest => ExportMetricsServiceResponse,
+    resource_metrics, scope_metrics, metrics, "metrics"
+);
+service!(
+    logs_server::LogsService, ExportLogsServiceRequest => ExportLogsServiceResponse,
+    resource_logs, scope_logs, log_records, "log records"
+);
+service!(
+    profiles_server::ProfilesService, ExportProfilesServiceRequest => ExportProfilesServiceResponse,
+    resource_profiles, scope_profiles, profiles, "profiles"
+);

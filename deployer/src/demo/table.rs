@@ -1,4 +1,4 @@
-//! The outcome for people.
+//! The demo's result as tables for a terminal.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,36 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::presets::UTF8_NO_BORDERS;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
-use super::{ClientOutcome, Outcome};
+use super::{ClientResult, DemoResult};
 
-/// The widest that a table gets, in columns.
-const WIDEST: u16 = 120;
+/// Largest width of a table, in columns.
+const MAX_WIDTH: u16 = 120;
 const TITLE: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// What arrived and what did not, as two tables. With colours; whoever prints them elsewhere than to a terminal strips
-/// those.
-pub fn render(outcome: &Outcome) -> String {
-    let (arrived, refused) = (arrived(outcome), refused(outcome));
-    let (removed, forged) = (outcome.forged_attributes_removed, outcome.forged);
-    let color = if removed == forged { GOOD } else { BAD };
+/// Renders two tables, of accepted and of rejected telemetry, and a line about forged attributes that the caller
+/// completes. The text has colours; a caller that does not print to a terminal strips them.
+pub(crate) fn render(result: &DemoResult) -> String {
+    let (removed, sent) = (result.forged_attributes_removed, result.forged_attributes_sent);
+    let color = if removed == sent { GOOD } else { BAD };
     format!(
-        "{TITLE}What arrived, stamped with what the certificate says{TITLE:#}\n{arrived}\n\n\
-         {TITLE}What was refused{TITLE:#}\n{refused}\n\n\
-         {color}{removed} of {forged} forged attributes removed{color:#}, "
+        "{TITLE}Valid clients: the certificate decides the tenant, the quota limits the volume{TITLE:#}\n{}\n\n\
+         {TITLE}Rejected{TITLE:#}\n{}\n\n\
+         {color}{removed} of {sent} forged attributes removed{color:#}",
+        clients(result),
+        rejected(result)
     )
 }
 
-fn arrived(outcome: &Outcome) -> Table {
-    let mut table = table(["CLIENT", "WROTE", "ARRIVED AS", "SPANS"]);
-    for client in &outcome.clients {
-        let ClientOutcome { name, identity, sent, accepted, rejected, .. } = client;
-        let spans = Cell::new(format!("{sent} sent\n{accepted} accepted\n{rejected} refused"));
+fn clients(result: &DemoResult) -> Table {
+    let mut table = table(["CLIENT", "SENT", "RECEIVED BY BACKEND", "SPANS"]);
+    for client in &result.clients {
+        let ClientResult { name, identity, sent, accepted, rejected, .. } = client;
+        let spans = Cell::new(format!("{sent} sent\n{accepted} accepted\n{rejected} throttled"));
         table.add_row([
             Cell::new(format!("{name}\n{identity}")).add_attribute(Attribute::Bold),
-            Cell::new(lines(&client.written)),
+            Cell::new(lines(&client.sent_attributes)),
             colored(client.ok, lines(&client.attributes)),
             if *rejected > 0 { spans.fg(Color::Yellow) } else { spans },
         ]);
@@ -42,37 +43,37 @@ fn arrived(outcome: &Outcome) -> Table {
     table
 }
 
-fn refused(outcome: &Outcome) -> Table {
-    let mut table = table(["WHO", "REFUSED WITH"]);
-    for refusal in &outcome.refused {
-        let mut seen = refusal.seen.clone();
-        if !refusal.ok {
+fn rejected(result: &DemoResult) -> Table {
+    let mut table = table(["CASE", "RESPONSE"]);
+    for case in &result.rejected {
+        let mut seen = case.seen.clone();
+        if !case.ok {
             seen.push_str("\nEXPECTED: ");
-            seen.push_str(&refusal.expected);
+            seen.push_str(&case.expected);
         }
-        table.add_row([Cell::new(&refusal.case).add_attribute(Attribute::Bold), colored(refusal.ok, seen)]);
+        table.add_row([Cell::new(&case.case).add_attribute(Attribute::Bold), colored(case.ok, seen)]);
     }
     table
 }
 
-fn table<const N: usize>(header: [&str; N]) -> Table {
+fn table<const N: usize>(headings: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_NO_BORDERS).set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
     table.set_width(width(table.width()));
-    table.set_header(header.map(|words| Cell::new(words).add_attribute(Attribute::Dim)));
+    table.set_header(headings.map(|heading| Cell::new(heading).add_attribute(Attribute::Dim)));
     table
 }
 
-/// As wide as the terminal, but no wider than is read with ease. One that was not told its size says 0.
+/// Width of the terminal, at most [`MAX_WIDTH`]. A terminal whose size was never set reports 0.
 fn width(terminal: Option<u16>) -> u16 {
-    terminal.filter(|width| *width > 0).map_or(WIDEST, |width| width.min(WIDEST))
+    terminal.filter(|width| *width > 0).map_or(MAX_WIDTH, |width| width.min(MAX_WIDTH))
 }
 
-fn colored(ok: bool, words: String) -> Cell {
-    Cell::new(words).fg(if ok { Color::Green } else { Color::Red })
+fn colored(ok: bool, text: String) -> Cell {
+    Cell::new(text).fg(if ok { Color::Green } else { Color::Red })
 }
 
-/// One attribute a line.
+/// `key=value`, one per line.
 fn lines(attributes: &BTreeMap<String, String>) -> String {
     let lines: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     lines.join("\n")
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_has_a_width_whatever_the_terminal_says() {
-        assert_eq!([None, Some(0), Some(80), Some(500)].map(width), [WIDEST, WIDEST, 80, WIDEST]);
+    fn the_table_fits_the_terminal_and_its_largest_width() {
+        assert_eq!([None, Some(0), Some(80), Some(500)].map(width), [MAX_WIDTH, MAX_WIDTH, 80, MAX_WIDTH]);
     }
 }

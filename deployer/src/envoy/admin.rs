@@ -1,4 +1,4 @@
-//! What Envoy says about itself on its admin interface.
+//! Client for Envoy's admin interface.
 
 use std::net::SocketAddr;
 
@@ -10,23 +10,23 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use super::dynamic::Dynamic;
+use super::dynamic::DynamicResource;
 use crate::error::Error;
 
-/// Where a gate listens.
+/// The addresses that a local gate listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// OTLP/gRPC.
-    pub grpc: SocketAddr,
+    pub(crate) grpc: SocketAddr,
     /// OTLP/HTTP.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Envoy's admin interface; loopback only.
-    pub admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 /// Envoy's admin interface.
 #[derive(Debug, Clone)]
-pub struct Admin {
+pub(crate) struct Admin {
     address: SocketAddr,
     client: Client<HttpConnector, Empty<Bytes>>,
 }
@@ -36,12 +36,12 @@ impl Admin {
         Admin { address, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    /// Whether Envoy takes connections: all that its listeners wait for has arrived.
+    /// Whether Envoy accepts connections: its listeners have received their dynamic configuration.
     pub(super) async fn is_live(&self) -> bool {
-        self.get("/ready").await.is_ok_and(|answer| answer.trim() == "LIVE")
+        self.get("/ready").await.is_ok_and(|response| response.trim() == "LIVE")
     }
 
-    /// Where the listeners are bound.
+    /// The addresses that the listeners are bound to.
     pub(super) async fn addresses(&self) -> Result<Addresses, Error> {
         let text = self.get("/listeners?format=json").await?;
         let all: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -59,47 +59,48 @@ impl Admin {
         }
     }
 
-    /// The version of a dynamic part that is in use; `None` before the first.
-    pub(super) async fn version(&self, part: Dynamic) -> Result<Option<u64>, Error> {
-        let version = self.stat(&format!("{}.version_text", part.stats())).await?;
+    /// The version of a dynamic resource that is in use; `None` before the first.
+    pub(super) async fn version(&self, resource: DynamicResource) -> Result<Option<u64>, Error> {
+        let version = self.stat(&format!("{}.version_text", resource.stats_prefix())).await?;
         Ok(version.and_then(|version| version.trim_matches('"').parse().ok()))
     }
 
-    /// How many versions of a dynamic part Envoy has refused.
-    pub async fn refused(&self, part: Dynamic) -> Result<u64, Error> {
-        let refused = self.stat(&format!("{}.update_rejected", part.stats())).await?;
-        Ok(refused.and_then(|count| count.parse().ok()).unwrap_or(0))
+    /// How many versions of a dynamic resource Envoy has rejected.
+    pub(crate) async fn rejected_updates(&self, resource: DynamicResource) -> Result<u64, Error> {
+        let rejected = self.stat(&format!("{}.update_rejected", resource.stats_prefix())).await?;
+        Ok(rejected.and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
-    /// A statistic, as text; `None` where there is none of this name yet.
+    /// The value of a statistic, as text; `None` while Envoy has none of this name.
     async fn stat(&self, name: &str) -> Result<Option<String>, Error> {
         let text = self.get(&format!("/stats?filter=^{}$", name.replace('.', "[.]"))).await?;
         Ok(text.lines().find_map(|line| Some(line.split_once(": ")?.1.trim().to_owned())))
     }
 
-    /// The sum of all counters whose names, without the tags in front, are this.
-    pub async fn sum(&self, name: &str) -> Result<u64, Error> {
+    /// The sum of a counter over all its tags, which Envoy writes in front of its name.
+    pub(crate) async fn sum(&self, name: &str) -> Result<u64, Error> {
         let text = self.get(&format!("/stats?filter={name}$")).await?;
         Ok(text.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok()).sum())
     }
 
-    /// The body of an answer with status 200.
+    /// The body of a response with a 2xx status.
     async fn get(&self, path: &str) -> Result<String, Error> {
         let uri =
             Uri::builder().scheme("http").authority(self.address.to_string()).path_and_query(path).build();
         let uri = uri.map_err(|error| self.unexpected(path, &error.to_string()))?;
-        let answer = self.client.get(uri).await.map_err(|error| self.unexpected(path, &error.to_string()))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await;
+        let response =
+            self.client.get(uri).await.map_err(|error| self.unexpected(path, &error.to_string()))?;
+        let status = response.status();
+        let body = response.into_body().collect().await;
         let body = body.map_err(|error| self.unexpected(path, &error.to_string()))?.to_bytes();
         let body = String::from_utf8_lossy(&body).into_owned();
         if status.is_success() { Ok(body) } else { Err(self.unexpected(path, &format!("{status} {body}"))) }
     }
 
-    fn unexpected(&self, path: &str, answer: &str) -> Error {
-        let answer: String = answer.trim().chars().take(200).collect();
+    fn unexpected(&self, path: &str, response: &str) -> Error {
+        let response: String = response.trim().chars().take(200).collect();
         Error::failed(format!(
-            "envoy's admin interface, http://{}{path}: unexpected answer: {answer}",
+            "unexpected response from envoy's admin interface at http://{}{path}: {response}",
             self.address
         ))
     }

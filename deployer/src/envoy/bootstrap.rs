@@ -1,4 +1,4 @@
-//! What Envoy is told at its start: two listeners, the filter, two clusters.
+//! Envoy's bootstrap configuration: two listeners, the filter, two clusters.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -9,35 +9,35 @@ use super::bounds::{
     BREAKER, BUFFER, CONNECTION_WINDOW, CONNECTIONS, HANDSHAKE, HEADERS_KIB, IDLE, REQUEST, STREAM_IDLE,
     STREAMS,
 };
-use super::dynamic::{Dynamic, FILTER, WASM};
+use super::dynamic::{DynamicResource, FILTER, WASM};
 use crate::address::Address;
 
-/// The parts of Envoy's bootstrap that differ from gate to gate.
+/// Parameters of the bootstrap.
 #[derive(Debug)]
-pub struct Bootstrap<'a> {
-    /// Where the OTLP/gRPC listener binds; port 0 takes a free one.
-    pub grpc: SocketAddr,
-    /// Where the OTLP/HTTP listener binds; port 0 takes a free one.
-    pub http: SocketAddr,
-    /// Where gRPC goes.
-    pub backend: &'a Address,
-    /// Where HTTP goes.
-    pub backend_http: &'a Address,
-    /// The folder that holds the files that change while Envoy runs.
-    pub run: &'a Path,
+pub(crate) struct Bootstrap<'a> {
+    /// Address of the OTLP/gRPC listener; port 0 chooses a free one.
+    pub(crate) grpc: SocketAddr,
+    /// Address of the OTLP/HTTP listener; port 0 chooses a free one.
+    pub(crate) http: SocketAddr,
+    /// Backend for gRPC requests.
+    pub(crate) backend: &'a Address,
+    /// Backend for all other requests.
+    pub(crate) backend_http: &'a Address,
+    /// Envoy's folder, with the files of [`DynamicResource`].
+    pub(crate) run: &'a Path,
 }
 
-/// The tags that the filter writes into the names of its metrics (`client=.=acme;.;…`) and that become labels.
+/// The tags that the filter writes into the names of its metrics (`client=.=acme;.;…`). Envoy turns them into labels.
 const TAGS: [&str; 3] = ["client", "signal", "result"];
 
 impl Bootstrap<'_> {
     /// The bootstrap as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap` as JSON).
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         json!({
             "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
             "stats_config": {"stats_tags": TAGS.map(|tag| json!({
-                // Istio's form: the first group is cut out of the name, the second is the value.
+                // Same form as in Istio: Envoy removes the first group from the name, and the second is the value.
                 "tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)"),
             }))},
             "overload_manager": {"resource_monitors": [{
@@ -69,21 +69,21 @@ impl Bootstrap<'_> {
     }
 
     fn mutual_tls(&self) -> Value {
-        let secret = |of: Dynamic| json!({"name": of.name(), "sds_config": of.source(self.run)});
+        let secret = |of: DynamicResource| json!({"name": of.name(), "sds_config": of.source(self.run)});
         json!({
             "name": "tls",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
                 "require_client_certificate": true,
-                // A resumed session would skip the look at the client's certificate: expired or revoked, it would
-                // stay in. OTLP connections live long, so full handshakes cost little.
+                // A resumed session skips verification of the client's certificate, so an expired or revoked one would
+                // still be accepted. OTLP connections are long-lived, so full handshakes cost little.
                 "disable_stateless_session_resumption": true,
                 "disable_stateful_session_resumption": true,
                 "common_tls_context": {
                     "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
                     "alpn_protocols": ["h2", "http/1.1"],
-                    "tls_certificate_sds_secret_configs": [secret(Dynamic::Server)],
-                    "validation_context_sds_secret_config": secret(Dynamic::Clients),
+                    "tls_certificate_sds_secret_configs": [secret(DynamicResource::Server)],
+                    "validation_context_sds_secret_config": secret(DynamicResource::Clients),
                 },
             },
         })
@@ -96,8 +96,8 @@ impl Bootstrap<'_> {
             "stat_prefix": name,
             "codec_type": "AUTO",
             "use_remote_address": true,
-            // The filter reads the client's certificate there, which comes last, and before it what trusted hops say of their
-            // clients; it lets nobody's through.
+            // The filter reads `x-forwarded-client-cert`: the last element is the connection's own certificate, and
+            // those before it come from trusted hops. It removes the header before the request is forwarded.
             "forward_client_cert_details": "APPEND_FORWARD",
             "set_current_client_cert_details": {"cert": true},
             "server_header_transformation": "PASS_THROUGH",
@@ -111,21 +111,21 @@ impl Bootstrap<'_> {
                 "initial_stream_window_size": BUFFER,
                 "initial_connection_window_size": CONNECTION_WINDOW,
             },
-            // What is gRPC and what is HTTP goes by the request, so either kind may come to either port.
+            // Routes match on the request, so gRPC and HTTP work on both ports.
             "route_config": {"virtual_hosts": [{"name": "otlp", "domains": ["*"], "routes": [
                 {"match": {"prefix": "/", "grpc": {}}, "route": {"cluster": "grpc", "timeout": "300s"}},
                 {"match": {"prefix": "/"}, "route": {"cluster": "http", "timeout": "300s"}},
             ]}]},
             "http_filters": [
                 {"name": FILTER, "config_discovery": {
-                    "config_source": Dynamic::Policy.source(self.run), "type_urls": [WASM],
+                    "config_source": DynamicResource::Policy.source(self.run), "type_urls": [WASM],
                 }},
-                // Keeps the headers back until the filter lets the body through. Else each request that is refused by its
-                // body would have opened a stream to the backend, and reset it: an Envoy there takes many of those for
-                // an attack, and closes the connection that all clients share.
+                // Holds the headers back until the filter releases the body. Otherwise each request that is rejected
+                // because of its body would have opened a stream to the backend and reset it. A backend that is an
+                // Envoy treats many resets as an attack and closes the connection, which all clients share.
                 {"name": "buffer", "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
-                    // It gets the body in one piece, of any size: what it may gather never counts.
+                    // The filter releases the body in one piece, so this limit never applies, whatever the body's size.
                     "max_request_bytes": BUFFER,
                 }},
                 {"name": "router", "typed_config": {

@@ -1,17 +1,18 @@
-//! Envoy's log: one message a line (`--log-format-escaped`), relayed to our stderr and kept for when Envoy dies.
+//! Envoy's log: one message per line (`--log-format-escaped`). It is relayed to standard error, and the last messages
+//! are kept to explain why Envoy ended.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-/// What Envoy is told to write: level, logger, message.
+/// Envoy's `--log-format`: level, logger, message.
 pub(super) const FORMAT: &str = "%l %n %v";
 
-/// How many messages are kept.
+/// Number of messages that are kept.
 const KEPT: usize = 100;
 
-/// The last messages of an Envoy.
+/// The last messages of an Envoy process.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Log {
     kept: Arc<Mutex<VecDeque<Message>>>,
@@ -24,7 +25,7 @@ struct Message {
 }
 
 impl Log {
-    /// Reads Envoy's stderr to its end; tells what it reads where `relay` is set.
+    /// Reads Envoy's standard error to its end. Prints each message if `relay` is set.
     pub(super) async fn follow(self, stderr: impl AsyncRead + Unpin, relay: bool) {
         let mut lines = BufReader::new(stderr).split(b'\n');
         while let Ok(Some(line)) = lines.next_segment().await {
@@ -40,18 +41,18 @@ impl Log {
         }
     }
 
-    /// The last few messages that say what went wrong; without such messages, the last of any kind.
-    pub(super) fn complaints(&self) -> Vec<String> {
+    /// The last three messages of level error or critical; if there are none, the last three of any level.
+    pub(super) fn last_errors(&self) -> Vec<String> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let worst = |message: &&Message| matches!(message.level.as_str(), "error" | "critical");
-        let mut complaints: Vec<&str> =
-            kept.iter().filter(worst).map(|message| message.text.as_str()).collect();
-        if complaints.is_empty() {
-            complaints.extend(kept.iter().map(|message| message.text.as_str()));
+        let is_error = |message: &&Message| matches!(message.level.as_str(), "error" | "critical");
+        let mut messages: Vec<&str> =
+            kept.iter().filter(is_error).map(|message| message.text.as_str()).collect();
+        if messages.is_empty() {
+            messages.extend(kept.iter().map(|message| message.text.as_str()));
         }
-        // Envoy says what it dies of more than once.
-        complaints.dedup();
-        complaints.iter().skip(complaints.len().saturating_sub(3)).map(|text| (*text).to_owned()).collect()
+        // Envoy logs its fatal error more than once.
+        messages.dedup();
+        messages.iter().skip(messages.len().saturating_sub(3)).map(|text| (*text).to_owned()).collect()
     }
 }
 
@@ -61,7 +62,7 @@ impl Message {
         let (Some(level), Some(logger), Some(text)) = (parts.next(), parts.next(), parts.next()) else {
             return Message { level: "error".to_owned(), text: line.trim().to_owned() };
         };
-        // Some loggers have a name for the module's messages and a prefix in front of them.
+        // Envoy puts this prefix in front of messages of a Wasm module.
         let text = text.strip_prefix("wasm log ").filter(|_| logger == "wasm").unwrap_or(text);
         let text = text.replace("\\n", " ").replace("\\'", "'").replace("\\\"", "\"");
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -80,20 +81,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_envoy_died_of_is_told_apart_from_its_chatter_and_said_once() {
+    async fn fatal_errors_are_reported_once_and_without_other_messages() {
         let log = log_of(
             "warning main be careful\n\
              critical main error `address already\\n in use`\n\
              critical main error `address already\\n in use`\n\
              info main exiting\n",
         );
-        assert_eq!(log.await.complaints(), ["error `address already in use`"]);
+        assert_eq!(log.await.last_errors(), ["error `address already in use`"]);
     }
 
     #[tokio::test]
     async fn only_the_last_messages_are_kept() {
         let chatter: String = (0..=2 * KEPT).map(|n| format!("info main message {n}\n")).collect();
-        let complaints = log_of(&chatter).await.complaints();
-        assert_eq!(complaints, ["message 198", "message 199", "message 200"]);
+        let messages = log_of(&chatter).await.last_errors();
+        assert_eq!(messages, ["message 198", "message 199", "message 200"]);
     }
 }

@@ -1,15 +1,15 @@
-//! A real Envoy as a child process: where its binary is, what it is told, and how it is watched.
+//! Envoy as a child process: its binary, bootstrap, dynamic configuration, admin interface and log.
 
 mod admin;
 mod binary;
 mod bootstrap;
 pub(crate) mod bounds;
-pub mod dynamic;
+pub(crate) mod dynamic;
 mod log;
 mod process;
 
-pub use admin::{Addresses, Admin};
-pub use binary::find;
-pub use bootstrap::Bootstrap;
-pub use dynamic::Dynamic;
-pub use process::{Envoy, LogLevel, Start};
+pub(crate) use admin::{Addresses, Admin};
+pub(crate) use binary::find;
+pub(crate) use bootstrap::Bootstrap;
+pub(crate) use dynamic::DynamicResource;
+pub(crate) use process::{Envoy, LogLevel, StartOptions};

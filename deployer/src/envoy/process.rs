@@ -1,4 +1,4 @@
-//! An Envoy as our child: started, watched, ended.
+//! Envoy as a child process: start, readiness, updates, end.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -14,23 +14,22 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Addresses, Admin};
-use super::dynamic::Dynamic;
+use super::dynamic::DynamicResource;
 use super::log::{FORMAT, Log};
 use crate::error::Error;
 
 /// How long Envoy may take to compile the module and bind its listeners.
 const START: Duration = Duration::from_secs(30);
-/// How long Envoy may take to put a changed part to use.
+/// How long Envoy may take to use a changed resource.
 const UPDATE: Duration = Duration::from_secs(10);
-/// How long Envoy may take to end.
+/// How long Envoy may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(5);
-/// How often we look whether what we wait for is there.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval of polling.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How much Envoy logs.
+/// Envoy's log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "Envoy's own names")]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     Trace,
     Debug,
     Info,
@@ -40,156 +39,170 @@ pub enum LogLevel {
     Off,
 }
 
-/// How an Envoy is started.
+/// Settings of an Envoy process.
 #[derive(Debug, Clone, Copy)]
-pub struct Start<'a> {
-    /// Its binary.
-    pub binary: &'a Path,
-    /// A folder of its own.
-    pub run: &'a Path,
-    /// Its worker threads; `None`: one per core.
-    pub concurrency: Option<u32>,
-    /// How much it logs.
-    pub log_level: LogLevel,
-    /// Whether its log goes to our stderr.
-    pub relay_log: bool,
+pub(crate) struct StartOptions<'a> {
+    /// Envoy's binary.
+    pub(crate) binary: &'a Path,
+    /// A folder that only this process uses.
+    pub(crate) run: &'a Path,
+    /// Number of worker threads; `None` for one per core.
+    pub(crate) concurrency: Option<u32>,
+    /// Envoy's log level.
+    pub(crate) log_level: LogLevel,
+    /// Whether Envoy's log is printed to standard error.
+    pub(crate) relay_log: bool,
 }
 
-/// A running Envoy. It is killed when this is dropped, and by the kernel should we be killed ourselves.
+/// A running Envoy. It is killed on drop, and by the kernel if this process is killed.
 #[derive(Debug)]
-pub struct Envoy {
-    child: Watched,
+pub(crate) struct Envoy {
+    process: LoggedProcess,
     admin: Admin,
 }
 
-/// A child and what it said.
+/// A child process and its log.
 #[derive(Debug)]
-struct Watched {
+struct LoggedProcess {
     child: Child,
     log: Log,
-    /// Ends when all that the child said is in the log.
+    /// Completes when the child's standard error has been read to its end.
     reader: JoinHandle<()>,
 }
 
 impl Envoy {
     /// Starts Envoy with this bootstrap and waits until its admin interface answers.
-    pub async fn start(start: &Start<'_>, bootstrap: &Value) -> Result<Self, Error> {
-        let config = start.run.join("envoy.json");
-        let admin_file = start.run.join("admin.txt");
+    pub(crate) async fn start(options: &StartOptions<'_>, bootstrap: &Value) -> Result<Self, Error> {
+        let config = options.run.join("envoy.json");
+        let admin_file = options.run.join("admin.txt");
         fs::write(&config, bootstrap.to_string())
-            .map_err(|error| Error::failed(format!("{}: cannot write: {error}", config.display())))?;
-        let mut child = Watched::spawn(start, &config, &admin_file)?;
+            .map_err(|error| Error::failed(format!("cannot write {}: {error}", config.display())))?;
+        let mut process = LoggedProcess::spawn(options, &config, &admin_file)?;
         let deadline = Instant::now() + START;
         loop {
-            // Envoy writes the file before the address is in it.
+            // Envoy creates the file before it writes the address into it.
             let address = fs::read_to_string(&admin_file).ok().and_then(|text| text.trim().parse().ok());
             if let Some(address) = address {
-                return Ok(Envoy { child, admin: Admin::new(address) });
+                return Ok(Envoy { process, admin: Admin::new(address) });
             }
-            child.look_again(deadline, "open its admin interface").await?;
+            process.poll(deadline, "open its admin interface").await?;
         }
     }
 
-    /// Waits until Envoy serves: its listeners are bound, and it has put the first version of every part to use.
-    pub async fn ready(&mut self) -> Result<Addresses, Error> {
+    /// Waits until Envoy serves: its listeners are bound, and it uses the first version of every dynamic resource.
+    pub(crate) async fn ready(&mut self) -> Result<Addresses, Error> {
         let deadline = Instant::now() + START;
         while !self.admin.is_live().await {
-            self.child.look_again(deadline, "serve").await?;
+            self.process.poll(deadline, "become ready").await?;
         }
-        for part in Dynamic::ALL {
-            if self.admin.version(part).await?.is_none() {
-                return Err(self.child.complaint("envoy did not accept its configuration"));
+        for resource in DynamicResource::ALL {
+            if self.admin.version(resource).await?.is_none() {
+                return Err(self.process.error("envoy rejected its configuration"));
             }
         }
         self.admin.addresses().await
     }
 
-    /// Waits until Envoy has put this version of a part to use; an error if it refuses. `refused` is how many
-    /// versions Envoy had refused before this one came ([`Admin::refused`]).
-    pub async fn updated(&self, part: Dynamic, version: u64, refused: u64) -> Result<(), Error> {
+    /// Waits until Envoy uses this version of a resource. `rejected_before` is the number of versions that Envoy had
+    /// rejected before this one was published ([`Admin::rejected_updates`]).
+    ///
+    /// # Errors
+    /// Envoy rejected the version, or did not load it in time.
+    pub(crate) async fn updated(
+        &self,
+        resource: DynamicResource,
+        version: u64,
+        rejected_before: u64,
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + UPDATE;
-        while self.admin.version(part).await? != Some(version) {
-            if self.admin.refused(part).await? > refused {
-                return Err(self.child.complaint("envoy refused the change"));
+        while self.admin.version(resource).await? != Some(version) {
+            if self.admin.rejected_updates(resource).await? > rejected_before {
+                return Err(self.process.error("envoy rejected the change"));
             }
             if Instant::now() > deadline {
                 return Err(Error::failed(format!(
-                    "envoy did not take the change within {} s",
+                    "envoy did not load the change within {} s",
                     UPDATE.as_secs()
                 )));
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 
     /// Envoy's admin interface.
-    pub fn admin(&self) -> &Admin {
+    pub(crate) fn admin(&self) -> &Admin {
         &self.admin
     }
 
-    /// Waits until Envoy ends by itself, and says why it did.
-    pub async fn died(&mut self) -> Error {
-        let status = self.child.child.wait().await;
-        self.child.ended(status).await
+    /// Waits until Envoy ends by itself; returns why it ended.
+    pub(crate) async fn ended(&mut self) -> Error {
+        let status = self.process.child.wait().await;
+        self.process.exit_error(status).await
     }
 
-    /// Ends Envoy: politely, then by force.
-    pub async fn stop(self) {
-        let mut child = self.child.child;
+    /// Ends Envoy with SIGTERM, and with SIGKILL if it does not end in time.
+    pub(crate) async fn stop(self) {
+        let mut child = self.process.child;
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-        if !(asked && timeout(END, child.wait()).await.is_ok()) {
-            // An error here means that it has ended already.
+        let terminated = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+        if !(terminated && timeout(END, child.wait()).await.is_ok()) {
+            // This fails only if the process has already ended.
             let _ = child.kill().await;
         }
     }
 }
 
-impl Watched {
-    fn spawn(start: &Start<'_>, config: &Path, admin_file: &Path) -> Result<Self, Error> {
-        let cannot = |why: String| Error::failed(format!("{}: cannot start: {why}", start.binary.display()));
-        let mut child = command(start, config, admin_file).spawn().map_err(|error| {
-            let cannot = cannot(error.to_string());
+impl LoggedProcess {
+    fn spawn(options: &StartOptions<'_>, config: &Path, admin_file: &Path) -> Result<Self, Error> {
+        let failed =
+            |reason: String| Error::failed(format!("cannot start {}: {reason}", options.binary.display()));
+        let mut child = command(options, config, admin_file).spawn().map_err(|error| {
+            let failed = failed(error.to_string());
             match error.kind() {
-                ErrorKind::PermissionDenied => cannot.hint("it must be executable: `chmod +x` makes it so"),
-                _ => cannot,
+                ErrorKind::PermissionDenied => failed
+                    .hint(format_args!("make the file executable: `chmod +x {}`", options.binary.display())),
+                _ => failed,
             }
         })?;
-        let stderr = child.stderr.take().ok_or_else(|| cannot("no stderr".to_owned()))?;
+        let stderr = child.stderr.take().ok_or_else(|| failed("no standard error".to_owned()))?;
         let log = Log::default();
-        let reader = tokio::spawn(log.clone().follow(stderr, start.relay_log));
-        Ok(Watched { child, log, reader })
+        let reader = tokio::spawn(log.clone().follow(stderr, options.relay_log));
+        Ok(LoggedProcess { child, log, reader })
     }
 
-    /// Waits a moment; an error if Envoy has ended or the time is over.
-    async fn look_again(&mut self, deadline: Instant, what: &str) -> Result<(), Error> {
-        if let Ok(status) = timeout(LOOK, self.child.wait()).await {
-            return Err(self.ended(status).await);
+    /// Waits for one poll interval.
+    ///
+    /// # Errors
+    /// Envoy has ended, or the deadline has passed before it could `step`.
+    async fn poll(&mut self, deadline: Instant, step: &str) -> Result<(), Error> {
+        if let Ok(status) = timeout(POLL_INTERVAL, self.child.wait()).await {
+            return Err(self.exit_error(status).await);
         }
         if Instant::now() > deadline {
-            return Err(self.complaint(&format!("envoy did not {what} within {} s", START.as_secs())));
+            return Err(self.error(&format!("envoy did not {step} within {} s", START.as_secs())));
         }
         Ok(())
     }
 
-    async fn ended(&mut self, status: io::Result<ExitStatus>) -> Error {
-        // What it said last may still be in the pipe.
+    async fn exit_error(&mut self, status: io::Result<ExitStatus>) -> Error {
+        // The last messages may still be in the pipe.
         let _ = timeout(END, &mut self.reader).await;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        self.complaint(&format!("envoy ended ({status})"))
+        self.error(&format!("envoy ended ({status})"))
     }
 
-    fn complaint(&self, what: &str) -> Error {
-        let complaints = self.log.complaints().into_iter();
-        Error::failed(complaints.fold(what.to_owned(), |all, complaint| format!("{all}\n  {complaint}")))
+    /// An error with Envoy's last log messages below it.
+    fn error(&self, message: &str) -> Error {
+        let messages = self.log.last_errors().into_iter();
+        Error::failed(messages.fold(message.to_owned(), |all, message| format!("{all}\n  {message}")))
     }
 }
 
-fn command(start: &Start<'_>, config: &Path, admin_file: &Path) -> Command {
+fn command(options: &StartOptions<'_>, config: &Path, admin_file: &Path) -> Command {
     let level =
-        start.log_level.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default();
-    let mut command = Command::new(start.binary);
+        options.log_level.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default();
+    let mut command = Command::new(options.binary);
     command.arg("--config-path").arg(config).arg("--admin-address-path").arg(admin_file);
     command.args([
         "--use-dynamic-base-id",
@@ -199,17 +212,17 @@ fn command(start: &Start<'_>, config: &Path, admin_file: &Path) -> Command {
         "--log-level",
         &level,
     ]);
-    if let Some(workers) = start.concurrency {
+    if let Some(workers) = options.concurrency {
         command.args(["--concurrency", &workers.to_string()]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    // In a process group of its own Ctrl-C does not reach it: it is ours to end.
+    // A separate process group, so that Ctrl-C in the terminal does not reach Envoy before we end it.
     command.process_group(0);
     #[cfg(target_os = "linux")]
-    // SAFETY: between fork and exec this makes one system call and touches no memory of the parent.
+    // SAFETY: between fork and exec the closure makes one system call and does not touch memory of the parent.
     unsafe {
         command.pre_exec(|| {
-            // Should we be killed, the kernel ends Envoy.
+            // If this process is killed, the kernel ends Envoy.
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
         });
     }

@@ -1,7 +1,7 @@
-//! The gate without Kubernetes: a real Envoy with the filter on this machine, in front of an OTLP receiver.
+//! A gate without Kubernetes: an Envoy with the filter on this machine, in front of an OTLP backend.
 //!
-//! The config file and the certificates are watched. A change that is good reaches Envoy in place, and open connections
-//! stay; a bad one is told and left out.
+//! The config file and the certificates are watched. A valid change is loaded into the running Envoy, and open
+//! connections stay. An invalid one is reported, and the previous version stays in use.
 
 mod policy;
 mod port;
@@ -19,45 +19,47 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::address::Address;
 use crate::certs::ListenerTls;
-use crate::envoy::{self, Addresses, Admin, Bootstrap, Dynamic, Envoy, LogLevel, Start, dynamic};
+use crate::envoy::{
+    self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, LogLevel, StartOptions, dynamic,
+};
 use crate::error::Error;
 use crate::module;
 use crate::output::say;
 use policy::LocalPolicy;
 use watch::Watch;
 
-/// How often the files are looked at. A change acts at the second look that sees it.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the files are read. A change takes effect when two reads in a row return it.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a local gate is made of.
+/// Settings of a local gate.
 #[derive(Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The config file.
-    pub config: PathBuf,
-    /// Where OTLP/gRPC listens instead of where the config file says; port 0 takes a free one.
-    pub grpc: Option<SocketAddr>,
-    /// Where OTLP/HTTP listens instead of where the config file says; port 0 takes a free one.
-    pub http: Option<SocketAddr>,
-    /// The receiver of gRPC.
-    pub backend: Address,
-    /// The receiver of HTTP.
-    pub backend_http: Address,
+    pub(crate) config: PathBuf,
+    /// OTLP/gRPC listener address; `None` for `0.0.0.0` and the config file's port. Port 0 chooses a free one.
+    pub(crate) grpc: Option<SocketAddr>,
+    /// OTLP/HTTP listener address; `None` for `0.0.0.0` and the config file's port. Port 0 chooses a free one.
+    pub(crate) http: Option<SocketAddr>,
+    /// The backend for OTLP/gRPC.
+    pub(crate) backend: Address,
+    /// The backend for OTLP/HTTP.
+    pub(crate) backend_http: Address,
     /// The folder with the certificates.
-    pub certs: PathBuf,
-    /// Envoy's binary, where it is not to be looked for.
-    pub envoy: Option<PathBuf>,
-    /// Envoy's worker threads; `None`: one per core.
-    pub concurrency: Option<u32>,
-    /// How much Envoy logs.
-    pub log_level: LogLevel,
-    /// Whether Envoy's log and what happens to the files is told on stderr.
-    pub talk: bool,
+    pub(crate) certs: PathBuf,
+    /// Envoy's binary; `None` to search for it ([`envoy::find`]).
+    pub(crate) envoy: Option<PathBuf>,
+    /// Number of Envoy's worker threads; `None` for one per core.
+    pub(crate) concurrency: Option<u32>,
+    /// Envoy's log level.
+    pub(crate) log_level: LogLevel,
+    /// Whether Envoy's log and reloads are printed to standard error.
+    pub(crate) verbose: bool,
 }
 
-/// A gate that serves. Dropped, it is gone: process, ports and files.
+/// A running gate. On drop, its process and its files are removed.
 #[derive(Debug)]
-pub struct Gate {
-    // Fields are dropped in this order: Envoy ends before its folder goes.
+pub(crate) struct LocalGate {
+    // Fields are dropped in this order: Envoy must end before its folder is removed.
     envoy: Envoy,
     addresses: Addresses,
     policy: LocalPolicy,
@@ -69,10 +71,10 @@ pub struct Gate {
     run: TempDir,
 }
 
-impl Gate {
+impl LocalGate {
     /// Starts Envoy and waits until it serves with the policy and the certificates.
-    pub async fn start(options: Options) -> Result<Self, Error> {
-        // From before the files are read, so that no change falls in between.
+    pub(crate) async fn start(options: Options) -> Result<Self, Error> {
+        // Created before the files are parsed, so that a change in between is not missed.
         let watched_config = Watch::new(vec![options.config.clone()]);
         let watched_certificates = Watch::new(ListenerTls::files(&options.certs));
         let policy = LocalPolicy::read(&options.config)?;
@@ -83,29 +85,29 @@ impl Gate {
         port::check(grpc, "grpc")?;
         port::check(http, "http")?;
 
-        // The server's key will be in it.
+        // The folder will contain the server's key.
         let private = Permissions::from_mode(0o700);
         let run = tempfile::Builder::new().prefix("otlp-gate-").permissions(private).tempdir();
-        let run = run.map_err(|error| Error::failed(format!("cannot make a temporary folder: {error}")))?;
+        let run = run.map_err(|error| Error::failed(format!("cannot create a temporary folder: {error}")))?;
         let module = module_file(run.path());
         fs::write(&module, module::bytes())
-            .map_err(|error| Error::failed(format!("{}: cannot write: {error}", module.display())))?;
-        for (part, resource) in parts(run.path(), &policy, &certificates) {
-            part.publish(run.path(), 1, &resource)?;
+            .map_err(|error| Error::failed(format!("cannot write {}: {error}", module.display())))?;
+        for (kind, resource) in resources(run.path(), &policy, &certificates) {
+            kind.publish(run.path(), 1, &resource)?;
         }
         let (backend, backend_http) = (&options.backend, &options.backend_http);
         let bootstrap = Bootstrap { grpc, http, backend, backend_http, run: run.path() }.to_json();
-        let start = Start {
+        let start = StartOptions {
             binary: &binary,
             run: run.path(),
             concurrency: options.concurrency,
             log_level: options.log_level,
-            relay_log: options.talk,
+            relay_log: options.verbose,
         };
         let mut envoy = Envoy::start(&start, &bootstrap).await?;
         let addresses = envoy.ready().await?;
         let version = 1;
-        let gate = Gate {
+        let gate = LocalGate {
             envoy,
             addresses,
             policy,
@@ -116,70 +118,74 @@ impl Gate {
             watched_certificates,
             run,
         };
-        gate.warn(&gate.policy);
+        gate.print_warnings(&gate.policy);
         Ok(gate)
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> Addresses {
+    /// The addresses it listens on.
+    pub(crate) fn addresses(&self) -> Addresses {
         self.addresses
     }
 
     /// Envoy's admin interface.
-    pub fn admin(&self) -> &Admin {
+    pub(crate) fn admin(&self) -> &Admin {
         self.envoy.admin()
     }
 
-    /// From here on, tells on stderr what happens to the files.
-    pub fn talk(&mut self) {
-        self.options.talk = true;
+    /// From now on prints reloads to standard error.
+    pub(crate) fn set_verbose(&mut self) {
+        self.options.verbose = true;
     }
 
-    /// Follows the files until Envoy ends by itself, which it should not; says why it did.
-    pub async fn serve(&mut self) -> Error {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Files that do not fit and will without a change, such as a revocation list that is from the future.
-        let mut unfit = false;
+    /// Reloads changed files until Envoy ends by itself; returns why it ended.
+    pub(crate) async fn serve(&mut self) -> Error {
+        let mut ticks = interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Certificates that are not valid now may become valid without a change, such as a revocation list whose
+        // `thisUpdate` is in the future.
+        let mut invalid = false;
         loop {
             tokio::select! {
-                error = self.envoy.died() => return error,
-                _ = looks.tick() => {}
+                error = self.envoy.ended() => return error,
+                _ = ticks.tick() => {}
             }
             if self.watched_config.changed() {
-                let done = self.reload_policy().await;
-                self.report(done, "the policy before it stays in force");
+                let result = self.reload_policy().await;
+                self.report(result, "the previous policy stays in use");
             }
             let changed = self.watched_certificates.changed();
-            let fits = || ListenerTls::read(&self.options.certs).is_ok();
-            if changed || (unfit && !self.watched_certificates.is_changing() && fits()) {
-                let done = self.reload_certificates().await;
-                unfit = ListenerTls::read(&self.options.certs).is_err();
-                self.report(done, "the certificates before them stay in use");
+            let valid = || ListenerTls::read(&self.options.certs).is_ok();
+            if changed || (invalid && !self.watched_certificates.is_changing() && valid()) {
+                let result = self.reload_certificates().await;
+                invalid = ListenerTls::read(&self.options.certs).is_err();
+                self.report(result, "the previous certificates stay in use");
             }
         }
     }
 
-    /// Ends it.
-    pub async fn stop(self) {
+    /// Stops Envoy.
+    pub(crate) async fn stop(self) {
         self.envoy.stop().await;
     }
 
     async fn reload_policy(&mut self) -> Result<String, Error> {
         let policy = LocalPolicy::read(&self.options.config)?;
-        let moved = |asked: Option<_>, was, is| asked.is_none() && was != is;
-        let listeners = if moved(self.options.grpc, self.policy.grpc, policy.grpc)
-            || moved(self.options.http, self.policy.http, policy.http)
+        let changed = |option: Option<_>, old, new| option.is_none() && old != new;
+        let listeners = if changed(self.options.grpc, self.policy.grpc, policy.grpc)
+            || changed(self.options.http, self.policy.http, policy.http)
         {
-            "; listeners move at the next start"
+            "; restart to use the new listener ports"
         } else {
             ""
         };
         if policy.text != self.policy.text {
-            self.update(Dynamic::Policy, &dynamic::filter(&module_file(self.run.path()), &policy.text))
-                .await?;
+            self.update(
+                DynamicResource::Policy,
+                &dynamic::filter(&module_file(self.run.path()), &policy.text),
+            )
+            .await?;
         }
-        self.warn(&policy);
+        self.print_warnings(&policy);
         let rules = policy.rules;
         self.policy = policy;
         let plural = if rules == 1 { "" } else { "s" };
@@ -187,59 +193,60 @@ impl Gate {
     }
 
     async fn reload_certificates(&mut self) -> Result<String, Error> {
-        // Who may come in first, and by itself: a server's certificate that is of no use, be it to us or to Envoy, keeps nobody in
-        // who was shut out with it.
+        // The client CA and the revocation list are loaded first and on their own: a revocation must take effect even
+        // if the server's certificate is invalid or Envoy rejects it.
         let (client_ca, client_crl) = ListenerTls::read_clients(&self.options.certs)?;
-        let was = &self.certificates;
-        if (&client_ca, &client_crl) != (&was.client_ca, &was.client_crl) {
+        let old = &self.certificates;
+        if (&client_ca, &client_crl) != (&old.client_ca, &old.client_crl) {
             let clients = dynamic::clients(&client_ca, client_crl.as_deref());
-            self.update(Dynamic::Clients, &clients).await?;
+            self.update(DynamicResource::Clients, &clients).await?;
             self.certificates.client_ca = client_ca;
             self.certificates.client_crl = client_crl;
         }
-        let now = ListenerTls::read(&self.options.certs)?;
-        let was = &self.certificates;
-        if (&now.server, &now.key) != (&was.server, &was.key) {
-            self.update(Dynamic::Server, &dynamic::server(&now.server, &now.key)).await?;
-            self.certificates = now;
+        let new = ListenerTls::read(&self.options.certs)?;
+        let old = &self.certificates;
+        if (&new.server, &new.key) != (&old.server, &old.key) {
+            self.update(DynamicResource::Server, &dynamic::server(&new.server, &new.key)).await?;
+            self.certificates = new;
         }
         Ok("certificates updated: new connections use them".to_owned())
     }
 
-    async fn update(&mut self, part: Dynamic, resource: &Value) -> Result<(), Error> {
+    async fn update(&mut self, kind: DynamicResource, resource: &Value) -> Result<(), Error> {
         self.version += 1;
-        let refused = self.envoy.admin().refused(part).await?;
-        part.publish(self.run.path(), self.version, resource)?;
-        self.envoy.updated(part, self.version, refused).await
+        let rejected = self.envoy.admin().rejected_updates(kind).await?;
+        kind.publish(self.run.path(), self.version, resource)?;
+        self.envoy.updated(kind, self.version, rejected).await
     }
 
-    fn warn(&self, policy: &LocalPolicy) {
-        if self.options.talk && !policy.warnings.findings.is_empty() {
+    fn print_warnings(&self, policy: &LocalPolicy) {
+        if self.options.verbose && !policy.warnings.findings.is_empty() {
             say(&policy.warnings);
         }
     }
 
-    fn report(&self, done: Result<String, Error>, otherwise: &str) {
-        if !self.options.talk {
+    /// Prints the result of a reload; `fallback` says what is in use if it failed.
+    fn report(&self, result: Result<String, Error>, fallback: &str) {
+        if !self.options.verbose {
             return;
         }
-        match done {
-            Ok(what) => say(what),
+        match result {
+            Ok(message) => say(message),
             Err(error) => {
-                // Its exit code is for commands that end with it.
+                // The exit code is not used: the gate keeps running.
                 let _ = error.report();
-                say(otherwise);
+                say(fallback);
             }
         }
     }
 }
 
-fn parts(run: &Path, policy: &LocalPolicy, certificates: &ListenerTls) -> [(Dynamic, Value); 3] {
+fn resources(run: &Path, policy: &LocalPolicy, certificates: &ListenerTls) -> [(DynamicResource, Value); 3] {
     let ListenerTls { server, key, client_ca, client_crl } = certificates;
     [
-        (Dynamic::Policy, dynamic::filter(&module_file(run), &policy.text)),
-        (Dynamic::Server, dynamic::server(server, key)),
-        (Dynamic::Clients, dynamic::clients(client_ca, client_crl.as_deref())),
+        (DynamicResource::Policy, dynamic::filter(&module_file(run), &policy.text)),
+        (DynamicResource::Server, dynamic::server(server, key)),
+        (DynamicResource::Clients, dynamic::clients(client_ca, client_crl.as_deref())),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The config file as a local gate uses it.
+//! The parts of the config file that a local gate uses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -7,34 +7,34 @@ use std::path::Path;
 use crate::config::{Loaded, Report, Source};
 use crate::error::Error;
 
-/// A policy without mistakes, as the filter reads it.
+/// A valid policy.
 #[derive(Debug)]
 pub(super) struct LocalPolicy {
-    /// The policy as JSON.
+    /// The policy as JSON, the filter's input.
     pub(super) text: String,
-    /// How many rules for clients it has.
+    /// Number of entries in `clients`.
     pub(super) rules: usize,
-    /// Where OTLP/gRPC listens.
+    /// OTLP/gRPC listener address.
     pub(super) grpc: SocketAddr,
-    /// Where OTLP/HTTP listens.
+    /// OTLP/HTTP listener address.
     pub(super) http: SocketAddr,
-    /// What looks like a mistake in it.
+    /// Findings that do not make the config invalid.
     pub(super) warnings: Report,
 }
 
 impl LocalPolicy {
-    /// Reads a config file. Mistakes are rendered as `check` renders them.
+    /// Reads a config file. Errors are rendered as `otlp-gate check` renders them.
     pub(super) fn read(file: &Path) -> Result<Self, Error> {
         let Loaded { config, warnings, .. } = Source::read_file(file)?.load()?;
         let text = serde_json::to_string(&config.policy())
-            .map_err(|error| Error::failed(format_args!("cannot write the policy as JSON: {error}")))?;
-        let everywhere = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
+            .map_err(|error| Error::failed(format_args!("cannot serialize the policy: {error}")))?;
+        let any_address = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
         let listeners = &config.gateway.listeners;
         Ok(LocalPolicy {
             text,
             rules: config.clients.len(),
-            grpc: everywhere(listeners.grpc),
-            http: everywhere(listeners.http),
+            grpc: any_address(listeners.grpc),
+            http: any_address(listeners.http),
             warnings,
         })
     }

@@ -1,4 +1,4 @@
-//! Whether an address is free.
+//! Check that a listener address is free.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,30 +6,33 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::error::Error;
 
-/// An error if something listens there. Envoy would not notice another Envoy of the same user (both with
-/// `SO_REUSEPORT`), and the two would share the clients.
+/// Returns an error if another process listens on the address. Envoy itself would not notice: it binds with
+/// `SO_REUSEPORT`, so two Envoys of the same user can bind the same port, and the kernel would spread clients over
+/// both.
 pub(super) fn check(address: SocketAddr, listener: &str) -> Result<(), Error> {
     let Err(error) = TcpListener::bind(address) else {
         return Ok(());
     };
-    let cannot = Error::failed(match error.kind() {
+    let failed = Error::failed(match error.kind() {
         ErrorKind::AddrInUse => {
             let owner = owner(address.port()).map(|owner| format!(" by {owner}")).unwrap_or_default();
-            format!("{address} is taken{owner}")
+            format!("{address} is already in use{owner}")
         }
-        _ => format!("{address}: cannot listen there: {error}"),
+        _ => format!("cannot listen on {address}: {error}"),
     });
     let port = address.port();
     Err(match error.kind() {
-        ErrorKind::AddrInUse => cannot.hint(format!("--{listener} {}:0 takes a free port", address.ip())),
-        ErrorKind::PermissionDenied if port < 1024 => cannot.hint("ports below 1024 are for root"),
-        ErrorKind::AddrNotAvailable => cannot.hint("the address must be one of this machine"),
-        _ => cannot,
+        ErrorKind::AddrInUse => failed.hint(format!("`--{listener} {}:0` chooses a free port", address.ip())),
+        ErrorKind::PermissionDenied if port < 1024 => {
+            failed.hint("ports below 1024 need root or CAP_NET_BIND_SERVICE")
+        }
+        ErrorKind::AddrNotAvailable => failed.hint("use an address of this machine"),
+        _ => failed,
     })
 }
 
-/// The process that listens on a port, as `name (pid N)`, where Linux tells us: the socket's inode is in
-/// /proc/net/tcp, and a process of ours has it among its open files.
+/// The process that listens on a port, as `name (pid N)`. On Linux only, and only for processes whose open files this
+/// user may list: the socket's inode is in /proc/net/tcp, and /proc/PID/fd links to it.
 fn owner(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|file| {
         let table = fs::read_to_string(file).ok()?;
@@ -48,7 +51,7 @@ fn owner(port: u16) -> Option<String> {
     })
 }
 
-/// The inode in a line of /proc/net/tcp (proc(5)) if it is a listening socket on this port.
+/// The inode of a line of /proc/net/tcp (proc(5)) if the line is a listening socket on this port.
 fn listening_inode(line: &str, port: u16) -> Option<&str> {
     const LISTEN: &str = "0A";
     let mut fields = line.split_whitespace();
@@ -64,11 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_address_is_told_with_who_has_it() {
+    fn an_address_in_use_is_reported_with_its_process() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = check(address, "grpc").unwrap_err().to_string();
-        assert!(error.contains(&format!("{address} is taken")), "{error}");
+        assert!(error.contains(&format!("{address} is already in use")), "{error}");
         if cfg!(target_os = "linux") {
             assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
         }
@@ -76,8 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_machine_is_refused() {
+    fn an_address_of_another_machine_is_an_error() {
         let error = check("192.0.2.1:0".parse().unwrap(), "http").unwrap_err().to_string();
-        assert!(error.contains("192.0.2.1:0: cannot listen there"), "{error}");
+        assert!(error.contains("cannot listen on 192.0.2.1:0"), "{error}");
     }
 }

@@ -1,47 +1,47 @@
-//! Files that are looked at again and again.
+//! Change detection for files, by polling their contents.
 //!
-//! By their contents and not by events: editors and secret stores replace files in many ways (rename, truncate and
-//! write, swap a link), and a file of a few kilobytes is read faster than all those are told apart.
+//! File events are not used: editors and secret stores replace files in many ways (rename, truncate and write, swap of
+//! a symbolic link), and reading a few kilobytes is cheaper than handling all of these.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// Some files and what was in them.
+/// A set of files and their contents.
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<PathBuf>,
-    /// What was there when a change was last reported.
-    known: Contents,
-    /// What was there at the last look.
+    /// The contents that were last reported as a change.
+    reported: Contents,
+    /// The contents at the last read.
     last: Contents,
 }
 
-/// What is in each file; `None` where there is none.
+/// The content of each file; `None` if it cannot be read.
 type Contents = Vec<Option<Vec<u8>>>;
 
 impl Watch {
-    /// Begins with what is there now.
+    /// Starts with the current contents.
     pub(super) fn new(files: Vec<PathBuf>) -> Self {
         let now = read(&files);
-        Watch { files, known: now.clone(), last: now }
+        Watch { files, reported: now.clone(), last: now }
     }
 
-    /// Whether the files have changed since this last said so. A change counts when two looks in a row see the same:
-    /// a file that is being written is not yet what its writer means.
+    /// Reads the files. Returns true once for each change, as soon as two reads in a row return the same contents: a
+    /// single read may see a file that is still being written.
     pub(super) fn changed(&mut self) -> bool {
         let now = read(&self.files);
         let settled = now == self.last;
         self.last = now;
-        let changed = settled && self.last != self.known;
+        let changed = settled && self.last != self.reported;
         if changed {
-            self.known.clone_from(&self.last);
+            self.reported.clone_from(&self.last);
         }
         changed
     }
 
-    /// Whether a change has been seen that is not told yet.
+    /// Whether the last read saw a change that has not been reported yet.
     pub(super) fn is_changing(&self) -> bool {
-        self.last != self.known
+        self.last != self.reported
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_once_and_only_when_it_has_settled() {
+    fn a_change_is_reported_once_when_it_has_settled() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         let other = folder.path().join("other");
@@ -71,7 +71,7 @@ mod tests {
         assert!(!watch.is_changing());
         assert!(!watch.changed());
 
-        // A file that appears, one that is replaced by a rename, and one that goes, are changes too.
+        // A new file, a replacement by rename, and a removal are changes too.
         fs::write(&other, "new").unwrap();
         assert!(!watch.changed());
         assert!(watch.changed());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_before_it_settles_is_no_change() {
+    fn a_change_that_is_reverted_before_it_settles_is_not_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "a").unwrap();

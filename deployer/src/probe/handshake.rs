@@ -1,6 +1,6 @@
-//! Only the beginning of a connection: what TLS says to a client that it does not let in.
+//! TLS handshakes without a request: how a server rejects a client certificate.
 //!
-//! Clients of whole protocols are told that too, but often report no more than that the connection ended.
+//! The gRPC and HTTP clients receive the TLS alert too, but often report only that the connection was closed.
 
 use std::io;
 use std::time::Duration;
@@ -8,35 +8,35 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use super::{Answer, Credentials, Fate};
+use super::{Credentials, Outcome, ProbeResult};
 
-/// How long the server has to refuse: its verdict on a client's certificate comes after the client's handshake is over
-/// (TLS 1.3, RFC 8446 section 4.4.2.4).
-const VERDICT: Duration = Duration::from_secs(2);
+/// How long the server has to reject the client certificate. In TLS 1.3 the alert comes after the client's side of the
+/// handshake is complete (RFC 8446, section 4.4.2.4).
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connects to `host:port`, and waits for the server to refuse. [`Fate::Accepted`] if it does not. `protocol` is what is
-/// to be spoken, by its ALPN name.
-pub async fn attempt(to: &str, credentials: &Credentials, protocol: &[u8]) -> Answer {
-    match timeout(VERDICT, refusal(to, credentials, protocol)).await {
-        Err(_) => Answer { fate: Fate::Accepted, words: "let in".to_owned() },
-        Ok(error) => Answer { fate: Fate::NoConnection, words: error.to_string() },
+/// Connects to `host:port` and waits for the server to reject the client certificate: [`Outcome::NoConnection`] with
+/// the TLS alert, or [`Outcome::Accepted`] if the server sends none in time. `alpn` is the protocol to offer.
+pub(crate) async fn handshake(address: &str, credentials: &Credentials, alpn: &[u8]) -> ProbeResult {
+    match timeout(REJECTION_TIMEOUT, rejection(address, credentials, alpn)).await {
+        Err(_) => ProbeResult { outcome: Outcome::Accepted, message: "handshake completed".to_owned() },
+        Ok(error) => ProbeResult { outcome: Outcome::NoConnection, message: error.to_string() },
     }
 }
 
-/// Whether there is a server of that name at `host:port`, whatever it thinks of the client: in TLS 1.3 its certificate is
-/// known before its verdict.
-pub async fn reaches(to: &str, credentials: &Credentials, protocol: &[u8]) -> bool {
-    matches!(timeout(VERDICT, credentials.connect(to, protocol)).await, Ok(Ok(_)))
+/// Whether a server with a valid certificate for this name listens at `host:port`, even if it then rejects the client:
+/// in TLS 1.3 the server's certificate comes before the alert.
+pub(crate) async fn server_answers(address: &str, credentials: &Credentials, alpn: &[u8]) -> bool {
+    matches!(timeout(REJECTION_TIMEOUT, credentials.connect(address, alpn)).await, Ok(Ok(_)))
 }
 
-async fn refusal(to: &str, credentials: &Credentials, protocol: &[u8]) -> io::Error {
+async fn rejection(address: &str, credentials: &Credentials, alpn: &[u8]) -> io::Error {
     let connect = async {
-        let mut stream = credentials.connect(to, protocol).await?;
+        let mut stream = credentials.connect(address, alpn).await?;
         stream.read_u8().await
     };
     match connect.await {
         Err(error) => error,
-        // It says something else than a refusal.
+        // The server sent application data, so it accepted the certificate.
         Ok(_) => std::future::pending().await,
     }
 }

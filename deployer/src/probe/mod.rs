@@ -1,10 +1,10 @@
-//! Sending as a client does, with good credentials or bad ones or none, and what comes back.
+//! Test clients for a gate: they send OTLP/gRPC or OTLP/HTTP, or only try a TLS handshake, with given credentials.
 
-mod answer;
 mod grpc;
 mod handshake;
 mod http;
-mod message;
+mod outcome;
+mod telemetry;
 
 use std::io;
 use std::sync::Arc;
@@ -17,43 +17,43 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub use answer::{Answer, Fate};
-pub use grpc::{Sender, export};
-pub use handshake::{attempt, reaches};
-pub use http::post;
-pub use message::{Message, Signal};
+pub(crate) use grpc::{GrpcClient, export_grpc};
+pub(crate) use handshake::{handshake, server_answers};
+pub(crate) use http::export_http;
+pub(crate) use outcome::{Outcome, ProbeResult};
+pub(crate) use telemetry::Telemetry;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take, and how long a connection may take to open.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client shows, and whom it trusts.
+/// TLS settings of a client.
 #[derive(Debug, Clone)]
-pub struct Credentials {
-    /// The CAs of the server, in PEM.
-    pub ca: String,
-    /// The name that the server's certificate must have.
-    pub server_name: String,
-    /// The client's certificate and key, in PEM; `None` for one who has none.
-    pub own: Option<(String, String)>,
+pub(crate) struct Credentials {
+    /// The CA certificates that the server's certificate must chain to, in PEM.
+    pub(crate) server_ca: String,
+    /// The DNS name that the server's certificate must have, also sent as SNI.
+    pub(crate) server_name: String,
+    /// The client's certificate chain and key, both in PEM; `None` to connect without a client certificate.
+    pub(crate) client_certificate: Option<(String, String)>,
 }
 
 impl Credentials {
-    /// The beginning of a connection. `to` is `host:port`.
-    async fn connect(&self, to: &str, protocol: &[u8]) -> io::Result<TlsStream<TcpStream>> {
-        let config = self.config(protocol)?;
+    /// Connects to `host:port` and completes the client's side of the TLS handshake. `alpn` is the protocol to offer.
+    async fn connect(&self, address: &str, alpn: &[u8]) -> io::Result<TlsStream<TcpStream>> {
+        let config = self.config(alpn)?;
         let name = ServerName::try_from(self.server_name.clone()).map_err(io::Error::other)?;
-        TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(to).await?).await
+        TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(address).await?).await
     }
 
-    fn config(&self, protocol: &[u8]) -> io::Result<ClientConfig> {
+    fn config(&self, alpn: &[u8]) -> io::Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(self.ca.as_bytes()) {
+        for certificate in CertificateDer::pem_slice_iter(self.server_ca.as_bytes()) {
             roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.map_err(io::Error::other)?.with_root_certificates(roots);
-        let mut config = match &self.own {
+        let mut config = match &self.client_certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
                 let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>();
@@ -62,7 +62,7 @@ impl Credentials {
                 builder.with_client_auth_cert(chain, key).map_err(io::Error::other)?
             }
         };
-        config.alpn_protocols = vec![protocol.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::probe::{Answer, Fate};
+use crate::probe::{Outcome, ProbeResult};
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,8 +43,13 @@ pub enum Verdict {
 
 impl Case {
     /// An answer that should be `expected`.
-    pub(super) fn of(case: impl Into<String>, listener: Listener, expected: Fate, seen: &Answer) -> Self {
-        let result = if seen.fate == expected { Verdict::Pass } else { Verdict::Fail };
+    pub(super) fn of(
+        case: impl Into<String>,
+        listener: Listener,
+        expected: Outcome,
+        seen: &ProbeResult,
+    ) -> Self {
+        let result = if seen.outcome == expected { Verdict::Pass } else { Verdict::Fail };
         Case { case: case.into(), listener, result, expected: expected.to_string(), seen: seen.to_string() }
     }
 

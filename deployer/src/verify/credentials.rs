@@ -45,10 +45,11 @@ impl Shown {
                 "it is by the server's CA that the gate is known: `otlp-gate certs init` makes one, `--certs DIR` names its folder",
             )
         })?;
-        let nothing = Credentials { ca, server_name: server_name.to_owned(), own: None };
+        let nothing =
+            Credentials { server_ca: ca, server_name: server_name.to_owned(), client_certificate: None };
         let with = |files: &Files| -> Result<Credentials, String> {
             let own = Some((read(&files.certificate)?, read(&files.key)?));
-            Ok(Credentials { own, ..nothing.clone() })
+            Ok(Credentials { client_certificate: own, ..nothing.clone() })
         };
         let of = |client| with(&folder.test_client_files(client));
         let certificate = |client| folder.certificate(&folder.test_client_files(client)).ok();
@@ -70,11 +71,12 @@ impl Shown {
     pub fn kept(kept: Kept, server_name: &str) -> Self {
         let Kept { server_ca: ca, client } = kept;
         let identity = Certificate::parse(client.0.as_bytes()).ok().map(|it| it.identity());
-        let nothing = Credentials { ca, server_name: server_name.to_owned(), own: None };
+        let nothing =
+            Credentials { server_ca: ca, server_name: server_name.to_owned(), client_certificate: None };
         let none = |what: &str| Err(format!("cert-manager makes no certificate that {what}"));
         Shown {
             identity,
-            client: Ok(Credentials { own: Some(client), ..nothing.clone() }),
+            client: Ok(Credentials { client_certificate: Some(client), ..nothing.clone() }),
             stranger: none("is no client's"),
             expired: none("has expired"),
             revoked: none("is revoked"),
@@ -86,7 +88,7 @@ impl Shown {
 
 fn foreign_to(nothing: &Credentials) -> Result<Credentials, String> {
     let own = foreign().map_err(|e| e.to_string())?;
-    Ok(Credentials { own: Some(own), ..nothing.clone() })
+    Ok(Credentials { client_certificate: Some(own), ..nothing.clone() })
 }
 
 /// The reserved client's certificate, were it of a CA that the gate trusts.

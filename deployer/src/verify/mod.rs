@@ -10,8 +10,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use otlp_gate_core::policy::{self, Client, VERIFY_ATTRIBUTE};
 use otlp_gate_core::quota::Dimension;
+use otlp_gate_wire::otlp::Signal;
 use tokio::time::sleep;
-use tonic::Code;
 
 pub use case::{Case, Listener, Verdict};
 pub use credentials::{Kept, Shown};
@@ -19,20 +19,16 @@ pub use credentials::{Kept, Shown};
 use crate::cluster::Cluster;
 use crate::config::Loaded;
 use crate::error::Error;
-use crate::probe::{self, Answer, Credentials, Fate, Message, Sender, Signal};
+use crate::probe::{self, Credentials, GrpcClient, Outcome, ProbeResult, Telemetry};
 use crate::random::random;
 use canary::Attributes;
-
-const OVER_QUOTA: Fate = Fate::Refused { code: Code::ResourceExhausted, retry: true };
-const TOO_LARGE: Fate = Fate::Refused { code: Code::ResourceExhausted, retry: false };
-const DENIED: Fate = Fate::Refused { code: Code::PermissionDenied, retry: false };
 
 /// The attribute by which what a run sent is found again.
 const RUN: &str = "otlp_gate.run";
 /// What says whose data it is.
 const SERVICE: (&str, &str) = ("service.name", "otlp-gate-verify");
 /// What those send who are not let in.
-const ONE: Message<'_> = Message { attributes: &[SERVICE], items: 1 };
+const ONE: Telemetry<'_> = Telemetry { attributes: &[SERVICE], items: 1 };
 /// What a client forges.
 const FORGED: &str = "forged";
 /// A run before this one may have left the quota empty: it is full again after five seconds.
@@ -136,26 +132,28 @@ impl Run<'_> {
             }
         };
         let mut open = Open { grpc: false, http: false };
-        let sender = Sender::connect(&self.target.grpc, Some(credentials)).await;
+        let sender = GrpcClient::connect(&self.target.grpc, Some(credentials)).await;
         for (name, signal, listener) in GOOD {
             let marker = self.marker(name, listener);
             let mut attributes = vec![SERVICE, (RUN, marker.as_str())];
             if name.starts_with(FORGED) {
                 attributes.extend(self.owned().filter(|key| *key != RUN).map(|key| (key, FORGED)));
             }
-            let message = Message { attributes: &attributes, items: 1 };
+            let message = Telemetry { attributes: &attributes, items: 1 };
             let answer = patiently(async || match (listener, &sender) {
                 (Listener::Grpc, Err(answer)) => answer.clone(),
-                (Listener::Grpc, Ok(sender)) => sender.send(signal, message).await,
-                (Listener::Http, _) => probe::post(&self.target.http, credentials, signal, message).await,
+                (Listener::Grpc, Ok(sender)) => sender.export(signal, message).await,
+                (Listener::Http, _) => {
+                    probe::export_http(&self.target.http, credentials, signal, message).await
+                }
             })
             .await;
-            let connected = answer.fate != Fate::NoConnection;
+            let connected = answer.outcome != Outcome::NoConnection;
             match listener {
                 Listener::Grpc => open.grpc |= connected,
                 Listener::Http => open.http |= connected,
             }
-            cases.push(Case::of(good(name), listener, Fate::Accepted, &answer));
+            cases.push(Case::of(good(name), listener, Outcome::Accepted, &answer));
         }
         (cases, open)
     }
@@ -163,7 +161,7 @@ impl Run<'_> {
     /// What is open to clients, as far as somebody without a certificate can tell.
     async fn open(&self) -> Open {
         let there = async |listener: Listener| match &self.target.shown.nothing {
-            Ok(nothing) => probe::reaches(self.address(listener), nothing, listener.protocol()).await,
+            Ok(nothing) => probe::server_answers(self.address(listener), nothing, listener.protocol()).await,
             Err(_) => false,
         };
         let (grpc, http) = tokio::join!(there(Listener::Grpc), there(Listener::Http));
@@ -195,8 +193,8 @@ impl Run<'_> {
             Err(reason) => Case::skipped(case, listener, reason),
             Ok(_) if !open.has(listener) => Case::skipped(case, listener, closed(address)),
             Ok(credentials) => {
-                let answer = probe::attempt(address, credentials, listener.protocol()).await;
-                Case::of(case, listener, Fate::NoConnection, &answer)
+                let answer = probe::handshake(address, credentials, listener.protocol()).await;
+                Case::of(case, listener, Outcome::NoConnection, &answer)
             }
         }
     }
@@ -210,12 +208,13 @@ impl Run<'_> {
         };
         match listener {
             Listener::Grpc => {
-                let answer = probe::export(&self.target.grpc, Some(credentials), Signal::Traces, ONE).await;
-                Case::of(case, listener, DENIED, &answer)
+                let answer =
+                    probe::export_grpc(&self.target.grpc, Some(credentials), Signal::Traces, ONE).await;
+                Case::of(case, listener, Outcome::PERMISSION_DENIED, &answer)
             }
             Listener::Http => {
-                let answer = probe::post(&self.target.http, credentials, Signal::Traces, ONE).await;
-                Case::of(case, listener, Fate::HttpRefused(StatusCode::FORBIDDEN), &answer)
+                let answer = probe::export_http(&self.target.http, credentials, Signal::Traces, ONE).await;
+                Case::of(case, listener, Outcome::HttpRejected(StatusCode::FORBIDDEN), &answer)
             }
         }
     }
@@ -226,8 +225,8 @@ impl Run<'_> {
         if !open.grpc {
             return Case::skipped(case, Listener::Grpc, closed(to));
         }
-        let answer = probe::export(to, None, Signal::Traces, ONE).await;
-        Case::of(case, Listener::Grpc, Fate::NoConnection, &answer)
+        let answer = probe::export_grpc(to, None, Signal::Traces, ONE).await;
+        Case::of(case, Listener::Grpc, Outcome::NoConnection, &answer)
     }
 
     /// The good client sends more than its quota, which is tiny.
@@ -245,25 +244,25 @@ impl Run<'_> {
         let Some(limit) = client.as_ref().and_then(|it| it.tier.limit(Dimension::Items)) else {
             return skip("the configuration does not know the certificate");
         };
-        let sender = match Sender::connect(&self.target.grpc, Some(credentials)).await {
+        let sender = match GrpcClient::connect(&self.target.grpc, Some(credentials)).await {
             Ok(sender) if open.grpc => sender,
             _ => return skip(&closed(&self.target.grpc)),
         };
         let marker = self.marker("over quota", Listener::Grpc);
         let attributes = [SERVICE, (RUN, marker.as_str())];
         let all = usize::try_from(limit.capacity).unwrap_or(usize::MAX);
-        let send = |items| sender.send(Signal::Traces, Message { attributes: &attributes, items });
+        let send = |items| sender.export(Signal::Traces, Telemetry { attributes: &attributes, items });
         let too_large = send(all + 1).await;
         let mut over = send(all).await;
         for _ in 0..ATTEMPTS {
-            if over.fate != Fate::Accepted {
+            if over.outcome != Outcome::Accepted {
                 break;
             }
             over = send(all).await;
         }
         vec![
-            Case::of(names[0], Listener::Grpc, OVER_QUOTA, &over),
-            Case::of(names[1], Listener::Grpc, TOO_LARGE, &too_large),
+            Case::of(names[0], Listener::Grpc, Outcome::THROTTLED, &over),
+            Case::of(names[1], Listener::Grpc, Outcome::TOO_LARGE, &too_large),
         ]
     }
 
@@ -343,11 +342,11 @@ impl Run<'_> {
 }
 
 /// Tries again while the quota is empty.
-async fn patiently(mut send: impl AsyncFnMut() -> Answer) -> Answer {
-    const BUSY: [Fate; 2] = [OVER_QUOTA, Fate::HttpRefused(StatusCode::TOO_MANY_REQUESTS)];
+async fn patiently(mut send: impl AsyncFnMut() -> ProbeResult) -> ProbeResult {
+    const BUSY: [Outcome; 2] = [Outcome::THROTTLED, Outcome::HttpRejected(StatusCode::TOO_MANY_REQUESTS)];
     let mut answer = send().await;
     for _ in 1..ATTEMPTS {
-        if !BUSY.contains(&answer.fate) {
+        if !BUSY.contains(&answer.outcome) {
             break;
         }
         sleep(PAUSE).await;

@@ -110,7 +110,7 @@ fn wrong_values_are_named_with_what_is_right() {
         ("certs list --dir otlp-gate.yaml", 1, "otlp-gate.yaml is no folder"),
         ("-f . init", 1, "cannot write .: it is a folder"),
         ("wasm push --insecure localhost:1/gate:1", 1, "is that its host and port?"),
-        ("local --backend a:1 --envoy otlp-gate.yaml", 1, "it must be executable"),
+        ("local --backend a:1 --envoy otlp-gate.yaml", 1, "make the file executable"),
     ] {
         let ended = place.run(args);
         assert!(ended.code == code && ended.stderr.contains(words), "{ended:#?}");

@@ -2,11 +2,11 @@
 
 use otlp_gate_core::policy::Identification;
 
-use super::super::verdict::{self, NearMiss};
 use super::{FolderArg, note_early_end, table};
 use crate::certs::{ClientNames, Folder, client_name, dns_name, is_revoked, spiffe_id};
 use crate::config::{Loaded, Source};
 use crate::error::Error;
+use crate::explanation::{self, NearMiss};
 use crate::file::Existing;
 use crate::global::Global;
 use crate::output;
@@ -96,15 +96,15 @@ impl Args {
     /// Sees to it that the certificate is the client's, and says so.
     fn approve(&self, loaded: &Loaded, certificate: &Certificate) -> Result<(), Error> {
         let explanation = loaded.policy.explain(&certificate.identity());
-        let outcome = verdict::outcome(&loaded.config, &explanation);
+        let outcome = explanation::describe(&loaded.config, &explanation);
         let is_it =
             matches!(&explanation.identification, Identification::Client(client) if client.name == self.name);
         if is_it || self.unchecked {
             output::say(format_args!("its holder is {outcome}\n"));
             return Ok(());
         }
-        let misses = verdict::near_misses(loaded, certificate, &explanation);
-        let mut hints: Vec<String> = misses.iter().map(NearMiss::told).collect();
+        let misses = explanation::near_misses(loaded, certificate, &explanation);
+        let mut hints: Vec<String> = misses.iter().map(NearMiss::text).collect();
         hints.push("`--unchecked` makes it all the same".to_owned());
         let (name, message) = (&self.name, "this certificate would not be");
         let message = match explanation.identification {

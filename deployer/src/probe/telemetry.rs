@@ -1,7 +1,8 @@
-//! What is sent.
+//! OTLP export requests to send.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -10,30 +11,20 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
 };
+use opentelemetry_proto::tonic::profiles::v1development::{Profile, ResourceProfiles, Sample, ScopeProfiles};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 
-/// What kind of telemetry it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// Spans.
-    Traces,
-    /// A gauge's data points.
-    Metrics,
-    /// Log records.
-    Logs,
-}
-
-/// A message of one Resource.
+/// Content of a request, of any signal: one Resource with a number of items.
 #[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
-    /// The Resource's attributes.
-    pub attributes: &'a [(&'a str, &'a str)],
-    /// How many spans, data points or log records.
-    pub items: usize,
+pub(crate) struct Telemetry<'a> {
+    /// The resource attributes. All values are strings.
+    pub(crate) attributes: &'a [(&'a str, &'a str)],
+    /// How many spans, gauge data points, log records or profile samples.
+    pub(crate) items: usize,
 }
 
-impl Message<'_> {
+impl Telemetry<'_> {
     pub(super) fn traces(&self) -> ExportTraceServiceRequest {
         let span = |number: usize| {
             let mut span_id = number.to_be_bytes().to_vec();
@@ -63,6 +54,17 @@ impl Message<'_> {
         let entry =
             ResourceLogs { resource: self.resource(), scope_logs: vec![scope], ..ResourceLogs::default() };
         ExportLogsServiceRequest { resource_logs: vec![entry] }
+    }
+
+    pub(super) fn profiles(&self) -> ExportProfilesServiceRequest {
+        let profile = Profile { samples: vec![Sample::default(); self.items], ..Profile::default() };
+        let scope = ScopeProfiles { profiles: vec![profile], ..ScopeProfiles::default() };
+        let entry = ResourceProfiles {
+            resource: self.resource(),
+            scope_profiles: vec![scope],
+            ..ResourceProfiles::default()
+        };
+        ExportProfilesServiceRequest { resource_profiles: vec![entry], dictionary: None }
     }
 
     fn resource(&self) -> Option<Resource> {

@@ -1,4 +1,4 @@
-//! What the policy says about a certificate, in words.
+//! Text for the policy's [`Explanation`] of a certificate: the client that it identifies, or why it identifies none.
 
 use otlp_gate_core::policy::{
     Client, Explanation, Identification, PassedOver, Path, Segment, VERIFY_NAME, denies,
@@ -8,16 +8,16 @@ use serde::Serialize;
 use crate::config::{Config, Loaded};
 use crate::x509::Certificate;
 
-/// `clients[3] (`acme-edge`)`
-pub(super) fn rule(config: &Config, index: usize) -> String {
+/// A rule by its place and name: ``clients[3] (`acme-edge`)``.
+pub(crate) fn rule_label(config: &Config, index: usize) -> String {
     match config.clients.get(index) {
         Some(client) => format!("clients[{index}] (`{}`)", client.name),
         None => format!("clients[{index}]"),
     }
 }
 
-/// What the certificate is: the client and the rule that made it one, or why it is none.
-pub(super) fn outcome(config: &Config, explanation: &Explanation) -> String {
+/// Describes what the certificate identifies: a client and its rule, or why none.
+pub(crate) fn describe(config: &Config, explanation: &Explanation) -> String {
     match (&explanation.identification, explanation.rule) {
         (Identification::Client(client), Some(index))
             if config.clients.get(index).is_some_and(|it| it.name == client.name) =>
@@ -25,7 +25,7 @@ pub(super) fn outcome(config: &Config, explanation: &Explanation) -> String {
             format!("the client `{}` (clients[{index}])", client.name)
         }
         (Identification::Client(client), Some(index)) => {
-            format!("the client `{}`, of {}", client.name, rule(config, index))
+            format!("the client `{}`, of {}", client.name, rule_label(config, index))
         }
         (Identification::Client(client), None) if client.name == VERIFY_NAME => {
             "the client that is reserved for `otlp-gate verify`".to_owned()
@@ -38,60 +38,60 @@ pub(super) fn outcome(config: &Config, explanation: &Explanation) -> String {
     }
 }
 
-/// A rule that nearly matched.
+/// A rule that almost matches.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct NearMiss {
-    /// Its index in `clients`.
-    pub(super) rule: usize,
-    /// As the config writes it.
-    pub(super) name: String,
-    /// What of it does not fit.
-    pub(super) path: String,
-    /// In the config's text, from 1.
-    pub(super) line: Option<usize>,
-    /// Why it does not match.
-    pub(super) reason: String,
-    /// What to change.
-    pub(super) hint: Option<String>,
+pub(crate) struct NearMiss {
+    /// The rule's index in `clients`.
+    pub(crate) rule: usize,
+    /// The rule's `name`, which may be a template.
+    pub(crate) name: String,
+    /// Path of the key that does not match, as in `clients[3].match.dns`.
+    pub(crate) path: String,
+    /// Line of that key in the config file, from 1.
+    pub(crate) line: Option<usize>,
+    /// Why the rule does not match.
+    pub(crate) reason: String,
+    /// What to change in the config or in the certificate.
+    pub(crate) hint: Option<String>,
 }
 
-/// Why rules that nearly matched did not, one each.
-pub(super) fn near_misses(
+/// The rules that almost match, each with one reason.
+pub(crate) fn near_misses(
     loaded: &Loaded,
     certificate: &Certificate,
     explanation: &Explanation,
 ) -> Vec<NearMiss> {
     let mut misses = later_names(loaded, certificate, explanation);
-    let known: Vec<usize> = misses.iter().map(|it| it.rule).collect();
-    // What is near only by comparison says nothing where a name is there that fits.
-    let nearest = explanation.passed_over.iter().filter(|_| known.is_empty() || explanation.rule.is_some());
-    misses.extend(nearest.filter(|it| !known.contains(&it.rule)).cloned());
+    let found: Vec<usize> = misses.iter().map(|it| it.rule).collect();
+    // Rules that are only similar are left out where another name of the certificate matches exactly.
+    let similar = explanation.passed_over.iter().filter(|_| found.is_empty() || explanation.rule.is_some());
+    misses.extend(similar.filter(|it| !found.contains(&it.rule)).cloned());
     let lines = loaded.lines(misses.iter().map(|it| &it.path));
-    let named = misses.into_iter().zip(lines).map(|(PassedOver { rule, path, reason, hint }, line)| {
+    let near_misses = misses.into_iter().zip(lines).map(|(PassedOver { rule, path, reason, hint }, line)| {
         let name = loaded.config.clients.get(rule).map(|client| client.name.clone()).unwrap_or_default();
         NearMiss { rule, name, path: path.to_string(), line, reason, hint }
     });
-    named.collect()
+    near_misses.collect()
 }
 
 impl NearMiss {
-    /// `clients[3].match.dns (`acme-edge`, line 12): its DNS name is ..`
-    pub(super) fn told(&self) -> String {
+    /// Text for a hint: ``clients[3].match.dns (`acme-edge`, line 12): its DNS name is ..``.
+    pub(crate) fn text(&self) -> String {
         let line = self.line.map(|line| format!(", line {line}")).unwrap_or_default();
         format!("{} (`{}`{line}): {}", self.path, self.name, self.reason)
     }
 }
 
-/// So many names of one kind are tried; the rules see one.
+/// How many names of one kind are tried, of a certificate that may have any number.
 const MAX_NAMES: usize = 32;
 
-/// Rules that would match if another name of the certificate were its first.
+/// Rules that would match if another URI or DNS name of the certificate were its first one. Rules only see the first.
 fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explanation) -> Vec<PassedOver> {
     let mut misses: Vec<PassedOver> = Vec::new();
-    let shown = certificate.identity();
+    let identity = certificate.identity();
     for (kind, key, names) in [("URI", "spiffe", &certificate.uris), ("DNS", "dns", &certificate.dns)] {
         for (index, name) in names.iter().enumerate().take(MAX_NAMES).skip(1) {
-            let mut identity = shown.clone();
+            let mut identity = identity.clone();
             match kind {
                 "URI" => identity.spiffe = Some(name.clone()),
                 _ => identity.dns = Some(name.to_ascii_lowercase()),
@@ -125,8 +125,8 @@ fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explana
     misses
 }
 
-/// The entry of the deny list that names this certificate or its client: its index.
-pub(super) fn denied_by(
+/// Index of the first `deny` entry that matches this certificate or its client.
+pub(crate) fn denied_by(
     config: &Config,
     explanation: &Explanation,
     certificate: &Certificate,
