@@ -20,6 +20,8 @@ pub mod output;
 mod probe;
 pub mod providers;
 pub mod random;
+#[cfg(test)]
+mod reference;
 pub mod resources;
 pub mod sha256;
 pub mod verify;

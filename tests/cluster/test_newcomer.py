@@ -31,7 +31,7 @@ CODES = {"diff": 1}
 
 def commands() -> list[list[str]]:
     """The README's calls of the command that a cluster needs, in its order."""
-    lines = re.findall(r"^    otlp-gate (.*?)(?:   .*)?$", README.read_text(), re.MULTILINE)
+    lines = re.findall(r"^otlp-gate (.*?)(?:   .*)?$", README.read_text(), re.MULTILINE)
     return [words for line in lines if (words := line.split())[0] != "local"]
 
 

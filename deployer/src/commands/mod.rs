@@ -72,7 +72,7 @@ pub fn run(command: &Command, global: &Global, cli: fn() -> clap::Command) -> Re
     match command {
         Command::Init(args) => init::run(args, global),
         Command::Check(args) => check::run(args, global),
-        Command::Schema(args) => schema::run(args),
+        Command::Schema(_) => schema::run(),
         Command::Whoami(args) => whoami::run(args, global),
         Command::Certs(command) => certs::run(command, global),
         Command::Render(args) => render::run(args, global),

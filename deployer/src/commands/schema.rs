@@ -11,17 +11,10 @@ use crate::output;
 
 Editors with a YAML language server then complete and check the config if its first line is
   # yaml-language-server: $schema=./otlp-gate.schema.json")]
-pub struct Args {
-    /// Print docs/reference/config.md instead, the table of all keys
-    #[arg(long, hide = true)]
-    markdown: bool,
-}
+pub struct Args {}
 
 /// Prints the schema.
-pub(super) fn run(args: &Args) -> Result<(), Error> {
-    if args.markdown {
-        return output::print_text(&schema::markdown());
-    }
+pub(super) fn run() -> Result<(), Error> {
     let json = serde_json::to_string_pretty(&schema::json_schema())
         .map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))?;
     output::print_text(&json)

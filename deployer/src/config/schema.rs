@@ -1,7 +1,5 @@
 //! The JSON Schema of the config, and the list of all its keys, both from its types.
 
-use std::fmt::Write;
-
 use otlp_gate_core::policy::{Path, Segment};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
@@ -50,60 +48,6 @@ pub(super) fn keys_of(path: &Path) -> Vec<String> {
     let inside = keys.iter().filter_map(|key| key.path.strip_prefix(&parent.path)?.strip_prefix('.'));
     inside.filter(|key| !key.contains('.')).map(str::to_owned).collect()
 }
-
-/// The text of docs/reference/config.md.
-pub fn markdown() -> String {
-    let mut text = String::from(INTRODUCTION);
-    for Key { path, kind, default, meaning } in keys() {
-        let cell = |text: &str| text.replace('|', "\\|");
-        // writing to a String cannot fail
-        let _ = writeln!(text, "| `{path}` | {} | {default} | {} |", cell(&kind), cell(&meaning));
-    }
-    text.push_str(RULES);
-    text
-}
-
-const INTRODUCTION: &str = "\
-# otlp-gate.yaml
-
-The one file that says who may send, what their telemetry is stamped with, how much they may send, and where the gate
-stands. `otlp-gate init` writes one to start from, `otlp-gate check` says what is wrong with one and where, and
-`otlp-gate schema` prints its JSON Schema, of which a copy is [otlp-gate.schema.json](otlp-gate.schema.json).
-
-All keys, as `otlp-gate schema --markdown` prints them:
-
-| key | value | default | meaning |
-|---|---|---|---|
-";
-
-const RULES: &str = r#"
-## Rules for certificates as they are
-
-`otlp-gate whoami CERT` says which rule a certificate matches; where none does, which nearly did, in which line, and what to change.
-
-**Several values of one key.** Certificates often have several OUs. A pattern holds if one of the values matches it, whichever comes first. If several
-match and what they capture differs, the rule does not match: whoever chose their order would choose the client. A list of patterns says
-which value is which: all of them must hold, and a value that the list has word for word counts for nothing else.
-
-    - name: "sub-{sub}"                 # C=DE, O=Example SE, OU=Example Cloud Clients, OU=Canary, OU=1111-2222, CN=..
-      match: {subject: {O: Example SE, OU: [Canary, "{sub}"]}}
-      attributes: {tenant.id: "{sub}"}  # 1111-2222: `Example Cloud Clients` has spaces, which no word holds
-
-`{subject.OU}` in an attribute or a header is there only if the subject has exactly one OU. A rule whose own attributes use it is not for
-other certificates; capture the value instead.
-
-**Longer words.** `{word}` is at most 63 characters of `A-Z a-z 0-9 _ -`, and in URIs `.`. `words` allows a rule's words more: up to 255 characters, and the
-characters `.`, `:` and `@`. No other can be allowed, so that what is captured fits into names, headers, attributes and `quotaPer`.
-
-    - name: "agent-{id}"                # a SHA-256 in hex has 64 digits
-      match: {spiffe: "spiffe://example.org/spire/agent/tpm/{id}"}
-      words: {id: {max: 64}}
-    - name: "user-{principal}"          # such as svc:alice@corp.example
-      match: {subject: {O: Acme, CN: "{principal}"}}
-      words: {principal: {allow: ".:@"}}
-
-Not every backend takes every tenant's name: Mimir and Loki refuse `:` and `@` in `X-Scope-OrgID`, and more than 150 characters.
-"#;
 
 /// Doc comments are wrapped for the source; whoever shows a description wraps it anew.
 fn join_lines(schema: &mut Schema) {
@@ -228,23 +172,6 @@ impl Keys<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_schema_and_the_key_table_in_docs_are_current() {
-        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference");
-        let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
-        for (file, current, command) in [
-            ("otlp-gate.schema.json", schema, "otlp-gate schema"),
-            ("config.md", markdown(), "otlp-gate schema --markdown"),
-        ] {
-            let path = format!("{docs}/{file}");
-            let written = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(
-                written == current,
-                "docs/reference/{file} is not current: run `{command} > docs/reference/{file}`"
-            );
-        }
-    }
 
     #[test]
     fn defaults_in_the_schema_are_those_that_hold() {

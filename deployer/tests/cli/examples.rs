@@ -55,9 +55,17 @@ fn every_step_of_the_examples_works_as_it_is_written() {
 #[test]
 fn every_step_of_the_pages_works_as_it_is_written() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    // Those of the examples are typed with their own configs.
-    for page in pages().into_iter().filter(|it| !it.with_file_name("otlp-gate.yaml").exists()) {
+    // Those of the examples are typed with their own configs, those of the commands' help by themselves, and those of
+    // another cluster need that one's config.
+    let own = |page: &Path| {
+        let others = ["reference/commands.md", "guides/another-cluster.md"];
+        !page.with_file_name("otlp-gate.yaml").exists() && !others.iter().any(|it| page.ends_with(it))
+    };
+    for page in pages().into_iter().filter(|it| own(it)) {
         let text = fs::read_to_string(&page).unwrap();
+        if !code(&text).any(|line| line.starts_with("otlp-gate ") && !elsewhere(line)) {
+            continue;
+        }
         let place = Place::new();
         if !code(&text).any(|line| line.starts_with("otlp-gate init")) {
             place.run("init").ok();
@@ -81,14 +89,77 @@ fn type_steps(place: &Place, page: &Path, wrong: &mut Vec<String>) -> usize {
     seen
 }
 
-/// The lines of a page's code: indented by four columns, or between fences.
+/// The lines of a page's code: between fences, or indented by four columns.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    let mut fenced = false;
+    let mut indent = None;
     text.lines().filter_map(move |line| {
-        let fence = line.starts_with("```");
-        fenced ^= fence;
-        if fenced && !fence { Some(line) } else { line.strip_prefix("    ") }
+        let content = line.trim_start();
+        if content.starts_with("```") {
+            indent = if indent.is_some() { None } else { Some(line.len() - content.len()) };
+            return None;
+        }
+        match indent {
+            Some(columns) => Some(line.get(columns..).unwrap_or_default()),
+            None => line.strip_prefix("    "),
+        }
     })
+}
+
+#[test]
+fn lines_of_the_pages_are_at_most_120_columns() {
+    let mut long = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut fenced = false;
+        for (index, line) in text.lines().enumerate() {
+            fenced ^= line.trim_start().starts_with("```");
+            let code = fenced || line.starts_with("    ");
+            // A link has no place to be broken at.
+            let longest = line.split(' ').map(|word| word.chars().count()).max().unwrap_or_default();
+            if !code && !line.starts_with('|') && line.chars().count() > 120 && longest < 80 {
+                long.push(format!("{}:{}", page.display(), index + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn messages_that_a_page_quotes_are_in_the_sources() {
+    let mut sources = String::new();
+    for folder in ["core/src", "deployer/src", "filter/src"] {
+        rust_below(&root().join(folder), &mut sources);
+    }
+    let (mut unknown, mut seen) = (Vec::new(), 0);
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut quotes = false;
+        for line in text.lines() {
+            quotes = line.starts_with("| Message |") || (quotes && line.starts_with('|'));
+            let cell = line.split('|').nth(1).unwrap_or_default();
+            for message in cell.split('`').skip(1).step_by(2).filter(|_| quotes) {
+                let known = message.split("...").all(|part| sources.contains(part.trim()));
+                unknown.extend((!known).then(|| format!("{}: {message}", page.display())));
+                seen += 1;
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "no source has\n{}", unknown.join("\n"));
+    assert!(seen >= 15, "{seen}");
+}
+
+/// Adds the text of all Rust files, with string literals that are broken over lines joined.
+fn rust_below(folder: &Path, sources: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
+        if entry.is_dir() {
+            rust_below(&entry, sources);
+        } else if entry.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(entry).unwrap();
+            let mut parts = text.split("\\\n");
+            sources.push_str(parts.next().unwrap_or_default());
+            parts.for_each(|part| sources.push_str(part.trim_start()));
+        }
+    }
 }
 
 #[test]
