@@ -6,8 +6,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use otlp_gate_wire::encoding::{gunzip_into, unzstd_into};
-use otlp_gate_wire::otlp::{Owned, Signal, Stamp, splice, splice_json};
+use otlp_gate_wire::encoding::Compression;
+use otlp_gate_wire::otlp::{Owned, ResourceAttributes, Signal, splice, splice_json};
 
 /// The most that a byte may take, and what a run may take beside.
 const EACH: Duration = Duration::from_nanos(if cfg!(debug_assertions) { 20_000 } else { 1000 });
@@ -32,7 +32,7 @@ pub enum Reading {
 /// Reads `message`; gives the bytes that it is charged by.
 pub fn read(reading: Reading, message: &[u8]) -> usize {
     let owned = Rc::new(Owned::new(["tenant.id", "otlp_gate.client"], true));
-    let stamp = Stamp::new(&owned, [("tenant.id", "acme"), ("otlp_gate.client", "acme-edge")]);
+    let stamp = ResourceAttributes::new(&owned, [("tenant.id", "acme"), ("otlp_gate.client", "acme-edge")]);
     let (mut out, mut work) = (Vec::new(), 0);
     let limit = 64 << 20;
     match reading {
@@ -50,8 +50,8 @@ pub fn read(reading: Reading, message: &[u8]) -> usize {
                 }
             }
         }
-        Reading::Gzip => drop(gunzip_into(message, limit, &mut out, &mut work)),
-        Reading::Zstd => drop(unzstd_into(message, limit, &mut out, &mut work)),
+        Reading::Gzip => drop(Compression::Gzip.inflate_into(message, limit, &mut out, &mut work)),
+        Reading::Zstd => drop(Compression::Zstd.inflate_into(message, limit, &mut out, &mut work)),
     }
     message.len().max(work)
 }

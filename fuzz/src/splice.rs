@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use otlp_gate_wire::otlp::{Owned, Signal, Stamp, splice};
+use otlp_gate_wire::otlp::{Owned, ResourceAttributes, Signal, splice};
 use prost::Message;
 
 /// Takes one input.
 pub fn target(message: &[u8]) {
     let owned = Rc::new(Owned::new(["t"], true));
-    let stamp = Stamp::new(&owned, [("t", "acme")]);
+    let stamp = ResourceAttributes::new(&owned, [("t", "acme")]);
     for signal in Signal::ALL {
         let Ok(splice) = splice(signal, message, &stamp, 1 << 20) else { continue };
         let out = splice.pieces(message).collect::<Vec<_>>().concat();

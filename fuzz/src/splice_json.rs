@@ -3,14 +3,14 @@
 
 use std::rc::Rc;
 
-use otlp_gate_wire::otlp::{Owned, Signal, Stamp, splice_json};
+use otlp_gate_wire::otlp::{Owned, ResourceAttributes, Signal, splice_json};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Takes one input.
 pub fn target(message: &[u8]) {
     let owned = Rc::new(Owned::new(["t"], true));
-    let stamp = Stamp::new(&owned, [("t", "acme")]);
+    let stamp = ResourceAttributes::new(&owned, [("t", "acme")]);
     for signal in Signal::ALL {
         let Ok(splice) = splice_json(signal, message, &stamp, 1 << 20) else { continue };
         let out = splice.pieces(message).collect::<Vec<_>>().concat();

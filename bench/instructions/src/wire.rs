@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use otlp_gate_wire::encoding::gunzip;
-use otlp_gate_wire::otlp::{Owned, Signal, Stamp, splice, splice_json};
+use otlp_gate_wire::encoding::Compression;
+use otlp_gate_wire::otlp::{Owned, ResourceAttributes, Signal, splice, splice_json};
 
 use crate::{measure, messages};
 
@@ -11,7 +11,7 @@ const LIMIT: usize = 64 << 20;
 
 pub(crate) fn all() {
     let owned = Rc::new(Owned::new(["tenant.id", "otlp_gate.client"], true));
-    let stamp = Stamp::new(&owned, [("tenant.id", "acme"), ("otlp_gate.client", "acme-edge")]);
+    let stamp = ResourceAttributes::new(&owned, [("tenant.id", "acme"), ("otlp_gate.client", "acme-edge")]);
     for spans in [100, 1000] {
         let protobuf = messages::protobuf(spans);
         measure(&format!("splice {spans} spans of protobuf"), || {
@@ -22,6 +22,6 @@ pub(crate) fn all() {
             splice_json(Signal::Traces, &json, &stamp, LIMIT)
         });
         let gzip = messages::gzip(&protobuf);
-        measure(&format!("gunzip {spans} spans"), || gunzip(&gzip, LIMIT));
+        measure(&format!("gunzip {spans} spans"), || Compression::Gzip.inflate(&gzip, LIMIT));
     }
 }

@@ -8,7 +8,7 @@ use super::client_cache::ClientCache;
 use super::probe_signal::ProbeSignal;
 use crate::config::PolicyConfig;
 use crate::policy::Policy;
-use otlp_gate_wire::encoding::gunzip;
+use otlp_gate_wire::encoding::Compression;
 
 /// The largest policy, inflated, in bytes: 10,000 clients take a tenth of it.
 const MAX_INFLATED: usize = 32 << 20;
@@ -56,8 +56,9 @@ impl Gate {
         let json = match serde_json::from_slice::<Compressed>(configuration) {
             Ok(Compressed { gzip }) => {
                 let wire = STANDARD.decode(gzip).map_err(|error| format!("policy is not base64: {error}"))?;
-                inflated =
-                    gunzip(&wire, MAX_INFLATED).map_err(|error| format!("policy is not gzip: {error:?}"))?;
+                inflated = Compression::Gzip
+                    .inflate(&wire, MAX_INFLATED)
+                    .map_err(|error| format!("policy is not gzip: {error:?}"))?;
                 &inflated
             }
             Err(_) => configuration,

@@ -10,7 +10,7 @@ use super::metrics::QuotaUsed;
 use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
 use crate::response::{Protocol, Reason};
 use crate::time::Timestamp;
-use otlp_gate_wire::encoding::{self, FrameError, InflateError};
+use otlp_gate_wire::encoding::{self, Compression, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
 /// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
@@ -350,7 +350,7 @@ impl Request {
         });
         // What says itself that it does not fit need not be inflated. Who says less than the truth is stopped where it ends to fit.
         let said = match self.head.encoding {
-            Encoding::Gzip => encoding::gzip_says(wire).filter(|said| *said <= bound).unwrap_or_default(),
+            Encoding::Gzip => encoding::gzip_length(wire).filter(|said| *said <= bound).unwrap_or_default(),
             _ => 0,
         };
         let (bound, left) = match most {
@@ -360,23 +360,18 @@ impl Request {
         let limit = left.map_or(bound, |left| bound.min(left));
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut out, mut work) = (Vec::new(), 0);
-        let (inflated, name, parts) = match self.head.encoding {
-            Encoding::Zstd => {
-                (encoding::unzstd_into(wire, most, &mut out, &mut work), "zstd", encoding::MAX_BLOCKS)
-            }
-            Encoding::Deflate => {
-                (encoding::unzlib_into(wire, most, &mut out, &mut work), "deflate (zlib's format)", 1)
-            }
-            Encoding::Gzip | Encoding::Identity => {
-                (encoding::gunzip_into(wire, most, &mut out, &mut work), "gzip", encoding::MAX_MEMBERS)
-            }
+        let (compression, name) = match self.head.encoding {
+            Encoding::Zstd => (Compression::Zstd, "zstd"),
+            Encoding::Deflate => (Compression::Zlib, "deflate (zlib's format)"),
+            Encoding::Gzip | Encoding::Identity => (Compression::Gzip, "gzip"),
         };
+        let inflated = compression.inflate_into(wire, most, &mut out, &mut work);
         self.work = (work as u64).max(wire.len() as u64);
         match inflated {
             Ok(()) => Ok(out),
             Err(InflateError::Invalid) => Err(Reason::Invalid(format!("{name} that cannot be inflated"))),
             Err(InflateError::TooManyParts) => {
-                Err(Reason::Invalid(format!("{name} of more than {parts} parts")))
+                Err(Reason::Invalid(format!("{name} of more than {} parts", compression.max_parts())))
             }
             Err(InflateError::TooLarge) if limit < bound => Err(self.too_many_bytes(limit, store, now)),
             Err(InflateError::TooLarge) => {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use otlp_gate_wire::otlp::Stamp;
+use otlp_gate_wire::otlp::ResourceAttributes;
 
 use crate::identity::Validity;
 use crate::quota::{BucketId, Tier};
@@ -30,7 +30,7 @@ pub struct Client {
     /// counted together as `other`.
     pub listed: bool,
     /// The resource attributes to set, sorted by key, each key once; and those to remove.
-    pub stamp: Stamp,
+    pub stamp: ResourceAttributes,
     /// The request headers to set: lower-case names, sorted, each once. Owned headers that are not here are only removed.
     pub headers: Vec<(String, String)>,
     /// The token bucket that its requests are charged to.

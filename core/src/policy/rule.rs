@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use otlp_gate_wire::otlp::{Owned, Stamp};
+use otlp_gate_wire::otlp::{Owned, ResourceAttributes};
 
 use super::client::Client;
 use super::condition::Captures;
@@ -119,8 +119,8 @@ impl Stamping {
         })
     }
 
-    fn stamp(&self, attributes: &[(String, String)]) -> Stamp {
-        Stamp::new(&self.owned, attributes.iter().map(|(key, value)| (&**key, &**value)))
+    fn stamp(&self, attributes: &[(String, String)]) -> ResourceAttributes {
+        ResourceAttributes::new(&self.owned, attributes.iter().map(|(key, value)| (&**key, &**value)))
     }
 }
 

@@ -1,43 +1,46 @@
 //! gRPC's length-prefixed messages. Source: gRPC over HTTP2, "Length-Prefixed-Message".
 
-/// Bytes in front of a message: a flag and a length of 32 bits.
+/// The length of the header in front of a message, in bytes: a flag, and a length of 32 bits.
 pub const HEADER_LEN: usize = 5;
 
-/// The message of a unary call.
+/// The one message of a unary call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Whether the message is compressed as `grpc-encoding` says.
+    /// Whether the message is compressed by the algorithm in the `grpc-encoding` header.
     pub compressed: bool,
-    /// The message.
+    /// The message, without its header.
     pub message: &'a [u8],
 }
 
 /// Why a body is not the one message of a unary call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameError {
-    /// No message at all.
+    /// The body is empty.
     Empty,
-    /// The body ends before the message does.
+    /// The body ends before the message.
     Truncated,
-    /// More follows behind the first message.
+    /// More bytes follow the first message.
     Trailing,
-    /// A flag other than 0 and 1.
+    /// The flag is neither 0 nor 1.
     Flag,
 }
 
 impl FrameError {
-    /// What is wrong, for the client to read.
+    /// What is wrong, in words for the client.
     pub fn what(self) -> &'static str {
         match self {
-            FrameError::Empty => "the call has no message",
-            FrameError::Truncated => "the body ends before its gRPC message does",
+            FrameError::Empty => "the request has no gRPC message",
+            FrameError::Truncated => "the gRPC message is truncated",
             FrameError::Trailing => "more than one gRPC message in a unary call",
-            FrameError::Flag => "a gRPC message with an unknown flag",
+            FrameError::Flag => "unknown flag in front of the gRPC message",
         }
     }
 }
 
-/// The one message in the whole body of a unary call.
+/// Reads the one message in the whole body of a unary call.
+///
+/// # Errors
+/// The body is not exactly one message.
 pub fn frame(body: &[u8]) -> Result<Frame<'_>, FrameError> {
     if body.is_empty() {
         return Err(FrameError::Empty);
@@ -56,14 +59,14 @@ pub fn frame(body: &[u8]) -> Result<Frame<'_>, FrameError> {
     }
 }
 
-/// How long a body will be that has the one message which it begins with; `None` as long as that has not arrived. Nobody has to
-/// send as much as they say.
+/// The length of a body according to the header of its first message, in bytes; `None` while the header has not arrived. A client
+/// may send less.
 pub fn announced(body: &[u8]) -> Option<u64> {
     let (&[_, a, b, c, d], _) = body.split_first_chunk()?;
     Some(HEADER_LEN as u64 + u64::from(u32::from_be_bytes([a, b, c, d])))
 }
 
-/// The header of an uncompressed message of `len` bytes; `None` where 32 bits do not hold it.
+/// The header of an uncompressed message of `len` bytes; `None` if the length does not fit in 32 bits.
 pub fn header(len: usize) -> Option<[u8; HEADER_LEN]> {
     let [a, b, c, d] = u32::try_from(len).ok()?.to_be_bytes();
     Some([0, a, b, c, d])

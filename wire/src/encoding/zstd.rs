@@ -1,48 +1,39 @@
-//! zstd, as Go's klauspost/compress takes it: one frame after another until the input ends, what is skippable left out.
-//! Source: RFC 8878.
+//! zstd (RFC 8878), one frame after another until the input ends, without skippable frames, as Go's klauspost/compress takes it.
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::{InflateError, cost_of_parts};
 
-/// The most blocks of one body, of all its frames. Ten bytes can ask for tables that cost as much as a page, and an encoder
-/// makes blocks of 128 KiB, so that this is far above what any body needs.
-pub const MAX_BLOCKS: usize = 4096;
+/// The most blocks in all frames of a body. Ten bytes can ask for tables that cost as much as a page. Encoders make blocks of
+/// 128 KiB, so no body needs nearly as many.
+pub(super) const MAX_BLOCKS: usize = 4096;
 
-/// The largest window that a frame may ask for, in bytes: what RFC 8878 (3.1.1.1.2) has every decoder support, and the largest
-/// that encoders use unasked. The decoder holds as much until it gives anything out.
+/// The largest window that a frame may ask for, in bytes. RFC 8878 (3.1.1.1.2) requires every decoder to support it, and encoders
+/// do not use a larger one by default. The decoder holds as much before it returns anything.
 const MAX_WINDOW: usize = 8 << 20;
 
-/// The most that comes out of one block, in bytes (RFC 8878, 3.1.1.2.4).
+/// The most bytes that a block inflates to (RFC 8878, 3.1.1.2.4).
 const LARGEST_BLOCK: usize = 128 << 10;
 
-/// The bit of a frame's descriptor, behind its magic number, that no frame may set.
+/// The reserved bit of a frame's descriptor, which follows the magic number. No frame may set it.
 const RESERVED: u8 = 8;
 
-/// Inflates all frames of `wire`, to at most `limit` bytes. Memory in use stays below three times the limit, or twice
-/// [`MAX_WINDOW`] where that is more.
-pub fn unzstd(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
-    let mut out = Vec::new();
-    unzstd_into(wire, limit, &mut out, &mut 0)?;
-    Ok(out)
-}
-
-/// The same into `out`, which is empty. `work` becomes what it cost, in bytes, also where it fails.
-pub fn unzstd_into(
-    wire: &[u8],
+/// Inflates all frames of `body`.
+pub(super) fn unzstd(
+    body: &[u8],
     limit: usize,
     out: &mut Vec<u8>,
     work: &mut usize,
 ) -> Result<(), InflateError> {
     let mut blocks = MAX_BLOCKS;
-    let mut rest = wire;
+    let mut rest = body;
     while !rest.is_empty() {
         let inflated = frame(rest, out, limit, &mut blocks);
         let parts = MAX_BLOCKS - blocks;
         *work = out.len() + cost_of_parts(parts);
         if inflated.is_err() {
-            // What the decoder had not given out yet was worked on, too.
+            // The decoder has also worked on what it holds and did not return.
             *work = (*work).max((parts * LARGEST_BLOCK).min(limit.max(MAX_WINDOW)));
         }
         rest = inflated?;
@@ -50,17 +41,17 @@ pub fn unzstd_into(
     Ok(())
 }
 
-/// Inflates or skips the frame that `wire` starts with; returns what follows it.
+/// Inflates or skips the first frame of `body`. Returns the bytes behind it.
 fn frame<'a>(
-    wire: &'a [u8],
+    body: &'a [u8],
     out: &mut Vec<u8>,
     limit: usize,
     blocks: &mut usize,
 ) -> Result<&'a [u8], InflateError> {
-    // One for each frame: it takes memory for what comes out, where one that is used again takes that of a window at once.
+    // A decoder for each frame: a new one allocates memory for its output, while one that is used again allocates a whole window.
     let mut decoder = FrameDecoder::new();
     decoder.set_max_window_size(limit.max(MAX_WINDOW) as u64);
-    let mut rest = wire;
+    let mut rest = body;
     match decoder.init(&mut rest) {
         Ok(()) => {}
         Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
@@ -69,7 +60,7 @@ fn frame<'a>(
         Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(InflateError::TooLarge),
         Err(_) => return Err(InflateError::Invalid),
     }
-    if wire.get(4).is_none_or(|descriptor| descriptor & RESERVED != 0) {
+    if body.get(4).is_none_or(|descriptor| descriptor & RESERVED != 0) {
         return Err(InflateError::Invalid);
     }
     let before = out.len();
@@ -88,7 +79,7 @@ fn frame<'a>(
         out.reserve(decoder.can_collect());
         decoder.collect_to_writer(&mut *out).map_err(|_| InflateError::Invalid)?;
     }
-    // No size and a size of 0 are the same to the decoder.
+    // The decoder reports 0 both for no size and for a size of 0.
     if size != 0 && size != (out.len() - before) as u64 {
         return Err(InflateError::Invalid);
     }
@@ -105,7 +96,12 @@ mod tests {
     use proptest::prelude::*;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-    use super::*;
+    use super::super::Compression;
+    use super::{InflateError, MAX_BLOCKS};
+
+    fn unzstd(body: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+        Compression::Zstd.inflate(body, limit)
+    }
 
     const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     /// A descriptor byte: a window and no size.

@@ -1,15 +1,18 @@
-//! What a health check of gRPC asks for. Source: grpc/health/v1/health.proto.
+//! The request of a gRPC health check. Source: grpc/health/v1/health.proto.
 
-use super::wire::{Malformed, Reader};
+use super::protobuf::{Malformed, Reader};
 
-/// The service that a HealthCheckRequest names (1); the empty name is the whole server.
+/// The service in a HealthCheckRequest (field 1). An empty name stands for the whole server.
+///
+/// # Errors
+/// The message is malformed, or has the field twice.
 pub fn health_service(message: &[u8]) -> Result<&[u8], Malformed> {
     let (mut service, mut reader) = (None, Reader::whole(message));
     while let Some(field) = reader.next()? {
         if field.number == 1 {
             let span = field.message()?;
             if service.replace(message.get(span.start..span.end).unwrap_or_default()).is_some() {
-                return Err(Malformed { what: "a second service", at: field.start });
+                return Err(Malformed { what: "more than one service", at: field.start });
             }
         }
     }
@@ -26,7 +29,7 @@ mod tests {
     fn a_check_names_one_service_or_none() {
         assert_eq!(health_service(b""), Ok(&b""[..]));
         assert_eq!(health_service(b"\x0a\x01a"), Ok(&b"a"[..]));
-        // With a field that is not known.
+        // With an unknown field.
         assert_eq!(health_service(b"\x10\x07\x0a\x01a"), Ok(&b"a"[..]));
         for bad in [&b"\x0a\x05a"[..], b"\x08\x01", b"\x0a\x01a\x0a\x01a", b"hello"] {
             assert!(health_service(bad).is_err(), "{bad:?}");

@@ -1,34 +1,38 @@
-//! Which attributes are the gate's: by their names, and by the names that backends make of them.
+//! Owned attribute keys, and all keys that a backend turns into one of them.
 //!
-//! A backend whose names have letters, digits and `_` only makes one name of many: Loki, Prometheus and Mimir write `_` for
-//! every other character, some of them one for a run of such; Datadog ignores case and what comes before the first letter or
-//! after the last; VictoriaLogs and Elasticsearch join the keys of maps in maps by dots, Elasticsearch also through lists. So
-//! names are compared as all of that folds them: letters in one case, what is between letters and digits as one `_`, and
-//! nothing before or after them.
+//! Many backends store several keys under one name:
+//!
+//! - Loki, Prometheus and Mimir replace every character other than letters and digits with `_`, some of them a run of such
+//!   characters with one `_`.
+//! - Datadog ignores case, and everything before the first and after the last letter.
+//! - VictoriaLogs and Elasticsearch join the keys of nested maps with dots, Elasticsearch also through lists.
+//!
+//! So keys are compared in folded form: letters in lower case, everything between letters and digits as one `_`, and nothing
+//! before or after them. `Tenant-ID`, `_tenant.id` and the map `{"tenant": {"id": ..}}` all fold to `tenant_id`.
 
-/// The keys that the gate owns.
+/// The keys that only the filter may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
-    /// Those that are compared as they are.
+    /// Keys that are compared byte for byte.
     exact: Vec<Vec<u8>>,
-    /// What the others fold to; `None` where there are none.
+    /// The folded form of the other keys; `None` if no keys are folded.
     folded: Option<Folded>,
 }
 
-/// What a key is.
+/// Whether a key is owned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Not the gate's.
+pub(super) enum KeyKind {
+    /// Any client may set it.
     Free,
-    /// The gate's.
+    /// Only the filter may set it.
     Owned,
-    /// The beginning of an owned name: below it, a key may be the rest.
-    Part(Path),
+    /// It is a prefix of an owned key: a key in a map below it may be the rest.
+    Prefix(Prefix),
 }
 
-/// The first `len` bytes of an owned name's folded form.
+/// The first `len` bytes of the folded form of an owned key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Path {
+pub(super) struct Prefix {
     name: u16,
     len: u16,
 }
@@ -36,52 +40,52 @@ pub(super) struct Path {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Folded {
     names: Vec<Vec<u8>>,
-    /// Whether a key that begins with this byte may fold to one of the names, or to the beginning of one.
+    /// By first byte of a key: whether the key may fold to one of the names, or to a prefix of one.
     first: [bool; 256],
 }
 
-/// What Prometheus writes before a name that begins with something else than a letter.
+/// What Prometheus puts before a name that does not begin with a letter.
 const PROMETHEUS: &[u8] = b"key_";
 
 impl Owned {
-    /// Owns these keys; where `folded`, also what folds to one of them.
+    /// Owns these keys. If `folded`, also all keys that fold to one of them.
     pub fn new(keys: impl IntoIterator<Item = impl AsRef<[u8]>>, folded: bool) -> Self {
         let mut exact: Vec<Vec<u8>> = keys.into_iter().map(|key| key.as_ref().to_vec()).collect();
         let folded = folded.then(|| Folded::new(&mut exact));
         Owned { exact, folded }
     }
 
-    /// Whether an attribute with this key, and a text for a value, is the gate's.
+    /// Whether only the filter may set an attribute with this key and a string value.
     pub fn owns(&self, key: &str) -> bool {
-        self.kind(key.as_bytes()) == Kind::Owned
+        self.kind(key.as_bytes()) == KeyKind::Owned
     }
 
-    /// What an attribute's key is.
+    /// Whether the key of an attribute is owned.
     #[inline]
-    pub(super) fn kind(&self, key: &[u8]) -> Kind {
+    pub(super) fn kind(&self, key: &[u8]) -> KeyKind {
         match (&self.folded, key.first()) {
             (Some(folded), Some(&first)) if folded.first.get(usize::from(first)) == Some(&false) => {
-                Kind::Free
+                KeyKind::Free
             }
             _ => self.kind_of_similar(key),
         }
     }
 
-    fn kind_of_similar(&self, key: &[u8]) -> Kind {
+    fn kind_of_similar(&self, key: &[u8]) -> KeyKind {
         if self.exact.iter().any(|owned| owned == key) {
-            return Kind::Owned;
+            return KeyKind::Owned;
         }
-        self.folded.as_ref().map_or(Kind::Free, |folded| folded.kind(key))
+        self.folded.as_ref().map_or(KeyKind::Free, |folded| folded.kind(key))
     }
 
-    /// What a key in a map is, at this path.
-    pub(super) fn kind_below(&self, path: Path, key: &[u8]) -> Kind {
-        self.folded.as_ref().map_or(Kind::Free, |folded| folded.kind_below(path, key))
+    /// Whether a key in a map is owned, below this prefix.
+    pub(super) fn kind_below(&self, prefix: Prefix, key: &[u8]) -> KeyKind {
+        self.folded.as_ref().map_or(KeyKind::Free, |folded| folded.kind_below(prefix, key))
     }
 }
 
 impl Folded {
-    /// Takes the keys of which letters or digits are left. Nothing would tell others from one another.
+    /// Takes out of `keys` those that have letters or digits. All others would fold to the same empty name.
     fn new(keys: &mut Vec<Vec<u8>>) -> Self {
         let mut names = Vec::new();
         keys.retain(|key| {
@@ -116,55 +120,56 @@ impl Folded {
         Folded { names, first }
     }
 
-    fn kind(&self, key: &[u8]) -> Kind {
+    fn kind(&self, key: &[u8]) -> KeyKind {
         let prefixed = !key.first().is_some_and(u8::is_ascii_alphabetic);
         best(self.names.iter().enumerate().map(|(name, folded)| match kind_at(name, folded, 0, key) {
-            Kind::Free if prefixed && folded.starts_with(PROMETHEUS) => {
+            KeyKind::Free if prefixed && folded.starts_with(PROMETHEUS) => {
                 kind_at(name, folded, PROMETHEUS.len() - 1, key)
             }
             kind => kind,
         }))
     }
 
-    fn kind_below(&self, path: Path, key: &[u8]) -> Kind {
-        let text = self.names.get(usize::from(path.name)).and_then(|name| name.get(..usize::from(path.len)));
+    fn kind_below(&self, prefix: Prefix, key: &[u8]) -> KeyKind {
+        let text =
+            self.names.get(usize::from(prefix.name)).and_then(|name| name.get(..usize::from(prefix.len)));
         let text = text.unwrap_or_default();
         let names = self.names.iter().enumerate().filter(|(_, name)| name.starts_with(text));
         best(names.map(|(name, folded)| kind_at(name, folded, text.len(), key)))
     }
 }
 
-fn best(kinds: impl Iterator<Item = Kind>) -> Kind {
-    let mut best = Kind::Free;
+fn best(kinds: impl Iterator<Item = KeyKind>) -> KeyKind {
+    let mut best = KeyKind::Free;
     for kind in kinds {
         match kind {
-            Kind::Owned => return kind,
-            Kind::Part(_) => best = kind,
-            Kind::Free => {}
+            KeyKind::Owned => return kind,
+            KeyKind::Prefix(_) => best = kind,
+            KeyKind::Free => {}
         }
     }
     best
 }
 
-/// What a key is that goes on after the first `at` bytes of a folded name, whose number is `name`.
-fn kind_at(name: usize, folded: &[u8], at: usize, key: &[u8]) -> Kind {
+/// Whether a key is owned that continues the first `at` bytes of `folded`, the folded name with the index `name`.
+fn kind_at(name: usize, folded: &[u8], at: usize, key: &[u8]) -> KeyKind {
     let kind = |end| match end {
-        Some(end) if end == folded.len() => Kind::Owned,
+        Some(end) if end == folded.len() => KeyKind::Owned,
         Some(len) if len == 0 || folded.get(len) == Some(&b'_') => {
-            // A key of a policy has 256 bytes at most.
-            Kind::Part(Path { name: name as u16, len: len as u16 })
+            // A key in a policy has at most 256 bytes.
+            KeyKind::Prefix(Prefix { name: name as u16, len: len as u16 })
         }
-        _ => Kind::Free,
+        _ => KeyKind::Free,
     };
     let plain = kind(follow(folded, at, key.iter().copied()));
     if key.is_ascii() {
         return plain;
     }
-    // Backends that know ASCII letters only take others for `_`; to others, some of these are letters.
+    // Some backends replace letters that are not ASCII with `_`. To others, some of them are variants of ASCII letters.
     best([plain, kind(follow(folded, at, letters(key)))].into_iter())
 }
 
-/// A key's letters without their case, as Unicode has it: the Kelvin sign is a kind of `k`, `ſ` of `s`, and `İ` of `i`.
+/// The letters of a key with Unicode's variants of ASCII letters replaced: the Kelvin sign by `k`, `ſ` by `s`, and `İ` by `i`.
 fn letters(key: &[u8]) -> impl Iterator<Item = u8> {
     core::str::from_utf8(key).unwrap_or_default().chars().map(|letter| match letter {
         '\u{212a}' => b'k',
@@ -174,7 +179,7 @@ fn letters(key: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// Where in a folded name one is after a part of a key, if that is how the name goes on after its first `at` bytes.
+/// The offset in a folded name after `part`, if the name continues with it after its first `at` bytes.
 fn follow(folded: &[u8], mut at: usize, part: impl Iterator<Item = u8>) -> Option<usize> {
     let mut separated = at > 0;
     for byte in part {
@@ -234,7 +239,7 @@ mod tests {
             "GRÖßE",
             "gr.e",
         ] {
-            assert_eq!(owned().kind(key.as_bytes()), Kind::Owned, "{key}");
+            assert_eq!(owned().kind(key.as_bytes()), KeyKind::Owned, "{key}");
         }
     }
 
@@ -253,11 +258,11 @@ mod tests {
             "x",
             "地域",
         ] {
-            assert_ne!(owned().kind(key.as_bytes()), Kind::Owned, "{key}");
+            assert_ne!(owned().kind(key.as_bytes()), KeyKind::Owned, "{key}");
         }
         let exact = Owned::new(["tenant.id"], false);
-        assert_eq!((exact.kind(b"tenant.id"), exact.kind(b"tenant_id")), (Kind::Owned, Kind::Free));
-        assert_eq!((exact.kind(b"tenant"), exact.kind(b"")), (Kind::Free, Kind::Free));
+        assert_eq!((exact.kind(b"tenant.id"), exact.kind(b"tenant_id")), (KeyKind::Owned, KeyKind::Free));
+        assert_eq!((exact.kind(b"tenant"), exact.kind(b"")), (KeyKind::Free, KeyKind::Free));
     }
 
     #[test]
@@ -278,10 +283,10 @@ mod tests {
             let mut parts = path.iter();
             let mut kind = owned.kind(parts.next().unwrap().as_bytes());
             for part in parts {
-                let Kind::Part(at) = kind else { break };
+                let KeyKind::Prefix(at) = kind else { break };
                 kind = owned.kind_below(at, part.as_bytes());
             }
-            assert_eq!(kind == Kind::Owned, want, "{path:?}");
+            assert_eq!(kind == KeyKind::Owned, want, "{path:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The four signals and where each keeps its items.
+//! The four signals, and which fields of their messages hold the items.
 
 /// A kind of telemetry that OTLP exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ impl Signal {
     /// Every signal.
     pub const ALL: [Signal; 4] = [Signal::Traces, Signal::Metrics, Signal::Logs, Signal::Profiles];
 
-    /// The name in metrics and messages.
+    /// The name in Prometheus metrics and error messages.
     pub fn name(self) -> &'static str {
         match self {
             Signal::Traces => "traces",
@@ -50,7 +50,7 @@ impl Signal {
         }
     }
 
-    /// The fields that lead from a scope message (ScopeSpans and its like) down to the items, level by level.
+    /// The numbers of the fields from a scope message (ScopeSpans and the like) down to the items, level by level.
     /// Source: trace.proto, metrics.proto, logs.proto, profiles.proto of opentelemetry-proto 1.10.
     pub(super) fn item_fields(self) -> &'static [&'static [u32]] {
         match self {

@@ -1,77 +1,84 @@
-//! The splice for OTLP/JSON: as for protobuf, what is not the gate's survives byte for byte.
+//! The splice of OTLP/JSON. As for protobuf, everything but owned attributes stays byte for byte.
 
 mod names;
 mod scanner;
 
 use names::{
-    ANY_VALUE, ATTRIBUTES, DICTIONARY, KEY, KEY_VALUE, LIST, Level, MAP, Names, OLD_SCOPES, RESOURCE, SCOPES,
-    STRING_TABLE, VALUE, VALUES,
+    ANY_VALUE, ATTRIBUTES, DEPRECATED_SCOPES, DICTIONARY, KEY, KEY_VALUE, LIST, Level, MAP, Names, RESOURCE,
+    SCOPES, STRING_TABLE, VALUE, VALUES,
 };
 use scanner::{Open, Scanner};
 
-use super::owned::{Kind, Path};
+use super::owned::{KeyKind, Prefix};
+use super::protobuf::{Malformed, Span};
+use super::resource_attributes::ResourceAttributes;
 use super::signal::Signal;
-use super::splice::{Edit, MAX_ATTRIBUTES, MAX_NESTED, OwnedIndexes, Splice, SpliceError, Stamp, push};
-use super::wire::{Malformed, Span};
+use super::splice::{Counts, Edit, MAX_ATTRIBUTES, MAX_NESTED, Splice, SpliceError, push};
+use super::string_table::StringTable;
 
-/// Stamps the export request `message`, which is JSON. `max_len` bounds the stamped message, in bytes.
-pub fn splice(signal: Signal, message: &[u8], stamp: &Stamp, max_len: usize) -> Result<Splice, SpliceError> {
+/// Sets `attributes` in every Resource of the export request `message`, which is JSON. The message to forward is at most `max_len`
+/// bytes long.
+///
+/// # Errors
+/// See [`SpliceError`].
+pub fn splice(
+    signal: Signal,
+    message: &[u8],
+    attributes: &ResourceAttributes,
+    max_len: usize,
+) -> Result<Splice, SpliceError> {
     let names = Names::of(signal);
     let scanner = Scanner::new(message);
-    let owned_indexes = match signal {
-        Signal::Profiles => Some(owned_indexes(scanner, &names, stamp)?),
+    let table = match signal {
+        Signal::Profiles => Some(string_table(scanner, &names, attributes)?),
         _ => None,
     };
-    let strings = owned_indexes.as_ref().map_or(0, OwnedIndexes::strings);
-    let (patch, texts) = Texts::write(stamp, strings);
+    let strings = table.as_ref().map_or(0, StringTable::len);
+    let (patch, insertions) = Insertions::write(attributes, strings);
     let mut splicer = Splicer {
         scanner,
         names,
-        stamp,
-        owned_indexes,
-        texts,
+        attributes,
+        table,
+        insertions,
         edits: Vec::new(),
-        items: 0,
-        removed: 0,
-        empty_entries: 0,
-        left: MAX_ATTRIBUTES,
+        counts: Counts::default(),
+        budget: MAX_ATTRIBUTES,
     };
     splicer.request()?;
-    let Splicer { edits, items, removed, empty_entries, .. } = splicer;
-    let mut splice = Splice::new(message, edits, patch, max_len)?;
-    (splice.items, splice.removed, splice.empty_entries) = (items, removed, empty_entries);
-    Ok(splice)
+    let Splicer { edits, counts, .. } = splicer;
+    let len = message.len() as i64 + edits.iter().map(Edit::grown).sum::<i64>();
+    Splice::new(edits, patch, len, max_len, counts)
 }
 
-/// As many brackets as [`MAX_NESTED`] lists and maps have: four each.
+/// How many brackets may be open: [`MAX_NESTED`] lists and maps have four each.
 const MAX_OPEN: usize = 4 * MAX_NESTED;
 
 struct Splicer<'a> {
     scanner: Scanner<'a>,
     names: Names,
-    stamp: &'a Stamp,
-    owned_indexes: Option<OwnedIndexes>,
-    /// `None` where the client has no attributes.
-    texts: Option<Texts>,
+    attributes: &'a ResourceAttributes,
+    /// The string table of profiles.
+    table: Option<StringTable>,
+    /// `None` if the client has no attributes.
+    insertions: Option<Insertions>,
     edits: Vec<Edit>,
-    items: u64,
-    removed: u64,
-    empty_entries: u64,
-    /// How many attributes, containers and elements of values that are looked into may still come.
-    left: usize,
+    counts: Counts,
+    /// How many more attributes, entries and elements of values may be read.
+    budget: usize,
 }
 
 impl Splicer<'_> {
     fn request(&mut self) -> Result<(), SpliceError> {
         let start = self.scanner.start();
         let Some(mut request) = self.scanner.enter(b'{')? else {
-            return Err(Malformed { what: "no JSON object where one must be", at: start }.into());
+            return Err(Malformed { what: "expected a JSON object", at: start }.into());
         };
         while let Some(field) = self.scanner.member(&mut request, self.names.request)? {
             if field == 0 {
-                let Some(mut containers) = self.scanner.enter(b'[')? else { continue };
-                while self.scanner.next(&mut containers)?.is_some() {
-                    self.container()?;
+                let Some(mut entries) = self.scanner.enter(b'[')? else { continue };
+                while self.scanner.next(&mut entries)?.is_some() {
+                    self.entry()?;
                 }
             } else {
                 self.dictionary()?;
@@ -80,7 +87,7 @@ impl Splicer<'_> {
         Ok(self.scanner.finish()?)
     }
 
-    /// ProfilesDictionary: where it has strings, the stamp's keys are put behind them.
+    /// Edits the ProfilesDictionary: the keys of the client's attributes go behind its strings, if it has any.
     fn dictionary(&mut self) -> Result<(), SpliceError> {
         let Some(mut dictionary) = self.scanner.enter(b'{')? else { return Ok(()) };
         while self.scanner.member(&mut dictionary, STRING_TABLE)?.is_some() {
@@ -89,42 +96,43 @@ impl Splicer<'_> {
                 self.scanner.skip()?;
             }
             if !table.empty {
-                self.insert(table.end, |texts| texts.strings)?;
+                self.insert(table.end, |insertions| insertions.strings)?;
             }
         }
         Ok(())
     }
 
-    /// ResourceSpans and its like.
-    fn container(&mut self) -> Result<(), SpliceError> {
-        self.one_less()?;
+    /// Edits an entry: ResourceSpans and the like.
+    fn entry(&mut self) -> Result<(), SpliceError> {
+        self.spend()?;
         let start = self.scanner.start();
-        let before = self.items;
-        let Some(mut container) = self.scanner.enter(b'{')? else {
-            self.empty_entries += 1;
-            return self.replace(start, |texts| texts.container);
+        let before = self.counts.items;
+        let Some(mut entry) = self.scanner.enter(b'{')? else {
+            self.counts.empty_entries += 1;
+            return self.replace_null(start, |insertions| insertions.entry);
         };
-        while let Some(field) = self.scanner.member(&mut container, self.names.container)? {
+        while let Some(field) = self.scanner.member(&mut entry, self.names.entry)? {
             match field {
                 RESOURCE => self.resource()?,
-                _ => self.items += self.array(self.names.items)?,
+                _ => self.counts.items += self.array(self.names.items)?,
             }
         }
-        if container.has(SCOPES) && container.has(OLD_SCOPES) {
-            let what = "scopes under today's name and under that of before OTLP 1.0";
-            return Err(Malformed { what, at: container.end }.into());
+        if entry.has(SCOPES) && entry.has(DEPRECATED_SCOPES) {
+            let what = "scopes under both the current and the deprecated name";
+            return Err(Malformed { what, at: entry.end }.into());
         }
-        self.empty_entries += u64::from(self.items == before);
-        if container.has(RESOURCE) {
+        self.counts.empty_entries += u64::from(self.counts.items == before);
+        if entry.has(RESOURCE) {
             return Ok(());
         }
-        self.insert(container.end, |texts| texts.resource_member.after(!container.empty))
+        self.insert(entry.end, |insertions| insertions.resource_member.after(!entry.empty))
     }
 
+    /// Edits a Resource.
     fn resource(&mut self) -> Result<(), SpliceError> {
         let start = self.scanner.start();
         let Some(mut resource) = self.scanner.enter(b'{')? else {
-            return self.replace(start, |texts| texts.resource);
+            return self.replace_null(start, |insertions| insertions.resource);
         };
         let mut found = false;
         while self.scanner.member(&mut resource, ATTRIBUTES)?.is_some() {
@@ -134,33 +142,34 @@ impl Splicer<'_> {
         if found {
             return Ok(());
         }
-        self.insert(resource.end, |texts| texts.attributes_member.after(!resource.empty))
+        self.insert(resource.end, |insertions| insertions.attributes_member.after(!resource.empty))
     }
 
-    /// Puts the stamp before all attributes, so that each later one has a comma before it, which goes where it goes.
+    /// Edits the attributes of a Resource. The client's attributes come first, so each other attribute has a comma before it, and the
+    /// comma is removed with its attribute.
     fn attributes(&mut self) -> Result<(), SpliceError> {
         let start = self.scanner.start();
         let Some(mut attributes) = self.scanner.enter(b'[')? else {
-            return self.replace(start, |texts| texts.attributes);
+            return self.replace_null(start, |insertions| insertions.attributes);
         };
-        let stamp = self.edits.len();
-        self.insert(self.scanner.at(), |texts| texts.stamp)?;
+        let inserted = self.edits.len();
+        self.insert(self.scanner.at(), |insertions| insertions.elements)?;
         let mut first = true;
         let mut kept = false;
         while let Some(from) = self.scanner.next(&mut attributes)? {
-            self.one_less()?;
+            self.spend()?;
             if self.is_owned()? {
                 let remove = self.scanner.at() - from;
                 push(&mut self.edits, Edit { at: from, remove, insert: Span { start: 0, end: 0 } })?;
-                self.removed += 1;
+                self.counts.removed += 1;
             } else {
-                match &self.texts {
-                    Some(texts) if first => {
-                        if let Some(edit) = self.edits.get_mut(stamp) {
-                            edit.insert = texts.stamp_and_comma;
+                match &self.insertions {
+                    Some(insertions) if first => {
+                        if let Some(edit) = self.edits.get_mut(inserted) {
+                            edit.insert = insertions.elements_and_comma;
                         }
                     }
-                    // Nothing is left before it: its comma goes.
+                    // All attributes before it were removed, so its comma is removed as well.
                     None if !first && !kept => {
                         push(
                             &mut self.edits,
@@ -176,12 +185,13 @@ impl Splicer<'_> {
         Ok(())
     }
 
-    fn one_less(&mut self) -> Result<(), SpliceError> {
-        self.left = self.left.checked_sub(1).ok_or(SpliceError::TooManyEdits)?;
+    /// Takes one from the budget.
+    fn spend(&mut self) -> Result<(), SpliceError> {
+        self.budget = self.budget.checked_sub(1).ok_or(SpliceError::TooManyEdits)?;
         Ok(())
     }
 
-    /// Whether the KeyValue that comes next has an owned key, or the path to one in its value.
+    /// Whether the key of the next KeyValue is owned, or a key in its value together with the keys above it.
     fn is_owned(&mut self) -> Result<bool, SpliceError> {
         let start = self.scanner.start();
         let Some(mut attribute) = self.scanner.enter(b'{')? else { return Ok(false) };
@@ -195,20 +205,20 @@ impl Splicer<'_> {
                     let value = self.scanner;
                     nested = self.any_value()?.then_some(value);
                 }
-                _ if self.owned_indexes.is_some() => index = self.scanner.index()?,
+                _ if self.table.is_some() => index = self.scanner.index()?,
                 _ => self.scanner.skip()?,
             }
         }
-        let kind = self.stamp.kind(&key, start)?;
-        let kind = match &self.owned_indexes {
-            Some(indexes) if index != 0 => indexes.kind(index, &key, start)?,
+        let kind = self.attributes.kind(&key, start)?;
+        let kind = match &self.table {
+            Some(table) if index != 0 => table.kind(index, &key, start)?,
             _ => kind,
         };
         match (kind, nested) {
-            (Kind::Owned, _) => Ok(true),
-            (Kind::Part(path), Some(value)) => {
+            (KeyKind::Owned, _) => Ok(true),
+            (KeyKind::Prefix(prefix), Some(value)) => {
                 let behind = core::mem::replace(&mut self.scanner, value);
-                let hides = self.hides_owned(path)?;
+                let hides = self.hides_owned(prefix)?;
                 self.scanner = behind;
                 Ok(hides)
             }
@@ -216,7 +226,7 @@ impl Splicer<'_> {
         }
     }
 
-    /// Skips an AnyValue. Returns whether there is a list or a map in it.
+    /// Skips an AnyValue. Returns whether it is a list or a map.
     fn any_value(&mut self) -> Result<bool, Malformed> {
         let Some(mut value) = self.scanner.enter(b'{')? else { return Ok(false) };
         let mut nested = false;
@@ -227,72 +237,80 @@ impl Splicer<'_> {
         Ok(nested)
     }
 
-    /// Goes to the member of an AnyValue. Of several, some decoders take the first, others the last, some merge them.
+    /// Goes to the member of an AnyValue. Of several, some decoders take the first, some the last, and some merge them, so that is
+    /// an error.
     fn any_member(&mut self, value: &mut Open) -> Result<Option<usize>, Malformed> {
         let seen = value.seen();
         let member = self.scanner.member(value, ANY_VALUE)?;
         if seen && member.is_some() {
-            return Err(Malformed { what: "an attribute's value that is two", at: self.scanner.at() });
+            return Err(Malformed {
+                what: "attribute value has more than one member",
+                at: self.scanner.at(),
+            });
         }
         Ok(member)
     }
 
-    /// Whether there is an owned name on some path through the lists and maps of the AnyValue that comes next.
-    fn hides_owned(&mut self, path: Path) -> Result<bool, SpliceError> {
-        /// What is open, and where the path is in it.
-        enum Place {
+    /// Whether a path of keys through the lists and maps of the next AnyValue is an owned key. The keys above them make `prefix`.
+    fn hides_owned(&mut self, prefix: Prefix) -> Result<bool, SpliceError> {
+        /// The kind of an object or array that is open: an AnyValue, an ArrayValue or KeyValueList, its `values`, or a KeyValue
+        /// with what is known of its key.
+        enum Nesting {
             Value,
             Members { map: bool },
             Values { map: bool },
-            Pair(Option<Kind>),
+            Pair(Option<KeyKind>),
         }
         let mut open = Vec::new();
-        open.extend(self.scanner.enter(b'{')?.map(|value| (value, Place::Value, path)));
-        while let Some((inside, place, path)) = open.last_mut() {
-            let path = *path;
-            let next = match place {
-                Place::Value => match self.any_member(inside)? {
-                    Some(field @ (LIST | MAP)) => Some((b'{', Place::Members { map: field == MAP }, path)),
+        open.extend(self.scanner.enter(b'{')?.map(|value| (value, Nesting::Value, prefix)));
+        while let Some((inside, nesting, prefix)) = open.last_mut() {
+            let prefix = *prefix;
+            let next = match nesting {
+                Nesting::Value => match self.any_member(inside)? {
+                    Some(field @ (LIST | MAP)) => {
+                        Some((b'{', Nesting::Members { map: field == MAP }, prefix))
+                    }
                     Some(_) => {
                         self.scanner.skip()?;
                         continue;
                     }
                     None => None,
                 },
-                Place::Members { map } => {
-                    let next = (b'[', Place::Values { map: *map }, path);
+                Nesting::Members { map } => {
+                    let next = (b'[', Nesting::Values { map: *map }, prefix);
                     self.scanner.member(inside, VALUES)?.map(|_| next)
                 }
-                Place::Values { map } => {
-                    self.one_less()?;
-                    let next = (b'{', if *map { Place::Pair(None) } else { Place::Value }, path);
+                Nesting::Values { map } => {
+                    self.spend()?;
+                    let next = (b'{', if *map { Nesting::Pair(None) } else { Nesting::Value }, prefix);
                     self.scanner.next(inside)?.map(|_| next)
                 }
-                Place::Pair(kind) => match self.scanner.member(inside, KEY_VALUE)? {
-                    // Its value was taken for one without a key, as which it is not looked at again: no encoder writes it so.
+                Nesting::Pair(kind) => match self.scanner.member(inside, KEY_VALUE)? {
+                    // The value came first and was searched as one without a key. No encoder writes it like this, so the
+                    // attribute is removed without another search.
                     Some(KEY) if kind.is_some() => return Ok(true),
                     Some(KEY) => {
                         let at = self.scanner.start();
                         let key = self.scanner.text()?;
-                        *kind = Some(self.stamp.kind_below(path, &key, at)?);
-                        if *kind == Some(Kind::Owned) {
+                        *kind = Some(self.attributes.kind_below(prefix, &key, at)?);
+                        if *kind == Some(KeyKind::Owned) {
                             return Ok(true);
                         }
                         continue;
                     }
                     Some(VALUE) => match kind {
-                        Some(Kind::Part(path)) => Some((b'{', Place::Value, *path)),
+                        Some(KeyKind::Prefix(prefix)) => Some((b'{', Nesting::Value, *prefix)),
                         Some(_) => {
                             self.scanner.skip()?;
                             continue;
                         }
                         None => {
-                            *kind = Some(Kind::Part(path));
-                            Some((b'{', Place::Value, path))
+                            *kind = Some(KeyKind::Prefix(prefix));
+                            Some((b'{', Nesting::Value, prefix))
                         }
                     },
-                    // An index for a key: what is in this attribute need not be known.
-                    Some(_) if self.owned_indexes.is_some() => return Ok(true),
+                    // The index may be that of an owned key. The attribute is removed without looking at its string.
+                    Some(_) if self.table.is_some() => return Ok(true),
                     Some(_) => {
                         self.scanner.skip()?;
                         continue;
@@ -300,20 +318,20 @@ impl Splicer<'_> {
                     None => None,
                 },
             };
-            let Some((bracket, place, path)) = next else {
+            let Some((bracket, nesting, prefix)) = next else {
                 open.pop();
                 continue;
             };
             if open.len() == MAX_OPEN {
-                let what = "an attribute nested too deeply";
+                let what = "attribute value nested too deeply";
                 return Err(Malformed { what, at: self.scanner.at() }.into());
             }
-            open.extend(self.scanner.enter(bracket)?.map(|inside| (inside, place, path)));
+            open.extend(self.scanner.enter(bracket)?.map(|inside| (inside, nesting, prefix)));
         }
         Ok(false)
     }
 
-    /// The items in an array of messages, down the remaining levels.
+    /// The number of items in an array of messages, down these levels.
     fn array(&mut self, levels: &[Level]) -> Result<u64, Malformed> {
         let Some(mut array) = self.scanner.enter(b'[')? else { return Ok(0) };
         let mut items = 0;
@@ -323,7 +341,7 @@ impl Splicer<'_> {
         Ok(items)
     }
 
-    /// The items in a message. Where null stands for an item it counts, since the Collector makes one of it.
+    /// The number of items in a message. A null in place of an item counts, since the Collector makes an item of it.
     fn count(&mut self, levels: &[Level]) -> Result<u64, Malformed> {
         let Some((level, below)) = levels.split_first() else {
             self.scanner.skip_message()?;
@@ -342,32 +360,38 @@ impl Splicer<'_> {
     }
 
     /// Replaces the null at `at`.
-    fn replace(&mut self, at: usize, by: impl Fn(&Texts) -> Span) -> Result<(), SpliceError> {
+    fn replace_null(&mut self, at: usize, by: impl Fn(&Insertions) -> Span) -> Result<(), SpliceError> {
         self.change(at, b"null".len(), by)
     }
 
-    fn insert(&mut self, at: usize, text: impl Fn(&Texts) -> Span) -> Result<(), SpliceError> {
-        self.change(at, 0, text)
+    fn insert(&mut self, at: usize, by: impl Fn(&Insertions) -> Span) -> Result<(), SpliceError> {
+        self.change(at, 0, by)
     }
 
-    fn change(&mut self, at: usize, remove: usize, by: impl Fn(&Texts) -> Span) -> Result<(), SpliceError> {
-        match &self.texts {
-            Some(texts) => push(&mut self.edits, Edit { at, remove, insert: by(texts) }),
+    fn change(
+        &mut self,
+        at: usize,
+        remove: usize,
+        by: impl Fn(&Insertions) -> Span,
+    ) -> Result<(), SpliceError> {
+        match &self.insertions {
+            Some(insertions) => push(&mut self.edits, Edit { at, remove, insert: by(insertions) }),
             None => Ok(()),
         }
     }
 }
 
-/// Where the patch has what is ever inserted.
-struct Texts {
-    container: Span,
+/// All texts that are ever inserted, as ranges of the patch.
+struct Insertions {
+    entry: Span,
     resource: Span,
     resource_member: Member,
     attributes: Span,
     attributes_member: Member,
-    stamp: Span,
-    stamp_and_comma: Span,
-    /// The keys, for a table of strings that is not empty.
+    /// The client's attributes, for the front of an array.
+    elements: Span,
+    elements_and_comma: Span,
+    /// The keys, for a string table that is not empty.
     strings: Span,
 }
 
@@ -375,35 +399,35 @@ struct Texts {
 struct Member(Span);
 
 impl Member {
-    /// The member as it follows another one, or none.
+    /// The member as it follows another one (`another`), or none.
     fn after(&self, another: bool) -> Span {
         Span { start: self.0.start + usize::from(!another), ..self.0 }
     }
 }
 
-impl Texts {
-    /// The patch, and where in it what stands. Where there is a table of so many strings, keys are written by index, as in
+impl Insertions {
+    /// The patch, and the ranges of it. If the message has a table with so many strings, keys are written by index, as in
     /// protobuf.
-    fn write(stamp: &Stamp, strings: usize) -> (Vec<u8>, Option<Texts>) {
-        let (mut attributes, mut keys) = (String::new(), String::new());
-        for (index, (key, value)) in (strings..).zip(stamp.attributes()) {
-            if !attributes.is_empty() {
-                attributes.push(',');
+    fn write(attributes: &ResourceAttributes, strings: usize) -> (Vec<u8>, Option<Insertions>) {
+        let (mut elements, mut keys) = (String::new(), String::new());
+        for (index, (key, value)) in (strings..).zip(attributes.attributes()) {
+            if !elements.is_empty() {
+                elements.push(',');
             }
             if strings > 0 {
-                attributes.push_str("{\"keyStrindex\":");
-                attributes.push_str(&index.to_string());
+                elements.push_str("{\"keyStrindex\":");
+                elements.push_str(&index.to_string());
                 keys.push(',');
                 put_string(&mut keys, key);
             } else {
-                attributes.push_str("{\"key\":");
-                put_string(&mut attributes, key);
+                elements.push_str("{\"key\":");
+                put_string(&mut elements, key);
             }
-            attributes.push_str(",\"value\":{\"stringValue\":");
-            put_string(&mut attributes, value);
-            attributes.push_str("}}");
+            elements.push_str(",\"value\":{\"stringValue\":");
+            put_string(&mut elements, value);
+            elements.push_str("}}");
         }
-        if attributes.is_empty() {
+        if elements.is_empty() {
             return (Vec::new(), None);
         }
         let mut patch = String::new();
@@ -412,21 +436,21 @@ impl Texts {
             parts.iter().for_each(|part| patch.push_str(part));
             Span { start, end: patch.len() }
         };
-        let texts = Texts {
-            container: put(&["{\"resource\":{\"attributes\":[", &attributes, "]}}"]),
-            resource: put(&["{\"attributes\":[", &attributes, "]}"]),
-            resource_member: Member(put(&[",\"resource\":{\"attributes\":[", &attributes, "]}"])),
-            attributes: put(&["[", &attributes, "]"]),
-            attributes_member: Member(put(&[",\"attributes\":[", &attributes, "]"])),
-            stamp: put(&[&attributes]),
-            stamp_and_comma: put(&[&attributes, ","]),
+        let insertions = Insertions {
+            entry: put(&["{\"resource\":{\"attributes\":[", &elements, "]}}"]),
+            resource: put(&["{\"attributes\":[", &elements, "]}"]),
+            resource_member: Member(put(&[",\"resource\":{\"attributes\":[", &elements, "]}"])),
+            attributes: put(&["[", &elements, "]"]),
+            attributes_member: Member(put(&[",\"attributes\":[", &elements, "]"])),
+            elements: put(&[&elements]),
+            elements_and_comma: put(&[&elements, ","]),
             strings: put(&[&keys]),
         };
-        (patch.into_bytes(), Some(texts))
+        (patch.into_bytes(), Some(insertions))
     }
 }
 
-/// A JSON string.
+/// Writes a JSON string.
 fn put_string(out: &mut String, text: &str) {
     out.push('"');
     for letter in text.chars() {
@@ -443,9 +467,13 @@ fn put_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// The strings of the dictionary, wherever it stands.
-fn owned_indexes(mut scanner: Scanner, names: &Names, stamp: &Stamp) -> Result<OwnedIndexes, Malformed> {
-    let mut found = OwnedIndexes::default();
+/// Reads the string table of the dictionary, wherever it is.
+fn string_table(
+    mut scanner: Scanner,
+    names: &Names,
+    attributes: &ResourceAttributes,
+) -> Result<StringTable, Malformed> {
+    let mut found = StringTable::default();
     let Some(mut request) = scanner.enter(b'{')? else { return Ok(found) };
     while let Some(field) = scanner.member(&mut request, names.request)? {
         if field != DICTIONARY {
@@ -457,7 +485,7 @@ fn owned_indexes(mut scanner: Scanner, names: &Names, stamp: &Stamp) -> Result<O
             let Some(mut table) = scanner.enter(b'[')? else { continue };
             while scanner.next(&mut table)?.is_some() {
                 let at = scanner.at();
-                found.add(&scanner.text()?, stamp, at)?;
+                found.add(&scanner.text()?, attributes, at)?;
             }
         }
     }

@@ -1,39 +1,40 @@
-//! What the gate reads of OTLP/JSON, by name. Decoders take lowerCamelCase and the proto's own names.
+//! The member names that the filter reads in OTLP/JSON. Decoders take lowerCamelCase and the names in the proto files.
 //! Source: OTLP specification, "JSON Protobuf Encoding"; protobuf's "ProtoJSON Format"; opentelemetry-proto 1.10.
 
 use super::scanner::Fields;
 use crate::otlp::Signal;
 
-/// The names on the way from a request to its items.
+/// The names from a request down to its items.
 pub(super) struct Names {
-    /// Of the request; the first is the list of ResourceSpans and its like.
+    /// Members of the request. The first is the list of entries: ResourceSpans and the like.
     pub(super) request: Fields,
-    /// Of ResourceSpans and its like: [`RESOURCE`], and lists of scopes. Where the first list is empty, the Collector takes the
-    /// second (its `MigrateTraces` and the like).
-    pub(super) container: Fields,
-    /// From ScopeSpans and its like down to the items, level by level.
+    /// Members of an entry: [`RESOURCE`], and lists of scopes. If the first list is empty, the Collector takes the second (its
+    /// `MigrateTraces` and the like).
+    pub(super) entry: Fields,
+    /// From ScopeSpans and the like down to the items, level by level.
     pub(super) items: &'static [Level],
 }
 
-/// One step down to the items: fields of which each holds messages.
+/// One level of the way down to the items: members that hold messages.
 pub(super) enum Level {
-    /// An array of them.
+    /// An array of messages.
     Many(Fields),
-    /// One.
+    /// One message.
     One(Fields),
 }
 
+/// The Resource in [`Names::entry`].
 pub(super) const RESOURCE: usize = 0;
-/// Lists of scopes among [`Names::container`].
+/// The lists of scopes in [`Names::entry`].
 pub(super) const SCOPES: usize = 1;
-pub(super) const OLD_SCOPES: usize = 2;
+pub(super) const DEPRECATED_SCOPES: usize = 2;
 
-/// Of a KeyValue.
+/// Members of a KeyValue.
 pub(super) const KEY_VALUE: Fields = &[&["key"], &["value"], &["keyStrindex", "key_strindex"]];
 pub(super) const KEY: usize = 0;
 pub(super) const VALUE: usize = 1;
 
-/// Of an AnyValue.
+/// Members of an AnyValue.
 pub(super) const ANY_VALUE: Fields = &[
     &["arrayValue", "array_value"],
     &["kvlistValue", "kvlist_value"],
@@ -46,22 +47,23 @@ pub(super) const ANY_VALUE: Fields = &[
 ];
 pub(super) const LIST: usize = 0;
 pub(super) const MAP: usize = 1;
-/// Of ArrayValue and KeyValueList.
+/// Members of an ArrayValue and a KeyValueList.
 pub(super) const VALUES: Fields = &[&["values"]];
 
-/// Of a Resource. Entity references name attributes of it, and are none.
+/// Members of a Resource. Its entity references name attributes and hold none.
 pub(super) const ATTRIBUTES: Fields = &[&["attributes"]];
-/// Of ProfilesDictionary.
+/// Members of a ProfilesDictionary.
 pub(super) const STRING_TABLE: Fields = &[&["stringTable", "string_table"]];
-/// Where the dictionary stands among [`Names::request`] of profiles.
+/// The dictionary in [`Names::request`] of profiles.
 pub(super) const DICTIONARY: usize = 1;
 
 impl Names {
+    /// The names of a signal.
     pub(super) fn of(signal: Signal) -> Names {
         match signal {
             Signal::Traces => Names {
                 request: &[&["resourceSpans", "resource_spans"]],
-                container: &[
+                entry: &[
                     &["resource"],
                     &["scopeSpans", "scope_spans"],
                     &["deprecatedScopeSpans", "deprecated_scope_spans"],
@@ -70,7 +72,7 @@ impl Names {
             },
             Signal::Metrics => Names {
                 request: &[&["resourceMetrics", "resource_metrics"]],
-                container: &[
+                entry: &[
                     &["resource"],
                     &["scopeMetrics", "scope_metrics"],
                     &["deprecatedScopeMetrics", "deprecated_scope_metrics"],
@@ -89,7 +91,7 @@ impl Names {
             },
             Signal::Logs => Names {
                 request: &[&["resourceLogs", "resource_logs"]],
-                container: &[
+                entry: &[
                     &["resource"],
                     &["scopeLogs", "scope_logs"],
                     &["deprecatedScopeLogs", "deprecated_scope_logs"],
@@ -98,7 +100,7 @@ impl Names {
             },
             Signal::Profiles => Names {
                 request: &[&["resourceProfiles", "resource_profiles"], &["dictionary"]],
-                container: &[&["resource"], &["scopeProfiles", "scope_profiles"]],
+                entry: &[&["resource"], &["scopeProfiles", "scope_profiles"]],
                 items: &[Level::Many(&[&["profiles"]]), Level::Many(&[&["samples"]])],
             },
         }

@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use crate::otlp::wire::Malformed;
+use crate::otlp::protobuf::Malformed;
 
 /// The members that are looked for in an object, each in all its spellings.
 pub(super) type Fields = &'static [&'static [&'static str]];
@@ -87,11 +87,8 @@ impl<'a> Scanner<'a> {
             self.literal(b"null")?;
             return Ok(None);
         }
-        let (close, what) = if open == b'{' {
-            (b'}', "no JSON object where one must be")
-        } else {
-            (b']', "no JSON array where one must be")
-        };
+        let (close, what) =
+            if open == b'{' { (b'}', "expected a JSON object") } else { (b']', "expected a JSON array") };
         if token != Some(open) {
             return Err(self.wrong(what));
         }
@@ -111,7 +108,7 @@ impl<'a> Scanner<'a> {
                 continue;
             };
             if object.has(field) {
-                return Err(Malformed { what: "a member that its JSON object has twice", at: start });
+                return Err(Malformed { what: "duplicate member in a JSON object", at: start });
             }
             object.seen |= 1 << field;
             return Ok(Some(field));
@@ -134,7 +131,7 @@ impl<'a> Scanner<'a> {
         } else if token == Some(b',') {
             self.at += 1;
         } else {
-            return Err(self.wrong("no comma in JSON where one must be"));
+            return Err(self.wrong("expected a comma or a closing bracket in JSON"));
         }
         Ok(Some(at))
     }
@@ -164,7 +161,7 @@ impl<'a> Scanner<'a> {
             .ok()
             .filter(|_| plain)
             .and_then(|index| u64::try_from(index).ok())
-            .ok_or(Malformed { what: "an index that is not a plain number", at: start })
+            .ok_or(Malformed { what: "index is not a plain integer", at: start })
     }
 
     /// Skips a value, whatever it is.
@@ -200,7 +197,7 @@ impl<'a> Scanner<'a> {
                 Some(b't') => self.literal(b"true")?,
                 Some(b'f') => self.literal(b"false")?,
                 Some(b'n') => self.literal(b"null")?,
-                _ => return Err(self.wrong("no JSON value where one must be")),
+                _ => return Err(self.wrong("expected a JSON value")),
             }
             loop {
                 if depth == 0 {
@@ -217,7 +214,7 @@ impl<'a> Scanner<'a> {
                     }
                     Some(b'}') if object => {}
                     Some(b']') if !object => {}
-                    _ => return Err(self.wrong("no comma in JSON where one must be")),
+                    _ => return Err(self.wrong("expected a comma or a closing bracket in JSON")),
                 }
                 self.at += 1;
                 depth -= 1;
@@ -233,7 +230,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn skip_message(&mut self) -> Result<(), Malformed> {
         match self.token() {
             Some(b'{' | b'n') => self.skip(),
-            _ => Err(self.wrong("no JSON object where one must be")),
+            _ => Err(self.wrong("expected a JSON object")),
         }
     }
 
@@ -241,7 +238,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn finish(&mut self) -> Result<(), Malformed> {
         match self.token() {
             None => Ok(()),
-            Some(_) => Err(self.wrong("more after the end of the JSON text")),
+            Some(_) => Err(self.wrong("data after the end of the JSON text")),
         }
     }
 
@@ -262,10 +259,10 @@ impl<'a> Scanner<'a> {
         let start = self.start();
         let name = self.read_string()?;
         if name.start == name.end {
-            return Err(Malformed { what: "an empty name in a JSON object", at: start });
+            return Err(Malformed { what: "empty member name in a JSON object", at: start });
         }
         if self.token() != Some(b':') {
-            return Err(self.wrong("no colon in JSON where one must be"));
+            return Err(self.wrong("expected a colon in JSON"));
         }
         self.at += 1;
         Ok(name)
@@ -278,7 +275,7 @@ impl<'a> Scanner<'a> {
         if !self.utf8 {
             let bytes = self.text.get(text.start..text.end).unwrap_or_default();
             if core::str::from_utf8(bytes).is_err() {
-                return Err(Malformed { what: "a name or key in JSON that is not UTF-8", at: text.start });
+                return Err(Malformed { what: "member name or key in JSON is not UTF-8", at: text.start });
             }
         }
         Ok(text)
@@ -286,7 +283,7 @@ impl<'a> Scanner<'a> {
 
     fn string(&mut self) -> Result<Text, Malformed> {
         if self.token() != Some(b'"') {
-            return Err(self.wrong("no JSON string where one must be"));
+            return Err(self.wrong("expected a JSON string"));
         }
         self.at += 1;
         let start = self.at;
@@ -303,7 +300,7 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     self.escape()?;
                 }
-                _ => return Err(self.wrong("a control character in a JSON string")),
+                _ => return Err(self.wrong("control character in a JSON string")),
             }
         }
     }
@@ -336,7 +333,7 @@ impl<'a> Scanner<'a> {
         let len = match self.text.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
             Some(b'u') if self.unit(self.at).is_some() => 6,
-            _ => return Err(self.wrong("an unknown escape in a JSON string")),
+            _ => return Err(self.wrong("invalid escape in a JSON string")),
         };
         self.at += len;
         Ok(())
@@ -358,7 +355,7 @@ impl<'a> Scanner<'a> {
     #[cold]
     fn unescaped(&self, text: Text) -> Result<Vec<u8>, Malformed> {
         if text.end - text.start > MAX_ESCAPED {
-            return Err(Malformed { what: "a name or key with escapes of more than 64 KiB", at: text.start });
+            return Err(Malformed { what: "escaped member name or key longer than 64 KiB", at: text.start });
         }
         let mut out = Vec::with_capacity(text.end - text.start);
         let mut at = text.start;
@@ -389,7 +386,7 @@ impl<'a> Scanner<'a> {
                 _ => (first, 6),
             };
             let Some(decoded) = char::from_u32(code) else {
-                return Err(Malformed { what: "half a surrogate pair in a JSON string", at });
+                return Err(Malformed { what: "unpaired surrogate in a JSON string", at });
             };
             out.extend_from_slice(decoded.encode_utf8(&mut [0; 4]).as_bytes());
             at += len;
@@ -427,12 +424,12 @@ impl<'a> Scanner<'a> {
         while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
-        if self.at == start { Err(self.wrong("no digit in a JSON number where one must be")) } else { Ok(()) }
+        if self.at == start { Err(self.wrong("expected a digit in a JSON number")) } else { Ok(()) }
     }
 
     fn literal(&mut self, literal: &[u8]) -> Result<(), Malformed> {
         if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
-            return Err(self.wrong("no JSON value where one must be"));
+            return Err(self.wrong("expected a JSON value"));
         }
         self.at += literal.len();
         Ok(())
@@ -440,7 +437,7 @@ impl<'a> Scanner<'a> {
 
     #[cold]
     fn wrong(&self, what: &'static str) -> Malformed {
-        let what = if self.at >= self.text.len() { "JSON that is cut off" } else { what };
+        let what = if self.at >= self.text.len() { "truncated JSON" } else { what };
         Malformed { what, at: self.at }
     }
 }
@@ -454,7 +451,7 @@ fn known(name: &[u8], fields: Fields) -> Result<Option<usize>, &'static str> {
         return Ok(Some(field));
     }
     match position(&|spelling| folds_to(name, spelling)) {
-        Some(_) => Err("a name that differs only in case from one of OTLP"),
+        Some(_) => Err("member name differs from an OTLP name only in case"),
         None => Ok(None),
     }
 }

@@ -24,11 +24,15 @@ fn owned() -> Rc<Owned> {
     Rc::new(Owned::new(OWNED, true))
 }
 
-fn stamp() -> Stamp {
-    Stamp::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
+fn stamp() -> ResourceAttributes {
+    ResourceAttributes::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
 }
 
-fn stamped_with(stamp: &Stamp, signal: Signal, message: &str) -> Result<(String, Splice), SpliceError> {
+fn stamped_with(
+    stamp: &ResourceAttributes,
+    signal: Signal,
+    message: &str,
+) -> Result<(String, Splice), SpliceError> {
     let splice = splice(signal, message.as_bytes(), stamp, LIMIT)?;
     let out: Vec<u8> = splice.pieces(message.as_bytes()).flatten().copied().collect();
     assert_eq!(out.len(), splice.len);
@@ -39,7 +43,7 @@ fn stamped(signal: Signal, message: &str) -> Result<(String, Splice), SpliceErro
     stamped_with(&stamp(), signal, message)
 }
 
-fn refusal(signal: Signal, message: &str) -> &'static str {
+fn error_of(signal: Signal, message: &str) -> &'static str {
     match stamped(signal, message) {
         Err(SpliceError::Malformed(malformed)) => malformed.what,
         other => panic!("{message}: {other:?}"),
@@ -88,7 +92,7 @@ fn the_stamp_goes_where_it_fits_and_all_else_stays_as_it_was() {
 
 #[test]
 fn a_client_without_attributes_only_loses_what_it_forged() {
-    let none = Stamp::new(&owned(), []);
+    let none = ResourceAttributes::new(&owned(), []);
     for (attributes, want) in [
         (vec![FORGED], vec![]),
         (vec![FORGED, NAME], vec![NAME]),
@@ -161,11 +165,11 @@ fn a_key_is_owned_however_it_is_spelled() {
 
 #[test]
 fn what_decoders_may_read_in_two_ways_is_refused() {
-    let twice = "a member that its JSON object has twice";
-    let case = "a name that differs only in case from one of OTLP";
-    let two = "an attribute's value that is two";
-    let half = "half a surrogate pair in a JSON string";
-    let empty = "an empty name in a JSON object";
+    let twice = "duplicate member in a JSON object";
+    let case = "member name differs from an OTLP name only in case";
+    let two = "attribute value has more than one member";
+    let half = "unpaired surrogate in a JSON string";
+    let empty = "empty member name in a JSON object";
     for (message, what) in [
         (r#"{"resourceSpans":[],"resourceSpans":[]}"#, twice),
         (r#"{"resourceSpans":[],"resource_spans":[]}"#, twice),
@@ -207,11 +211,11 @@ fn what_decoders_may_read_in_two_ways_is_refused() {
         (r#"{"resourceSpans":[{"resource":{"attributes":[{"value":{"StringValue":""}}]}}]}"#, case),
         (
             r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"tenant.id\u0000"}]}}]}"#,
-            "an attribute key with a NUL in it",
+            "attribute key contains NUL",
         ),
         (
             r#"{"resourceSpans":[{"scopeSpans":[],"deprecatedScopeSpans":[]}]}"#,
-            "scopes under today's name and under that of before OTLP 1.0",
+            "scopes under both the current and the deprecated name",
         ),
         (r#"{"ResourceSpans":[]}"#, case),
         (r#"{"RESOURCE_SPANS":[]}"#, case),
@@ -225,7 +229,7 @@ fn what_decoders_may_read_in_two_ways_is_refused() {
         (r#"{"\udc00":[]}"#, half),
         (
             &format!(r#"{{"\u0061{}":[]}}"#, "a".repeat(1 << 16)),
-            "a name or key with escapes of more than 64 KiB",
+            "escaped member name or key longer than 64 KiB",
         ),
         (r#"{"\ud800\ud800\udc00":[]}"#, half),
         (r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"a\ud800"}]}}]}"#, half),
@@ -233,13 +237,13 @@ fn what_decoders_may_read_in_two_ways_is_refused() {
         (r#"{"resourceSpans":[{"resource":{"":{"resource":{}}}}]}"#, empty),
         (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"status":{"a":[{"x":1,"":{}}]}}]}]}]}"#, empty),
     ] {
-        assert_eq!(refusal(Signal::Traces, message), what, "{message}");
+        assert_eq!(error_of(Signal::Traces, message), what, "{message}");
     }
 }
 
 #[test]
 fn what_is_on_the_way_to_resources_and_items_in_the_wrong_shape_is_refused() {
-    let (object, array) = ("no JSON object where one must be", "no JSON array where one must be");
+    let (object, array) = ("expected a JSON object", "expected a JSON array");
     for (signal, message, what) in [
         (Signal::Traces, "[]", object),
         (Signal::Traces, "null", object),
@@ -252,13 +256,13 @@ fn what_is_on_the_way_to_resources_and_items_in_the_wrong_shape_is_refused() {
         (
             Signal::Traces,
             r#"{"resourceSpans":[{"resource":{"attributes":[{"key":1}]}}]}"#,
-            "no JSON string where one must be",
+            "expected a JSON string",
         ),
         (Signal::Traces, r#"{"resourceSpans":[{"scopeSpans":{"spans":[]}}]}"#, array),
         (Signal::Logs, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[1]}]}]}"#, object),
         (Signal::Metrics, r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":[]}]}]}]}"#, object),
     ] {
-        assert_eq!(refusal(signal, message), what, "{message}");
+        assert_eq!(error_of(signal, message), what, "{message}");
     }
 }
 
@@ -395,7 +399,7 @@ fn nesting_and_growth_are_bounded() {
     let nested =
         |depth: usize| format!(r#"{{"a":{}{}}}"#, r#"{"a":["#.repeat(depth / 2), "]}".repeat(depth / 2));
     assert!(stamped(Signal::Traces, &nested(512)).is_ok());
-    assert_eq!(refusal(Signal::Traces, &nested(516)), "JSON nested too deeply");
+    assert_eq!(error_of(Signal::Traces, &nested(516)), "JSON nested too deeply");
     // What SDKs take by default, of an attribute of a span, a log's body, and a Resource's.
     let value = (0..64).fold(r#"{"intValue":1}"#.to_owned(), |value, _| {
         format!(r#"{{"kvlistValue":{{"values":[{{"key":"k","value":{{"arrayValue":{{"values":[{value}]}}}}}}]}}}}"#)
@@ -409,7 +413,7 @@ fn nesting_and_growth_are_bounded() {
         assert!(stamped(Signal::Traces, &message).is_ok());
     }
     assert_eq!(
-        refusal(Signal::Traces, &format!("{{\"a\":{}", "[".repeat(1 << 20))),
+        error_of(Signal::Traces, &format!("{{\"a\":{}", "[".repeat(1 << 20))),
         "JSON nested too deeply"
     );
 
@@ -514,24 +518,21 @@ fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
         );
     }
     for (attribute, what) in [
-        (r#"{"keyStrindex":3}"#, "a key_strindex outside of the string table"),
-        (r#"{"keyStrindex":1,"key":"x"}"#, "an attribute with both key and key_strindex"),
-        (r#"{"keyStrindex":1,"key_strindex":2}"#, "a member that its JSON object has twice"),
-        (r#"{"keyStrindex":2.0}"#, "an index that is not a plain number"),
-        (r#"{"keyStrindex":"02"}"#, "an index that is not a plain number"),
-        (r#"{"keyStrindex":"+2"}"#, "an index that is not a plain number"),
-        (r#"{"keyStrindex":-1}"#, "an index that is not a plain number"),
-        (r#"{"keyStrindex":4294967298}"#, "an index that is not a plain number"),
-        (r#"{"keyStrindex":"\u0032"}"#, "an index that is not a plain number"),
-        (r#"{"keyStrindex":true}"#, "no digit in a JSON number where one must be"),
+        (r#"{"keyStrindex":3}"#, "key_strindex is outside the string table"),
+        (r#"{"keyStrindex":1,"key":"x"}"#, "attribute has both key and key_strindex"),
+        (r#"{"keyStrindex":1,"key_strindex":2}"#, "duplicate member in a JSON object"),
+        (r#"{"keyStrindex":2.0}"#, "index is not a plain integer"),
+        (r#"{"keyStrindex":"02"}"#, "index is not a plain integer"),
+        (r#"{"keyStrindex":"+2"}"#, "index is not a plain integer"),
+        (r#"{"keyStrindex":-1}"#, "index is not a plain integer"),
+        (r#"{"keyStrindex":4294967298}"#, "index is not a plain integer"),
+        (r#"{"keyStrindex":"\u0032"}"#, "index is not a plain integer"),
+        (r#"{"keyStrindex":true}"#, "expected a digit in a JSON number"),
     ] {
-        assert_eq!(refusal(Signal::Profiles, &profiles(attribute)), what, "{attribute}");
+        assert_eq!(error_of(Signal::Profiles, &profiles(attribute)), what, "{attribute}");
     }
     let message = profiles(r#"{"keyStrindex":1}"#).replace("[\"\",", "[\"tenant.id\",");
-    assert_eq!(
-        refusal(Signal::Profiles, &message),
-        "a string table that does not begin with an empty string"
-    );
+    assert_eq!(error_of(Signal::Profiles, &message), "first string of the string table is not empty");
     // Elsewhere there is no table that it could mean.
     assert_eq!(
         stamped(Signal::Traces, &traces(r#"{"resource":{"attributes":[{"keyStrindex":2}]}}"#))
@@ -545,7 +546,7 @@ fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
 #[test]
 fn the_stamp_is_json_whatever_is_in_it() {
     let value = "\"\\\u{0}\u{1f}\u{7f}\n😀é/";
-    let stamp = Stamp::new(&owned(), [("a\"b", value)]);
+    let stamp = ResourceAttributes::new(&owned(), [("a\"b", value)]);
     let (out, _) = stamped_with(&stamp, Signal::Traces, &traces("{}")).unwrap();
     let out: Value = serde_json::from_str(&out).unwrap();
     let want = json!([{"key": "a\"b", "value": {"stringValue": value}}]);

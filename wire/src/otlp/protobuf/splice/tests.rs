@@ -1,6 +1,8 @@
 //! The splice against another implementation: whatever legal message goes in, what prost decodes from the outcome is what
 //! it decodes from the input, minus owned attributes, plus the client's.
 
+use std::rc::Rc;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
@@ -11,6 +13,9 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::otlp::owned::Owned;
+use crate::otlp::protobuf::put_uint;
+use crate::otlp::splice::MAX_EDITS;
 
 const OWNED: [&str; 2] = ["tenant.id", "otlp_gate.client"];
 const LIMIT: usize = 64 << 20;
@@ -19,8 +24,8 @@ fn owned() -> Rc<Owned> {
     Rc::new(Owned::new(OWNED, true))
 }
 
-fn stamp() -> Stamp {
-    Stamp::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
+fn stamp() -> ResourceAttributes {
+    ResourceAttributes::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
 }
 
 fn stamped(signal: Signal, message: &[u8]) -> Result<(Vec<u8>, Splice), SpliceError> {
@@ -458,7 +463,7 @@ fn an_empty_request_is_valid_and_unchanged() {
 #[test]
 fn a_message_with_nothing_to_change_has_one_piece() {
     let message = field(1, &field(1, &field(1, &field(1, b"a", 0), 0), 1), 1);
-    let splice = splice(Signal::Traces, &message, &Stamp::new(&owned(), []), LIMIT).unwrap();
+    let splice = splice(Signal::Traces, &message, &ResourceAttributes::new(&owned(), []), LIMIT).unwrap();
     assert_eq!(splice.pieces(&message).collect::<Vec<_>>(), [&message[..]]);
 }
 
@@ -479,50 +484,34 @@ fn growth_is_bounded() {
 fn refuses_what_stands_on_the_way_to_resources_and_items_in_the_wrong_shape() {
     let key_value = |body: &[u8]| field(1, &field(1, &field(1, body, 0), 0), 0);
     for (signal, message, what) in [
-        (Signal::Traces, vec![0x08, 1], "a message or string with the wrong wire type"),
-        (Signal::Traces, field(1, &[0x08, 1], 0), "a message or string with the wrong wire type"),
-        (Signal::Traces, field(1, &[0x0b, 0x0c], 0), "a message or string with the wrong wire type"),
-        (
-            Signal::Traces,
-            field(1, &field(2, &[0x10, 1], 0), 0),
-            "a message or string with the wrong wire type",
-        ),
-        (Signal::Traces, key_value(&[0x08, 1]), "a message or string with the wrong wire type"),
-        (Signal::Traces, key_value(&field(1, b"tenant\xff", 0)), "an attribute key that is not UTF-8"),
-        (Signal::Traces, key_value(&field(1, b"tenant.id\0x", 0)), "an attribute key with a NUL in it"),
-        (Signal::Traces, key_value(&[0x0b, 0x0c]), "a message or string with the wrong wire type"),
-        (Signal::Traces, key_value(&[0x10, 1]), "a message or string with the wrong wire type"),
-        (
-            Signal::Traces,
-            key_value(&field(2, &[0x33, 0x34], 0)),
-            "an attribute's value with the wrong wire type",
-        ),
-        (
-            Signal::Traces,
-            key_value(&field(2, &[0x30, 1], 0)),
-            "an attribute's value with the wrong wire type",
-        ),
+        (Signal::Traces, vec![0x08, 1], "wrong wire type for a message or string"),
+        (Signal::Traces, field(1, &[0x08, 1], 0), "wrong wire type for a message or string"),
+        (Signal::Traces, field(1, &[0x0b, 0x0c], 0), "wrong wire type for a message or string"),
+        (Signal::Traces, field(1, &field(2, &[0x10, 1], 0), 0), "wrong wire type for a message or string"),
+        (Signal::Traces, key_value(&[0x08, 1]), "wrong wire type for a message or string"),
+        (Signal::Traces, key_value(&field(1, b"tenant\xff", 0)), "attribute key is not UTF-8"),
+        (Signal::Traces, key_value(&field(1, b"tenant.id\0x", 0)), "attribute key contains NUL"),
+        (Signal::Traces, key_value(&[0x0b, 0x0c]), "wrong wire type for a message or string"),
+        (Signal::Traces, key_value(&[0x10, 1]), "wrong wire type for a message or string"),
+        (Signal::Traces, key_value(&field(2, &[0x33, 0x34], 0)), "wrong wire type in an attribute value"),
+        (Signal::Traces, key_value(&field(2, &[0x30, 1], 0)), "wrong wire type in an attribute value"),
         (
             Signal::Profiles,
             key_value(&[0x18, 0x80, 0x80, 0x80, 0x80, 0x10]),
-            "a key_strindex outside of the string table",
+            "key_strindex is outside the string table",
         ),
-        (Signal::Profiles, key_value(&[0x18, 1]), "a key_strindex outside of the string table"),
+        (Signal::Profiles, key_value(&[0x18, 1]), "key_strindex is outside the string table"),
         (
             Signal::Profiles,
             key_value(&[0x18, 0xff, 0xff, 0xff, 0xff, 0x0f]),
-            "a key_strindex outside of the string table",
+            "key_strindex is outside the string table",
         ),
-        (
-            Signal::Profiles,
-            key_value(&[0x0a, 1, b'a', 0x18, 1]),
-            "an attribute with both key and key_strindex",
-        ),
-        (Signal::Profiles, key_value(&[0x1a, 0]), "an integer with the wrong wire type"),
+        (Signal::Profiles, key_value(&[0x0a, 1, b'a', 0x18, 1]), "attribute has both key and key_strindex"),
+        (Signal::Profiles, key_value(&[0x1a, 0]), "wrong wire type for an integer"),
         (
             Signal::Profiles,
             field(2, &field(5, b"tenant.id", 0), 0),
-            "a string table that does not begin with an empty string",
+            "first string of the string table is not empty",
         ),
     ] {
         let SpliceError::Malformed(malformed) = stamped(signal, &message).unwrap_err() else { panic!() };
@@ -544,25 +533,25 @@ fn what_occurs_twice_on_the_way_to_attributes_is_refused() {
     let key_value = |body: &[u8]| field(1, &field(1, &field(1, body, 0), 0), 0);
     let value = |body: &[u8]| key_value(&field(2, body, 0));
     let (key, text) = (field(1, b"a", 0), field(1, b"b", 0));
-    let two = "an attribute with two keys or two values";
-    let one_of = "an attribute's value that is two";
+    let two = "attribute has more than one key or value";
+    let one_of = "attribute value has more than one member";
     // Below a name that an owned one begins with, the same is refused.
     let nested = |body: &[u8]| {
         key_value(&[field(1, b"tenant", 0), field(2, &field(6, &field(1, body, 0), 0), 0)].concat())
     };
     let listed = field(5, &field(1, &[&text[..], &[0x10, 1]].concat(), 0), 0);
     for (signal, message, what) in [
-        (Signal::Logs, field(1, &repeated(1, 2), 0), "a second Resource in one entry"),
+        (Signal::Logs, field(1, &repeated(1, 2), 0), "more than one Resource in an entry"),
         (
             Signal::Metrics,
             field(1, &[repeated(1, 1), repeated(2, 1), repeated(1, 1)].concat(), 0),
-            "a second Resource in one entry",
+            "more than one Resource in an entry",
         ),
-        (Signal::Profiles, repeated(2, 2), "a second dictionary"),
+        (Signal::Profiles, repeated(2, 2), "more than one dictionary"),
         (
             Signal::Traces,
             field(1, &[repeated(2, 1), repeated(1000, 1)].concat(), 0),
-            "scopes in a field of today's and in one of before OTLP 1.0",
+            "scopes in both field 2 and the deprecated field 1000",
         ),
         (Signal::Traces, key_value(&key.repeat(2)), two),
         (
@@ -613,7 +602,7 @@ fn maps_and_lists_that_hide_an_owned_name_are_removed() {
             u64::from(owned),
             "{key} {value:x?}"
         );
-        let exact = Stamp::new(&Rc::new(Owned::new(OWNED, false)), []);
+        let exact = ResourceAttributes::new(&Rc::new(Owned::new(OWNED, false)), []);
         assert_eq!(splice(Signal::Traces, &message, &exact, LIMIT).unwrap().removed, 0);
     }
     let deep = |levels| (0..levels).fold(text.clone(), |value, _| list(&value));
@@ -660,7 +649,7 @@ fn what_may_be_read_in_one_message_is_bounded() {
     };
     assert!(stamped(Signal::Logs, &pairs(MAX_ATTRIBUTES - 2)).is_ok());
     assert_eq!(stamped(Signal::Logs, &pairs(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
-    let nobody = Stamp::new(&owned(), []);
+    let nobody = ResourceAttributes::new(&owned(), []);
     let entries = [0x0a, 0].repeat(MAX_ATTRIBUTES + 1);
     assert_eq!(splice(Signal::Logs, &entries, &nobody, LIMIT).unwrap_err(), SpliceError::TooManyEdits);
 }

@@ -1,15 +1,16 @@
-//! Protobuf's wire format, read without a schema: fields with their places in the buffer.
+//! Protobuf's wire format, read without a schema: fields and their offsets in the buffer. Source: protobuf's "Encoding" document.
 //!
-//! Stricter than most decoders on purpose. Where two decoders could disagree about what a byte string means, a forger
-//! could show one thing to the gate and another to the backend; such input is [`Malformed`]. Source: protobuf's
-//! "Encoding" document.
+//! The reader is stricter than most decoders. If two decoders could disagree about the meaning of some bytes, a client could show
+//! one thing to the filter and another to the backend. Such input is [`Malformed`].
+
+pub(super) mod splice;
 
 use core::fmt;
 
-/// Input that is not well-formed, and where.
+/// An error in the input, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed {
-    /// What is wrong.
+    /// What is wrong, in words for the client.
     pub what: &'static str,
     /// The offset in the message, in bytes.
     pub at: usize,
@@ -21,7 +22,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// One field: its number, its value, and where its tag starts.
+/// A field: its number, its value, and the offset of its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) number: u32,
@@ -29,18 +30,18 @@ pub(super) struct Field {
     pub(super) start: usize,
 }
 
-/// A field's value. `Span` is a range of the buffer.
+/// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value {
     Varint(u64),
     Len(Span),
-    /// Eight bytes, skipped.
+    /// Eight bytes, which are skipped.
     Fixed64,
-    /// Four bytes or a group, skipped: nothing that the gate reads is one.
+    /// Four bytes or a group, which are skipped: no field that the filter reads has one.
     Skipped,
 }
 
-/// A range of the buffer that was checked to lie inside it.
+/// A range of the buffer, which was checked to be inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
@@ -48,25 +49,30 @@ pub(super) struct Span {
 }
 
 impl Field {
-    /// The value of a field that must be length-delimited. Go's decoders refuse another wire type here and C++'s take
-    /// it for an unknown field, so it is refused.
+    /// The value of a field that must be length-delimited.
+    ///
+    /// # Errors
+    /// It has another wire type. Go's decoders reject that, and C++'s take it for an unknown field.
     pub(super) fn message(&self) -> Result<Span, Malformed> {
         match self.value {
             Value::Len(span) => Ok(span),
-            _ => Err(Malformed { what: "a message or string with the wrong wire type", at: self.start }),
+            _ => Err(Malformed { what: "wrong wire type for a message or string", at: self.start }),
         }
     }
 
     /// The value of a field that must be a varint.
+    ///
+    /// # Errors
+    /// It has another wire type.
     pub(super) fn varint(&self) -> Result<u64, Malformed> {
         match self.value {
             Value::Varint(value) => Ok(value),
-            _ => Err(Malformed { what: "an integer with the wrong wire type", at: self.start }),
+            _ => Err(Malformed { what: "wrong wire type for an integer", at: self.start }),
         }
     }
 }
 
-/// The length-delimited fields of this number in a message, as far as it is well-formed.
+/// The length-delimited fields with this number in a message, up to the first error in it.
 pub fn find_bytes(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
     let mut fields = Reader::whole(message);
     core::iter::from_fn(move || {
@@ -80,10 +86,10 @@ pub fn find_bytes(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Groups inside groups that are followed; protobuf's decoders stop at 100 levels of nesting.
+/// How deep groups may be nested. Protobuf's decoders stop at 100 levels of nesting.
 const MAX_GROUPS: usize = 64;
 
-/// Reads the fields of one message inside a larger buffer; offsets are those of the buffer.
+/// Reads the fields of a message inside a larger buffer. Offsets are those of the buffer.
 pub(super) struct Reader<'a> {
     buffer: &'a [u8],
     position: usize,
@@ -92,7 +98,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The fields of `buffer[span]`.
     pub(super) fn new(buffer: &'a [u8], span: Span) -> Self {
-        // A span never reaches outside of its buffer; an empty reader is the safe answer if it did.
+        // A span is never outside its buffer. If it were, an empty reader would be safe.
         let buffer = buffer.get(..span.end).unwrap_or_default();
         Reader { buffer, position: span.start }
     }
@@ -102,14 +108,17 @@ impl<'a> Reader<'a> {
         Reader { buffer, position: 0 }
     }
 
-    /// The next field, or `None` at the end.
+    /// The next field; `None` at the end.
+    ///
+    /// # Errors
+    /// The message is malformed.
     pub(super) fn next(&mut self) -> Result<Option<Field>, Malformed> {
-        self.next_here()
+        self.next_inlined()
     }
 
-    /// The same as a part of the loop that calls it, for the one that goes over every item.
+    /// Does what [`Reader::next`] does, inlined into the one loop that visits every item.
     #[inline(always)]
-    pub(super) fn next_here(&mut self) -> Result<Option<Field>, Malformed> {
+    pub(super) fn next_inlined(&mut self) -> Result<Option<Field>, Malformed> {
         if self.position >= self.buffer.len() {
             return Ok(None);
         }
@@ -129,18 +138,18 @@ impl<'a> Reader<'a> {
             1 => return self.skip(8).map(|()| Value::Fixed64),
             5 => self.skip(4)?,
             3 => self.group(number)?,
-            4 => return Err(Malformed { what: "a group that ends without a start", at: start }),
-            _ => return Err(Malformed { what: "an unknown wire type", at: start }),
+            4 => return Err(Malformed { what: "group end without a group start", at: start }),
+            _ => return Err(Malformed { what: "unknown wire type", at: start }),
         }
         Ok(Value::Skipped)
     }
 
-    /// A tag. Above 2^29 - 1 Go's decoder cuts the field number to 32 bits, so that it could name any field.
+    /// A tag. Go's decoder cuts a field number above 2^29 - 1 to 32 bits, so it could be the number of any field.
     #[inline]
     fn tag(&mut self) -> Result<(u32, u8), Malformed> {
         let at = self.position;
         let tag = u32::try_from(self.short_varint()?)
-            .map_err(|_| Malformed { what: "a field number above 2^29 - 1", at })?;
+            .map_err(|_| Malformed { what: "field number above 2^29 - 1", at })?;
         let number = tag >> 3;
         if number == 0 {
             return Err(Malformed { what: "field number 0", at });
@@ -153,17 +162,17 @@ impl<'a> Reader<'a> {
         self.varint_of::<10>()
     }
 
-    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and read on at another place than all others;
-    /// no encoder writes more than 5.
+    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and go on at another offset than other
+    /// decoders. No encoder writes more than 5 bytes.
     #[inline]
     fn short_varint(&mut self) -> Result<u64, Malformed> {
         self.varint_of::<5>()
     }
 
-    /// A varint of so many bytes at most.
+    /// A varint of at most `MOST` bytes.
     #[inline]
     fn varint_of<const MOST: usize>(&mut self) -> Result<u64, Malformed> {
-        // Nearly all tags take one byte, and lengths two at most.
+        // Nearly all tags have one byte, and lengths at most two.
         match *self.buffer.get(self.position..).unwrap_or_default() {
             [low @ ..0x80, ..] => {
                 self.position += 1;
@@ -177,14 +186,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value of `field`, which was read last, if it is a varint of 32 bits at most. For the reason that tags have, such a one has
-    /// 5 bytes or, where it is negative, 10.
+    /// The value of `field`, which was read last, as a 32-bit integer.
+    ///
+    /// # Errors
+    /// It is no varint, or one of 6 to 9 bytes: see `short_varint`. A negative integer has 10 bytes.
     pub(super) fn varint32(&self, field: &Field) -> Result<u64, Malformed> {
         let value = field.varint()?;
         let read = self.buffer.get(..self.position).unwrap_or_default();
         let bytes = 1 + read.iter().rev().skip(1).take_while(|byte| **byte >= 0x80).count();
         match bytes {
-            6..10 => Err(Malformed { what: "an integer of 32 bits in 6 to 9 bytes", at: field.start }),
+            6..10 => Err(Malformed { what: "32-bit integer encoded in 6 to 9 bytes", at: field.start }),
             _ => Ok(value),
         }
     }
@@ -194,21 +205,20 @@ impl<'a> Reader<'a> {
         let at = self.position;
         let mut value = 0u64;
         for (index, &byte) in self.buffer.get(at..).unwrap_or_default().iter().take(10).enumerate() {
-            // The tenth byte has room for one bit; what decoders do with more differs.
+            // The tenth byte has room for one bit. Decoders differ in what they do with more.
             if index == 9 && byte > 1 {
-                return Err(Malformed { what: "a varint above 64 bits", at });
+                return Err(Malformed { what: "varint above 64 bits", at });
             }
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
                 if index >= most {
-                    return Err(Malformed { what: "a tag or a length of more than 5 bytes", at });
+                    return Err(Malformed { what: "tag or length longer than 5 bytes", at });
                 }
                 self.position = at + index + 1;
                 return Ok(value);
             }
         }
-        let what =
-            if self.buffer.len() - at < 10 { "a varint that is cut off" } else { "a varint above 64 bits" };
+        let what = if self.buffer.len() - at < 10 { "truncated varint" } else { "varint above 64 bits" };
         Err(Malformed { what, at })
     }
 
@@ -223,19 +233,19 @@ impl<'a> Reader<'a> {
                 self.position += len;
                 Ok(Span { start, end: self.position })
             }
-            _ => Err(Malformed { what: "a length beyond the end of its message", at }),
+            _ => Err(Malformed { what: "length beyond the end of the enclosing message", at }),
         }
     }
 
     fn skip(&mut self, len: usize) -> Result<(), Malformed> {
         if self.buffer.len() - self.position < len {
-            return Err(Malformed { what: "a value that is cut off", at: self.position });
+            return Err(Malformed { what: "truncated value", at: self.position });
         }
         self.position += len;
         Ok(())
     }
 
-    /// Skips to the end of the group `number`, through the groups in it.
+    /// Skips to the end of the group `number`, with the groups in it.
     fn group(&mut self, number: u32) -> Result<(), Malformed> {
         let mut open = [0; MAX_GROUPS];
         let mut depth = 0;
@@ -243,7 +253,7 @@ impl<'a> Reader<'a> {
         loop {
             let at = self.position;
             if at >= self.buffer.len() {
-                return Err(Malformed { what: "a group that is cut off", at });
+                return Err(Malformed { what: "truncated group", at });
             }
             let (number, wire) = self.tag()?;
             match wire {
@@ -266,14 +276,14 @@ impl<'a> Reader<'a> {
                     }
                     None => return Ok(()),
                 },
-                4 => return Err(Malformed { what: "a group that ends with another's number", at }),
-                _ => return Err(Malformed { what: "an unknown wire type", at }),
+                4 => return Err(Malformed { what: "group end with the wrong field number", at }),
+                _ => return Err(Malformed { what: "unknown wire type", at }),
             }
         }
     }
 }
 
-/// The bytes of a varint.
+/// Writes a varint.
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
@@ -282,19 +292,19 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// How many bytes [`put_varint`] writes.
+/// The number of bytes that [`put_varint`] writes.
 pub(super) fn varint_len(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
 }
 
-/// A length-delimited field.
+/// Writes a length-delimited field.
 pub fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_varint(out, u64::from(field) << 3 | 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// A varint field; as proto3 has it, zero is left out.
+/// Writes a varint field. Zero is left out, as in proto3.
 pub fn put_uint(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
         put_varint(out, u64::from(field) << 3);
@@ -338,21 +348,21 @@ mod tests {
     fn refuses_what_decoders_disagree_about() {
         for (bytes, what) in [
             (&b"\x00"[..], "field number 0"),
-            (b"\x0c", "a group that ends without a start"),
-            (b"\x0e", "an unknown wire type"),
-            (b"\x0f", "an unknown wire type"),
-            (b"\x0b\x14", "a group that ends with another's number"),
-            (b"\x0b", "a group that is cut off"),
-            (b"\x0a\x02\x00", "a length beyond the end of its message"),
-            (b"\x0a\xff\xff\xff\xff\x0f", "a length beyond the end of its message"),
-            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "a tag or a length of more than 5 bytes"),
-            (b"\x08", "a varint that is cut off"),
-            (b"\x08\x80", "a varint that is cut off"),
-            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "a varint above 64 bits"),
-            (b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", "a varint above 64 bits"),
-            (b"\x8a\x80\x80\x80\x80\x02\x00", "a tag or a length of more than 5 bytes"),
-            (b"\x8a\x80\x80\x80\x10\x00", "a field number above 2^29 - 1"),
-            (b"\x0d\x00", "a value that is cut off"),
+            (b"\x0c", "group end without a group start"),
+            (b"\x0e", "unknown wire type"),
+            (b"\x0f", "unknown wire type"),
+            (b"\x0b\x14", "group end with the wrong field number"),
+            (b"\x0b", "truncated group"),
+            (b"\x0a\x02\x00", "length beyond the end of the enclosing message"),
+            (b"\x0a\xff\xff\xff\xff\x0f", "length beyond the end of the enclosing message"),
+            (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "tag or length longer than 5 bytes"),
+            (b"\x08", "truncated varint"),
+            (b"\x08\x80", "truncated varint"),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "varint above 64 bits"),
+            (b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", "varint above 64 bits"),
+            (b"\x8a\x80\x80\x80\x80\x02\x00", "tag or length longer than 5 bytes"),
+            (b"\x8a\x80\x80\x80\x10\x00", "field number above 2^29 - 1"),
+            (b"\x0d\x00", "truncated value"),
         ] {
             assert_eq!(fields(bytes).unwrap_err().what, what, "{bytes:x?}");
         }

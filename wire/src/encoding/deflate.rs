@@ -1,12 +1,11 @@
-//! gzip, as Go's reader takes it: one member after another until the input ends (RFC 1952); and zlib's format (RFC 1950), which HTTP
-//! calls `deflate`.
+//! gzip (RFC 1952), one member after another until the input ends, as Go's reader takes it, and zlib (RFC 1950).
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{InflateError, cost_of_parts};
 
-/// The most members of one body. Each costs a decoder's set-up, so that twenty bytes could cost as much as a page.
-pub const MAX_MEMBERS: usize = 256;
+/// The most members of a gzip body. Each needs a decoder to be set up, so twenty bytes of input could cost as much as a page.
+pub(super) const MAX_MEMBERS: usize = 256;
 
 /// zlib's window bits for gzip with its header and the largest window.
 const GZIP: u8 = 16 + 15;
@@ -14,22 +13,15 @@ const GZIP: u8 = 16 + 15;
 /// zlib's window bits for its own format and the largest window.
 const ZLIB: u8 = 15;
 
-/// Inflates all members of `wire`, to at most `limit` bytes. Memory in use stays below twice the limit.
-pub fn gunzip(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
-    let mut out = Vec::new();
-    gunzip_into(wire, limit, &mut out, &mut 0)?;
-    Ok(out)
-}
-
-/// The same into `out`, which is empty. `work` becomes what it cost, in bytes, also where it fails.
-pub fn gunzip_into(
-    wire: &[u8],
+/// Inflates all members of `body`.
+pub(super) fn gunzip(
+    body: &[u8],
     limit: usize,
     out: &mut Vec<u8>,
     work: &mut usize,
 ) -> Result<(), InflateError> {
-    out.reserve_exact(first_capacity(wire, limit));
-    let mut rest = wire;
+    out.reserve_exact(first_capacity(body, limit));
+    let mut rest = body;
     for parts in 1..=MAX_MEMBERS {
         let inflated = member(rest, out, limit, GZIP);
         *work = out.len() + cost_of_parts(parts);
@@ -41,22 +33,14 @@ pub fn gunzip_into(
     Err(InflateError::TooManyParts)
 }
 
-/// Inflates one stream of zlib's format, to at most `limit` bytes. What follows it is refused, unlike in Go's reader, which does
-/// not look at it: there is one reading of every byte. Memory in use stays below twice the limit.
-pub fn unzlib(wire: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
-    let mut out = Vec::new();
-    unzlib_into(wire, limit, &mut out, &mut 0)?;
-    Ok(out)
-}
-
-/// The same into `out`, which is empty. `work` becomes what it cost, in bytes, also where it fails.
-pub fn unzlib_into(
-    wire: &[u8],
+/// Inflates one stream. Bytes behind it are an error: Go's reader does not look at them, and no byte may have two readings.
+pub(super) fn unzlib(
+    body: &[u8],
     limit: usize,
     out: &mut Vec<u8>,
     work: &mut usize,
 ) -> Result<(), InflateError> {
-    let inflated = member(wire, out, limit, ZLIB);
+    let inflated = member(body, out, limit, ZLIB);
     *work = out.len();
     match inflated? {
         [] => Ok(()),
@@ -64,14 +48,14 @@ pub fn unzlib_into(
     }
 }
 
-/// The length that a gzip of one member says it inflates to, modulo 2^32: nobody has to say the truth.
-pub fn gzip_says(wire: &[u8]) -> Option<u64> {
-    Some(u64::from(u32::from_le_bytes(*wire.last_chunk()?)))
+/// The length in the trailer of a gzip body: what its last member inflates to, modulo 2^32. A client can send any number.
+pub fn gzip_length(body: &[u8]) -> Option<u64> {
+    Some(u64::from(u32::from_le_bytes(*body.last_chunk()?)))
 }
 
-/// Inflates the member that `wire` starts with; returns what follows it.
+/// Inflates the first member of `body`. Returns the bytes behind it.
 fn member<'a>(
-    mut wire: &'a [u8],
+    mut body: &'a [u8],
     out: &mut Vec<u8>,
     limit: usize,
     format: u8,
@@ -79,44 +63,53 @@ fn member<'a>(
     let mut inflate = Inflate::new(true, format);
     loop {
         if out.len() == out.capacity() {
-            // One byte above the limit, to tell a stream that ends there from one that goes on.
+            // One byte above the limit, to tell a stream that ends at the limit from one that goes on.
             let more = out.len().max(4096).min((limit + 1).saturating_sub(out.len()));
             out.reserve_exact(more);
         }
         let (read, written) = (inflate.total_in(), inflate.total_out());
-        let status = inflate.decompress_uninit(wire, out.spare_capacity_mut(), InflateFlush::NoFlush);
+        let status = inflate.decompress_uninit(body, out.spare_capacity_mut(), InflateFlush::NoFlush);
         let (read, written) =
             ((inflate.total_in() - read) as usize, (inflate.total_out() - written) as usize);
         // SAFETY: the decoder has just written `written` bytes at the start of the spare capacity.
         unsafe { out.set_len(out.len() + written) };
-        // What came out before it failed has cost as much as what is good.
+        // Bytes that came out before an error cost as much as others, so they are counted first.
         let status = status.map_err(|_| InflateError::Invalid)?;
-        wire = wire.get(read..).unwrap_or_default();
+        body = body.get(read..).unwrap_or_default();
         if out.len() > limit {
             return Err(InflateError::TooLarge);
         }
         match status {
-            Status::StreamEnd => return Ok(wire),
-            // Room was left, yet the member does not end: the input is cut off.
+            Status::StreamEnd => return Ok(body),
+            // There was room left, and the member does not end: the input is truncated.
             _ if read == 0 && written == 0 => return Err(InflateError::Invalid),
-            _ if wire.is_empty() && out.len() < out.capacity() => return Err(InflateError::Invalid),
+            _ if body.is_empty() && out.len() < out.capacity() => return Err(InflateError::Invalid),
             _ => {}
         }
     }
 }
 
-/// The length that the last member's trailer gives, as far as deflate could reach it: a hint, since trailers can lie.
-fn first_capacity(wire: &[u8], limit: usize) -> usize {
+/// The length in the trailer of the last member, at most what deflate can reach. It is a hint: trailers may be wrong.
+fn first_capacity(body: &[u8], limit: usize) -> usize {
     const MAX_RATIO: usize = 1032;
-    let hint = wire.last_chunk().map_or(0, |tail| u32::from_le_bytes(*tail) as usize);
-    hint.min(wire.len().saturating_mul(MAX_RATIO)).min(limit).saturating_add(1)
+    let hint = body.last_chunk().map_or(0, |tail| u32::from_le_bytes(*tail) as usize);
+    hint.min(body.len().saturating_mul(MAX_RATIO)).min(limit).saturating_add(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::Compression;
+    use super::{GZIP, InflateError, MAX_MEMBERS, Status, ZLIB, first_capacity, gzip_length};
     use proptest::prelude::*;
     use zlib_rs::{Deflate, DeflateFlush};
+
+    fn gunzip(body: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+        Compression::Gzip.inflate(body, limit)
+    }
+
+    fn unzlib(body: &[u8], limit: usize) -> Result<Vec<u8>, InflateError> {
+        Compression::Zlib.inflate(body, limit)
+    }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
         compress(data, GZIP)
@@ -158,11 +151,11 @@ mod tests {
     fn what_it_cost_is_known_also_where_it_fails() {
         let work = |wire: &[u8], limit| {
             let mut work = 0;
-            let result = gunzip_into(wire, limit, &mut Vec::new(), &mut work);
+            let result = Compression::Gzip.inflate_into(wire, limit, &mut Vec::new(), &mut work);
             (result, work)
         };
         let good = gzip(&[7; 5000]);
-        assert_eq!(gzip_says(&good), Some(5000));
+        assert_eq!(gzip_length(&good), Some(5000));
         assert_eq!(work(&good, 9000), (Ok(()), 5000));
         assert_eq!(work(&good, 4000), (Err(InflateError::TooLarge), 4001));
         assert_eq!(work(&[&good[..], b"x"].concat(), 9000), (Err(InflateError::Invalid), 5000));
