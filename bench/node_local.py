@@ -14,12 +14,12 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/cluster")]
+sys.path.insert(0, str(ROOT / "tests"))
 
-from deployed import MACHINE, Deployed, Kubectl, eventually  # noqa: E402
-from on_nodes import OnNodes, to  # noqa: E402
 from payloads import framed, request_of_spans  # noqa: E402
-from sink import GRPC_PATHS  # noqa: E402
+from support.cluster.deployed import MACHINE, Deployed, Kubectl, wait_until  # noqa: E402
+from support.cluster.node_gateways import NodeGateways, to  # noqa: E402
+from support.sink import GRPC_PATHS  # noqa: E402
 
 MODES = {"memory": {}, "memory, when delivered": {"acknowledge": "delivered"}, "durable": {"queue": "durable"}}
 # The batches of SDKs, and spans of the size for which others publish figures.
@@ -84,12 +84,12 @@ def measure(nodes, sender, body, rounds):
     pod = nodes.pods()[NODE]
     process, address = process_of(pod), pod["status"]["podIP"]
     load(sender, address, body, REQUESTS)
-    eventually(lambda: settled(nodes))
+    wait_until(lambda: settled(nodes), "the queue is empty")
     rates = []
     for _ in range(rounds):
         taken, spent = nodes.accepted(NODE), cpu(process)
         load(sender, address, body, REQUESTS)
-        eventually(lambda: settled(nodes))
+        wait_until(lambda: settled(nodes), "the queue is empty")
         taken, spent = nodes.accepted(NODE) - taken, cpu(process) - spent
         # h2load sees HTTP's status only; the gateway's own count says what it took.
         assert taken == REQUESTS * SPANS, f"{taken} of {REQUESTS * SPANS} spans were taken"
@@ -117,7 +117,7 @@ def main():
         sink = backend(folder)
         place = Deployed(folder, "bench")
         place.configure("unused:1", None)
-        nodes = OnNodes(place, kubectl)
+        nodes = NodeGateways(place, kubectl)
         message = request_of_spans(SPANS, ATTRIBUTES)
         body = folder / "spans"
         body.write_bytes(framed(message, 0))
@@ -126,7 +126,7 @@ def main():
                 nodes.configure(to(f"{MACHINE}:14317"), **more)
                 place.apply()
                 sender = nodes.sender("team-bench", NODE)
-                eventually(lambda: sender.sent("warm"))
+                wait_until(lambda: sender.sent("warm"), "the pod can send")
                 results[mode] = measure(nodes, sender, body, 2 if arguments.quick else ROUNDS)
                 print(mode, results[mode], file=sys.stderr)
         finally:
@@ -137,9 +137,8 @@ def main():
     if arguments.json:
         print(json.dumps({"shape": shape, "modes": results}))
         return
-    print(
-        f"{SPANS} spans a request, {ATTRIBUTES} attributes and {shape['bytes_per_span']} bytes each; load average {os.getloadavg()[0]:.1f}"
-    )
+    each = f"{ATTRIBUTES} attributes and {shape['bytes_per_span']} bytes each"
+    print(f"{SPANS} spans a request, {each}; load average {os.getloadavg()[0]:.1f}")
     print(f"{'mode':<24} {'spans/s per core':>18} {'memory, MiB':>12}")
     for mode, result in results.items():
         print(f"{mode:<24} {result['spans_per_cpu_second']:>18} {result['memory_mib']:>12}")

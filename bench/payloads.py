@@ -1,4 +1,7 @@
-"""Writes trace requests of 10, 100, 1000 and 8192 spans, framed for gRPC, plain and gzip, and as JSON: payloads.py DIR."""
+"""Writes trace requests of 10, 100, 1000 and 8192 spans: for gRPC (plain and gzip) and as JSON.
+
+Usage: payloads.py DIR
+"""
 
 import base64
 import gzip

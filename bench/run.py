@@ -95,7 +95,8 @@ def http_listener(port, filters, route, **chain):
 
 
 def sink(port):
-    """A backend that reads every body to its end and answers grpc-status 0: one that answers before would have the rest of it never sent."""
+    """A backend that reads every body to its end and answers grpc-status 0. After an earlier answer, Envoy would not
+    send the rest of the body."""
     whole = {"name": "buffer", "typed_config": {**BUFFER["typed_config"], "max_request_bytes": 64 << 20}}
     headers = {"content-type": "application/grpc", "grpc-status": "0"}
     add = [
@@ -160,8 +161,9 @@ BUFFER = {
 }
 
 
-def client(ports, certs, http2={}):
-    """h2load shows no client certificate, so another Envoy wraps its connections in mTLS: {plain port: gateway's port}."""
+def client(ports, certs, http2=None):
+    """An Envoy that wraps h2load's connections in mTLS, since h2load has no client certificates: {plain port: gateway's
+    port}."""
     tls = {
         "common_tls_context": {
             "alpn_protocols": ["h2"],
@@ -198,7 +200,7 @@ def client(ports, certs, http2={}):
         "static_resources": {
             "listeners": listeners,
             "clusters": [cluster(f"gateway-{port}", port, transport_socket=wrap) for port in ports.values()]
-            + [cluster(name, port, http2=True, transport_socket=wrap) for name, port in http2.items()],
+            + [cluster(name, port, http2=True, transport_socket=wrap) for name, port in (http2 or {}).items()],
         }
     }
 
@@ -264,8 +266,7 @@ def receiver(port, json_port):
 
 
 def hop(port, json_port, backend):
-    """A Collector that adds the attribute that the filter adds, from metadata, and sends on: no queue and no batch, so that it is
-    the hop and nothing else."""
+    """A Collector that adds the filter's attribute from metadata and forwards, without a queue and without batches."""
     config = receiver(port, json_port)
     config["processors"] = {
         "resource": {"attributes": [{"key": "tenant.id", "from_context": "metadata.x-tenant", "action": "upsert"}]}
@@ -291,8 +292,8 @@ def hop(port, json_port, backend):
 def collector(binary, config, port, folder, name):
     file = folder / f"{name}.json"
     file.write_text(json.dumps(config))
-    log = open(folder / f"{name}.log", "wb")
-    process = subprocess.Popen([binary, "--config", file], stdout=log, stderr=log)
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen([binary, "--config", file], stdout=log, stderr=log)
     try:
         wait_for(port, process, folder / f"{name}.log")
         yield process.pid
@@ -305,12 +306,9 @@ def collector(binary, config, port, folder, name):
 def envoy(binary, config, folder, name, workers=1):
     file = folder / f"{name}.json"
     file.write_text(json.dumps(config))
-    log = open(folder / f"{name}.log", "wb")
-    process = subprocess.Popen(
-        [binary, "-c", file, "--concurrency", str(workers), "--use-dynamic-base-id", "-l", "error"],
-        stdout=log,
-        stderr=log,
-    )
+    command = [binary, "-c", file, "--concurrency", str(workers), "--use-dynamic-base-id", "-l", "error"]
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         for listener in config["static_resources"]["listeners"]:
             wait_for(listener["address"]["socket_address"]["port_value"], process, folder / f"{name}.log")
@@ -331,7 +329,7 @@ def wait_for(port, process, log):
 
 
 def cpu_seconds(pid):
-    """What all threads spent, which the scheduler counts in nanoseconds (the process's own times, in hundredths of a second)."""
+    """The CPU time of all threads. The scheduler counts it in nanoseconds, the process's own times have 10 ms."""
     return (
         sum(int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
         / 1e9
@@ -354,7 +352,7 @@ def check(port, file, name, query=""):
     message.ParseFromString(payloads.gzip.decompress(body[5:]) if body[0] else body[5:])
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
-            # The sink's answer has a status and no message, which the client calls an internal error; any other is real.
+            # The sink answers with a status and no message, which the client reports as an internal error.
             export = channel.unary_unary(TRACES["grpc"] + query, ExportTraceServiceRequest.SerializeToString)
             export(message, timeout=30, compression=compression)
         except grpc.RpcError as error:
@@ -397,7 +395,8 @@ def load(port, file, requests, connections=4, http1=False):
 
 
 def in_turn(processes, rounds, requests, once):
-    """Loads each process in turn, so that what else the machine does meets all alike: the CPU of a request in microseconds, by median."""
+    """Loads each process in turn, so that other work on the machine affects all alike. Returns the median CPU time of
+    a request in microseconds."""
     taken = {name: [] for name in processes}
     for _ in range(rounds):
         for name, pid in processes.items():
@@ -485,7 +484,7 @@ def workers(options, folder, stack, backend, rounds):
 
 
 def identities(options, folder, stack, backend, rounds):
-    """The gate behind a trusted hop that speaks of one client with every request, and of another one with every request."""
+    """The gate behind a trusted hop whose requests are all of one client, and of another client each."""
     policy = {
         **POLICY,
         "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],

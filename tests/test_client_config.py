@@ -1,4 +1,4 @@
-"""What `client-config` prints is all that a client needs: a shell reads it, and an exporter is told nothing else."""
+"""The environment variables that `client-config` prints are all that an SDK's exporter needs."""
 
 import os
 import subprocess
@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from client import Identity
-from gate import COMMAND, Gate
-from sink import Sink
+from support.client import Identity
+from support.gate import COMMAND, Gate
+from support.sink import Sink
 
-# The exporter's own arguments are all left out.
+# The exporter gets no arguments.
 EXPORT = """
 import importlib, sys
 from opentelemetry.sdk.trace import TracerProvider
@@ -23,8 +23,8 @@ provider.shutdown()
 """
 
 
-@pytest.mark.parametrize("protocol, package", [("grpc", "grpc"), ("http/protobuf", "http")])
-def test_an_exporter_that_is_configured_by_it_gets_through(
+@pytest.mark.parametrize(("protocol", "package"), [("grpc", "grpc"), ("http/protobuf", "http")])
+def test_an_exporter_with_the_printed_variables_is_accepted(
     gate: Gate, acme: Identity, sink: Sink, protocol: str, package: str
 ) -> None:
     port = (gate.http if package == "http" else gate.grpc).rsplit(":", 1)[1]

@@ -1,36 +1,33 @@
-"""Web pages that may send: browsers are told so before they send and with every answer, and pages of other origins are not."""
+"""CORS: pages of allowed origins may send and read the answers. Pages of other origins may not."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from client import Answer, Http2, Identity, http1
-from gate import Gate
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import traces
+from support.client import Answer, Http2, Identity, http1
+from support.config import BURST, config, rule
+from support.gate import Certificates, Gate
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
 V1_TRACES = HTTP_PATHS["traces"]
 SHOP, LOCAL, EVIL = "https://shop.example.com", "http://localhost:3000", "https://shop.example.com.evil.example"
-CONFIG = """\
-apiVersion: otlp-gate/v1
-clients:
-  - name: "shop-{till}"
-    match: {spiffe: "spiffe://acme.example/edge/{till}"}
-    attributes: {tenant.id: shop}
-corsOrigins: ["https://*.example.com", "http://localhost:*"]
-quotas: {tiers: {default: {spans: 1/s, burst: 20s}}}
-"""
+CONFIG = config(
+    rule("shop-{till}", {"spiffe": "spiffe://acme.example/edge/{till}"}, tenant="shop"),
+    corsOrigins=["https://*.example.com", "http://localhost:*"],
+    quotas={"tiers": {"default": {"spans": "1/s", "burst": f"{BURST}s"}}},
+)
 # As Chromium sends it for a page of the JavaScript SDK.
-ASKS = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, certificates, one_sink: Sink) -> Iterator[Gate]:
+def shop(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, one_sink: Sink) -> Iterator[Gate]:
     file = tmp_path_factory.mktemp("cors") / "otlp-gate.yaml"
-    file.write_text(CONFIG)
+    file.write_text(str(CONFIG))
     gate = Gate(file, certificates.folder, one_sink.grpc_port, one_sink.http_port).ready()
     yield gate
-    assert gate.stop() == 0, gate.rest_of_stderr()
+    assert gate.stop() == 0, gate.rest_of_log()
 
 
 @pytest.fixture
@@ -51,11 +48,13 @@ def preflight(connection: Http2, path: str, headers: dict[str, str]) -> Answer:
     return connection.request(path, b"", headers, method="OPTIONS")
 
 
-def test_a_browser_is_told_that_a_page_may_send(shop: Gate, connection: Http2, acme: Identity, sink: Sink) -> None:
+def test_a_preflight_of_an_allowed_origin_is_accepted(
+    shop: Gate, connection: Http2, acme: Identity, sink: Sink
+) -> None:
     allowed = {"allow-methods": "POST", "allow-headers": "content-type", "max-age": "7200"}
     for path in HTTP_PATHS.values():
         for origin in (SHOP, LOCAL):
-            answer = preflight(connection, path, ASKS | {"origin": origin})
+            answer = preflight(connection, path, PREFLIGHT | {"origin": origin})
             assert (answer.status, answer.body) == (204, b"")
             assert cors(answer) == allowed | may_read(origin)
             assert answer.headers["vary"] == "origin"
@@ -66,63 +65,69 @@ def test_a_browser_is_told_that_a_page_may_send(shop: Gate, connection: Http2, a
     assert sink.rest() == []
 
 
-def test_whoever_else_asks_is_told_nothing(
+def test_a_preflight_of_another_origin_or_path_is_rejected(
     connection: Http2, acme: Identity, gate: Gate, connect: Callable, sink: Sink
 ) -> None:
     for path, headers, status in (
-        (V1_TRACES, ASKS | {"origin": EVIL}, 405),
-        (V1_TRACES, ASKS | {"origin": "null"}, 405),
-        (V1_TRACES, ASKS, 405),
-        ("/", ASKS | {"origin": EVIL}, 404),
+        (V1_TRACES, PREFLIGHT | {"origin": EVIL}, 405),
+        (V1_TRACES, PREFLIGHT | {"origin": "null"}, 405),
+        (V1_TRACES, PREFLIGHT, 405),
+        ("/", PREFLIGHT | {"origin": EVIL}, 404),
     ):
         answer = preflight(connection, path, headers)
         assert (answer.status, cors(answer)) == (status, {}), headers
-    # What is no preflight of an export is refused; a page of ours may read why.
+    # A request that is no preflight of an export is rejected. A page of an allowed origin may read the answer.
     for path, headers, status in (
         (V1_TRACES, {"origin": SHOP}, 405),
-        ("/", ASKS | {"origin": SHOP}, 404),
-        (GRPC_PATHS["traces"], ASKS | {"origin": SHOP}, 404),
+        ("/", PREFLIGHT | {"origin": SHOP}, 404),
+        (GRPC_PATHS["traces"], PREFLIGHT | {"origin": SHOP}, 404),
     ):
         answer = preflight(connection, path, headers)
         assert (answer.status, cors(answer)) == (status, may_read(SHOP)), headers
-    # By default there is no such page.
-    answer = preflight(connect(acme, gate.http), V1_TRACES, ASKS | {"origin": SHOP})
+    # By default no origin is allowed.
+    answer = preflight(connect(acme, gate.http), V1_TRACES, PREFLIGHT | {"origin": SHOP})
     assert (answer.status, cors(answer)) == (405, {})
     assert sink.rest() == []
 
 
-def test_a_page_may_read_every_answer_to_what_it_sent(
+def test_a_page_may_read_every_answer_to_its_exports(
     shop: Gate, connection: Http2, connect: Callable, stranger: Identity, sink: Sink
 ) -> None:
     origin = {"origin": SHOP}
     for path, body, headers, status in (
         (V1_TRACES, traces("a"), {}, 200),
-        (V1_TRACES, b"rubbish", {}, 400),
+        (V1_TRACES, b"invalid", {}, 400),
         (V1_TRACES, traces("a"), {"content-encoding": "br"}, 415),
         ("/v1/nothing", traces("a"), {}, 404),
-        (V1_TRACES, traces(*"a" * 21), {}, 413),
-        (V1_TRACES, traces(*"a" * 19), {}, 200),
+        (V1_TRACES, traces(*"a" * (BURST + 1)), {}, 413),
+        (V1_TRACES, traces(*"a" * (BURST - 1)), {}, 200),
     ):
         answer = connection.http(path, body, headers | origin)
         assert (answer.status, cors(answer)) == (status, may_read(SHOP)), answer
         assert answer.headers["vary"] == "origin"
-    answer = connection.http(V1_TRACES, traces(*"a" * 3), origin)
+    answer = connection.http(V1_TRACES, traces(*"a" * (BURST // 2)), origin)
     assert (answer.status, cors(answer)) == (429, may_read(SHOP)), answer
     assert int(answer.headers["retry-after"]) >= 1
     answer = connect(stranger, shop.http).http(V1_TRACES, traces("a"), origin)
     assert (answer.status, cors(answer)) == (403, may_read(SHOP)), answer
-    # Pages from elsewhere may not read it.
-    answer = connection.http(V1_TRACES, b"", {"origin": EVIL})
+    # A page of another origin may not read the answer.
+    answer = connection.http(V1_TRACES, traces(*"a" * (BURST // 2)), {"origin": EVIL})
     assert (answer.status, cors(answer)) == (429, {}), answer
-    assert [len(request.names()) for request in sink.rest()] == [1, 19]
+    assert [len(request.names()) for request in sink.rest()] == [1, BURST - 1]
 
 
-def test_what_the_backend_says_of_origins_is_replaced(shop: Gate, connect: Callable, certificates, sink: Sink) -> None:
+def test_cors_headers_of_the_backend_are_replaced(
+    shop: Gate, connect: Callable, certificates: Certificates, sink: Sink
+) -> None:
     identity = certificates.client("shop-2", "--spiffe", "spiffe://acme.example/edge/2")
-    sink.says = {"access-control-allow-origin": "*", "access-control-expose-headers": "x", "vary": "accept-encoding"}
+    sink.http_headers = {
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": "x",
+        "vary": "accept-encoding",
+    }
     try:
         answer = connect(identity, shop.http).http(V1_TRACES, traces(), {"origin": SHOP})
     finally:
-        sink.says = {}
+        sink.http_headers = {}
     assert (answer.status, cors(answer)) == (200, may_read(SHOP))
     assert answer.headers["vary"] == "accept-encoding,origin"

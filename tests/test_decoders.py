@@ -1,5 +1,5 @@
-"""Whatever legal or damaged message goes in: what the Collector's own decoders and protobuf's read from what comes out is what
-they read from what went in, without what the gate owns and with the client's."""
+"""For valid and damaged messages: decoders read the same from the forwarded message as from the message that was sent,
+except for the owned attributes, which are the client's."""
 
 import base64
 import gzip
@@ -15,14 +15,14 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from client import Identity
-from sink import HTTP_PATHS, REQUESTS, Sink
-from wire import field, string, uint, varint
+from support.client import Identity
+from support.protobuf import field, string, uint, varint
+from support.sink import HTTP_PATHS, REQUESTS, Sink
 
 PDATA = os.environ["PDATA"]
-# Where there is Node.
+# Not set where Node is not installed.
 PROTOBUFJS = os.environ.get("PROTOBUFJS")
-STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+OWNED = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 ENTRIES = {
     "traces": "resourceSpans",
     "metrics": "resourceMetrics",
@@ -32,16 +32,16 @@ ENTRIES = {
 
 
 class Reader:
-    """Decoders, as a program that reads messages and writes what it makes of them."""
+    """A program with decoders: it reads messages and prints them decoded, one a line."""
 
     def __init__(self, *command: str) -> None:
-        # What is no UTF-8 in a message that was damaged, the Collector writes as it is.
+        # The Collector prints invalid UTF-8 of a damaged message as it is.
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="surrogateescape"
         )
 
     def read(self, how: str, message: bytes) -> dict | list | None:
-        """`None` where it refuses to read it."""
+        """The decoded message; `None` where the decoder rejects it."""
         self.process.stdin.write(f"{how} {base64.b64encode(message).decode()}\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -54,7 +54,7 @@ class Reader:
 
 
 class Collector(Reader):
-    """The Collector's decoders, and others in Go."""
+    """The Collector's decoders, and others that are written in Go."""
 
     def __init__(self) -> None:
         super().__init__(PDATA)
@@ -79,16 +79,16 @@ def javascript() -> Iterator[Reader | None]:
 
 
 def protobuf(signal: str, message: bytes) -> dict | None:
-    """The message as protobuf's own implementation reads it, in the same form as the Collector's."""
+    """The message as protobuf's own implementation reads it, in the form of the Collector's output."""
     try:
         decoded = json_format.MessageToDict(REQUESTS[signal].FromString(message))
     except DecodeError:
         return None
-    # The stamp may be in the table, behind what was there. Index 0 is none.
+    # The owned keys may be in the table, behind the strings that were there. Index 0 means no key.
     table = decoded.get("dictionary", {}).get("stringTable", [])
-    if table[-len(STAMP) :] == sorted(STAMP):
-        del decoded["dictionary"]["stringTable"][-len(STAMP) :]
-        table = [*table, *sorted(STAMP)]
+    if table[-len(OWNED) :] == sorted(OWNED):
+        del decoded["dictionary"]["stringTable"][-len(OWNED) :]
+        table = [*table, *sorted(OWNED)]
     for entry in decoded.get("resourceProfiles", []):
         for attribute in entry.get("resource", {}).get("attributes", []):
             if index := attribute.pop("keyStrindex", 0):
@@ -96,15 +96,16 @@ def protobuf(signal: str, message: bytes) -> dict | None:
     return decoded
 
 
-class Scribe:
-    """Writes messages in any way that the wire format allows; what may be there once more often only where `doubled`."""
+class Generator:
+    """Generates messages in any encoding that the wire format allows. Where `doubled`, fields that should occur once
+    may occur twice."""
 
     def __init__(self, seed: int, signal: str, doubled: bool = False):
         self.dice = random.Random(seed)
         self.doubled = doubled
-        # The Collector reads no message with a group that holds anything, so not all have some.
+        # The Collector rejects messages with a group that is not empty, so only some have groups.
         self.groups = seed % 4 == 0
-        # Of profiles, some spell keys by index into a table, perhaps one that is not there.
+        # Some profiles have keys by index into the table of strings, possibly an invalid index.
         self.tables = signal == "profiles" and seed % 5 < 3
         self.signal = signal
 
@@ -118,7 +119,7 @@ class Scribe:
         return self.field(2, b"".join(self.field(5, text) for text in (b"", b"tenant.id", b"service.name", b"")))
 
     def entry(self) -> bytes:
-        # A Resource may be before, between and behind all else.
+        # A Resource may be at any place among the other fields.
         rest = [self.scope, self.unknown, lambda: self.field(3, b"https://schema")]
         resources = self.dice.choice([0, 1, 1, 1, 2] if self.doubled else [0, 1, 1])
         parts = [self.some(rest, 2) for _ in range(3)] + [self.resource() for _ in range(resources)]
@@ -142,7 +143,7 @@ class Scribe:
         if self.doubled and self.dice.random() < 0.1:
             parts.append(self.dice.choice([key, value])())
         if self.tables:
-            # The Collector reads plain keys of these as the table's first string, also in maps.
+            # With a table, the Collector reads plain keys as the table's first string, also in maps.
             parts = [uint(3, self.dice.randint(0, 3)), self.field(2, self.value(5))]
         self.dice.shuffle(parts)
         return self.field(1, b"".join(parts))
@@ -178,7 +179,7 @@ class Scribe:
             varint(number << 3 | 5) + b"\1\2\3\4",
             varint(number << 3 | 1) + b"\1" * 8,
         ]
-        # What looks like a Resource, or an attribute, where none can be.
+        # Groups that contain something like a Resource or an attribute.
         hidden = [group(uint(3, 1) + field(1, field(1, field(1, b"tenant.id")))), group(group(b"") + uint(1, 1))]
         return self.dice.choice(plain + hidden * self.groups)
 
@@ -186,13 +187,13 @@ class Scribe:
         return b"".join(self.dice.choice(parts)() for _ in range(self.dice.randint(0, most)))
 
     def field(self, number: int, data: bytes) -> bytes:
-        """With varints that may be longer than needed."""
+        """A field whose varints may be longer than needed."""
         widths = [1, 1, 1, 2, 5]
         tag = varint(number << 3 | 2, self.dice.choice(widths))
         return tag + varint(len(data), self.dice.choice(widths)) + data
 
     def damage(self, message: bytes) -> bytes:
-        """Some bytes changed, taken out or put in."""
+        """The message with some bytes changed, removed or added."""
         bytes_ = bytearray(message)
         for _ in range(self.dice.randint(1, 3)):
             at = self.dice.randrange(len(bytes_) + 1)
@@ -207,16 +208,16 @@ class Scribe:
 
 
 def fold(key: str) -> str:
-    """A name as backends have it that know neither case nor separators."""
+    """A key as a backend without case and separators has it."""
     return "_".join(re.findall("[a-z0-9]+", key.lower()))
 
 
-FOLDED = {fold(key) for key in STAMP}
+FOLDED_KEYS = {fold(key) for key in OWNED}
 
 
 def owned_below(path: str, value: dict) -> bool:
-    """Whether a name in the maps and lists of a value is an owned one."""
-    if fold(path) in FOLDED:
+    """Whether a key in the maps and lists of a value is an owned key."""
+    if fold(path) in FOLDED_KEYS:
         return True
     pairs = value.get("kvlistValue", {}).get("values", [])
     elements = value.get("arrayValue", {}).get("values", [])
@@ -225,58 +226,58 @@ def owned_below(path: str, value: dict) -> bool:
     )
 
 
-def parted(signal: str, decoded: dict) -> tuple[dict, list[list]]:
-    """What the gate does not own, in its order; and what it owns, of each Resource."""
+def split(signal: str, decoded: dict) -> tuple[dict, list[list]]:
+    """The message without owned attributes, and the owned attributes of each Resource."""
     owned = []
-    # The Collector's program shows the Resources of profiles as if they were of traces.
+    # The program prints the Resources of profiles like those of traces.
     for entry in decoded.get(ENTRIES[signal], decoded.get("resourceSpans", [])):
         resource = entry.setdefault("resource", {})
         attributes = resource.pop("attributes", [])
         for attribute in attributes:
-            # The Collector leaves it beside the key that it stands for.
+            # The Collector keeps the index beside the key.
             attribute.pop("keyStrindex", None)
         mine = [
             attribute for attribute in attributes if owned_below(attribute.get("key", ""), attribute.get("value", {}))
         ]
         owned.append(sorted(mine, key=lambda attribute: attribute.get("key", "")))
-        # An attribute that is empty, and a list of none, are written or left out.
+        # Decoders differ in whether they print an empty list.
         resource["kept"] = [attribute for attribute in attributes if attribute not in mine]
     return decoded, owned
 
 
-STAMPED = [{"key": key, "value": {"stringValue": STAMP[key]}} for key in sorted(STAMP)]
+OWNED_ATTRIBUTES = [{"key": key, "value": {"stringValue": OWNED[key]}} for key in sorted(OWNED)]
 
 
 def compare(signal: str, read: Callable[[bytes], dict | None], sent: bytes, received: bytes) -> bool:
-    """Whether there was anything to compare, since the decoder reads what was sent."""
+    """Compares what a decoder reads from both messages. Returns whether it can read the sent one at all."""
     before, after = read(sent), read(received)
     if after is None:
-        assert before is None, "what could be read cannot be read any more"
+        assert before is None, "the decoder can read the sent message, but not the forwarded one"
         return False
-    kept, owned = parted(signal, after)
+    kept, owned = split(signal, after)
     for of_resource in owned:
-        assert of_resource == STAMPED
+        assert of_resource == OWNED_ATTRIBUTES
     if before is not None:
-        assert kept == parted(signal, before)[0]
+        assert kept == split(signal, before)[0]
     return before is not None
 
 
 @pytest.mark.parametrize("signal", ENTRIES)
-def test_decoders_read_what_was_sent_and_the_stamp(
+def test_decoders_read_what_was_sent_and_the_owned_attributes(
     connect: Callable, acme: Identity, sink: Sink, collector: Collector, signal: str
 ) -> None:
     connection, seen = connect(acme), Counter()
     for seed in range(400):
-        scribe = Scribe(seed, signal)
-        message = scribe.message()
+        generator = Generator(seed, signal)
+        message = generator.message()
         if damaged := seed % 3 == 0:
-            message = scribe.damage(message)
+            message = generator.damage(message)
         body, headers = (gzip.compress(message), {"content-encoding": "gzip"}) if seed % 2 else (message, {})
         answer = connection.http(HTTP_PATHS[signal], body, headers)
         if answer.status != 200:
-            # Indexes may be outside of the table.
-            assert (damaged or scribe.tables) and answer.status == 400, (seed, answer, message)
-            seen["refused"] += 1
+            # An index may be outside the table.
+            assert (damaged or generator.tables) and answer.status == 400, (seed, answer, message)
+            seen["rejected"] += 1
             continue
         received = sink.take().body
         try:
@@ -285,22 +286,22 @@ def test_decoders_read_what_was_sent_and_the_stamp(
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {message.hex()} became {received.hex()}") from error
     print(signal, dict(seen))
-    assert seen["Collector"] > 150 and seen["protobuf"] > 250 and seen["refused"] > 10
+    assert seen["Collector"] > 150 and seen["protobuf"] > 250 and seen["rejected"] > 10
 
 
 @pytest.mark.parametrize("signal", ENTRIES)
-def test_decoders_read_what_was_sent_as_json_and_the_stamp(
+def test_decoders_read_what_was_sent_as_json_and_the_owned_attributes(
     connect: Callable, acme: Identity, sink: Sink, collector: Collector, signal: str
 ) -> None:
     connection, compared = connect(acme), 0
     for seed in range(150):
-        scribe = Scribe(seed, signal)
-        message: Message = REQUESTS[signal].FromString(scribe.message())
+        generator = Generator(seed, signal)
+        message: Message = REQUESTS[signal].FromString(generator.message())
         text = json_format.MessageToJson(message, preserving_proto_field_name=bool(seed % 2), indent=None)
         if seed % 3 == 0:
             text = text.replace("tenant.id", r"tenant\u002eid").replace('"key"', r'"\u006bey"')
         answer = connection.json(HTTP_PATHS[signal], text.encode())
-        if scribe.tables and answer.status == 400:
+        if generator.tables and answer.status == 400:
             continue
         assert answer.status == 200, (seed, answer, text)
         received = sink.take().body
@@ -316,20 +317,21 @@ def test_decoders_read_what_was_sent_as_json_and_the_stamp(
 def test_all_decoders_read_the_same_owned_attributes(
     connect: Callable, acme: Identity, sink: Sink, collector: Collector, javascript: Reader | None, signal: str
 ) -> None:
-    """Whatever of what is sent occurs twice: decoders that take the first, the last, or merge them read the stamp and nothing else."""
+    """Where fields occur twice, decoders that read the first one, the last one or merge them read the owned attributes
+    that the gate wrote, and no others."""
     connection, seen = connect(acme), Counter()
     readers = {
         "Go": lambda of: collector.read(signal, "protobuf", of),
         "easyproto": lambda of: collector.read(signal, "easyproto", of),
     }
     if javascript:
-        readers |= {f"protobufjs {n}": lambda of, n=n: javascript.read(n, of) for n in "678"}
+        readers |= {f"protobufjs {n}": lambda message, n=n: javascript.read(n, message) for n in "678"}
     for seed in range(400):
-        message = Scribe(seed, signal, doubled=True).message()
+        message = Generator(seed, signal, doubled=True).message()
         answer = connection.http(HTTP_PATHS[signal], message)
         if answer.status != 200:
             assert answer.status == 400, (seed, answer, message)
-            seen["refused"] += 1
+            seen["rejected"] += 1
             continue
         received = sink.take().body
         where = (seed, message.hex(), received.hex())
@@ -339,41 +341,39 @@ def test_all_decoders_read_the_same_owned_attributes(
         ]:
             if (decoded := read(received)) is not None:
                 seen[name] += 1
-                assert all(of_resource == STAMPED for of_resource in parted(signal, decoded)[1]), (name, where)
+                assert all(of_resource == OWNED_ATTRIBUTES for of_resource in split(signal, decoded)[1]), (name, where)
         for name, read in readers.items():
             if (entries := read(received)) is not None:
                 seen[name] += 1
-                owned = [sorted(pair for pair in pairs if fold(pair[0]) in FOLDED) for pairs in entries]
-                assert all(pairs == sorted(map(list, STAMP.items())) for pairs in owned), (name, owned, where)
+                owned = [sorted(pair for pair in pairs if fold(pair[0]) in FOLDED_KEYS) for pairs in entries]
+                assert all(pairs == sorted(map(list, OWNED.items())) for pairs in owned), (name, owned, where)
     print(signal, dict(seen))
-    assert seen["refused"] > 50 and all(seen[name] > 100 for name in [*readers, "Collector", "protobuf"]), seen
+    assert seen["rejected"] > 50 and all(seen[name] > 100 for name in [*readers, "Collector", "protobuf"]), seen
 
 
-# An attribute of the client's own under an owned name, as a field of a Resource; and messages in which protobufjs 6 and 7 find it, since
-# they read a known field as what it should be, and a varint of 6 to 9 bytes as one of 10.
-EVIL = "0a130a0974656e616e742e696412060a046576696c"
-AT_ANOTHER_PLACE = {
-    "a schema_url that is a varint": f"0a1d 0a00 1802 7a17 0a15 {EVIL}",
-    "a dropped_attributes_count that is a message": f"0a19 0a17 1215 {EVIL}",
-    "a tag of 6 bytes in the request": f"fa8080808000 1d 00000000 0a17 0a15 {EVIL}",
-    "a tag of 6 bytes in an entry": f"0a24 0a00 fa8080808000 1b 00000000 0a15 {EVIL}",
-    "a tag of 6 bytes in a Resource": f"0a22 0a20 fa8080808000 19 00000000 {EVIL}",
-    "a dropped_attributes_count of 6 bytes": f"0a22 0a20 10808080808000 7a170000 {EVIL}",
+# A forged attribute as a field of a Resource, and messages in which protobufjs 6 and 7 read it where other decoders do
+# not: they read a known field as its declared type, and a varint of 6 to 9 bytes as one of 10.
+FORGED = "0a130a0974656e616e742e696412060a046576696c"
+MISREAD = {
+    "a schema_url that is a varint": f"0a1d 0a00 1802 7a17 0a15 {FORGED}",
+    "a dropped_attributes_count that is a message": f"0a19 0a17 1215 {FORGED}",
+    "a tag of 6 bytes in the request": f"fa8080808000 1d 00000000 0a17 0a15 {FORGED}",
+    "a tag of 6 bytes in an entry": f"0a24 0a00 fa8080808000 1b 00000000 0a15 {FORGED}",
+    "a tag of 6 bytes in a Resource": f"0a22 0a20 fa8080808000 19 00000000 {FORGED}",
+    "a dropped_attributes_count of 6 bytes": f"0a22 0a20 10808080808000 7a170000 {FORGED}",
 }
 
 
-@pytest.mark.parametrize("trick", AT_ANOTHER_PLACE)
-def test_what_protobufjs_reads_at_another_place_is_refused(
-    connect: Callable, acme: Identity, sink: Sink, javascript: Reader | None, trick: str
+@pytest.mark.parametrize("case", MISREAD)
+def test_a_message_that_protobufjs_reads_differently_is_rejected(
+    connect: Callable, acme: Identity, sink: Sink, javascript: Reader | None, case: str
 ) -> None:
-    message = bytes.fromhex(AT_ANOTHER_PLACE[trick])
+    message = bytes.fromhex(MISREAD[case])
     if javascript:
         for version in "67":
             read = javascript.read(version, message)
-            assert read is not None and ["tenant.id", "evil"] in [pair for pairs in read for pair in pairs], (
-                version,
-                read,
-            )
+            assert read is not None, version
+            assert ["tenant.id", "evil"] in [pair for pairs in read for pair in pairs], (version, read)
     for signal in ("traces", "metrics", "logs"):
         assert connect(acme).http(HTTP_PATHS[signal], message).status == 400
     assert sink.rest() == []

@@ -1,4 +1,4 @@
-"""The demo, as a newcomer runs it."""
+"""`otlp-gate demo`."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from client import Identity
-from gate import COMMAND, ENVOY, otlp_gate
+from support.client import Identity
+from support.gate import COMMAND, ENVOY, otlp_gate
 
 
-def test_its_outcome_is_one_object_on_one_line(tmp_path: Path) -> None:
+def test_the_outcome_is_one_json_object_on_one_line(tmp_path: Path) -> None:
     done = otlp_gate("demo", "--json", "--envoy", ENVOY, cwd=tmp_path)
     (line,) = done.stdout.splitlines()
     outcome = json.loads(line)
@@ -36,7 +36,7 @@ def test_its_outcome_is_one_object_on_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_tables_are_plain_text_where_there_is_no_terminal() -> None:
+def test_the_tables_are_plain_text_without_a_terminal() -> None:
     done = otlp_gate("demo", "--envoy", ENVOY)
     for word in (
         "Valid clients",
@@ -49,7 +49,7 @@ def test_its_tables_are_plain_text_where_there_is_no_terminal() -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_without_envoy_it_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_envoy_is_an_error_with_a_hint(tmp_path: Path) -> None:
     done = subprocess.run(
         [COMMAND, "demo", "--json"],
         env=os.environ | {"PATH": "", "OTLP_GATE_CACHE": str(tmp_path)},
@@ -61,11 +61,12 @@ def test_without_envoy_it_says_what_to_do(tmp_path: Path) -> None:
     assert "envoy is not on PATH" in done.stderr and "--envoy" in done.stderr
 
 
-def test_kept_running_it_takes_what_an_sdk_sends() -> None:
+def test_a_demo_that_is_kept_running_accepts_an_sdks_exports() -> None:
     demo = subprocess.Popen(
         [COMMAND, "demo", "--keep", "--envoy", ENVOY], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    guard = threading.Timer(60, demo.kill)
+    # Ends the loops over stderr below if a line is missing.
+    guard = threading.Timer(90, demo.kill)
     guard.start()
     try:
         environment: dict[str, str] = {}
@@ -92,7 +93,7 @@ def test_kept_running_it_takes_what_an_sdk_sends() -> None:
 
         demo.send_signal(signal.SIGINT)
         assert demo.wait(20) == 0
-        assert not identity.ca.parent.exists(), "it left its folder behind"
+        assert not identity.ca.parent.exists(), "the demo did not remove its folder"
     finally:
         guard.cancel()
         demo.kill()

@@ -1,9 +1,10 @@
-"""The OpenTelemetry SDK's own exporters: all that they send arrives, stamped with who sent it."""
+"""The exporters of the OpenTelemetry SDK: all that they send arrives, with the client's attributes."""
 
 from collections.abc import Callable
 
 import grpc
 import pytest
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcTraces
@@ -11,7 +12,6 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpTraces
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -20,15 +20,15 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from client import Identity
-from gate import Gate
-from sink import HTTP_PATHS, Sink
+from support.client import Identity
+from support.gate import Gate
+from support.sink import HTTP_PATHS, Sink
 
 COUNT = 1200
 NAMES = {f"record {number}" for number in range(COUNT)}
-# What a client may write itself, and what is for its certificate to say.
+# One attribute that a client may set, and two owned ones.
 RESOURCE = Resource({"service.name": "shop", "tenant.id": "forged", "otlp_gate.client": "forged too"})
-STAMPED = {"service.name": "shop", "tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+EXPECTED = {"service.name": "shop", "tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 
 
 def send_traces(exporter: object) -> None:
@@ -68,7 +68,7 @@ def exporter(gate: Gate, acme: Identity) -> Callable[[str, str, str], object]:
     def exporter(protocol: str, signal: str, compression: str) -> object:
         if protocol == "grpc":
             return GRPC[signal](
-                # The server's certificate names localhost.
+                # The server's certificate is for localhost.
                 endpoint=f"https://localhost:{gate.grpc.rsplit(':', 1)[1]}",
                 credentials=acme.credentials(),
                 compression=grpc.Compression[compression],
@@ -98,8 +98,8 @@ def test_every_record_arrives_once_with_its_clients_attributes(
     assert sorted(names) == sorted(name.replace(" ", "_") if signal == "metrics" else name for name in NAMES)
     for request in received:
         for attributes in request.resources():
-            assert attributes.items() >= STAMPED.items()
+            assert attributes.items() >= EXPECTED.items()
         assert request.headers["x-scope-orgid"] == "acme"
-        # What goes on is not compressed, whatever came in.
+        # The gate forwards messages without compression.
         assert "content-encoding" not in request.headers
         assert request.headers.get("grpc-encoding", "identity") == "identity"

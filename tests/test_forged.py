@@ -1,4 +1,4 @@
-"""Attributes that the gate owns, forged in every spelling that a receiver would read; and the rest left alone."""
+"""Owned attributes that a client forges, in every encoding that a backend would read, are removed; all else is kept."""
 
 import gzip
 import random
@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 import pytest
 
-from client import Identity, frame
-from sink import GRPC_PATHS, HTTP_PATHS, REQUESTS, Sink
-from wire import ITEMS, attribute, field, request, resource, scope, span, string, uint, varint
+from support.client import Identity, frame
+from support.protobuf import ITEMS, attribute, field, request, resource, scope, span, string, uint, varint
+from support.sink import GRPC_PATHS, HTTP_PATHS, REQUESTS, Sink
 
-STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+OWNED = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 FORGED = attribute("tenant.id", "forged")
 NAME = attribute("service.name", "s")
-# Fields that no decoder knows, in every wire type that is left.
+# Unknown fields in every wire type.
 UNKNOWN = field(1999, b"kept") + uint(1998, 7) + varint(1997 << 3 | 5) + b"\1\2\3\4" + varint(1996 << 3 | 1) + b"\1" * 8
 
 
 def inside(*path: str) -> bytes:
-    """An AnyValue: a map in a map, and so on, and a text."""
+    """An AnyValue: maps in maps with these keys, and a string in the innermost."""
     inner = inside(*path[1:]) if path[1:] else string("forged")
     return field(6, field(1, field(1, path[0].encode()) + field(2, inner)))
 
 
 def nested(key: str, *path: str) -> bytes:
-    """An attribute with such a value."""
+    """An attribute with a value of maps in maps."""
     return field(1, field(1, key.encode()) + field(2, inside(*path)))
 
 
@@ -62,12 +62,12 @@ SPELLINGS: dict[str, Callable[[bytes, bytes], bytes]] = {
 
 @pytest.mark.parametrize("signal", ITEMS)
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_what_a_client_forges_is_removed(
+def test_forged_attributes_are_removed(
     connect: Callable, acme: Identity, sink: Sink, spelling: str, signal: str
 ) -> None:
     item = ITEMS[signal]
     message = SPELLINGS[spelling](scope(item("a")), scope(item("b")))
-    assert re.search(b"tenant|otlp", message, re.IGNORECASE), "the test forges nothing"
+    assert re.search(b"tenant|otlp", message, re.IGNORECASE), "the message has no forged attribute"
 
     answer = connect(acme).grpc(GRPC_PATHS[signal], frame(message))
 
@@ -75,10 +75,10 @@ def test_what_a_client_forges_is_removed(
     received = sink.take()
     assert received.names() == [name for name in ("a", "b") if item(name) in message]
     for attributes in received.resources():
-        assert attributes == {"service.name": "s"} | STAMP
+        assert attributes == {"service.name": "s"} | OWNED
 
 
-# What decoders that take the first, the last or all of what occurs twice read in different ways.
+# Decoders read these differently: the first, the last or all of the fields that occur twice.
 TWICE: dict[str, Callable[[bytes], bytes]] = {
     "a second Resource": lambda a: request(resource(NAME), a, resource(FORGED)),
     "a first Resource that is empty": lambda a: request(resource(), resource(NAME), a),
@@ -94,13 +94,13 @@ TWICE: dict[str, Callable[[bytes], bytes]] = {
     "a second key in a map": lambda a: request(
         resource(field(1, field(1, b"tenant") + field(2, field(6, field(1, field(1, b"id") + field(1, b"x")))))), a
     ),
-    "a key that C cuts": lambda a: request(resource(attribute("tenant.id\0x", "forged")), a),
+    "a key with a NUL": lambda a: request(resource(attribute("tenant.id\0x", "forged")), a),
 }
 
 
 @pytest.mark.parametrize("signal", ITEMS)
 @pytest.mark.parametrize("what", TWICE)
-def test_what_decoders_read_in_different_ways_is_refused(
+def test_a_message_that_decoders_read_differently_is_rejected(
     connect: Callable, acme: Identity, what: str, signal: str
 ) -> None:
     message = TWICE[what](scope(ITEMS[signal]("a")))
@@ -111,7 +111,7 @@ def test_what_decoders_read_in_different_ways_is_refused(
 def test_an_entry_without_a_resource_gets_one(connect: Callable, acme: Identity, sink: Sink) -> None:
     for message in (request(scope(span("a"))), request(resource(), scope(span("a"))), request()):
         assert connect(acme).grpc(GRPC_PATHS["traces"], frame(message)).grpc_status == 0
-        assert sink.take().resources() == [STAMP]
+        assert sink.take().resources() == [OWNED]
 
 
 def test_an_empty_request_is_valid(connect: Callable, acme: Identity, sink: Sink) -> None:
@@ -121,11 +121,11 @@ def test_an_empty_request_is_valid(connect: Callable, acme: Identity, sink: Sink
     assert sink.take().body == b""
 
 
-def test_what_is_not_the_gates_passes_byte_for_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
-    # A span's own attributes are the client's business, the gate's keys among them.
+def test_all_else_is_forwarded_byte_for_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
+    # Attributes of spans belong to the client, also those with owned keys.
     own = field(9, field(1, b"tenant.id") + field(2, string("mine")))
     body = scope(span("a", own, UNKNOWN), UNKNOWN, field(3, b"https://schema")) + UNKNOWN + scope(span("b"))
-    # Keys that only look like owned ones.
+    # Keys that only resemble owned ones.
     alike = [nested("tenant", "identity"), nested("x", "tenant.id")]
     alike += [attribute(key, "mine") for key in ("tenant.identity", "tenantid", "tenant", "tenant.id.x", "")]
     message = request(resource(*alike, uint(2, 3), UNKNOWN), body, width=3) + UNKNOWN
@@ -140,9 +140,7 @@ def test_what_is_not_the_gates_passes_byte_for_byte(connect: Callable, acme: Ide
     assert without_owned(received.body) == without_owned(message)
 
 
-def test_random_messages_mean_the_same_but_for_what_the_gate_owns(
-    connect: Callable, acme: Identity, sink: Sink
-) -> None:
+def test_random_messages_differ_only_in_owned_attributes(connect: Callable, acme: Identity, sink: Sink) -> None:
     connection = connect(acme)
     for seed in range(200):
         message = random_message(random.Random(seed))
@@ -153,19 +151,20 @@ def test_random_messages_mean_the_same_but_for_what_the_gate_owns(
         assert answer.grpc_status == 0, (seed, answer)
         received = sink.take()
         for entry in received.decode().resource_spans:
-            owned = sorted((a.key, a.value.string_value) for a in entry.resource.attributes if a.key in STAMP)
-            assert owned == sorted(STAMP.items()), seed
+            owned = sorted((a.key, a.value.string_value) for a in entry.resource.attributes if a.key in OWNED)
+            assert owned == sorted(OWNED.items()), seed
         assert without_owned(received.body) == without_owned(message), seed
 
 
 def without_owned(message: bytes) -> bytes:
-    """The message as protobuf's own implementation writes it again, unknown fields and all, without owned attributes."""
+    """The message without owned attributes, decoded and encoded by protobuf's own implementation. It keeps unknown
+    fields."""
     decoded = REQUESTS["traces"].FromString(message)
     for entry in decoded.resource_spans:
-        kept = [attribute for attribute in entry.resource.attributes if attribute.key not in STAMP]
+        kept = [attribute for attribute in entry.resource.attributes if attribute.key not in OWNED]
         del entry.resource.attributes[:]
         entry.resource.attributes.extend(kept)
-        # A Resource that is there but empty says the same as none.
+        # An empty Resource is the same as none.
         entry.resource.SetInParent()
     return decoded.SerializeToString(deterministic=True)
 
@@ -181,7 +180,7 @@ def random_message(dice: random.Random) -> bytes:
         value = field(
             2, dice.choice([string("v"), uint(3, 5), field(6, field(1, field(1, b"k") + field(2, string("v"))))])
         )
-        parts = [key, value] + dice.choice([[], [UNKNOWN]])
+        parts = [key, value, *dice.choice([[], [UNKNOWN]])]
         dice.shuffle(parts)
         return field(1, b"".join(parts), width=dice.randint(1, 3))
 

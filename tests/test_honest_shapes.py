@@ -1,4 +1,5 @@
-"""What honest clients send in an incident: batches that compress well, nest deeply or are full of the same. None is refused for its shape."""
+"""Messages of well-behaved clients during an incident are accepted: batches that compress well, nest deeply or repeat
+one record."""
 
 import gzip
 import json
@@ -8,23 +9,23 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from client import Http2, Identity, frame
-from sink import GRPC_PATHS, Sink
-from wire import attribute, field, log_record, request, resource, scope, span, string
+from support.client import Http2, Identity, frame
+from support.protobuf import attribute, field, log_record, request, resource, scope, span, string
+from support.sink import GRPC_PATHS, Sink
 
 STACK = "java.lang.IllegalStateException: pool is empty\n" + "\tat com.example.shop.Cart.take(Cart.java:42)\n" * 90
 COMPRESS = {"gzip": gzip.compress, "zstd": zstandard.compress, "deflate": zlib.compress}
 
 
 def logs(count: int, text: str) -> bytes:
-    """A batch of records that all say the same."""
+    """A batch of equal records."""
     record = field(2, field(5, string(text)))
     return request(resource(attribute("service.name", "shop")), field(2, record * count))
 
 
 @pytest.mark.parametrize("encoding", COMPRESS)
 @pytest.mark.parametrize(
-    "count, text",
+    ("count", "text"),
     [(512, STACK), (8192, "connection refused"), (8192, STACK[:1000])],
     ids=["512 x 4 KiB", "8192", "8192 x 1 KiB"],
 )

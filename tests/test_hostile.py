@@ -1,4 +1,5 @@
-"""Hostile clients: whatever they send, they get an answer, the others are served, and Envoy's memory is bounded."""
+"""Hostile clients: they get an answer to everything that they send, other clients are served, and Envoy's memory is
+bounded."""
 
 import gzip
 import os
@@ -8,45 +9,37 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 import zstandard
 
-from client import Answer, Http2, Identity, frame
-from gate import Certificates, Gate
-from neighbour import MIB, Memory, Neighbour
-from quick import Quick
-from sink import GRPC_PATHS, HTTP_PATHS
-from volley import ready
-from wire import attribute, field, request, resource, scope, span, traces
+from support.client import GRPC, Answer, Http2, Identity, frame
+from support.config import any_client
+from support.counting_backend import CountingBackend
+from support.gate import Certificates, Gate
+from support.other_client import MIB, EnvoyMemory, OtherClient
+from support.protobuf import attribute, field, request, resource, scope, span, traces
+from support.sink import GRPC_PATHS, HTTP_PATHS
 
 TRACES, V1_TRACES = GRPC_PATHS["traces"], HTTP_PATHS["traces"]
 PSEUDO = {":method": "POST", ":path": TRACES, ":scheme": "https", ":authority": "localhost"}
-GRPC = {"content-type": "application/grpc", "te": "trailers"}
-CONFIG = """\
-apiVersion: otlp-gate/v1
-gateway: {provider: istio, name: otel-gateway, namespace: otel, hostname: localhost}
-backend: {collector: {}}
-clients:
-  - name: "{word}"
-    match: {spiffe: "spiffe://hostile.example/{word}"}
-    attributes: {tenant.id: "{word}"}
-limits: {wire: 2MiB, inflated: 8MiB, held: 8MiB}
-"""
+CONFIG = any_client("hostile.example", limits={"wire": "2MiB", "inflated": "8MiB", "held": "8MiB"})
 HELD = 8 * MIB
 WORKERS = 2
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, quick: Quick) -> Iterator[Gate]:
-    """A gate that lives through all of this, with a small bound on what it holds."""
+def attacked(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates, counting_backend: CountingBackend
+) -> Iterator[Gate]:
+    """One gate for all tests here, with small limits. Its filter must never have been restarted."""
     file = tmp_path_factory.mktemp("hostile") / "otlp-gate.yaml"
-    file.write_text(CONFIG)
-    gate = Gate(file, certificates.folder, quick.port, quick.port, "--concurrency", WORKERS).ready()
+    file.write_text(str(CONFIG))
+    port = counting_backend.port
+    gate = Gate(file, certificates.folder, port, port, "--concurrency", WORKERS).ready()
     yield gate
     reloads = gate.stats("vm_reload")
-    assert gate.stop() == 0, gate.rest_of_stderr()
+    assert gate.stop() == 0, gate.rest_of_log()
     assert reloads and set(reloads.values()) == {0}, reloads
 
 
@@ -56,15 +49,15 @@ def identity(certificates: Certificates) -> Callable[[str], Identity]:
 
 
 @pytest.fixture
-def neighbour(attacked: Gate, identity: Callable) -> Neighbour:
-    """Somebody else, to be served while the hostile client does its worst."""
-    return Neighbour(attacked, identity("neighbour"))
+def other_client(attacked: Gate, identity: Callable) -> OtherClient:
+    """A client that must be served during the attack."""
+    return OtherClient(attacked, identity("other"))
 
 
 @pytest.fixture
 def open_connections(attacked: Gate, identity: Callable, connect: Callable) -> Callable[[int], list[Http2]]:
-    """Connections of the hostile client, which workers share."""
-    return lambda count: [ready(connect(identity("hostile"), attacked.grpc)) for _ in range(count)]
+    """Opens connections of the hostile client; they are spread over the workers."""
+    return lambda count: [connect(identity("hostile"), attacked.grpc).await_settings() for _ in range(count)]
 
 
 def of_size(size: int) -> bytes:
@@ -72,19 +65,12 @@ def of_size(size: int) -> bytes:
 
 
 def data(stream: int, payload: bytes, *, end: bool = False) -> bytes:
-    """A DATA frame (RFC 9113, 6.1), for more of them than a library writes in a test's time."""
+    """A DATA frame (RFC 9113, 6.1). The library is too slow for the number of frames here."""
     return struct.pack(">I", len(payload))[1:] + bytes([0, end]) + struct.pack(">I", stream) + payload
 
 
-def wait(connection: Http2, stream: int) -> int:
-    """The gRPC status, once it has come."""
-    while stream not in connection.ended:
-        connection.receive()
-    return connection.answers[stream].grpc_status
-
-
 def begin(connection: Http2, body: bytes) -> int:
-    """Opens an export and sends some of its body."""
+    """Opens an export and sends this part of its body, or less if an answer comes."""
     stream = connection.open(TRACES, GRPC)
     while body and not connection.answers[stream].headers:
         room = min(connection.h2.local_flow_control_window(stream), 16384)
@@ -97,55 +83,55 @@ def begin(connection: Http2, body: bytes) -> int:
     return stream
 
 
-def test_bodies_that_do_not_end_leave_room_for_others(
+def test_unfinished_bodies_leave_room_for_other_clients(
     attacked: Gate, open_connections: Callable, identity: Callable
 ) -> None:
-    memory = Memory(attacked)
-    with Neighbour(attacked, identity("neighbour"), 100_000):
-        # Four times more than all workers may hold.
+    memory = EnvoyMemory(attacked)
+    with OtherClient(attacked, identity("other_client"), 100_000):
+        # Four times what all workers may hold.
         connections = open_connections(16)
         unfinished = frame(of_size(MIB))[:-1]
         streams = [(connection, begin(connection, unfinished)) for connection in connections * 4]
-    refused = [answer for connection, stream in streams if (answer := connection.answers[stream]).headers]
-    assert {answer.grpc_status for answer in refused} == {14}
-    print(f"{len(streams) - len(refused)} of {len(streams)} unfinished bodies are held")
-    assert memory.grew() < 3 * WORKERS * HELD / MIB
-    # What is held can still be finished.
+    rejected = [answer for connection, stream in streams if (answer := connection.answers[stream]).headers]
+    assert {answer.grpc_status for answer in rejected} == {14}
+    print(f"{len(streams) - len(rejected)} of {len(streams)} unfinished bodies are held")
+    assert memory.growth() < 3 * WORKERS * HELD / MIB
+    # The bodies that are held can be finished.
     for connection, stream in streams:
         if not connection.answers[stream].headers:
             assert connection.finish(stream, b"\0").grpc_status == 0
 
 
-def test_bodies_that_come_byte_by_byte_are_served_in_the_end(open_connections: Callable, neighbour: Neighbour) -> None:
+def test_bodies_that_arrive_byte_by_byte_are_accepted(open_connections: Callable, other_client: OtherClient) -> None:
     body = frame(traces("slow"))
-    with neighbour:
+    with other_client:
         slow = [(connection, connection.open(TRACES, GRPC)) for connection in open_connections(8) for _ in range(30)]
         for position in range(len(body)):
             piece, end = body[position : position + 1], position + 1 == len(body)
             for connection, stream in slow:
                 connection.socket.sendall(data(stream, piece, end=end))
-        assert Counter(wait(connection, stream) for connection, stream in slow) == {0: len(slow)}
+        assert Counter(connection.await_status(stream) for connection, stream in slow) == {0: len(slow)}
 
 
-def test_a_body_in_very_many_chunks_is_one_body(
-    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+def test_a_body_in_very_many_chunks_is_accepted(
+    attacked: Gate, open_connections: Callable, other_client: OtherClient
 ) -> None:
-    memory = Memory(attacked)
+    memory = EnvoyMemory(attacked)
     body = frame(of_size(200_000))
-    with neighbour:
+    with other_client:
         (connection,) = open_connections(1)
         stream = connection.open(TRACES, GRPC)
         frames = [data(stream, body[at : at + 1]) for at in range(len(body))]
         connection.socket.sendall(b"".join(frames) + data(stream, b"", end=True))
-        assert wait(connection, stream) == 0
-    assert memory.grew() < 100
+        assert connection.await_status(stream) == 0
+    assert memory.growth() < 100
 
 
-def test_thousands_of_open_streams_leave_room_for_others(
-    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+def test_thousands_of_open_streams_leave_room_for_other_clients(
+    attacked: Gate, open_connections: Callable, other_client: OtherClient
 ) -> None:
-    memory = Memory(attacked)
-    with neighbour:
+    memory = EnvoyMemory(attacked)
+    with other_client:
         opened = []
         for connection in open_connections(6):
             for _ in range(900):
@@ -154,25 +140,25 @@ def test_thousands_of_open_streams_leave_room_for_others(
                 connection.h2.send_headers(stream, list((PSEUDO | GRPC).items()))
                 opened.append((connection, stream))
             connection.flush()
-        # An answer to a request behind all others of its connection: they have been decided.
+        # When the last request of a connection is answered, the gate has handled all before it.
         for connection in {id(connection): connection for connection, _ in opened}.values():
             assert connection.grpc("/nothing", b"").grpc_status == 12
-    refused = Counter(answer.grpc_status for c, stream in opened if (answer := c.answers[stream]).headers)
-    held = len(opened) - refused.total()
-    print(f"{held} of {len(opened)} streams are open, {dict(refused)}")
-    assert set(refused) == {14} and held <= WORKERS * HELD / (16 << 10)
-    assert memory.grew() < 200
-    # Those that are held can still be used.
+    rejected = Counter(answer.grpc_status for c, stream in opened if (answer := c.answers[stream]).headers)
+    held = len(opened) - rejected.total()
+    print(f"{held} of {len(opened)} streams are open, {dict(rejected)}")
+    assert set(rejected) == {14} and held <= WORKERS * HELD / (16 << 10)
+    assert memory.growth() < 200
+    # The streams that are held can be finished.
     connection, stream = next((c, stream) for c, stream in opened if not c.answers[stream].headers)
     assert connection.finish(stream, frame(traces("late"))).grpc_status == 0
 
 
-def test_streams_that_are_reset_halfway_harm_nobody(
-    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+def test_streams_that_are_reset_halfway_do_not_harm_other_clients(
+    attacked: Gate, open_connections: Callable, other_client: OtherClient
 ) -> None:
     half = frame(of_size(1000))[:-1]
     resets = ended = 0
-    with neighbour:
+    with other_client:
         for number in range(10):
             (connection,) = open_connections(1)
             try:
@@ -183,9 +169,9 @@ def test_streams_that_are_reset_halfway_harm_nobody(
                     resets += 1
                 assert connection.grpc(TRACES, frame(traces("after"))).grpc_status == 0
             except (ConnectionError, OSError):
-                # Envoy closes a connection on which nearly all streams end so.
+                # Envoy closes a connection on which nearly all streams are reset.
                 ended += 1
-    print(f"{resets} streams were reset, {ended} of 10 connections ended for it")
+    print(f"{resets} streams were reset, {ended} of 10 connections were closed")
     (connection,) = open_connections(1)
     assert connection.grpc(TRACES, frame(traces("after"))).grpc_status == 0
 
@@ -195,7 +181,7 @@ ZSTD_WINDOW = b"\x28\xb5\x2f\xfd\0\x68"
 PADDED = of_size(0) + field(1999, os.urandom(40_000))
 BOMBS = {
     "larger than the limit": ("gzip", gzip.compress(bytes(9 * MIB)), 8),
-    "a thousand times": ("gzip", gzip.compress(bytes(2 * MIB)), 3),
+    "compressed a thousand times": ("gzip", gzip.compress(bytes(2 * MIB)), 3),
     "in many members": ("gzip", gzip.compress(bytes(MIB)) * 20, 8),
     "a gzip in a gzip": ("gzip", gzip.compress(gzip.compress(bytes(MIB))), 3),
     "just within the limits": ("gzip", gzip.compress(PADDED + field(1999, bytes(7 * MIB))), 0),
@@ -209,24 +195,24 @@ BOMBS = {
 }
 
 
-def test_bombs_by_the_hundred_stop_at_the_limit(
-    attacked: Gate, open_connections: Callable, neighbour: Neighbour
+def test_hundreds_of_decompression_bombs_are_rejected(
+    attacked: Gate, open_connections: Callable, other_client: OtherClient
 ) -> None:
-    memory = Memory(attacked)
-    with neighbour:
+    memory = EnvoyMemory(attacked)
+    with other_client:
         sent = []
         for connection in open_connections(4):
             for case in list(BOMBS) * 10:
                 encoding, bomb, status = BOMBS[case]
                 sent.append((connection, export(connection, encoding, bomb), case, status))
-        got = [(case, status, wait(connection, stream)) for connection, stream, case, status in sent]
+        got = [(case, status, connection.await_status(stream)) for connection, stream, case, status in sent]
     print(f"{len(sent)} bombs of up to {8 * MIB >> 20} MiB each")
     assert not Counter((case, status) for case, want, status in got if status not in (want, 14))
-    assert memory.grew() < 300
+    assert memory.growth() < 300
 
 
 def export(connection: Http2, encoding: str, message: bytes) -> int:
-    """Sends a compressed export without waiting for anything; its stream."""
+    """Sends a compressed export without waiting; returns its stream."""
     stream = connection.open(TRACES, GRPC | {"grpc-encoding": encoding})
     body = frame(message, compressed=True)
     pieces = (data(stream, body[at : at + 16384]) for at in range(0, len(body), 16384))
@@ -235,29 +221,27 @@ def export(connection: Http2, encoding: str, message: bytes) -> int:
 
 
 def test_a_backend_that_does_not_read_costs_a_bounded_amount_of_memory(
-    tmp_path: Path, certificates: Certificates, identity: Callable
+    start: Callable[..., Gate], identity: Callable
 ) -> None:
-    config = tmp_path / "otlp-gate.yaml"
-    config.write_text(CONFIG)
     encoding, bomb, _ = BOMBS["just within the limits"]
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
-        port = silent.getsockname()[1]
-        gate = Gate(config, certificates.folder, port, port, "--concurrency", WORKERS)
-        stack.callback(gate.stop)
-        memory = Memory(gate.ready())
-        connections = [stack.enter_context(ready(Http2(gate.grpc, identity("hostile")))) for _ in range(8)]
+        gate = start(CONFIG, "--concurrency", WORKERS, backend=silent.getsockname()[1])
+        memory = EnvoyMemory(gate.ready())
+        connections = [stack.enter_context(Http2(gate.grpc, identity("hostile"))) for _ in range(8)]
+        for connection in connections:
+            connection.await_settings()
         sent = [(connection, export(connection, encoding, bomb)) for connection in connections * 12]
         for connection in connections:
             assert connection.grpc("/nothing", b"").grpc_status == 12
         held = len([1 for connection, stream in sent if stream not in connection.ended])
         print(f"{held} of {len(sent)} messages of 7 MiB wait for the backend")
-        # Of four of 8 MiB that a worker may hold, half, and one in the middle of being stamped.
+        # One client may use half of the four messages of 8 MiB that a worker may hold, and one more is being rewritten.
         assert 0 < held <= WORKERS * 4
-        assert memory.grew() < 300
+        assert memory.growth() < 300
 
 
 def nested() -> bytes:
-    """Messages in messages, as an AnyValue may hold itself: each in the array (5) of the one around it."""
+    """An AnyValue in the array (5) of an AnyValue, and so on."""
     message = b""
     while len(message) < 200_000:
         message = field(1, field(5, message))
@@ -267,7 +251,7 @@ def nested() -> bytes:
 DEEP = {
     "groups in groups": (b"\x0b" * MIB, 3),
     "groups in groups that end": (b"\x0b" * 500_000 + b"\x0c" * 500_000, 3),
-    # What a value holds is for the backend to judge.
+    # The gate does not check the contents of values.
     "messages in messages": (nested(), 0),
     "very many empty entries": (b"\x0a\x00" * 900_000, 8),
     "very many attributes": (request(resource(*[attribute("", "")] * 200_000), scope(span("a"))), 0),
@@ -278,10 +262,10 @@ DEEP = {
 
 @pytest.mark.parametrize("case", DEEP)
 def test_messages_made_to_be_slow_or_deep_end_with_a_status(
-    open_connections: Callable, neighbour: Neighbour, case: str
+    open_connections: Callable, other_client: OtherClient, case: str
 ) -> None:
     message, status = DEEP[case]
-    with neighbour:
+    with other_client:
         connections = open_connections(4)
         assert {connection.grpc(TRACES, frame(message)).grpc_status for connection in connections} == {status}
 
@@ -299,14 +283,14 @@ DEEP_JSON = {
 
 @pytest.mark.parametrize("case", DEEP_JSON)
 def test_json_made_to_be_slow_or_deep_ends_with_a_status(
-    open_connections: Callable, neighbour: Neighbour, case: str
+    open_connections: Callable, other_client: OtherClient, case: str
 ) -> None:
     message, status = DEEP_JSON[case]
-    with neighbour:
+    with other_client:
         assert {connection.json(V1_TRACES, message).status for connection in open_connections(4)} == {status}
 
 
-# What Envoy does not take for HTTP/2, or not for headers of a size that it reads: the stream or the connection ends.
+# Envoy ends the stream or the connection: this is no valid HTTP/2, or larger than its limits.
 CUT = "no answer"
 ODD_HEADERS: dict[str, tuple[dict[str, str | bytes | None], list[tuple[str, str | bytes]], str]] = {
     "no :authority": ({":authority": None}, [], CUT),
@@ -329,7 +313,7 @@ ODD_HEADERS: dict[str, tuple[dict[str, str | bytes | None], list[tuple[str, str 
     "an empty content type": ({"content-type": ""}, [], "HTTP 404"),
     "two content types": ({}, [("content-type", "application/json")], "HTTP 404"),
     "a content type of any bytes": ({"content-type": b"application/grpc\xff"}, [], "HTTP 404"),
-    # Envoy would answer these as plain HTTP, with a status of 200 whatever gRPC's is.
+    # Envoy would answer these as plain HTTP, with status 200 for every gRPC status.
     "gRPC's type with a parameter": ({"content-type": "application/grpc;x=y"}, [], "HTTP 404"),
     "gRPC's type in upper case": ({"content-type": "Application/gRPC"}, [], "HTTP 404"),
     "gRPC-Web": ({"content-type": "application/grpc-web+proto"}, [], "HTTP 404"),
@@ -360,11 +344,11 @@ ODD_HEADERS: dict[str, tuple[dict[str, str | bytes | None], list[tuple[str, str 
 }
 
 
-def test_headers_of_every_odd_kind_get_an_answer_or_end_the_stream(
-    open_connections: Callable, neighbour: Neighbour, quick: Quick
+def test_unusual_headers_get_an_answer_or_end_the_stream(
+    open_connections: Callable, other_client: OtherClient, counting_backend: CountingBackend
 ) -> None:
-    before = quick.count()
-    with neighbour:
+    before = counting_backend.count()
+    with other_client:
         sent = {}
         for case, (changed, more, _) in ODD_HEADERS.items():
             (connection,) = open_connections(1)
@@ -376,15 +360,15 @@ def test_headers_of_every_odd_kind_get_an_answer_or_end_the_stream(
             connection.h2.send_headers(stream, ordered)
             connection.socket.sendall(connection.h2.data_to_send() + data(stream, frame(traces("a")), end=True))
             sent[case] = (connection, stream)
-        # Where Envoy ends a connection, it waits for a second: for all at once.
+        # Envoy takes a second to close a connection, so all requests are sent before the first answer is read.
         seen = {case: outcome(connection, stream) for case, (connection, stream) in sent.items()}
     assert seen == {case: expected for case, (_, _, expected) in ODD_HEADERS.items()}
-    # Those that were served came to the backend, and nothing else did.
-    assert quick.count() - before == list(seen.values()).count("gRPC 0") + neighbour.sent
+    # Exactly the accepted requests have reached the backend.
+    assert counting_backend.count() - before == list(seen.values()).count("gRPC 0") + other_client.sent
 
 
 def outcome(connection: Http2, stream: int) -> str:
-    """What comes of a request: a status, or the end of its stream."""
+    """The status of a request, or `CUT`."""
     try:
         while stream not in connection.ended:
             connection.receive()
@@ -397,16 +381,16 @@ def outcome(connection: Http2, stream: int) -> str:
     return f"gRPC {status}" if status else f"HTTP {answer.status}"
 
 
-BODILESS = {
+WITHOUT_BODY = {
     "nothing": ({}, 3),
     "nothing in gzip": ({"grpc-encoding": "gzip"}, 3),
     "nothing to an unknown path": ({":path": "/x"}, 12),
 }
 
 
-@pytest.mark.parametrize("case", BODILESS)
-def test_streams_that_end_with_their_headers_are_refused(open_connections: Callable, case: str) -> None:
-    headers, status = BODILESS[case]
+@pytest.mark.parametrize("case", WITHOUT_BODY)
+def test_requests_without_a_body_are_rejected(open_connections: Callable, case: str) -> None:
+    headers, status = WITHOUT_BODY[case]
     (connection,) = open_connections(1)
     stream = connection.open(TRACES, GRPC | headers, end=True)
-    assert wait(connection, stream) == status
+    assert connection.await_status(stream) == status

@@ -1,5 +1,5 @@
-"""OTLP/HTTP with JSON: what a client forges is removed in every spelling that a receiver would read, and what two receivers
-could read in two ways is refused; answers are JSON."""
+"""OTLP/HTTP with JSON: forged attributes are removed in every spelling that a backend would read, messages that
+backends could read differently are rejected, and answers are JSON."""
 
 import gzip
 import json
@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from client import Http2, Identity, frame, http1
-from gate import Gate
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import traces
+from support.client import Http2, Identity, frame, http1
+from support.gate import Gate
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
-STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+OWNED = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 V1_TRACES = HTTP_PATHS["traces"]
 NAME = {"key": "service.name", "value": {"stringValue": "s"}}
 FORGED = {"key": "tenant.id", "value": {"stringValue": "forged"}}
@@ -48,7 +48,7 @@ SIGNALS = {
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_what_a_client_forges_is_removed(connect: Callable, acme: Identity, sink: Sink, signal: str) -> None:
+def test_forged_attributes_are_removed(connect: Callable, acme: Identity, sink: Sink, signal: str) -> None:
     for resource in (
         {"attributes": [FORGED, NAME]},
         {"attributes": [NAME, FORGED, FORGED], "droppedAttributesCount": 1},
@@ -68,51 +68,54 @@ def test_what_a_client_forges_is_removed(connect: Callable, acme: Identity, sink
                 received = sink.take()
                 assert received.headers["content-type"] == "application/json"
                 assert received.names() == ["a", "b"]
-                assert received.resources() == [{"service.name": "s"} | STAMP]
+                assert received.resources() == [{"service.name": "s"} | OWNED]
 
 
 def test_an_entry_without_a_resource_gets_one(connect: Callable, acme: Identity, sink: Sink) -> None:
     for entry in ("{}", '{"resource": {}}', '{"resource": {"attributes": []}}', '{"resource": null}'):
         assert connect(acme).json(V1_TRACES, f'{{"resourceSpans": [{entry}]}}'.encode()).status == 200
-        assert sink.take().resources() == [STAMP]
+        assert sink.take().resources() == [OWNED]
 
 
-def test_what_is_not_the_gates_passes_byte_for_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
-    before = '{ "not_otlp" : [1.50, -0e+1, "\\/\\ud83d"], "resourceSpans":[\n{"x":{"tenant.id":"mine"}, "resource":{"attributes":['
-    after = '{"key":"tenant.identity"} ] , "entityRefs":[{"idKeys":["tenant.id"]}]}, "scopeSpans":[{"spans":[{"attributes":[%s]}]}]}]} '
-    after %= json.dumps(FORGED)
+def test_all_else_is_forwarded_byte_for_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
+    before = '{ "not_otlp" : [1.50, -0e+1, "\\/\\ud83d"], "resourceSpans":[\n'
+    before += '{"x":{"tenant.id":"mine"}, "resource":{"attributes":['
+    after = '{"key":"tenant.identity"} ] , "entityRefs":[{"idKeys":["tenant.id"]}]}, '
+    after += f'"scopeSpans":[{{"spans":[{{"attributes":[{json.dumps(FORGED)}]}}]}}]}}]}} '
     assert connect(acme).json(V1_TRACES, (before + after).encode()).status == 200
     body = sink.take().body.decode()
     assert body.startswith(before)
     assert body.endswith(after)
-    stamped = json.loads(f"[{body[len(before) : -len(after)]}null]")
-    assert {entry["key"]: entry["value"]["stringValue"] for entry in stamped[:-1]} == STAMP
+    written = json.loads(f"[{body[len(before) : -len(after)]}null]")
+    assert {entry["key"]: entry["value"]["stringValue"] for entry in written[:-1]} == OWNED
 
 
-REFUSED = {
+FORGED_TEXT = json.dumps(FORGED)
+TWO_KINDS = {"value": {"stringValue": "a", "kvlistValue": {}}}
+INVALID = {
     "nothing": "",
     "no object": "[]",
     "cut": '{"resourceSpans": [',
-    "rubbish behind it": "{}{}",
+    "bytes after the object": "{}{}",
     "a byte-order mark": "\ufeff{}",
-    "a name twice": '{"resourceSpans": [{"resource": {}, "resource": {"attributes": [%s]}}]}' % json.dumps(FORGED),
+    "a name twice": f'{{"resourceSpans": [{{"resource": {{}}, "resource": {{"attributes": [{FORGED_TEXT}]}}}}]}}',
     "a name in two spellings": '{"resourceSpans": [], "resource_spans": []}',
-    "a name in another case": '{"resourceSpans": [{"Resource": {"attributes": [%s]}}]}' % json.dumps(FORGED),
-    # The Collector's decoder takes an empty name for the end of its object.
-    "an empty name": '{"resourceSpans": [{"resource": {"": {"resource": {"attributes": [%s]}}}}]}' % json.dumps(FORGED),
-    "a value of two kinds": '{"resourceSpans": [{"resource": {"attributes": [{"value": {"stringValue": "a", "kvlistValue": {}}}]}}]}',
+    "a name in another case": json.dumps({"resourceSpans": [{"Resource": {"attributes": [FORGED]}}]}),
+    # The Collector's decoder reads an empty name as the end of the object.
+    "an empty name": json.dumps({"resourceSpans": [{"resource": {"": {"resource": {"attributes": [FORGED]}}}}]}),
+    "a value of two kinds": json.dumps({"resourceSpans": [{"resource": {"attributes": [TWO_KINDS]}}]}),
     "half a surrogate pair": r'{"resourceSpans": [{"resource": {"attributes": [{"key": "\ud800"}]}}]}',
-    "nested deeply": '{"x": %s}' % ("[" * 1000 + "]" * 1000),
+    "nested deeply": f'{{"x": {"[" * 1000}{"]" * 1000}}}',
     "protobuf": traces("a").decode("latin1"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_valid_is_refused_in_json_and_goes_nowhere(
+@pytest.mark.parametrize("case", INVALID)
+def test_an_invalid_message_is_rejected_in_json_and_not_forwarded(
     connect: Callable, acme: Identity, sink: Sink, case: str
 ) -> None:
     connection = connect(acme)
-    answer = connection.json(V1_TRACES, REFUSED[case].encode())
+    answer = connection.json(V1_TRACES, INVALID[case].encode())
     assert answer.status == 400, answer
     assert answer.headers["content-type"] == "application/json"
     assert json.loads(answer.body)["code"] == 3
@@ -120,7 +123,9 @@ def test_what_is_not_valid_is_refused_in_json_and_goes_nowhere(
     nothing_arrived(sink, connection)
 
 
-def test_what_sdks_nest_and_what_is_not_utf8_in_a_value_passes(connect: Callable, acme: Identity, sink: Sink) -> None:
+def test_deeply_nested_values_and_invalid_utf8_in_values_are_accepted(
+    connect: Callable, acme: Identity, sink: Sink
+) -> None:
     value = {"intValue": "1"}
     for level in range(64):
         value = {"kvlistValue": {"values": [{"key": f"k{level}", "value": value}]}}
@@ -135,7 +140,7 @@ def test_what_sdks_nest_and_what_is_not_utf8_in_a_value_passes(connect: Callable
     assert connect(acme).json(V1_TRACES, key).status == 400
 
 
-def test_every_refusal_is_in_json(connect: Callable, acme: Identity, stranger: Identity, sink: Sink) -> None:
+def test_every_rejection_is_in_json(connect: Callable, acme: Identity, stranger: Identity, sink: Sink) -> None:
     for identity, path, headers, status, code in (
         (stranger, V1_TRACES, {}, 403, 7),
         (acme, "/v1/nothing", {}, 404, 12),
@@ -149,14 +154,14 @@ def test_every_refusal_is_in_json(connect: Callable, acme: Identity, stranger: I
     assert sink.rest() == []
 
 
-def test_http_1_carries_json_too(gate: Gate, acme: Identity, sink: Sink) -> None:
+def test_json_over_http_1(gate: Gate, acme: Identity, sink: Sink) -> None:
     body = json.dumps(SIGNALS["traces"]({"attributes": [FORGED]})).encode()
     head = f"POST {V1_TRACES} HTTP/1.1\nhost: localhost\ncontent-type: application/json\ncontent-length: {len(body)}\n"
     assert http1(gate.http, acme, head, body).status == 200
-    assert sink.take().resources() == [STAMP]
+    assert sink.take().resources() == [OWNED]
 
 
 def nothing_arrived(sink: Sink, connection: Http2) -> None:
-    """A request that is let through comes after all that were sent before it, had they been."""
+    """Asserts that the backend gets a request that is sent now, and none before it."""
     assert connection.grpc(GRPC_PATHS["traces"], frame(traces("the last"))).grpc_status == 0
-    assert [request.names() for request in (sink.take(), *sink.rest())] == [["the last"]]
+    sink.only("the last")

@@ -1,17 +1,18 @@
-"""Which keys and signatures Envoy verifies: what `whoami`, `check` and `certs` say of them is true."""
+"""`whoami`, `check` and `certs` warn about exactly the keys and signatures that Envoy does not verify."""
 
 import json
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from client import Identity
-from conftest import CONFIG
-from gate import Certificates, Gate, otlp_gate
+from support.client import Identity
+from support.config import SHARED
+from support.gate import Certificates, Gate, otlp_gate
+from support.openssl import openssl
+from support.sink import Sink
 
 URI = "spiffe://acme.example/edge/1"
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -36,15 +37,14 @@ PSS = "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:"
 LEAF = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nsubjectAltName="
 
 
-class Maker:
-    """Certificates by OpenSSL."""
+class Issuer:
+    """Issues certificates with OpenSSL."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def run(self, args: str) -> None:
-        done = subprocess.run(["openssl", *args.split()], cwd=self.folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{args}: {done.stderr}"
+        openssl(*args.split(), cwd=self.folder)
 
     def key(self, kind: str) -> Path:
         file = self.folder / f"{kind}.key"
@@ -67,11 +67,11 @@ class Maker:
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return Maker(tmp_path_factory.mktemp("keys"))
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer(tmp_path_factory.mktemp("keys"))
 
 
-# CAs by name: their kind of key, how they sign, and whether Envoy verifies it.
+# CAs by name: the kind of key, OpenSSL's options to sign, and whether Envoy verifies their signatures.
 CAS = {
     "sha256-by-p-256": ("p-256", "-sha256", True),
     "sha512-by-p-521": ("p-521", "-sha512", True),
@@ -88,22 +88,22 @@ CAS = {
 
 
 @pytest.fixture(scope="module")
-def open_gate(make: Maker, tmp_path_factory: pytest.TempPathFactory, one_sink) -> Iterator[Gate]:
-    """A gate that trusts them all, without revocation lists."""
+def open_gate(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory, one_sink: Sink) -> Iterator[Gate]:
+    """A gate that trusts all of these CAs, without revocation lists."""
     folder = tmp_path_factory.mktemp("open")
     config = folder / "otlp-gate.yaml"
-    config.write_text(CONFIG)
-    certs = Certificates(folder / "certs", config).make().folder
-    authorities = [make.ca(name, kind, how).read_text() for name, (kind, how, _) in CAS.items()]
+    config.write_text(str(SHARED))
+    certs = Certificates(folder / "certs", config).init().folder
+    authorities = [issuer.ca(name, kind, how).read_text() for name, (kind, how, _) in CAS.items()]
     (certs / "client-ca.crt").write_text("".join(authorities))
     (certs / "client.crl").unlink()
     gate = Gate(config, certs, one_sink.grpc_port, one_sink.http_port).ready()
     yield gate
-    assert gate.stop() == 0, gate.rest_of_stderr()
+    assert gate.stop() == 0, gate.rest_of_log()
 
 
-def gets_in(gate: Gate, identity: Identity, version: ssl.TLSVersion) -> bool:
-    """By OpenSSL, which knows all of these."""
+def is_accepted(gate: Gate, identity: Identity, version: ssl.TLSVersion) -> bool:
+    """Whether a request with this certificate is accepted. OpenSSL supports all kinds of keys here."""
     context = ssl.create_default_context(cafile=str(identity.ca))
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
@@ -133,7 +133,7 @@ def warnings(gate: Gate, certificate: Path) -> list[str]:
         ("rsa-4096", True, True),
         ("p-256", True, True),
         ("p-384", True, True),
-        # TLS 1.2 does not say on which curve a signature is.
+        # In TLS 1.2 a signature scheme does not name the curve.
         ("p-521", True, False),
         ("rsa-pss", False, False),
         ("p-224", False, False),
@@ -142,28 +142,28 @@ def warnings(gate: Gate, certificate: Path) -> list[str]:
         ("ed448", False, False),
     ],
 )
-def test_a_client_gets_in_with_a_key_that_envoy_verifies_and_whoami_warns_of_others(
-    make: Maker, open_gate: Gate, kind: str, in_1_2: bool, in_1_3: bool
+def test_keys_that_envoy_does_not_verify_are_rejected_and_whoami_warns_about_them(
+    issuer: Issuer, open_gate: Gate, kind: str, in_1_2: bool, in_1_3: bool
 ) -> None:
-    certificate = make.leaf(f"client-{kind}", kind, "sha256-by-p-256", "p-256", "-sha256", f"URI:{URI}")
-    identity = Identity(certificate, make.key(kind), open_gate.config.parent / "certs/server-ca.crt")
-    assert [gets_in(open_gate, identity, version) for version in (TLS_1_2, TLS_1_3)] == [in_1_2, in_1_3]
-    refused = any("does not verify" in warning for warning in warnings(open_gate, certificate))
-    assert refused == (not in_1_3)
+    certificate = issuer.leaf(f"client-{kind}", kind, "sha256-by-p-256", "p-256", "-sha256", f"URI:{URI}")
+    identity = Identity(certificate, issuer.key(kind), open_gate.config.parent / "certs/server-ca.crt")
+    assert [is_accepted(open_gate, identity, version) for version in (TLS_1_2, TLS_1_3)] == [in_1_2, in_1_3]
+    warned = any("does not verify" in warning for warning in warnings(open_gate, certificate))
+    assert warned == (not in_1_3)
 
 
 @pytest.mark.parametrize("ca", CAS)
-def test_a_client_gets_in_with_a_signature_that_envoy_verifies_and_whoami_warns_of_others(
-    make: Maker, open_gate: Gate, ca: str
+def test_signatures_that_envoy_does_not_verify_are_rejected_and_whoami_warns_about_them(
+    issuer: Issuer, open_gate: Gate, ca: str
 ) -> None:
     kind, how, verified = CAS[ca]
-    certificate = make.leaf(f"by-{ca}", "p-256", ca, kind, how, f"URI:{URI}")
-    identity = Identity(certificate, make.key("p-256"), open_gate.config.parent / "certs/server-ca.crt")
-    assert [gets_in(open_gate, identity, version) for version in (TLS_1_2, TLS_1_3)] == [verified, verified]
+    certificate = issuer.leaf(f"by-{ca}", "p-256", ca, kind, how, f"URI:{URI}")
+    identity = Identity(certificate, issuer.key("p-256"), open_gate.config.parent / "certs/server-ca.crt")
+    assert [is_accepted(open_gate, identity, version) for version in (TLS_1_2, TLS_1_3)] == [verified, verified]
     listed = otlp_gate("certs", "list", "--dir", open_gate.config.parent / "certs", "-o", "json")
     of_ca = [row["warnings"] for row in json.loads(listed.stdout) if row["subject"] == f"CN={ca}"]
-    said = warnings(open_gate, certificate) + of_ca[0]
-    assert any("does not verify" in warning or "whose signatures" in warning for warning in said) == (not verified)
+    found = warnings(open_gate, certificate) + of_ca[0]
+    assert any("does not verify" in warning or "whose signatures" in warning for warning in found) == (not verified)
 
 
 @pytest.mark.parametrize(
@@ -178,20 +178,20 @@ def test_a_client_gets_in_with_a_signature_that_envoy_verifies_and_whoami_warns_
         ("ed448", False),
     ],
 )
-def test_a_key_with_which_envoy_does_not_serve_is_refused_before_envoy_sees_it(
-    make: Maker, start: Callable[..., Gate], tmp_path: Path, kind: str, serves: bool
+def test_a_server_key_that_envoy_does_not_support_is_rejected_before_envoy_starts(
+    issuer: Issuer, start: Callable[..., Gate], tmp_path: Path, kind: str, serves: bool
 ) -> None:
     config = tmp_path / "own.yaml"
-    config.write_text(CONFIG)
-    certificates = Certificates(tmp_path / "certs", config).make()
+    config.write_text(str(SHARED))
+    certificates = Certificates(tmp_path / "certs", config).init()
     client = certificates.client("acme-edge", "--spiffe", URI)
-    ca = make.ca("server-ca", "p-256", "-sha256")
-    server = make.leaf(f"server-{kind}", kind, "server-ca", "p-256", "-sha256", "DNS:localhost")
+    ca = issuer.ca("server-ca", "p-256", "-sha256")
+    server = issuer.leaf(f"server-{kind}", kind, "server-ca", "p-256", "-sha256", "DNS:localhost")
     (certificates.folder / "server.crt").write_bytes(server.read_bytes())
-    (certificates.folder / "server.key").write_bytes(make.key(kind).read_bytes())
-    gate = start(CONFIG, certs=certificates.folder)
+    (certificates.folder / "server.key").write_bytes(issuer.key(kind).read_bytes())
+    gate = start(SHARED, certs=certificates.folder)
     if serves:
         gate.ready()
-        assert gets_in(gate, Identity(client.certificate, client.key, ca), TLS_1_3)
+        assert is_accepted(gate, Identity(client.certificate, client.key, ca), TLS_1_3)
     else:
-        gate.says("server.crt: its key is")
+        gate.wait_for_log("server.crt: its key is")

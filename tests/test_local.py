@@ -1,4 +1,4 @@
-"""The command itself: how it starts, what it says, how it ends."""
+"""`otlp-gate local`: how it starts, its messages, and how it ends."""
 
 import os
 import select
@@ -11,51 +11,52 @@ from pathlib import Path
 
 import pytest
 
-from client import Http2, Identity, frame
-from conftest import CONFIG
-from gate import COMMAND, ENVOY, Certificates, Gate, otlp_gate
-from sink import GRPC_PATHS, Sink
-from wire import traces
+from support.client import Http2, Identity, frame
+from support.config import SHARED
+from support.gate import COMMAND, ENVOY, Certificates, Gate, otlp_gate
+from support.ports import ReservedPort
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, Sink
 
 
 def envoy_of(gate: Gate) -> tuple[int, Path]:
-    """Envoy's process, and its folder."""
-    pid = gate.process.pid
-    (envoy,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    arguments = Path(f"/proc/{envoy}/cmdline").read_text().split("\0")
-    return envoy, Path(arguments[arguments.index("--config-path") + 1]).parent
+    """The process ID of Envoy, and its folder."""
+    arguments = gate.envoy_command()
+    return gate.envoy_pid(), Path(arguments[arguments.index("--config-path") + 1]).parent
 
 
-def wait_until_gone(pid: int) -> None:
+def wait_for_end(pid: int) -> None:
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        assert select.select([process], [], [], 10)[0], f"{pid} is still there"
+        assert select.select([process], [], [], 30)[0], f"process {pid} is still running"
     finally:
         os.close(process)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_ends_cleanly_and_leaves_nothing(start: Callable[..., Gate], tmp_path: Path, how: signal.Signals) -> None:
+def test_a_signal_ends_it_and_removes_its_files(
+    start: Callable[..., Gate], tmp_path: Path, how: signal.Signals
+) -> None:
     gate = start().ready()
     envoy, run = envoy_of(gate)
-    assert run.stat().st_mode & 0o077 == 0, "others may read what is in it"
+    assert run.stat().st_mode & 0o077 == 0, "other users may read the folder"
 
     assert gate.stop(how) == 0
 
     assert gate.stdout.get(timeout=5) is None, "more than one line on stdout"
-    wait_until_gone(envoy)
+    wait_for_end(envoy)
     assert not run.exists()
 
 
-def test_envoy_does_not_outlive_it(start: Callable[..., Gate]) -> None:
+def test_envoy_ends_when_it_is_killed(start: Callable[..., Gate]) -> None:
     gate = start().ready()
     envoy, run = envoy_of(gate)
     gate.stop(signal.SIGKILL)
-    wait_until_gone(envoy)
-    # Killed like this it could not do so itself.
+    wait_for_end(envoy)
+    # A process that is killed cannot remove its files.
     shutil.rmtree(run)
 
 
@@ -63,39 +64,36 @@ def test_it_fails_when_envoy_dies(start: Callable[..., Gate]) -> None:
     gate = start().ready()
     envoy, _ = envoy_of(gate)
     os.kill(envoy, signal.SIGKILL)
-    assert gate.process.wait(10) == 1
-    assert "envoy ended (signal: 9 (SIGKILL))" in gate.rest_of_stderr()
+    assert gate.process.wait(30) == 1
+    assert "envoy ended (signal: 9 (SIGKILL))" in gate.rest_of_log()
 
 
-def test_a_taken_port_is_told_with_who_has_it(start: Callable[..., Gate]) -> None:
+def test_a_port_in_use_is_an_error_that_names_the_process(start: Callable[..., Gate]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for args in (("--grpc", address, "--http", "127.0.0.1:0"), ("--http", address, "--grpc", "127.0.0.1:0")):
-            gate = start(CONFIG, *args)
-            assert gate.process.wait(10) == 1
-            said = gate.rest_of_stderr()
-            assert f"{address} is already in use by" in said and f"(pid {os.getpid()})" in said
-            assert f"hint: `{args[0]} 127.0.0.1:0` chooses a free port" in said
+            gate = start(SHARED, *args)
+            assert gate.process.wait(30) == 1
+            log = gate.rest_of_log()
+            assert f"{address} is already in use by" in log and f"(pid {os.getpid()})" in log
+            assert f"hint: `{args[0]} 127.0.0.1:0` chooses a free port" in log
 
 
 def test_two_gates_do_not_share_a_port(start: Callable[..., Gate]) -> None:
     first = start().ready()
-    second = start(CONFIG, "--grpc", first.grpc, "--http", "127.0.0.1:0")
-    assert second.process.wait(10) == 1
-    assert "is already in use by envoy" in second.rest_of_stderr()
+    second = start(SHARED, "--grpc", first.grpc, "--http", "127.0.0.1:0")
+    assert second.process.wait(30) == 1
+    assert "is already in use by envoy" in second.rest_of_log()
 
 
 def test_the_ports_come_from_the_config_file(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
-    def free() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            return probe.getsockname()[1]
-
-    grpc, http = free(), free()
-    text = CONFIG.replace("hostname: localhost", f"hostname: localhost, listeners: {{grpc: {grpc}, http: {http}}}")
-    gate = start(text, "--grpc", "127.0.0.1:0").ready()
-    assert gate.http == f"0.0.0.0:{http}"
-    with Http2(f"127.0.0.1:{http}", acme) as connection:
-        assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
+    with ReservedPort("0.0.0.0") as grpc, ReservedPort("0.0.0.0") as http:
+        listeners = {"grpc": grpc.number, "http": http.number}
+        config = SHARED.replace(gateway={**SHARED["gateway"], "listeners": listeners})
+        gate = start(config, "--grpc", "127.0.0.1:0").ready()
+        assert gate.http == http.address
+        with Http2(f"127.0.0.1:{http.number}", acme) as connection:
+            assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
 
 
 def run(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -104,7 +102,9 @@ def run(*args: object, env: dict[str, str] | None = None) -> subprocess.Complete
     )
 
 
-def test_what_it_lacks_is_told_with_the_cure(config: Path, certificates: Certificates, tmp_path: Path) -> None:
+def test_missing_files_and_bad_arguments_are_errors_with_a_hint(
+    config: Path, certificates: Certificates, tmp_path: Path
+) -> None:
     local = ["-f", config, "local", "--backend", "127.0.0.1:1", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     certs = ["--certs", certificates.folder]
     for args, env, code, *words in (
@@ -131,24 +131,25 @@ def test_what_it_lacks_is_told_with_the_cure(config: Path, certificates: Certifi
             assert word in done.stderr
 
 
-def test_certificates_that_do_not_fit_are_told(
+def test_certificates_that_do_not_belong_together_are_errors(
     config: Path, certificates: Certificates, acme: Identity, foreign: Identity, tmp_path: Path
 ) -> None:
-    theirs = foreign.certificate.parent.parent
+    other_ca = foreign.certificate.parent.parent
 
-    def said(name: str, text: str) -> str:
+    def error(name: str, text: str) -> str:
+        """The error where this file has this content."""
         folder = tmp_path / f"certs-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        for ours in ("server.crt", "server.key", "client-ca.crt", "client.crl"):
-            shutil.copy(certificates.folder / ours, folder)
+        for file in ("server.crt", "server.key", "client-ca.crt", "client.crl"):
+            shutil.copy(certificates.folder / file, folder)
         (folder / name).write_text(text)
         local = ["local", "--backend", "127.0.0.1:1", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
         done = otlp_gate("-f", config, *local, "--certs", folder, "--envoy", ENVOY, check=False)
         assert (done.returncode, done.stdout) == (1, "")
         return done.stderr
 
-    assert "server.key is not the key of" in said("server.key", acme.key.read_text())
-    assert "server.key: no private key" in said("server.key", "")
-    assert "server.crt: expected certificates in PEM" in said("server.crt", "nothing")
-    assert "is no CA" in said("client-ca.crt", acme.certificate.read_text())
-    assert "no list that is signed by" in said("client.crl", (theirs / "client.crl").read_text())
+    assert "server.key is not the key of" in error("server.key", acme.key.read_text())
+    assert "server.key: no private key" in error("server.key", "")
+    assert "server.crt: expected certificates in PEM" in error("server.crt", "nothing")
+    assert "is no CA" in error("client-ca.crt", acme.certificate.read_text())
+    assert "no list that is signed by" in error("client.crl", (other_ca / "client.crl").read_text())

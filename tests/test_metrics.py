@@ -1,13 +1,13 @@
-"""What the gate counts, as Prometheus reads it."""
+"""The filter's metrics, as Prometheus reads them."""
 
 import time
 from collections.abc import Callable
 
-from client import Identity, frame
-from conftest import CONFIG
-from gate import Certificates, Gate
-from sink import GRPC_PATHS, Sink
-from wire import attribute, request, resource, scope, span, traces
+from support.client import Identity, frame
+from support.config import BURST, SHARED
+from support.gate import Certificates, Gate
+from support.protobuf import attribute, request, resource, scope, span, traces
+from support.sink import GRPC_PATHS, Sink
 
 TRACES = GRPC_PATHS["traces"]
 
@@ -35,7 +35,7 @@ def test_requests_items_and_forged_attributes_are_counted_per_client(
     assert count("forged_attributes", client="acme-edge") == 1
 
 
-def test_clients_that_a_rule_makes_are_counted_together(
+def test_clients_of_a_rule_with_captures_are_counted_together(
     start: Callable[..., Gate], connect: Callable, certificates: Certificates, sink: Sink
 ) -> None:
     gate = start().ready()
@@ -46,25 +46,26 @@ def test_clients_that_a_rule_makes_are_counted_together(
     assert gate.counters()["otlp_gate_requests_total", labels] == 2
 
 
-def test_how_near_a_client_is_to_its_quota_is_shown(
+def test_the_used_share_of_a_quota_is_a_gauge(
     start: Callable[..., Gate], connect: Callable, acme: Identity, certificates: Certificates, sink: Sink
 ) -> None:
-    quotas = "  total: {spans: 1/s, burst: 100s}\n  tiers:"
-    text = CONFIG.replace("{tenant.id: acme}", "{tenant.id: acme}\n    quota: few").replace("  tiers:", quotas)
-    gate = start(text).ready()
+    quotas = SHARED.quotas(total={"spans": "1/s", "burst": f"{5 * BURST}s"})
+    gate = start(quotas.client("acme-edge", quota="few")).ready()
     connection = connect(acme, gate.grpc)
-    own, total = (("otlp_gate_quota_used_percent", labels) for labels in ({("client", "acme-edge")}, ()))
-    own, total = ((name, frozenset(labels)) for name, labels in (own, total))
+    name = "otlp_gate_quota_used_percent"
+    own, total = (name, frozenset({("client", "acme-edge")})), (name, frozenset())
     began = time.monotonic()
-    assert connection.grpc(TRACES, frame(traces(*"abcdefghij"))).grpc_status == 0
-    shown = gate.counters()
-    # Of twenty, one comes back each second.
-    assert 50 - 5 * (time.monotonic() - began) - 1 <= shown[own] <= 50
-    assert 10 - (time.monotonic() - began) - 1 <= shown[total] <= 10
-    assert connection.grpc(TRACES, frame(traces(*"abcdefghijklmnopqrst"))).grpc_status == 8
+    assert connection.grpc(TRACES, frame(traces(*"a" * (BURST // 2)))).grpc_status == 0
+    gauges = gate.counters()
+    # The buckets earn one span a second: 100/BURST and 100/(5 * BURST) percent.
+    earned = 100 / BURST * (time.monotonic() - began) + 1
+    assert 50 - earned <= gauges[own] <= 50
+    assert 10 - earned <= gauges[total] <= 10
+    assert connection.grpc(TRACES, frame(traces(*"a" * BURST))).grpc_status == 8
     assert gate.counters()[own] == 100
-    # One that metrics do not name has a quota of its own, and what it spends is only in the sum.
+    # A client without a gauge of its own counts only in the total.
     few = certificates.client("few-gauge", "--spiffe", "spiffe://few.example/gauge")
-    assert connect(few, gate.grpc).grpc(TRACES, frame(traces(*"abcde"))).grpc_status == 0
-    gauges = {labels: value for (name, labels), value in gate.counters().items() if name == own[0]}
-    assert gauges.keys() == {own[1], total[1]} and gauges[total[1]] > 10 - (time.monotonic() - began)
+    assert connect(few, gate.grpc).grpc(TRACES, frame(traces(*"a" * (BURST // 4)))).grpc_status == 0
+    gauges = {key: value for key, value in gate.counters().items() if key[0] == name}
+    earned = 100 / (5 * BURST) * (time.monotonic() - began) + 1
+    assert gauges.keys() == {own, total} and gauges[total] >= 15 - earned

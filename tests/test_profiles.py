@@ -1,14 +1,14 @@
-"""Profiles may spell keys and values as indexes into a table of strings that comes after them."""
+"""Profiles may refer to keys and values by index into a table of strings that comes later in the message."""
 
 from collections.abc import Callable
 
 import pytest
 
-from client import Identity, frame
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import attribute, field, request, resource, string, uint
+from support.client import Identity, frame
+from support.protobuf import attribute, field, request, resource, string, uint
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
-STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+OWNED = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 SCOPE = field(2, field(2, field(2, uint(1, 0))))
 
 
@@ -22,22 +22,20 @@ def by_index(key: int, value: bytes) -> bytes:
     return field(1, uint(3, key) + field(2, value))
 
 
-def test_profiles_are_stamped_like_everything_else(connect: Callable, acme: Identity, sink: Sink) -> None:
+def test_profiles_get_the_clients_attributes(connect: Callable, acme: Identity, sink: Sink) -> None:
     body = request(resource(attribute("service.name", "s"), attribute("tenant.id", "forged")), SCOPE) + dictionary("")
     connection = connect(acme)
     assert connection.grpc(GRPC_PATHS["profiles"], frame(body)).grpc_status == 0
     assert connection.http(HTTP_PATHS["profiles"], body).status == 200
     for _ in range(2):
         received = sink.take()
-        assert received.resources() == [{"service.name": "s"} | STAMP]
-        # One dictionary, with the keys behind what was there: two would be read in two ways.
-        assert SCOPE in received.body and received.body.endswith(dictionary("", *sorted(STAMP)))
+        assert received.resources() == [{"service.name": "s"} | OWNED]
+        # The keys are added to the dictionary that is there: decoders read two dictionaries differently.
+        assert SCOPE in received.body and received.body.endswith(dictionary("", *sorted(OWNED)))
 
 
-def test_a_table_that_would_name_attributes_without_an_index_is_refused(
-    connect: Callable, acme: Identity, sink: Sink
-) -> None:
-    # The Collector takes index 0, which is no index, for one: all plain keys would become the table's first string.
+def test_a_table_whose_first_string_is_not_empty_is_rejected(connect: Callable, acme: Identity, sink: Sink) -> None:
+    # The Collector reads index 0 (no index) as an index: all plain keys would become the table's first string.
     entry = request(resource(attribute("harmless", "forged")), SCOPE)
     for body in (dictionary("tenant.id") + entry, entry + dictionary("tenant.id", "")):
         answer = connect(acme).grpc(GRPC_PATHS["profiles"], frame(body))
@@ -52,13 +50,13 @@ def test_a_key_by_index_forges_nothing(connect: Callable, acme: Identity, sink: 
     body = {
         "before": dictionary("", "tenant.id") + entry,
         "after": entry + dictionary("", "tenant.id"),
-        # To some decoders two dictionaries are one whose tables follow each other, to others the last one is all.
+        # Some decoders merge two dictionaries, others read the last one only.
         "in two parts": dictionary("") + entry + dictionary("tenant.id"),
     }[where]
 
     answer = connect(acme).grpc(GRPC_PATHS["profiles"], frame(body))
 
-    # Resolved and removed, or refused: never passed on.
+    # The attribute is removed or the message is rejected.
     assert answer.grpc_status in (0, 3), answer
     for received in sink.rest():
         strings = list(received.decode().dictionary.string_table)

@@ -1,20 +1,20 @@
-"""The config file and the certificates change while connections are open."""
+"""`local` reloads the config file and the certificates while connections are open."""
 
-import hashlib
 import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from client import Answer, Http2, Identity, frame
-from conftest import CONFIG
-from gate import Certificates, Gate
-from sink import GRPC_PATHS, Sink
-from wire import traces
+from support.client import Answer, Http2, Identity, frame
+from support.config import BURST, SHARED, Config
+from support.gate import Certificates, Gate
+from support.openssl import openssl
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, Sink
+from support.waiting import wait_until
 
 TRACES = GRPC_PATHS["traces"]
 
@@ -23,89 +23,86 @@ def send(connection: Http2) -> Answer:
     return connection.grpc(TRACES, frame(traces("a")))
 
 
-def until(connection: Http2, status: int) -> Answer:
-    """Sends until the answer has this status: workers take a policy a moment after Envoy's main thread."""
-    deadline = time.monotonic() + 10
-    while (answer := send(connection)).grpc_status != status:
-        assert time.monotonic() < deadline, answer
-    return answer
+def send_until(connection: Http2, status: int) -> Answer:
+    """Sends until the answer has this status: workers apply a policy after Envoy's main thread does."""
+
+    def answer() -> Answer:
+        found = send(connection)
+        assert found.grpc_status == status, found
+        return found
+
+    return wait_until(answer, f"the gRPC status is {status}")
 
 
-def fingerprint(identity: Identity) -> str:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(identity.certificate.read_text())).hexdigest()
+def denying(identity: Identity) -> Config:
+    return SHARED.replace(deny=[f"sha256:{identity.fingerprint()}"])
 
 
-def test_a_new_policy_acts_on_open_connections(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
+def test_a_new_policy_applies_to_open_connections(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
     gate = start().ready()
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
         assert sink.take().resources()[0]["tenant.id"] == "acme"
 
-        gate.write_config(CONFIG.replace("{tenant.id: acme}", "{tenant.id: renamed}"))
-        gate.says("policy updated: 5 client rules")
-        deadline = time.monotonic() + 10
-        while True:
+        gate.write_config(SHARED.client("acme-edge", attributes={"tenant.id": "renamed"}))
+        gate.wait_for_log("policy updated: 5 client rules")
+
+        def tenant() -> str:
             assert send(connection).grpc_status == 0
-            if sink.take().resources()[0]["tenant.id"] == "renamed":
-                break
-            assert time.monotonic() < deadline
+            return sink.take().resources()[0]["tenant.id"]
 
-        gate.write_config(CONFIG + f'deny: ["sha256:{fingerprint(acme)}"]\n')
-        gate.says("policy updated")
-        assert "denied" in until(connection, 7).grpc_message
+        wait_until(lambda: tenant() == "renamed", "the new policy applies")
 
-        gate.write_config(CONFIG)
-        gate.says("policy updated")
-        until(connection, 0)
+        gate.update_policy(denying(acme))
+        assert "denied" in send_until(connection, 7).grpc_message
+
+        gate.update_policy(SHARED)
+        send_until(connection, 0)
 
 
 @pytest.mark.parametrize(
-    "bad, words",
+    ("bad", "words"),
     [
-        (CONFIG.replace("attributes: {tenant.id: acme}", "atributes: {tenant.id: acme}"), "atributes"),
-        (CONFIG.replace("quota: few", "quota: fewer"), "fewer"),
+        (SHARED.client("acme-edge", atributes={}), "atributes"),
+        (SHARED.client("acme-edge", quota="fewer"), "fewer"),
         ("clients: [", "otlp-gate.yaml"),
         ("", "otlp-gate.yaml"),
     ],
-    ids=["an unknown key", "an unknown tier", "no YAML", "nothing"],
+    ids=["an unknown key", "an unknown tier", "no YAML", "an empty file"],
 )
-def test_a_bad_policy_is_told_and_changes_nothing(
-    start: Callable[..., Gate], acme: Identity, sink: Sink, bad: str, words: str
+def test_an_invalid_config_is_logged_and_changes_nothing(
+    start: Callable[..., Gate], acme: Identity, sink: Sink, bad: Config | str, words: str
 ) -> None:
     gate = start().ready()
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
 
         gate.write_config(bad)
-        gate.says("the previous policy stays in use")
-        assert words in "\n".join(gate.said)
+        gate.wait_for_log("the previous policy stays in use")
+        assert words in "\n".join(gate.log)
         assert send(connection).grpc_status == 0
 
-        gate.write_config(CONFIG + f'deny: ["sha256:{fingerprint(acme)}"]\n')
-        gate.says("policy updated")
-        until(connection, 7)
+        gate.update_policy(denying(acme))
+        send_until(connection, 7)
 
 
-def test_a_config_file_that_goes_away_changes_nothing(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
+def test_removing_the_config_file_changes_nothing(start: Callable[..., Gate], acme: Identity, sink: Sink) -> None:
     gate = start().ready()
     gate.config.unlink()
-    gate.says("the previous policy stays in use")
+    gate.wait_for_log("the previous policy stays in use")
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
 
 
-def test_a_change_of_quotas_keeps_what_is_spent(
-    start: Callable[..., Gate], certificates: Certificates, sink: Sink
-) -> None:
+def test_a_new_policy_keeps_what_is_spent(start: Callable[..., Gate], certificates: Certificates, sink: Sink) -> None:
     identity = certificates.client("few-reload", "--spiffe", "spiffe://few.example/reload")
     gate = start().ready()
     with Http2(gate.grpc, identity) as connection:
-        assert connection.grpc(TRACES, frame(traces(*"a" * 20))).grpc_status == 0
-        assert connection.grpc(TRACES, frame(traces(*"a" * 10))).grpc_status == 8
+        assert connection.grpc(TRACES, frame(traces(*"a" * BURST))).grpc_status == 0
+        assert connection.grpc(TRACES, frame(traces(*"a" * (BURST // 2)))).grpc_status == 8
 
-        gate.write_config(CONFIG.replace("headers:", "headers: {X-New: new}\n#"))
-        gate.says("policy updated")
-        assert connection.grpc(TRACES, frame(traces(*"a" * 10))).grpc_status == 8
+        gate.update_policy(SHARED.replace(headers={"X-New": "new"}))
+        assert connection.grpc(TRACES, frame(traces(*"a" * (BURST // 2)))).grpc_status == 8
 
 
 def test_new_certificates_are_used_without_a_restart(
@@ -113,54 +110,54 @@ def test_new_certificates_are_used_without_a_restart(
 ) -> None:
     folder = tmp_path / "certs"
     shutil.copytree(acme.ca.parent, folder)
-    gate = start(CONFIG, certs=folder).ready()
+    gate = start(SHARED, certs=folder).ready()
     with Http2(gate.grpc, acme) as open_connection:
         assert send(open_connection).grpc_status == 0
         with pytest.raises((ssl.SSLError, ConnectionError)):
             send(Http2(gate.grpc, foreign))
 
-        # A second CA beside the clients' own, at first without its list of what it revoked.
-        theirs = foreign.certificate.parent.parent
+        # A second client CA, at first without its revocation list.
+        other_ca = foreign.certificate.parent.parent
         with (folder / "client-ca.crt").open("a") as file:
-            file.write((theirs / "client-ca.crt").read_text())
-        gate.says("the previous certificates stay in use")
-        assert "no list that is signed by" in "\n".join(gate.said)
+            file.write((other_ca / "client-ca.crt").read_text())
+        gate.wait_for_log("the previous certificates stay in use")
+        assert "no list that is signed by" in "\n".join(gate.log)
         with (folder / "client.crl").open("a") as file:
-            file.write((theirs / "client.crl").read_text())
-        gate.says("certificates updated")
+            file.write((other_ca / "client.crl").read_text())
+        gate.wait_for_log("certificates updated")
         with Http2(gate.grpc, foreign) as connection:
             assert send(connection).grpc_status == 0
 
-        # The server's certificate, renewed.
-        was = ssl.PEM_cert_to_DER_cert((folder / "server.crt").read_text())
+        # A renewed server certificate.
+        before = ssl.PEM_cert_to_DER_cert((folder / "server.crt").read_text())
         Certificates(folder, config).run("renew", "server", "--new-key")
-        gate.says("certificates updated")
+        gate.wait_for_log("certificates updated")
         with Http2(gate.grpc, acme) as connection:
-            assert connection.socket.getpeercert(binary_form=True) != was
+            assert connection.socket.getpeercert(binary_form=True) != before
             assert send(connection).grpc_status == 0
 
-        # One that does not fit is left out.
+        # A server key that does not belong to the certificate.
         (folder / "server.key").write_text(acme.key.read_text())
-        gate.says("the previous certificates stay in use")
-        assert "is not the key of" in "\n".join(gate.said)
+        gate.wait_for_log("the previous certificates stay in use")
+        assert "is not the key of" in "\n".join(gate.log)
         with Http2(gate.grpc, acme) as connection:
             assert send(connection).grpc_status == 0
         assert send(open_connection).grpc_status == 0
 
 
-def test_a_revoked_certificate_gets_no_new_connection(
+def test_a_revoked_certificate_is_rejected_on_new_connections(
     start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink
 ) -> None:
     folder = tmp_path / "certs"
     shutil.copytree(acme.ca.parent, folder)
     certificates = Certificates(folder, config)
     leaver = certificates.client("leaver", "--spiffe", "spiffe://acme.example/edge/leaver")
-    gate = start(CONFIG, certs=folder).ready()
+    gate = start(SHARED, certs=folder).ready()
     with Http2(gate.grpc, leaver) as connection:
         assert send(connection).grpc_status == 0
 
     certificates.run("revoke", "leaver")
-    gate.says("certificates updated")
+    gate.wait_for_log("certificates updated")
 
     with pytest.raises((ssl.SSLError, ConnectionError)):
         send(Http2(gate.grpc, leaver))
@@ -169,9 +166,9 @@ def test_a_revoked_certificate_gets_no_new_connection(
 
 
 @pytest.mark.parametrize(
-    "key", ["rsa:1024", "rsa:2048"], ids=["of a key that Envoy takes from nobody", "of another key"]
+    "key", ["rsa:1024", "rsa:2048"], ids=["of a kind that Envoy rejects", "of another certificate"]
 )
-def test_a_client_is_shut_out_though_the_servers_new_certificate_is_of_no_use(
+def test_a_revocation_applies_although_the_new_server_key_is_unusable(
     start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink, key: str
 ) -> None:
     folder, beside = tmp_path / "certs", tmp_path / "beside"
@@ -179,31 +176,26 @@ def test_a_client_is_shut_out_though_the_servers_new_certificate_is_of_no_use(
     shutil.copytree(folder, beside)
     Certificates(beside, config).run("revoke", "--cert", str(acme.certificate))
     file = "server.key" if key == "rsa:1024" else "another.key"
-    useless = f"req -x509 -newkey {key} -nodes -subj /CN=localhost -keyout {file} -out server.crt"
-    subprocess.run(["openssl", *useless.split()], cwd=beside, check=True, capture_output=True)
-    gate = start(CONFIG, certs=folder).ready()
+    unusable = f"req -x509 -newkey {key} -nodes -subj /CN=localhost -keyout {file} -out server.crt"
+    openssl(*unusable.split(), cwd=beside)
+    gate = start(SHARED, certs=folder).ready()
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
 
     for name in ["client.crl", "server.key", "server.crt"]:
         shutil.copy(beside / name, folder / name)
-    gate.says("the previous certificates stay in use")
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            send(Http2(gate.grpc, acme))
-        except (ssl.SSLError, ConnectionError):
-            break
-        assert time.monotonic() < deadline, "a revoked client gets in"
+    gate.wait_for_log("the previous certificates stay in use")
+    wait_until(lambda: rejected(gate, acme), "the revoked client is rejected")
 
     for name in ["server.key", "server.crt"]:
         shutil.copy(acme.ca.parent / name, folder / name)
-    gate.says("certificates updated")
+    gate.wait_for_log("certificates updated")
     with pytest.raises((ssl.SSLError, ConnectionError)):
         send(Http2(gate.grpc, acme))
 
 
-def refused(gate: Gate, identity: Identity) -> bool:
+def rejected(gate: Gate, identity: Identity) -> bool:
+    """Whether a new connection or a request on it is rejected."""
     try:
         with Http2(gate.grpc, identity) as connection:
             return send(connection).grpc_status != 0
@@ -211,46 +203,36 @@ def refused(gate: Gate, identity: Identity) -> bool:
         return True
 
 
-def test_a_revoked_client_is_refused_with_every_certificate_that_it_ever_had(
+def test_a_revoked_client_is_rejected_with_every_certificate_that_was_issued_to_it(
     start: Callable[..., Gate], tmp_path: Path, config: Path, sink: Sink
 ) -> None:
-    certificates = Certificates(tmp_path / "certs", config).make()
+    certificates = Certificates(tmp_path / "certs", config).init()
     name = ("acme-edge", "--spiffe", "spiffe://acme.example/edge/1")
-    now = certificates.client(*name)
+    current = certificates.client(*name)
     other = certificates.client("stays", "--spiffe", "spiffe://acme.example/edge/2")
-
-    def kept(copy: str) -> Identity:
-        folder = tmp_path / copy
-        folder.mkdir()
-        return Identity(
-            Path(shutil.copy(now.certificate, folder)),
-            Path(shutil.copy(now.key, folder)),
-            certificates.folder / "server-ca.crt",
-        )
-
-    first = kept("first")
+    first = current.copy(tmp_path / "first")
     certificates.run("renew", "acme-edge")
-    renewed = kept("renewed")
+    renewed = current.copy(tmp_path / "renewed")
     certificates.run("client", *name, "--force", "--unchecked")
-    gate = start(CONFIG, certs=certificates.folder).ready()
-    assert not any(refused(gate, identity) for identity in (first, renewed, now, other))
+    gate = start(SHARED, certs=certificates.folder).ready()
+    assert not any(rejected(gate, identity) for identity in (first, renewed, current, other))
 
     certificates.run("revoke", "acme-edge", "--earlier")
-    gate.says("certificates updated")
-    assert refused(gate, first) and refused(gate, renewed)
-    assert not refused(gate, now)
+    gate.wait_for_log("certificates updated")
+    assert rejected(gate, first) and rejected(gate, renewed)
+    assert not rejected(gate, current)
     certificates.run("revoke", "acme-edge")
-    gate.says("certificates updated")
-    assert all(refused(gate, identity) for identity in (first, renewed, now))
-    assert not refused(gate, other)
+    gate.wait_for_log("certificates updated")
+    assert all(rejected(gate, identity) for identity in (first, renewed, current))
+    assert not rejected(gate, other)
 
 
-def test_a_list_from_the_future_shuts_nobody_out(
+def test_a_revocation_list_from_the_future_is_not_used_before_its_time(
     start: Callable[..., Gate], tmp_path: Path, config: Path, sink: Sink
 ) -> None:
-    certificates = Certificates(tmp_path / "certs", config).make()
+    certificates = Certificates(tmp_path / "certs", config).init()
     identity = certificates.client("acme-edge", "--spiffe", "spiffe://acme.example/edge/1")
-    gate = start(CONFIG, certs=certificates.folder).ready()
+    gate = start(SHARED, certs=certificates.folder).ready()
 
     (tmp_path / "index").write_text("")
     (tmp_path / "number").write_text("1000")
@@ -260,13 +242,13 @@ def test_a_list_from_the_future_shuts_nobody_out(
         return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + seconds))
 
     ca = certificates.folder / "client-ca"
-    command = ["openssl", "ca", "-gencrl", "-config", "ca.cnf", "-cert", f"{ca}.crt", "-keyfile", f"{ca}.key"]
-    command += ["-crl_lastupdate", at(8), "-crl_nextupdate", at(864_000), "-out", "new.crl"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    signed_by = ("-config", "ca.cnf", "-cert", f"{ca}.crt", "-keyfile", f"{ca}.key")
+    times = ("-crl_lastupdate", at(10), "-crl_nextupdate", at(864_000))
+    openssl("ca", "-gencrl", *signed_by, *times, "-out", "new.crl", cwd=tmp_path)
     (tmp_path / "new.crl").replace(certificates.folder / "client.crl")
-    gate.says("the previous certificates stay in use")
-    assert "is from the future" in "\n".join(gate.said)
-    assert not refused(gate, identity)
-    # and it is taken when its time has come
-    gate.says("certificates updated")
-    assert not refused(gate, identity)
+    gate.wait_for_log("the previous certificates stay in use")
+    assert "is from the future" in "\n".join(gate.log)
+    assert not rejected(gate, identity)
+    # The list is used when its time has come.
+    gate.wait_for_log("certificates updated")
+    assert not rejected(gate, identity)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own load generator, in Go."""
+"""telemetrygen, OpenTelemetry's load generator, which uses the Go SDK."""
 
 import os
 import shutil
@@ -6,18 +6,18 @@ import subprocess
 
 import pytest
 
-from client import Identity
-from gate import Gate
-from sink import Sink
+from support.client import Identity
+from support.gate import Gate
+from support.sink import Sink
 
 
-@pytest.mark.parametrize("signal, flag", [("traces", "--traces"), ("metrics", "--metrics"), ("logs", "--logs")])
-def test_all_that_telemetrygen_sends_arrives_stamped(
+@pytest.mark.parametrize(("signal", "flag"), [("traces", "--traces"), ("metrics", "--metrics"), ("logs", "--logs")])
+def test_all_that_telemetrygen_sends_arrives_with_the_clients_attributes(
     gate: Gate, acme: Identity, sink: Sink, signal: str, flag: str
 ) -> None:
     generator = os.environ.get("TELEMETRYGEN") or shutil.which("telemetrygen")
     if not generator:
-        pytest.skip("there is no telemetrygen; `cargo xtask test` brings it")
+        pytest.skip("telemetrygen is not installed; run `cargo xtask setup`")
     done = subprocess.run(
         [generator, signal, flag, "300", "--workers", "2", "--rate", "0",
          "--otlp-endpoint", f"localhost:{gate.grpc.rsplit(':', 1)[1]}",
@@ -29,7 +29,7 @@ def test_all_that_telemetrygen_sends_arrives_stamped(
 
     received = sink.rest()
     names = [name for request in received for name in request.names()]
-    # Two workers; a trace is a parent and a child.
+    # Two workers; each trace has a parent and a child span.
     assert len(names) == 300 * 2 * (2 if signal == "traces" else 1)
     for request in received:
         for attributes in request.resources():

@@ -1,4 +1,4 @@
-"""Bodies in all the ways that they may come in."""
+"""Request bodies of all sizes, in all the ways in which HTTP can transfer them."""
 
 import gzip
 import os
@@ -6,22 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from client import COMPRESS, Http2, Identity, frame, http1
-from gate import Gate
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import field, request, resource, scope, span, traces
+from support.client import COMPRESS, GRPC, Http2, Identity, frame, http1
+from support.gate import Gate
+from support.protobuf import field, request, resource, scope, span, traces
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
 TRACES, V1_TRACES = GRPC_PATHS["traces"], HTTP_PATHS["traces"]
-STAMP = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
+OWNED = {"tenant.id": "acme", "otlp_gate.client": "acme-edge"}
 
 
 def of_size(size: int) -> bytes:
-    """A message of about this size that does not compress."""
+    """A message of about this size with random content, which does not compress."""
     return request(resource(), scope(span("large", field(1999, os.urandom(size)))))
 
 
 @pytest.mark.parametrize("size", [100, 60_000, 1_100_000, 5_000_000, 15_000_000])
-def test_bodies_of_any_size_pass_whatever_envoy_buffers(
+def test_bodies_larger_than_envoys_buffers_are_accepted(
     connect: Callable, gate: Gate, acme: Identity, sink: Sink, size: int
 ) -> None:
     message = of_size(size)
@@ -33,12 +33,12 @@ def test_bodies_of_any_size_pass_whatever_envoy_buffers(
             assert connection.http(V1_TRACES, compress(message), {"content-encoding": encoding}).status == 200
         for _ in range(2 + len(COMPRESS)):
             received = sink.take()
-            assert received.resources() == [STAMP]
+            assert received.resources() == [OWNED]
             assert message[-size:] in received.body
 
 
 @pytest.mark.parametrize("encoding", COMPRESS)
-def test_what_inflates_to_more_than_envoy_buffers_passes(
+def test_bodies_that_inflate_to_more_than_envoys_buffers_are_accepted(
     connect: Callable, acme: Identity, sink: Sink, encoding: str
 ) -> None:
     message = request(resource(), scope(span("large", field(1999, os.urandom(16_000) * 180))))
@@ -48,10 +48,10 @@ def test_what_inflates_to_more_than_envoy_buffers_passes(
     assert connection.http(V1_TRACES, body, {"content-encoding": encoding}).status == 200
     assert connection.grpc(TRACES, frame(body, compressed=True), {"grpc-encoding": encoding}).grpc_status == 0
     for _ in range(2):
-        assert sink.take().resources() == [STAMP]
+        assert sink.take().resources() == [OWNED]
 
 
-def test_a_body_may_come_byte_by_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
+def test_a_body_may_arrive_byte_by_byte(connect: Callable, acme: Identity, sink: Sink) -> None:
     connection = connect(acme)
     assert connection.grpc(TRACES, frame(traces("slow")), chunk=1).grpc_status == 0
     assert sink.take().names() == ["slow"]
@@ -61,8 +61,8 @@ def test_a_body_may_come_byte_by_byte(connect: Callable, acme: Identity, sink: S
     assert sink.take().names() == ["slow"]
 
 
-def test_a_request_that_ends_with_trailers_is_refused(connect: Callable, acme: Identity, sink: Sink) -> None:
-    # No OTLP client sends any, and a body that has been read cannot be handed back to Envoy then.
+def test_a_request_with_trailers_is_rejected(connect: Callable, acme: Identity, sink: Sink) -> None:
+    # No OTLP client sends trailers, and with trailers a body that was read cannot be given back to Envoy.
     connection = connect(acme)
     trailers = {"x-checksum": "1", "x-scope-orgid": "someone else"}
     for body in (traces("a"), of_size(100_000)):
@@ -72,13 +72,13 @@ def test_a_request_that_ends_with_trailers_is_refused(connect: Callable, acme: I
         assert connection.http(V1_TRACES, body, trailers=trailers).status == 400
     assert connection.grpc(TRACES, b"", trailers=trailers).grpc_status == 3
     assert connection.grpc(TRACES, frame(traces("a"))).grpc_status == 0
-    assert [request.names() for request in (sink.take(), *sink.rest())] == [["a"]]
+    sink.only("a")
 
 
 @pytest.mark.parametrize(
     "trailers", [b"", b"x-scope-orgid: someone else\r\nx-other: 1\r\n"], ids=["plain", "with trailers"]
 )
-def test_http_1_chunks_are_put_together(gate: Gate, acme: Identity, sink: Sink, trailers: bytes) -> None:
+def test_chunks_of_http_1_are_one_body(gate: Gate, acme: Identity, sink: Sink, trailers: bytes) -> None:
     message = traces("a", "b")
     chunks = [f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in (message[:1], message[1:50], message[50:])]
     head = (
@@ -91,40 +91,38 @@ def test_http_1_chunks_are_put_together(gate: Gate, acme: Identity, sink: Sink, 
     assert answer.status == 200, answer
     received = sink.take()
     assert received.names() == ["a", "b"]
-    assert received.resources()[0].items() >= STAMP.items()
+    assert received.resources()[0].items() >= OWNED.items()
     assert received.headers["x-scope-orgid"] == "acme"
 
 
 def test_requests_on_one_connection_do_not_mix(connect: Callable, acme: Identity, sink: Sink) -> None:
     connection = connect(acme)
-    headers = {"content-type": "application/grpc", "te": "trailers"}
-    streams = [connection.open(TRACES, headers) for _ in range(20)]
+    streams = [connection.open(TRACES, GRPC) for _ in range(20)]
     bodies = [frame(traces(f"stream {number}")) for number in range(20)]
-    # A piece of each in turn, and the ends in reverse.
-    for stream, body in zip(streams, bodies):
+    # A piece of each body in turn, then the rests in reverse order.
+    for stream, body in zip(streams, bodies, strict=True):
         connection.h2.send_data(stream, body[:30])
     connection.flush()
-    for stream, body in reversed(list(zip(streams, bodies))):
+    for stream, body in reversed(list(zip(streams, bodies, strict=True))):
         assert connection.finish(stream, body[30:]).grpc_status == 0
     names = sorted(name for _ in streams for name in sink.take().names())
     assert names == sorted(f"stream {number}" for number in range(20))
 
 
-def test_a_client_that_hangs_up_leaves_nothing_behind(
+def test_unfinished_requests_of_a_closed_connection_are_not_forwarded(
     connect: Callable, gate: Gate, acme: Identity, sink: Sink
 ) -> None:
-    headers = {"content-type": "application/grpc", "te": "trailers"}
     for _ in range(20):
         connection = Http2(gate.grpc, acme)
         for _ in range(10):
-            stream = connection.open(TRACES, headers)
+            stream = connection.open(TRACES, GRPC)
             connection.h2.send_data(stream, frame(of_size(5000))[:4000])
         connection.flush()
         connection.socket.close()
     assert connect(acme).grpc(TRACES, frame(traces("after"))).grpc_status == 0
-    assert [request.names() for request in (sink.take(), *sink.rest())] == [["after"]]
+    sink.only("after")
 
 
-def test_no_input_so_far_has_crashed_the_module(gate: Gate) -> None:
+def test_no_input_has_crashed_the_filter(gate: Gate) -> None:
     counters = gate.stats("vm_reload")
     assert counters and set(counters.values()) == {0}

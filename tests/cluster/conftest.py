@@ -1,25 +1,24 @@
-"""A gate in a real cluster, deployed by the command as a user does it, with a backend on this machine behind its Collector."""
+"""Fixtures of the tests in a cluster: a gate that is deployed with the command, and a backend on this machine to which
+its Collector exports."""
 
 import functools
 import http.server
 import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from deployed import MACHINE, PROVIDER, Deployed, Kubectl
-from on_nodes import OnNodes
-from sink import Sink
+from support.cluster.deployed import MACHINE, PROVIDER, Deployed, Kubectl
+from support.cluster.node_gateways import NodeGateways
+from support.sink import Sink
 
 MODULE = "/otlp-gate.wasm"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nothing here means anything without a cluster: that there is none is a failure, not a skipped test."""
-    assert os.environ.get("KUBECONFIG"), "these tests need a cluster: cargo xtask e2e"
-    # Those in classes take longest.
+    """Fails without a cluster. Starts with the tests in classes, which take longest."""
+    assert os.environ.get("KUBECONFIG"), "these tests need a cluster: run `cargo xtask e2e`"
     items.sort(key=lambda item: item.cls is None)
 
 
@@ -30,7 +29,7 @@ def kubectl() -> Kubectl:
 
 @pytest.fixture(scope="session")
 def backend() -> Iterator[Sink]:
-    """Where the Collectors export to."""
+    """The backend to which the Collectors export."""
     sink = Sink(host=MACHINE).start()
     yield sink
     sink.stop()
@@ -38,10 +37,9 @@ def backend() -> Iterator[Sink]:
 
 @pytest.fixture(scope="session")
 def module_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A web server that has the filter's module, for those who do not take it from a ConfigMap."""
+    """The URL of the filter's module on a web server of this machine, for Envoy Gateway."""
     folder = tmp_path_factory.mktemp("module")
-    place = Deployed(folder, "unused")
-    place.run("wasm", "export", str(folder / MODULE.strip("/")))
+    Deployed(folder, "unused").run("wasm", "export", str(folder / MODULE.strip("/")))
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer((MACHINE, 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -53,7 +51,7 @@ def module_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def deploy(
     tmp_path_factory: pytest.TempPathFactory, kubectl: Kubectl, backend: Sink, module_url: str
 ) -> Iterator[Callable[..., Deployed]]:
-    """Makes folders with a config and certificates for a gate in a namespace of its own; applies nothing."""
+    """Creates a folder with a config and certificates for a gate in a namespace of its own. Does not apply it."""
     made: list[Deployed] = []
 
     def deploy(namespace: str) -> Deployed:
@@ -66,8 +64,8 @@ def deploy(
         return place
 
     yield deploy
-    # Also where the cluster goes as a whole: modules go with this process, and Envoy Gateway, if it is restarted, asks for those
-    # of its gateways one after the other, each for seconds, before it does anything for another one.
+    # Gates are deleted even if the cluster is. This process serves their modules, and an Envoy Gateway that restarts
+    # tries to download the module of each gateway for seconds before it updates any other gateway.
     for place in made:
         place.run("delete", "--yes")
         kubectl("delete", "namespace", place.namespace, "--ignore-not-found", "--wait=false")
@@ -75,7 +73,7 @@ def deploy(
 
 @pytest.fixture(scope="session")
 def gate(deploy: Callable[..., Deployed], worker_id: str) -> Deployed:
-    """A gate that is up, and that the tests of one process share."""
+    """A gate that is ready. The tests of one process share it."""
     place = deploy(f"gate-{worker_id}")
     place.apply()
     return place
@@ -83,7 +81,8 @@ def gate(deploy: Callable[..., Deployed], worker_id: str) -> Deployed:
 
 @pytest.fixture(scope="module")
 def cert_manager(kubectl: Kubectl) -> Iterator[None]:
-    """The kinds of cert-manager, without its controllers; as they are where the cluster has them, since all of a kind goes with it."""
+    """The CRDs of cert-manager, without its controllers. A cluster that has them keeps its own: deleting a CRD deletes
+    all objects of its kind."""
     crds = os.environ["CERT_MANAGER_CRDS"]
     if kubectl("get", "crds", "certificates.cert-manager.io", "--ignore-not-found", "-o", "name"):
         yield
@@ -98,18 +97,19 @@ def cert_manager(kubectl: Kubectl) -> Iterator[None]:
 def nodes(kubectl: Kubectl) -> list[str]:
     """The names of two nodes."""
     names = [node["metadata"]["name"] for node in kubectl.json("get", "nodes")["items"]]
-    assert len(names) >= 2, "these tests need two nodes: cargo xtask e2e --nodes 2"
+    assert len(names) >= 2, "these tests need two nodes"
     return names[:2]
 
 
 @pytest.fixture(scope="module")
-def on_nodes(deploy: Callable[..., Deployed], kubectl: Kubectl) -> Iterator[Callable[[str], OnNodes]]:
-    made: list[OnNodes] = []
+def node_gateways(deploy: Callable[..., Deployed], kubectl: Kubectl) -> Iterator[Callable[[str], NodeGateways]]:
+    """Creates configs for node-local gateways, each in a namespace of its own."""
+    made: list[NodeGateways] = []
 
-    def on_nodes(namespace: str) -> OnNodes:
-        made.append(OnNodes(deploy(namespace), kubectl))
+    def node_gateways(namespace: str) -> NodeGateways:
+        made.append(NodeGateways(deploy(namespace), kubectl))
         return made[-1]
 
-    yield on_nodes
+    yield node_gateways
     for one in made:
         one.stop()

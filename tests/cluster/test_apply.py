@@ -1,22 +1,21 @@
-"""From one file to a running gate, as a new user types it; and what can go wrong on the way."""
+"""`apply`, `diff`, `status`, `doctor` and `delete`: from one file to a running gate, and the errors on the way."""
 
 import hashlib
 import json
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from client import Answer, frame, secure_channel
-from deployed import KUBECTL, MACHINE, PROVIDER, Deployed, Kubectl, eventually
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import attribute, traces
+from support.client import Answer, frame, secure_channel
+from support.cluster.deployed import MACHINE, PROVIDER, Deployed, Kubectl, wait_until
+from support.protobuf import attribute, traces
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
-# A minute's worth at once, so that what comes back while a test runs is little.
-SLOW = {"spans": "1/s", "burst": "60s"}
+# Earns little while a test runs.
+SLOW = {"spans": "1/s", "burst": "600s"}
 OTHER = "envoy-gateway" if PROVIDER == "istio" else "istio"
 
 
@@ -26,7 +25,7 @@ def labelled(kubectl: Kubectl, namespace: str) -> list[str]:
     return listed.split()
 
 
-def test_telemetry_arrives_stamped_over_both_protocols(gate: Deployed, backend: Sink) -> None:
+def test_telemetry_arrives_with_the_clients_attributes_over_both_protocols(gate: Deployed, backend: Sink) -> None:
     backend.rest()
     message = traces("a", attributes=(attribute("tenant.id", "forged"), attribute("otlp_gate.client", "forged")))
     with gate.connect(gate.acme()) as connection:
@@ -34,14 +33,14 @@ def test_telemetry_arrives_stamped_over_both_protocols(gate: Deployed, backend: 
     with gate.connect(gate.globex(), 4318) as connection:
         assert connection.http(HTTP_PATHS["traces"], message).status == 200
     seen = [resource for _ in range(2) for resource in backend.take().resources()]
-    stamps = [{key: one[key] for key in ("tenant.id", "otlp_gate.client")} for one in seen]
-    assert stamps == [
+    owned = [{key: one[key] for key in ("tenant.id", "otlp_gate.client")} for one in seen]
+    assert owned == [
         {"tenant.id": "acme", "otlp_gate.client": "acme"},
         {"tenant.id": "globex", "otlp_gate.client": "globex"},
     ]
 
 
-def test_the_second_time_changes_nothing(gate: Deployed) -> None:
+def test_a_second_apply_changes_nothing(gate: Deployed) -> None:
     assert gate.run("diff").stdout == ""
     again = gate.apply()
     assert [one for one in again["objects"] if one["change"] != "unchanged"] == []
@@ -58,9 +57,11 @@ def test_status_and_doctor_find_nothing_wrong(gate: Deployed) -> None:
     assert doctor["ok"] and {check["verdict"] for check in doctor["checks"]} == {"pass"}, doctor
 
 
-def let_in(gate: Deployed, name: str, send: Callable[[], int]) -> None:
-    """Lets a client in that nobody knew, and waits until it is served, which it was not. It stays a client: where a policy is
-    taken back within a minute, Envoy Gateway's proxies do not say before that is over that they have the old one again."""
+def add_client(gate: Deployed, name: str, send: Callable[[], int]) -> None:
+    """Adds a rule for a client that was rejected, and waits until the client is accepted.
+
+    The rule stays: if a policy returns within a minute, Envoy Gateway's proxies report its revision only after that.
+    """
     assert send() == 7
     rule = {"name": name, "match": {"spiffe": f"spiffe://{name}.example/*"}}
     gate.change(lambda config: config["clients"].append(rule))
@@ -70,28 +71,27 @@ def let_in(gate: Deployed, name: str, send: Callable[[], int]) -> None:
     changed = [one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"]
     assert changed == ["WasmPlugin" if PROVIDER == "istio" else "EnvoyExtensionPolicy"]
     done = time.monotonic() - begun
-    assert eventually(lambda: send() == 0, 30)
-    print(f"apply is done after {done:.1f} s, and the new policy acts after {time.monotonic() - begun:.1f} s")
+    wait_until(lambda: send() == 0, "the new client is accepted")
+    print(f"apply took {done:.1f} s, and the policy applied after {time.monotonic() - begun:.1f} s")
 
 
-def test_a_policy_acts_on_clients_that_are_connected(gate: Deployed) -> None:
-    """And nobody is restarted for it."""
+def test_a_new_policy_applies_to_connected_clients(gate: Deployed) -> None:
     identity = gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")
     gate.connect(identity).socket.close()
     with secure_channel(f"{gate.address()}:4317", identity.credentials()) as channel:
         export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
 
         def send() -> int:
-            # A call that failed is an answer too.
+            # `future` also returns the status of a call that fails.
             return export.future(traces("a"), timeout=5, wait_for_ready=True).code().value[0]
 
-        let_in(gate, "stranger", send)
+        add_client(gate, "stranger", send)
 
 
-@pytest.mark.skipif(PROVIDER == "envoy-gateway", reason="it asks clients to connect anew when a policy changes")
-def test_a_policy_acts_on_connections_that_are_open(gate: Deployed) -> None:
+@pytest.mark.skipif(PROVIDER == "envoy-gateway", reason="it closes connections when a policy changes")
+def test_a_new_policy_applies_to_open_connections(gate: Deployed) -> None:
     with gate.connect(gate.client("passer-by", "--spiffe", "spiffe://passer-by.example/x")) as connection:
-        let_in(gate, "passer-by", lambda: connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status)
+        add_client(gate, "passer-by", lambda: connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status)
 
 
 def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
@@ -100,32 +100,32 @@ def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
     gate.change(lambda config: (config["clients"].append(rule), config["quotas"]["tiers"].update(slow=SLOW)))
     gate.apply()
 
-    # On a connection of its own each, since Envoy Gateway asks those of before to end.
     def send(spans: int) -> int:
+        # On a new connection each: Envoy Gateway closes connections when a policy changes.
         with gate.connect(identity) as connection:
             return connection.grpc(GRPC_PATHS["traces"], frame(traces(*["a"] * spans))).grpc_status
 
-    assert send(60) == 0
+    assert send(600) == 0
     gate.change(lambda config: config["attributes"].update(changed="{name}"))
     gate.apply()
-    eventually(lambda: send(1) in (0, 8))
-    assert send(40) == 8
+    wait_until(lambda: send(1) in (0, 8), "the gate decides about quotas")
+    assert send(400) == 8
 
 
-def test_a_browser_is_told_that_a_page_may_send(gate: Deployed) -> None:
-    """Envoy Gateway has the filter on routes only, so what browsers ask needs one."""
-    asks = {"origin": "https://shop.example.com", "access-control-request-method": "POST"}
+def test_a_preflight_of_an_allowed_origin_is_accepted(gate: Deployed) -> None:
+    """Envoy Gateway runs the filter on routes only, so preflights need a route."""
+    headers = {"origin": "https://shop.example.com", "access-control-request-method": "POST"}
 
     def preflight() -> Answer:
         with gate.connect(gate.acme(), 4318) as connection:
-            return connection.request(HTTP_PATHS["traces"], b"", asks, method="OPTIONS")
+            return connection.request(HTTP_PATHS["traces"], b"", headers, method="OPTIONS")
 
     assert preflight().status in (404, 405)
-    # It stays so, for the reason that `let_in` gives.
+    # The setting stays, for the reason in `add_client`.
     gate.change(lambda config: config.update(corsOrigins=["https://*.example.com"]))
     changed = {one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"}
     assert changed == {"HTTPRoute", "WasmPlugin" if PROVIDER == "istio" else "EnvoyExtensionPolicy"}
-    assert eventually(lambda: preflight().status == 204, 30)
+    wait_until(lambda: preflight().status == 204, "preflights are accepted")
     assert preflight().headers["access-control-allow-origin"] == "https://shop.example.com"
     with gate.connect(gate.acme(), 4318) as connection:
         answer = connection.http(HTTP_PATHS["traces"], traces("a"), {"origin": "https://shop.example.com"})
@@ -142,20 +142,20 @@ def test_a_batch_larger_than_the_gateways_buffers_arrives(gate: Deployed, backen
         arrived.update(backend.take().names())
 
 
-def test_a_new_server_certificate_is_shown_without_a_restart(gate: Deployed, kubectl: Kubectl) -> None:
+def test_a_new_server_certificate_is_used_without_a_restart(gate: Deployed, kubectl: Kubectl) -> None:
     pods = lambda: kubectl("get", "pods", *gate.proxies(), "-o", "name")
     before = pods()
-    shown = lambda: gate.connect(gate.acme()).socket.getpeercert()["serialNumber"]
-    first = shown()
+    serial = lambda: gate.connect(gate.acme()).socket.getpeercert()["serialNumber"]
+    first = serial()
     gate.run("certs", "server", "--local", "--force")
     begun = time.monotonic()
     gate.apply()
-    assert eventually(lambda: shown() != first, 60)
-    print(f"a new server certificate is shown after {time.monotonic() - begun:.1f} s")
+    wait_until(lambda: serial() != first, "the new server certificate is used")
+    print(f"a new server certificate is used after {time.monotonic() - begun:.1f} s")
     assert pods() == before != ""
 
 
-def test_routes_of_others_are_reported(gate: Deployed, kubectl: Kubectl) -> None:
+def test_routes_that_others_attached_are_reported(gate: Deployed, kubectl: Kubectl) -> None:
     route = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -173,7 +173,7 @@ def test_routes_of_others_are_reported(gate: Deployed, kubectl: Kubectl) -> None
         kubectl("delete", "httproute", "around", "-n", gate.namespace)
 
 
-# What takes the filter out for some of the gateway's requests, without naming the gateway.
+# Objects that can remove the filter for some of the gateway's requests, without naming the gateway.
 AROUND = {
     "istio": {
         "apiVersion": "networking.istio.io/v1alpha3",
@@ -188,7 +188,7 @@ AROUND = {
 }[PROVIDER]
 
 
-def test_policies_of_others_that_may_replace_the_filter_are_unsafe(gate: Deployed, kubectl: Kubectl) -> None:
+def test_attached_policies_that_may_replace_the_filter_are_unsafe(gate: Deployed, kubectl: Kubectl) -> None:
     kind = AROUND["kind"].lower()
     kubectl.apply({**AROUND, "metadata": {"name": "around", "namespace": gate.namespace}})
     try:
@@ -198,8 +198,8 @@ def test_policies_of_others_that_may_replace_the_filter_are_unsafe(gate: Deploye
         kubectl("delete", kind, "around", "-n", gate.namespace)
 
 
-def test_the_gates_labels_hide_nothing_that_is_not_the_gates(gate: Deployed, kubectl: Kubectl) -> None:
-    """Whoever may write an object may label it; and nothing is removed for its labels alone."""
+def test_an_object_with_the_gates_labels_is_reported_and_not_removed(gate: Deployed, kubectl: Kubectl) -> None:
+    """Anyone who may write an object may set its labels."""
     kind = AROUND["kind"].lower()
     policy = kubectl.json("get", kind, "otel-gateway", "-n", gate.namespace)
     labels = policy["metadata"]["labels"]
@@ -214,7 +214,7 @@ def test_the_gates_labels_hide_nothing_that_is_not_the_gates(gate: Deployed, kub
         kubectl("delete", kind, "around", "-n", gate.namespace)
 
 
-# One more listener that asks for no certificate, and one more patch or extension.
+# A listener without client certificates, and changes to the patch or extension.
 TAMPERED = {
     "gateway": {"op": "add", "path": "/spec/listeners/-", "value": {"name": "plain", "port": 8080, "protocol": "HTTP"}},
     "envoyfilter": {"op": "replace", "path": "/spec/configPatches", "value": []},
@@ -229,7 +229,7 @@ TAMPERED = {
         PROVIDER
     ],
 )
-def test_what_others_changed_in_the_gates_own_objects_is_unsafe(
+def test_changes_of_others_to_the_gates_own_objects_are_unsafe(
     deploy: Callable[..., Deployed], kubectl: Kubectl, kind: str
 ) -> None:
     place = deploy(f"tampered-{kind}")
@@ -253,7 +253,7 @@ def test_what_others_changed_in_the_gates_own_objects_is_unsafe(
     place.apply("--force-conflicts")
 
 
-def test_fields_that_another_manager_took_are_a_conflict(gate: Deployed, kubectl: Kubectl) -> None:
+def test_fields_of_another_field_manager_are_a_conflict(gate: Deployed, kubectl: Kubectl) -> None:
     scaled = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -268,7 +268,7 @@ def test_fields_that_another_manager_took_are_a_conflict(gate: Deployed, kubectl
     gate.apply("--force-conflicts")
 
 
-def test_what_the_config_no_longer_wants_is_removed(
+def test_objects_that_the_config_no_longer_has_are_removed(
     gate: Deployed, deploy: Callable[..., Deployed], kubectl: Kubectl
 ) -> None:
     place = deploy("pruned")
@@ -290,7 +290,7 @@ def test_what_the_config_no_longer_wants_is_removed(
         kubectl("delete", "service", "elsewhere", "-n", gate.namespace)
 
 
-def test_a_provider_that_is_not_there_is_told_with_its_cure(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+def test_a_missing_provider_is_an_error_with_a_hint(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
     place = deploy("nobody")
     url = "oci://registry.example/otlp-gate:1"
     place.change(lambda config: config["gateway"].update(provider=OTHER, module={"url": url}))
@@ -302,15 +302,15 @@ def test_a_provider_that_is_not_there_is_told_with_its_cure(deploy: Callable[...
 
 
 def missing(kubectl: Kubectl, namespace: str) -> bool:
-    """Whether there is no such namespace, so that nothing is half applied."""
+    """Whether the namespace does not exist: nothing was applied."""
     return kubectl("get", "namespaces", namespace, "--ignore-not-found", "-o", "name") == ""
 
 
-def test_a_policy_that_is_too_large_is_refused_before_anything_is_applied(
+def test_a_policy_that_is_too_large_is_rejected_before_anything_is_applied(
     deploy: Callable[..., Deployed], kubectl: Kubectl
 ) -> None:
     place = deploy("large")
-    # What a digest holds does not compress.
+    # Digests do not compress.
     denied = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(30_000)]
     place.change(lambda config: config.update(deny=denied))
     said = place.run("apply", code=1).stderr
@@ -318,19 +318,19 @@ def test_a_policy_that_is_too_large_is_refused_before_anything_is_applied(
     assert missing(kubectl, "large")
 
 
-def test_ten_thousand_clients_are_applied_and_known(deploy: Callable[..., Deployed]) -> None:
+def test_ten_thousand_clients(deploy: Callable[..., Deployed]) -> None:
     place = deploy("many")
     site = lambda number: {"name": f"site-{number}", "match": {"spiffe": f"spiffe://sites.example/{number}"}}
     many = [site(number) | {"attributes": {"tenant.id": f"t{number}"}} for number in range(10_000)]
     place.change(lambda config: config["clients"].extend(many))
     begun = time.monotonic()
     assert place.apply()["ok"]
-    print(f"10,000 clients are applied to an empty namespace in {time.monotonic() - begun:.1f} s")
+    print(f"10,000 clients are applied to a new namespace in {time.monotonic() - begun:.1f} s")
     with place.connect(place.client("site-9999", "--spiffe", "spiffe://sites.example/9999")) as connection:
         assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
 
 
-def test_a_backends_namespace_that_is_not_there_is_named(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
+def test_a_missing_namespace_of_the_backend_is_named(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
     place = deploy("backless")
     place.change(lambda config: config.update(backend={"service": {"name": "otel", "namespace": "not-there"}}))
     said = place.run("apply", code=1).stderr
@@ -338,7 +338,7 @@ def test_a_backends_namespace_that_is_not_there_is_named(deploy: Callable[..., D
     assert missing(kubectl, "backless")
 
 
-def test_a_namespace_that_is_being_deleted_is_told_with_what_to_wait_for(
+def test_a_namespace_that_is_being_deleted_is_an_error_with_a_hint(
     deploy: Callable[..., Deployed], kubectl: Kubectl
 ) -> None:
     place = deploy("leaving")
@@ -355,15 +355,15 @@ def test_a_namespace_that_is_being_deleted_is_told_with_what_to_wait_for(
         kubectl("patch", "configmap", "held", "-n", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
 
-def admission(name: str, namespaces: list[str], refuses: dict, unless: str) -> tuple[dict, dict]:
-    """A policy of the cluster's, with its binding."""
+def admission(name: str, namespaces: list[str], resources: dict, unless: str) -> tuple[dict, dict]:
+    """An admission policy that denies these resources unless an expression is true, with its binding."""
     header = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
     within = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}]}
     policy = header | {
         "kind": "ValidatingAdmissionPolicy",
         "spec": {
-            "matchConstraints": {"resourceRules": [refuses]},
-            "validations": [{"expression": unless, "message": f"refused by {name}"}],
+            "matchConstraints": {"resourceRules": [resources]},
+            "validations": [{"expression": unless, "message": f"denied by {name}"}],
         },
     }
     binding = header | {
@@ -373,66 +373,65 @@ def admission(name: str, namespaces: list[str], refuses: dict, unless: str) -> t
     return policy, binding
 
 
-def test_what_a_new_namespace_does_not_take_is_told_before_any_of_it_is_there(
+def test_an_object_that_a_new_namespace_denies_is_an_error_before_anything_is_applied(
     deploy: Callable[..., Deployed], kubectl: Kubectl
 ) -> None:
-    """Until the namespace is there, everything can only be tried in another one, where other rules hold."""
+    """Before the namespace exists, objects can only be tried in another namespace, where other policies apply."""
     place = deploy("ruled")
     services = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
     kubectl("create", "namespace", "ruled-too")
     kubectl.apply(*admission("no-services", ["ruled", "ruled-too"], services, "false"))
     try:
         trial = ("create", "service", "clusterip", "trial", "--tcp=1", "-n", "ruled-too", "--dry-run=server")
-        eventually(lambda: subprocess.run([*KUBECTL.split(), *trial], capture_output=True).returncode, 30)
+        wait_until(lambda: kubectl.attempt(*trial).returncode, "the admission policy applies")
         said = place.run("apply", code=1).stderr
-        assert "service/otel-gateway-collector in ruled: " in said and "refused by no-services" in said, said
+        assert "service/otel-gateway-collector in ruled: " in said and "denied by no-services" in said, said
         assert "nothing has been made but namespaces" in said and "a policy of the cluster refuses it" in said, said
         assert labelled(kubectl, "ruled") == []
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-services")
         kubectl("delete", "namespace", "ruled-too", "--wait=false")
-    eventually(lambda: place.run("apply", "--no-wait").returncode == 0, 30)
+    wait_until(lambda: place.run("apply", "--no-wait"), "the namespace accepts the objects")
 
 
-def test_what_is_refused_half_way_is_told_with_what_is_there_and_the_next_time_goes_on(
+def test_an_apply_that_fails_half_way_reports_the_applied_objects_and_can_be_repeated(
     deploy: Callable[..., Deployed], kubectl: Kubectl
 ) -> None:
-    """A dry run finds everything but a rule that holds for real requests only."""
+    """A dry run does not find a policy that applies to real requests only."""
     place = deploy("halfway")
     api = "gateway.networking.k8s.io"
     routes = {"apiGroups": [api], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["grpcroutes"]}
     trial = {"apiVersion": f"{api}/v1", "kind": "GRPCRoute", "metadata": {"name": "trial"}, "spec": {}}
 
-    def refused() -> bool:
-        command = [*KUBECTL.split(), "create", "-n", "halfway-too", "-f", "-"]
-        done = subprocess.run(command, input=json.dumps(trial), capture_output=True, text=True)
-        return "refused by no-routes" in done.stderr
+    def denied() -> bool:
+        done = kubectl.attempt("create", "-n", "halfway-too", "-f", "-", stdin=json.dumps(trial))
+        return "denied by no-routes" in done.stderr
 
     kubectl("create", "namespace", "halfway-too")
     kubectl.apply(*admission("no-routes", ["halfway", "halfway-too"], routes, "request.dryRun"))
     try:
-        eventually(refused, 30)
+        wait_until(denied, "the admission policy applies")
         said = place.run("apply", code=1).stderr
-        assert "grpcroute/otel-gateway-traces in halfway: " in said and "refused by no-routes" in said, said
+        assert "grpcroute/otel-gateway-traces in halfway: " in said and "denied by no-routes" in said, said
         told = re.search(
             r"(\d+) of (\d+) objects are in the cluster as they should be; the next `otlp-gate apply` goes on", said
         )
         assert told and "a policy of the cluster refuses it" in said, said
         there, wanted = map(int, told.groups())
-        # The routes are the last.
+        # Routes are applied last.
         assert 0 < there < wanted
         assert "gateway.gateway.networking.k8s.io/otel-gateway" in labelled(kubectl, "halfway")
-        # The same again, since nothing of it has to be made once more.
+        # A second `apply` reports the same, since it has nothing to create again.
         assert told[0] in place.run("apply", code=1).stderr
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-routes")
-        eventually(lambda: not refused(), 30)
+        wait_until(lambda: not denied(), "the admission policy is gone")
         kubectl("delete", "namespace", "halfway-too", "--wait=false")
     changes = [one["change"] for one in place.apply()["objects"] if one["kind"] != "Namespace"]
     assert changes == ["unchanged"] * there + ["created"] * (wanted - there)
 
 
-def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
+def test_an_image_that_cannot_be_pulled_is_named(deploy: Callable[..., Deployed]) -> None:
     place = deploy("unpulled")
     place.change(lambda config: config["backend"]["collector"].update(image="localhost/not-there:1"))
     said = place.apply_fails("localhost/not-there:1")
@@ -442,7 +441,7 @@ def test_an_image_that_cannot_be_had_explains_why_it_is_not_up(deploy: Callable[
 
 @pytest.mark.alone
 @pytest.mark.skipif(PROVIDER == "istio", reason="its module is in a ConfigMap")
-def test_a_module_that_cannot_be_fetched_explains_why_it_is_not_up(deploy: Callable[..., Deployed]) -> None:
+def test_a_module_that_cannot_be_fetched_is_named(deploy: Callable[..., Deployed]) -> None:
     place = deploy("unfetched")
     place.change(lambda config: config["gateway"]["module"].update(url=f"http://{MACHINE}:9/otlp-gate.wasm"))
     try:
@@ -450,13 +449,11 @@ def test_a_module_that_cannot_be_fetched_explains_why_it_is_not_up(deploy: Calla
         assert "wasm module download failed" in said and f"{MACHINE}:9" in said, said
         assert "hint: Envoy Gateway must reach what `gateway.module` names" in said, said
     finally:
-        # Envoy Gateway asks for the module at every change of any gateway, and does nothing else meanwhile.
+        # Envoy Gateway tries to download the module at every change of any gateway, and waits for it.
         place.run("delete", "--yes")
 
 
-def test_somebody_without_rights_is_told_which(
-    deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path
-) -> None:
+def test_missing_rights_are_named(deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path) -> None:
     place = deploy("unheard")
     kubectl("create", "serviceaccount", "nobody", "-n", "default")
     try:
@@ -485,7 +482,7 @@ def test_somebody_without_rights_is_told_which(
         ("no kubeconfig", ("there is no kubeconfig", "set KUBECONFIG")),
     ],
 )
-def test_a_cluster_that_is_not_there_is_told(
+def test_an_unreachable_cluster_is_an_error_with_a_hint(
     deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path, case: str, words: tuple[str, ...]
 ) -> None:
     place = deploy("absent")
@@ -502,26 +499,18 @@ def test_a_cluster_that_is_not_there_is_told(
     assert all(word in said for word in words), said
 
 
-def test_manifests_are_taken_by_the_api_server(gate: Deployed, tmp_path: Path, kubectl: Kubectl) -> None:
-    """As GitOps would: what `render` writes is applied by kubectl, without a warning of the API server's."""
+def test_kubectl_applies_rendered_manifests_without_a_warning(gate: Deployed, tmp_path: Path, kubectl: Kubectl) -> None:
+    """As with GitOps."""
     out = tmp_path / "manifests"
     gate.run("render", "--out", str(out))
-    command = [
-        "apply",
-        "--server-side",
-        "--dry-run=server",
-        "--force-conflicts",
-        "--field-manager=gitops",
-        "-k",
-        str(out),
-    ]
-    done = subprocess.run([*KUBECTL.split(), *command], capture_output=True, text=True, timeout=60)
+    options = ("--server-side", "--dry-run=server", "--force-conflicts", "--field-manager=gitops")
+    done = kubectl.attempt("apply", *options, "-k", str(out))
     assert done.returncode == 0 and "warning" not in done.stderr.lower(), done.stderr
 
 
-@pytest.mark.skipif(PROVIDER != "istio", reason="only Istio's overlay is a text that nobody checks")
-def test_an_overlay_that_somebody_broke_is_told_and_mended(gate: Deployed, kubectl: Kubectl) -> None:
-    """Istio only logs one that it cannot read, and goes on without."""
+@pytest.mark.skipif(PROVIDER != "istio", reason="only Istio has an overlay in a ConfigMap")
+def test_an_invalid_overlay_is_reported_and_repaired(gate: Deployed, kubectl: Kubectl) -> None:
+    """Istio only logs an overlay that it cannot parse, and ignores it."""
     name, key = "otel-gateway-deployment", "deployment"
     patch = json.dumps({"data": {key: "spec: [this is not a Deployment"}})
     kubectl("patch", "configmap", name, "-n", gate.namespace, "--type=merge", "-p", patch, "--field-manager=somebody")

@@ -1,5 +1,5 @@
-"""A gate whose certificates cert-manager makes. Its controllers cannot be had here: the test writes the Secrets that they would
-write, and the conditions."""
+"""A gate with certificates of cert-manager. The test has its CRDs only, and writes the Secrets and conditions that its
+controllers would write."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployed import PROVIDER, Deployed, Kubectl, eventually
+from support.cluster.deployed import PROVIDER, Deployed, Kubectl, wait_until
 
 NAMESPACE = "cert-managed"
 
@@ -22,7 +22,7 @@ def place(deploy: Callable[..., Deployed], cert_manager: None) -> Iterator[Deplo
 
 
 def issue(kubectl: Kubectl, name: str, certificate: Path, ca: Path) -> None:
-    """As cert-manager does: the Secret, then the condition."""
+    """Writes the Secret of a Certificate."""
     files = {"tls.crt": certificate, "tls.key": certificate.with_suffix(".key"), "ca.crt": ca}
     kubectl.apply(
         {
@@ -35,7 +35,8 @@ def issue(kubectl: Kubectl, name: str, certificate: Path, ca: Path) -> None:
     )
 
 
-def ready(kubectl: Kubectl) -> None:
+def set_ready(kubectl: Kubectl) -> None:
+    """Sets the condition Ready of all Certificates."""
     for one in kubectl.json("get", "certificates", "-n", NAMESPACE)["items"]:
         condition = {
             "type": "Ready",
@@ -51,38 +52,39 @@ def ready(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.alone
-def test_nobody_gets_in_before_the_clients_issuer_is_known_and_then_its_clients_do(
-    place: Deployed, kubectl: Kubectl
-) -> None:
+def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(place: Deployed, kubectl: Kubectl) -> None:
     certs = place.folder / "certs"
     place.run("apply", "--no-wait")
     assert "has not made the secret" in place.run("verify", "--address", "127.0.0.1", code=1).stderr
     issue(kubectl, "otel-gateway-server", certs / "server.crt", certs / "server-ca.crt")
 
-    # Of the server's issuer, and for clients. Where the gateway took one issuer for the other, this would get in.
-    def status() -> dict[str, str]:
+    def not_ready() -> dict[str, str]:
         return {part["name"]: part["detail"] for part in place.json("status", code=1)["parts"] if not part["ready"]}
 
-    waiting = eventually(lambda: status() if any("certificate/" in name for name in status()) else None)
-    assert "waits for Ready" in waiting["certificate/otel-gateway-client-trust"]
+    trust = "certificate/otel-gateway-client-trust"
+    wait_until(lambda: "waits for Ready" in not_ready()[trust], "status reports the Certificate", retry_on=(KeyError,))
     if PROVIDER == "istio":
-        eventually(lambda: "InvalidCACertificateRef" in status()["gateway/otel-gateway"])
+        wait_until(
+            lambda: "InvalidCACertificateRef" in not_ready()["gateway/otel-gateway"],
+            "status reports the Gateway",
+            retry_on=(KeyError,),
+        )
 
     issue(kubectl, "otel-gateway-client-trust", certs / "verify" / "client.crt", certs / "client-ca.crt")
-    ready(kubectl)
+    set_ready(kubectl)
     outcome = place.apply()
     assert outcome["ok"], outcome
 
     def verified() -> bool:
-        outcome = place.json("verify", "--address", place.address())
+        outcome = place.verify()
         assert outcome["ok"], outcome
         skipped = {case["case"] for case in outcome["cases"] if case["result"] == "skipped"}
         assert skipped == {"certificate of no client", "expired certificate", "revoked certificate"}
         return True
 
-    eventually(verified)
+    wait_until(verified, "verify passes")
     assert [it["change"] for it in place.apply()["objects"] if it["change"] != "unchanged"] == []
-    # Nothing of what cert-manager made is otlp-gate's to take away.
+    # `apply` does not remove what cert-manager created.
     assert not place.json("apply")["removed"]
     secrets = kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name").split()
     assert {"secret/otel-gateway-server", "secret/otel-gateway-client-trust"} <= set(secrets)

@@ -1,4 +1,4 @@
-"""A gate before a backend that has an Envoy in front of itself, which counts what reaches it."""
+"""A gate in front of a backend with a sidecar, which counts the requests that reach it."""
 
 import gzip
 import random
@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from client import frame
-from deployed import MACHINE, Deployed, Kubectl
-from sidecar import Sidecar
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import field, request, resource, scope, span, traces
+from support.client import frame
+from support.cluster.deployed import MACHINE, Deployed, Kubectl
+from support.protobuf import field, request, resource, scope, span, traces
+from support.sidecar import Sidecar
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
 NAME = "sidecar"
-REFUSED = 1000
+REJECTED = 1000
 
 
 @pytest.fixture
 def sidecar(tmp_path: Path, backend: Sink, kubectl: Kubectl) -> Iterator[Sidecar]:
-    """It, and a Service that leads to it."""
+    """A sidecar on this machine, and a Service for it."""
     sidecar = Sidecar(tmp_path, backend)
     port = {"name": "grpc", "port": 4317, "appProtocol": "kubernetes.io/h2c"}
     slice_ = {
@@ -43,23 +43,23 @@ def sidecar(tmp_path: Path, backend: Sink, kubectl: Kubectl) -> Iterator[Sidecar
 
 
 def large(size: int) -> bytes:
-    """A message of about that many bytes, which deflate to a fiftieth: too little for a bomb."""
+    """A message of about this size, which compresses to a fiftieth: less than a decompression bomb does."""
     noise, piece = random.Random(size), 16 << 10
     fields = [field(1999, noise.randbytes(piece) * 50) for _ in range(size // (50 * piece))]
     return request(resource(), scope(span("large", *fields)))
 
 
-def test_what_is_refused_by_its_body_never_reaches_the_backend_and_what_is_large_does(
+def test_rejected_requests_do_not_reach_the_backend_and_large_ones_do(
     deploy: Callable[..., Deployed], backend: Sink, sidecar: Sidecar
 ) -> None:
     place = deploy("behind")
     service = {"name": NAME, "namespace": "default", "grpc": 4317, "http": 4317}
     place.change(lambda config: config.update(backend={"service": service}))
     place.apply()
-    # Who has a quota is refused at the headers once it has had too much refused.
+    # A client with a quota is rejected at the headers after too many rejections.
     malformed, over = frame(b"\xff"), frame(traces(*(f"span {number}" for number in range(21))))
     for identity, body, status in [(place.acme(), malformed, 3), (place.globex(), over, 8)]:
-        for number in range(REFUSED):
+        for number in range(REJECTED):
             if number % 100 == 0:
                 connection = place.connect(identity)
             assert connection.grpc(GRPC_PATHS["traces"], body).grpc_status == status

@@ -1,23 +1,24 @@
-"""A client's certificate ends: nobody is served by it any longer, however they are connected."""
+"""A client's certificate expires: it is rejected on open connections, on new ones and with resumed sessions."""
 
+import datetime
 import socket
 import ssl
 import time
 from pathlib import Path
 
-from brief import Brief
-from client import Identity, frame, refused
-from deployed import Deployed
-from sink import GRPC_PATHS, HTTP_PATHS, Sink
-from wire import traces
+from support.client import Identity, frame, handshake_fails
+from support.cluster.deployed import Deployed
+from support.openssl import issue_for, now
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
-# As long as it takes to connect in each way, on a loaded machine.
+# Seconds that the certificate is valid: enough to connect in each way on a loaded machine.
 LIFE = 25
 VERSIONS = {"TLS 1.2": ssl.TLSVersion.TLSv1_2, "TLS 1.3": ssl.TLSVersion.TLSv1_3}
 
 
 class Resumable:
-    """Sends by HTTP/1.1, each time on a connection of its own that resumes the session of the one before."""
+    """Sends over HTTP/1.1. Each request opens a connection, which tries to resume the TLS session of the last one."""
 
     def __init__(self, address: str, identity: Identity, version: ssl.TLSVersion):
         self.address = address
@@ -27,41 +28,45 @@ class Resumable:
         self.resumed = False
 
     def post(self, body: bytes) -> int | None:
-        """The status; none where the handshake fails."""
+        """The status; `None` if the handshake fails."""
         host, port = self.address.rsplit(":", 1)
-        head = f"POST {HTTP_PATHS['traces']} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST {HTTP_PATHS['traces']} HTTP/1.1\r\nhost: localhost\r\n"
+        head += f"content-type: application/x-protobuf\r\ncontent-length: {len(body)}\r\n\r\n"
         try:
-            with socket.create_connection((host, int(port)), timeout=10) as raw:
-                with self.context.wrap_socket(raw, server_hostname="localhost", session=self.session) as tls:
-                    tls.sendall(head.encode() + body)
-                    answer = tls.recv(4096)
-                    self.session, self.resumed = tls.session, tls.session_reused
+            with (
+                socket.create_connection((host, int(port)), timeout=10) as raw,
+                self.context.wrap_socket(raw, server_hostname="localhost", session=self.session) as tls,
+            ):
+                tls.sendall(head.encode() + body)
+                answer = tls.recv(4096)
+                self.session, self.resumed = tls.session, tls.session_reused
         except (ssl.SSLError, ConnectionError):
             return None
         return int(answer.split()[1]) if answer else None
 
 
-def test_nothing_is_accepted_after_the_end_of_a_clients_certificate(
+def test_an_expired_certificate_is_rejected_on_every_kind_of_connection(
     gate: Deployed, backend: Sink, tmp_path: Path
 ) -> None:
     grpc, http = (f"{gate.address()}:{port}" for port in (4317, 4318))
     gate.connect(gate.acme()).socket.close()
-    brief = Brief.issue(tmp_path / "brief", gate.folder / "certs", "spiffe://acme.example/brief", LIFE)
-    body = traces("brief")
-    opened = {port: gate.connect(brief.identity, port) for port in (4317, 4318)}
-    ways = {version: Resumable(http, brief.identity, VERSIONS[version]) for version in VERSIONS}
+    identity, end = issue_for(tmp_path / "short", gate.folder / "certs", "spiffe://acme.example/short", LIFE)
+    body = traces("short")
+    opened = {port: gate.connect(identity, port) for port in (4317, 4318)}
+    ways = {version: Resumable(http, identity, VERSIONS[version]) for version in VERSIONS}
     assert opened[4317].grpc(GRPC_PATHS["traces"], frame(body)).grpc_status == 0
     assert opened[4318].http(HTTP_PATHS["traces"], body).status == 200
-    # The second time with what the first one's connection left.
+    # The second request offers the session of the first. The gate must not resume it.
     answered = {version: (way.post(body), way.post(body), way.resumed) for version, way in ways.items()}
     assert answered == dict.fromkeys(VERSIONS, (200, 200, False))
-    assert brief.left() > 0, "too slow to tell anything"
+    assert now() < end, "the machine is too slow: the certificate has expired already"
 
-    time.sleep(brief.left() + 1.5)
+    # Valid through the last second.
+    time.sleep((end + datetime.timedelta(seconds=1) - now()).total_seconds())
 
-    assert refused(grpc, brief.identity.context("h2")) and refused(http, brief.identity.context("h2"))
+    assert handshake_fails(grpc, identity.context("h2")) and handshake_fails(http, identity.context("h2"))
     assert {version: way.post(body) for version, way in ways.items()} == dict.fromkeys(VERSIONS, None)
     assert opened[4317].grpc(GRPC_PATHS["traces"], frame(body)).grpc_status == 16
     assert opened[4318].http(HTTP_PATHS["traces"], body).status == 401
-    # Another client is served.
+    # Another client is accepted.
     assert gate.connect(gate.acme()).grpc(GRPC_PATHS["traces"], frame(body)).grpc_status == 0

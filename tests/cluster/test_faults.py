@@ -1,4 +1,4 @@
-"""Parts fail, and are changed, under steady load: nothing that was acknowledged is lost, and nothing arrives unstamped."""
+"""Parts fail or change under steady load: nothing acknowledged is lost, and nothing arrives unattributed."""
 
 import os
 import subprocess
@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deployed import CONTROL_PLANE, Deployed, Kubectl, eventually, kill
-from load import Load
-from sink import Sink
+from support.cluster.deployed import CONTROL_PLANE, Deployed, Kubectl, kill, wait_until
+from support.cluster.load import GateLoad
+from support.sink import Sink
 
 
 @pytest.fixture
-def load(gate: Deployed, backend: Sink) -> Iterator[Load]:
-    with Load(gate, backend) as load:
+def load(gate: Deployed, backend: Sink) -> Iterator[GateLoad]:
+    with GateLoad(gate, backend) as load:
         yield load
 
 
 def ready(kubectl: Kubectl, *deployment: str) -> bool:
-    """Whether the selected Deployments, of which there is one at least, have all their pods and no other."""
+    """Whether there is a selected Deployment, and all selected ones have exactly their pods."""
     found = kubectl.json("get", "deployments", *deployment)["items"]
     return bool(found) and all(
         one["status"].get("availableReplicas", 0) >= 1
@@ -39,13 +39,13 @@ def collector(gate: Deployed) -> tuple[str, ...]:
 
 def restart_kubelets(kubectl: Kubectl) -> None:
     if not (xtask := os.environ.get("CLUSTER_XTASK")):
-        pytest.skip("the kubelets of a cluster that is not ours")
+        pytest.skip("the test does not restart kubelets of a cluster that it did not start")
     for number, _ in enumerate(kubectl.json("get", "nodes")["items"], 1):
         subprocess.run([xtask, "cluster", "restart-kubelet", "--node", str(number)], check=True, timeout=60)
 
 
 def move(gate: Deployed, kubectl: Kubectl) -> None:
-    """As for a node that is to be replaced: the gateway's pod may be made on another one only, and ends here."""
+    """Drains the gateway's pod from its node, as for a replacement of the node."""
     if len(kubectl.json("get", "nodes")["items"]) < 2:
         pytest.skip("there is no other node")
     (pod,) = kubectl.json("get", "pods", *gate.proxies())["items"]
@@ -56,7 +56,7 @@ def move(gate: Deployed, kubectl: Kubectl) -> None:
         others = lambda: [
             it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if it["spec"].get("nodeName") != node
         ]
-        eventually(lambda: others() and ready(kubectl, *gate.proxies()))
+        wait_until(lambda: others() and ready(kubectl, *gate.proxies()), "the gateway runs on another node")
     finally:
         kubectl("uncordon", node)
 
@@ -66,30 +66,28 @@ def revoke(gate: Deployed) -> None:
     gate.connect(revoked).socket.close()
     gate.run("certs", "revoke", "revoked")
     gate.apply()
-    gate.shuts_out(revoked)
+    gate.wait_until_rejected(revoked)
 
 
-def rotate_client_ca(gate: Deployed, load: Load) -> None:
-    """As docs/guides/certificates.md says: both CAs, new certificates once the gate takes them, then the new CA alone."""
+def rotate_client_ca(gate: Deployed, load: GateLoad) -> None:
+    """As in docs/guides/certificates.md: both CAs, then new certificates, then the new CA alone."""
     old = gate.acme().copy(gate.folder / "old")
     gate.run("certs", "rotate", "client")
     gate.apply()
-    eventually(lambda: gate.json("verify", "--address", gate.address())["ok"])
-    load.flow()
+    wait_until(lambda: gate.verify()["ok"], "verify passes")
+    load.wait_for()
     gate.run("certs", "renew", "--all")
     load.reconnect(gate.acme())
-    load.flow()
+    load.wait_for()
     gate.run("certs", "rotate", "client", "--finish")
     gate.apply()
-    gate.shuts_out(old)
+    gate.wait_until_rejected(old)
 
 
-FAULTS: dict[str, Callable[[Deployed, Kubectl, Load], object]] = {
+# Faults that affect one gate only, and faults that affect the others as well.
+OWN_FAULTS: dict[str, Callable[[Deployed, Kubectl, GateLoad], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
-    "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
-    "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
-    "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
     "policy changed": lambda gate, *_: (
         gate.change(lambda config: config["attributes"].update(policy="{name}")),
         gate.apply(),
@@ -97,17 +95,24 @@ FAULTS: dict[str, Callable[[Deployed, Kubectl, Load], object]] = {
     "client revoked": lambda gate, *_: revoke(gate),
     "server certificate rotated": lambda gate, *_: (gate.run("certs", "server", "--local", "--force"), gate.apply()),
     "client CA rotated": lambda gate, _, load: rotate_client_ca(gate, load),
-    "gateway rolled": lambda gate, kubectl, _: kubectl("rollout", "restart", "deployment", *gate.proxies()),
+    "gateway rolled out": lambda gate, kubectl, _: kubectl("rollout", "restart", "deployment", *gate.proxies()),
 }
+SHARED_FAULTS: dict[str, Callable[[Deployed, Kubectl, GateLoad], object]] = {
+    "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
+    "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
+    "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
+}
+FAULTS = OWN_FAULTS | SHARED_FAULTS
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("fault", FAULTS)
-def test_nothing_acknowledged_is_lost(gate: Deployed, kubectl: Kubectl, load: Load, fault: str) -> None:
+@pytest.mark.parametrize(
+    "fault", [*OWN_FAULTS, *(pytest.param(fault, marks=pytest.mark.alone) for fault in SHARED_FAULTS)]
+)
+def test_nothing_acknowledged_is_lost(gate: Deployed, kubectl: Kubectl, load: GateLoad, fault: str) -> None:
     FAULTS[fault](gate, kubectl, load)
     for deployment in (control_plane(), gate.proxies(), collector(gate)):
-        eventually(lambda: ready(kubectl, *deployment))
-    load.flow()
-    ledger = load.ledger()
-    print(f"{fault}: {ledger}")
-    assert ledger.kept, ledger
+        wait_until(lambda: ready(kubectl, *deployment), f"the Deployment is ready: {' '.join(deployment)}")
+    load.wait_for()
+    outcome = load.outcome()
+    print(f"{fault}: {outcome}")
+    assert outcome.ok, outcome

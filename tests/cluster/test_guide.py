@@ -1,5 +1,6 @@
-"""What the OpenTelemetry guide to an exposed Collector with mTLS shows, and what must not work: from outside, as its reader does it."""
+"""The cases of the OpenTelemetry guide to exposing a Collector with mTLS, from outside the cluster."""
 
+import datetime
 import json
 import os
 import shutil
@@ -7,31 +8,34 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
-from client import Identity, frame, refused, trusting
-from deployed import Deployed, eventually
-from flood import Flood
-from sink import GRPC_PATHS, Sink
-from wire import traces
+from support.client import Identity, frame, handshake_fails, trusting
+from support.cluster.deployed import Deployed, wait_until
+from support.cluster.flood import Flood
+from support.openssl import issue
+from support.ports import ReservedPort
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, Sink
 
 OTELCOL = os.environ.get("OTELCOL", "otelcol")
 
 
 class External:
-    """A Collector outside of the cluster, configured by `client-config`."""
+    """A Collector outside the cluster with the configuration of `client-config`."""
 
     def __init__(self, gate: Deployed, client: str, folder: Path) -> None:
         self.folder = folder
         self.process: subprocess.Popen | None = None
         given = gate.run("client-config", client, "--address", f"{gate.address()}:4317", "-o", "json").stdout
         self.config = json.loads(given)
-        # Only one reader of this machine's port 4317 at a time.
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+        # Tests that run at the same time must not use the same port.
+        self._port = ReservedPort()
+        self.endpoint = self._port.address
         self.config["receivers"]["otlp"]["protocols"] = {"grpc": {"endpoint": self.endpoint}}
         self.config["service"]["telemetry"] = {"metrics": {"level": "none"}}
 
@@ -50,11 +54,12 @@ class External:
         if self.process:
             self.process.terminate()
             self.process.wait(30)
+        self._port.close()
 
 
 @pytest.fixture
 def external(gate: Deployed, tmp_path: Path) -> Iterator[Callable[..., External]]:
-    """Makes Collectors outside of the cluster, each a client's."""
+    """Creates Collectors outside the cluster, each for a client."""
     made: list[External] = []
 
     def external(client: str, place: Deployed = gate) -> External:
@@ -66,18 +71,21 @@ def external(gate: Deployed, tmp_path: Path) -> Iterator[Callable[..., External]
         one.stop()
 
 
-# As the guide types it: one CA for both sides, RSA, a server's certificate with its name, and a client's with nothing but a subject.
-GUIDE = """
+# The guide's commands: one CA for both sides, RSA, a server certificate with its name, and a client certificate with a
+# subject only.
+GUIDE = r"""
 openssl req -x509 -sha256 -nodes -days 365 -newkey rsa:2048 -subj "/CN=MyDemoRootCA" -keyout rootCA.key -out rootCA.crt
-openssl req -newkey rsa:4096 -nodes -keyout server.key -out server.csr -subj "/CN=localhost" -addext "subjectAltName = DNS:localhost"
+openssl req -newkey rsa:4096 -nodes -keyout server.key -out server.csr -subj "/CN=localhost" \
+    -addext "subjectAltName = DNS:localhost"
 echo "subjectAltName=DNS:localhost" > server.ext
-openssl x509 -req -in server.csr -CA rootCA.crt -CAkey rootCA.key -CAcreateserial -out server.crt -days 365 -sha256 -extfile server.ext
+openssl x509 -req -in server.csr -CA rootCA.crt -CAkey rootCA.key -CAcreateserial -out server.crt -days 365 -sha256 \
+    -extfile server.ext
 openssl req -newkey rsa:4096 -nodes -keyout client.key -out client.csr -subj "/CN=external-otel-client"
 openssl x509 -req -in client.csr -CA rootCA.crt -CAkey rootCA.key -CAcreateserial -out client.crt -days 365 -sha256
 """
 
 
-def test_the_certificates_that_the_guide_makes_are_taken(
+def test_the_guides_certificates_are_accepted(
     deploy: Callable[..., Deployed], backend: Sink, external: Callable[..., External]
 ) -> None:
     place = deploy("guide")
@@ -104,7 +112,7 @@ def test_the_certificates_that_the_guide_makes_are_taken(
     collector.start()
     received = backend.take(30)
     assert received.signal == "metrics" and {one["tenant.id"] for one in received.resources()} == {"guide"}
-    outcome = eventually(lambda: (it := place.json("verify", "--address", place.address()))["ok"] and it)
+    outcome = wait_until(lambda: (it := place.verify())["ok"] and it, "verify passes")
     assert {case["result"] for case in outcome["cases"]} == {"pass"}, outcome
 
 
@@ -126,7 +134,7 @@ def test_an_external_collector_sends_its_hosts_metrics(
 def test_a_flooding_exporter_slows_down_and_loses_nothing(
     gate: Deployed, backend: Sink, external: Callable[..., External]
 ) -> None:
-    """Five times what its quota lets through at once, from a real Collector's exporter with the settings that it is given."""
+    """Five times its burst, from a real Collector's exporter with the settings of `client-config`."""
     gate.initech()
     collector = external("initech")
     backend.rest()
@@ -146,13 +154,11 @@ def test_a_flooding_exporter_slows_down_and_loses_nothing(
             arrived += received.names()
     taken = time.monotonic() - begun
     print(f"100 spans at 20 a second arrived after {taken:.1f} s, none lost, {len(arrived) - 100} twice")
-    # The bucket holds 20, so that the others need 4 s at least.
+    # The bucket holds 20, so the other 80 take 4 s.
     assert taken > 3.5
 
 
-def test_a_certificate_without_its_key_is_refused_by_the_exporter_itself(
-    gate: Deployed, external: Callable[..., External]
-) -> None:
+def test_the_exporter_rejects_a_certificate_without_a_key(gate: Deployed, external: Callable[..., External]) -> None:
     gate.acme()
     collector = external("acme")
     del collector.config["exporters"]["otlp_grpc"]["tls"]["key_file"]
@@ -160,58 +166,38 @@ def test_a_certificate_without_its_key_is_refused_by_the_exporter_itself(
     assert "must include both certificate and key" in collector.log.read_text()
 
 
-def expired(folder: Path, identity: Identity, certs: Path) -> Identity:
-    """A certificate that was the client's until 2020, from the gate's own CA; by openssl, since the command makes none."""
-    (folder / "index").write_text("")
-    (folder / "serial").write_text("4242")
-    (folder / "ca.cnf").write_text(
-        f"[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index\nserial={folder}/serial\nnew_certs_dir={folder}\n"
-        f"default_md=sha256\npolicy=p\ncopy_extensions=copy\nemail_in_dn=no\n[p]\ncommonName=optional\n"
-    )
-    run = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
-    request, certificate = folder / "request", folder / "expired.crt"
-    san = "subjectAltName=URI:spiffe://acme.example/1"
-    run("req", "-new", "-key", identity.key, "-subj", "/CN=acme", "-addext", san, "-out", request)
-    run(
-        *("ca", "-batch", "-notext", "-config", folder / "ca.cnf", "-in", request, "-out", certificate),
-        *("-cert", certs / "client-ca.crt", "-keyfile", certs / "client-ca.key"),
-        *("-startdate", "20200101000000Z", "-enddate", "20200102000000Z"),
-    )
-    return Identity(certificate, identity.key, identity.ca)
-
-
-def test_who_has_no_valid_certificate_does_not_get_as_far_as_a_request(
+def test_connections_without_a_valid_certificate_are_rejected(
     gate: Deployed, deploy: Callable[..., Deployed], tmp_path: Path
 ) -> None:
     gate.connect(gate.acme()).socket.close()
     address, certs = f"{gate.address()}:4317", gate.folder / "certs"
     with socket.create_connection(address.rsplit(":", 1), timeout=10) as raw:
         raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
-        try:
-            assert raw.recv(1) == b"", "plain text is no TLS, and the connection ends"
-        except ConnectionResetError:
-            pass
-    assert refused(address, trusting(certs / "server-ca.crt", "h2"))
-    others = deploy("foreign").acme()
-    assert refused(address, Identity(others.certificate, others.key, certs / "server-ca.crt").context("h2"))
-    assert refused(address, expired(tmp_path, gate.acme(), certs).context("h2"))
+        with suppress(ConnectionResetError):
+            assert raw.recv(1) == b"", "a connection without TLS must end"
+    assert handshake_fails(address, trusting(certs / "server-ca.crt", "h2"))
+    foreign = deploy("foreign").acme()
+    assert handshake_fails(address, Identity(foreign.certificate, foreign.key, certs / "server-ca.crt").context("h2"))
+    start, end = (datetime.datetime(2020, 1, day, tzinfo=datetime.UTC) for day in (1, 2))
+    expired = issue(tmp_path / "expired", certs, "spiffe://acme.example/1", start, end)
+    assert handshake_fails(address, expired.context("h2"))
 
 
-def test_a_revoked_certificate_is_refused_and_the_others_are_not(gate: Deployed) -> None:
+def test_a_revoked_certificate_is_rejected_and_others_are_accepted(gate: Deployed) -> None:
     doomed = gate.client("doomed", "--spiffe", "spiffe://acme.example/doomed")
     gate.connect(doomed).socket.close()
     gate.run("certs", "revoke", "doomed")
     begun = time.monotonic()
     gate.apply()
-    gate.shuts_out(doomed)
-    print(f"a revocation acts on new connections after {time.monotonic() - begun:.1f} s")
+    gate.wait_until_rejected(doomed)
+    print(f"a revocation applies to new connections after {time.monotonic() - begun:.1f} s")
     with gate.connect(gate.acme()) as connection:
         assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
 
 
 @pytest.mark.alone
 def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
-    """And what is over quota is told when to come again."""
+    """Throttled requests get a retry delay."""
 
     def latencies(count: int = 25) -> list[float]:
         taken = []
@@ -224,21 +210,21 @@ def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
 
     with gate.connect(gate.globex()) as globex:
         answer = globex.grpc(GRPC_PATHS["traces"], frame(traces(*(f"flood {number}" for number in range(1000)))))
-        assert answer.grpc_status == 8, "more than the quota could ever allow"
+        assert answer.grpc_status == 8, "more than the burst"
     alone = latencies()
     with Flood(f"{gate.address()}:4317", gate.globex()) as flood:
         beside = latencies()
-    refused = flood.ended()
-    shown = lambda taken: f"{taken[len(taken) // 2]:.0f} ms (slowest of {len(taken)}: {taken[-1]:.0f} ms)"
+    throttled = flood.throttled()
+    show = lambda taken: f"{taken[len(taken) // 2]:.0f} ms (slowest of {len(taken)}: {taken[-1]:.0f} ms)"
     print(
-        f"a request takes {shown(alone)} alone, {shown(beside)} beside {refused / flood.seconds:.0f} refusals a second"
+        f"a request takes {show(alone)} alone, {show(beside)} beside {throttled / flood.seconds:.0f} throttled a second"
     )
-    assert refused > 100
-    # The flooders have the machine's cores as well: what matters is that nothing queues behind them.
+    assert throttled > 100
+    # The flood uses the machine's cores as well. The test is that requests do not wait behind it.
     assert beside[12] < 3 * alone[12]
 
 
-# What is wrong with a client's settings, and what its Collector then says.
+# Mistakes in a client's settings, and what its Collector logs.
 WRONG: dict[str, tuple[Callable[[dict], object], str]] = {
     "no tls": (lambda exporter: exporter.pop("tls"), "authentication handshake failed"),
     "no ca_file": (lambda exporter: exporter["tls"].pop("ca_file"), "certificate signed by unknown authority"),
@@ -251,15 +237,15 @@ WRONG: dict[str, tuple[Callable[[dict], object], str]] = {
         lambda exporter: exporter["tls"].update(server_name_override="elsewhere.example"),
         "authentication handshake failed",
     ),
-    # Its files are another gate's.
+    # The certificate of another gate's client.
     "a certificate of another CA": (lambda _: None, "unknown certificate authority"),
 }
 
 
-def test_a_collector_with_wrong_settings_sends_nothing_and_says_why(
+def test_a_collector_with_wrong_settings_sends_nothing_and_logs_why(
     gate: Deployed, backend: Sink, deploy: Callable[..., Deployed], tmp_path: Path
 ) -> None:
-    """The guide's failure cases, in its own client."""
+    """The guide's failure cases with a real Collector."""
     gate.acme()
     foreign = deploy("foreign").acme()
     backend.rest()
@@ -277,7 +263,8 @@ def test_a_collector_with_wrong_settings_sends_nothing_and_says_why(
             collector.start()
             collectors[what] = collector
         for what, collector in collectors.items():
-            eventually(lambda: WRONG[what][1] in collector.log.read_text(), 30)
+            expected = WRONG[what][1]
+            wait_until(lambda: expected in collector.log.read_text(), f"the Collector with {what} logs: {expected}")
     finally:
         for collector in collectors.values():
             collector.stop()

@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type, typed: from nothing to a gate that is up, proven and gone again."""
+"""The README's commands for a cluster, in their order: from nothing to a ready gate, and its removal."""
 
 import json
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from deployed import KUBECTL, PROVIDER, Deployed, Kubectl
+from support.cluster.deployed import KUBECTL, PROVIDER, Deployed, Kubectl
 
 NAMESPACE = "otel-collector"
 README = Path(__file__).parents[2] / "README.md"
-# What an answer on standard output or standard error must say, by the command; and the exit codes that are not 0.
-SAYS = {
+# Texts in the output of each command, on standard output or standard error, and exit codes other than 0.
+OUTPUT = {
     "init": ["wrote otlp-gate.yaml; edit it, then run `otlp-gate check`"],
     "certs init": ["server.crt", "client-ca.crt"],
     "certs client acme-edge": ["its holder is the client `acme-edge`", "acme-edge.crt"],
@@ -30,13 +30,13 @@ CODES = {"diff": 1}
 
 
 def commands() -> list[list[str]]:
-    """The README's calls of the command that a cluster needs, in its order."""
+    """The README's `otlp-gate` commands for a cluster, in their order."""
     lines = re.findall(r"^otlp-gate (.*?)(?:   .*)?$", README.read_text(), re.MULTILINE)
     return [words for line in lines if (words := line.split())[0] != "local"]
 
 
 class Watch:
-    """When something of the gate's first and last changed, as the API server told it."""
+    """The times at which objects of a kind in the gate's namespace first and last changed."""
 
     def __init__(self, kind: str) -> None:
         self.first = self.last = 0.0
@@ -47,7 +47,7 @@ class Watch:
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            # Other gates' parts may change meanwhile. What a provider makes in a namespace of its own is named after the gate's.
+            # Other gates may change as well. Objects in the provider's own namespace have this one in their names.
             if NAMESPACE not in line:
                 continue
             self.last = time.monotonic()
@@ -68,7 +68,7 @@ def place(tmp_path: Path, kubectl: Kubectl) -> Iterator[Deployed]:
 
 
 def edit(place: Deployed, module_url: str) -> None:
-    """What a newcomer must change for a cluster without Istio."""
+    """The changes that a cluster without Istio needs."""
     if PROVIDER == "istio":
         return
     file = place.folder / "otlp-gate.yaml"
@@ -80,7 +80,7 @@ def edit(place: Deployed, module_url: str) -> None:
 
 
 @pytest.mark.alone
-def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_url: str, kubectl: Kubectl) -> None:
+def test_the_readmes_commands(place: Deployed, module_url: str, kubectl: Kubectl) -> None:
     typed = []
     for words in commands():
         command = " ".join(word for word in words if "spiffe" not in word)
@@ -90,19 +90,21 @@ def test_every_command_of_the_readme_does_what_it_says(place: Deployed, module_u
         done = place.run(*words, code=CODES.get(command, 0))
         ended = time.monotonic()
         said = done.stdout + done.stderr
-        assert all(words in said for words in SAYS[command]), said
+        assert all(words in said for words in OUTPUT[command]), said
         if command == "init":
             edit(place, module_url)
         if watches:
             first, last = min(watch.first for watch in watches), max(watch.last for watch in watches)
             own = (first - begun) + (ended - last)
             print(
-                f"apply took {ended - begun:.1f} s: {first - begun:.1f} s before the first change in the cluster, and {ended - last:.1f} s after the last"
+                f"apply took {ended - begun:.1f} s: {first - begun:.1f} s before the first change in the cluster, "
+                f"and {ended - last:.1f} s after the last"
             )
-            assert begun < first < last < ended and own < 2
+            # `apply` itself takes less than a second on an idle machine.
+            assert begun < first < last < ended and own < 5
             for watch in watches:
                 watch.stop()
-    assert set(typed) == set(SAYS), "the README and this test differ"
+    assert set(typed) == set(OUTPUT), "the README and this test differ"
     said = place.run("delete").stderr
     assert "removed gateway/otel-gateway in otel-collector" in said and "the namespace stays" in said, said
     assert "there is nothing of the gate" in place.run("delete").stderr

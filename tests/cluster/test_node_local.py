@@ -1,32 +1,32 @@
-"""The gateway on every node: for its own node's pods, whose telemetry says where they are."""
+"""Node-local gateways accept telemetry from the pods of their node only, and add where it comes from."""
 
+import json
 import re
-import time
 from collections.abc import Callable
 
 import grpc
 import pytest
 
-from deployed import Kubectl, eventually
-from on_nodes import NAME, OnNodes, arrival, outside
-from pods import IMAGE, Sender
-from sink import GRPC_PATHS, Sink
-from wire import attribute, traces
+from support.cluster.deployed import Kubectl, wait_until
+from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside
+from support.cluster.pods import IMAGE, Sender
+from support.protobuf import attribute, traces
+from support.sink import GRPC_PATHS, Sink
 
 
 @pytest.fixture(scope="module")
-def edge(on_nodes: Callable[[str], OnNodes], backend: Sink) -> OnNodes:
-    """Gateways with what they have by default."""
-    edge = on_nodes("edge")
+def edge(node_gateways: Callable[[str], NodeGateways], backend: Sink) -> NodeGateways:
+    """Node-local gateways with default settings."""
+    edge = node_gateways("edge")
     edge.configure(outside(backend))
     edge.place.apply()
     return edge
 
 
-def test_a_pod_reaches_the_gateway_on_its_own_node_and_no_other(edge: OnNodes, nodes: list[str], backend: Sink) -> None:
+def test_a_pod_reaches_only_the_gateway_of_its_node(edge: NodeGateways, nodes: list[str], backend: Sink) -> None:
     for node in nodes:
         sender = edge.sender("team-a", node)
-        eventually(lambda: sender.sent("warm"))
+        wait_until(lambda: sender.sent("warm"), "the pod can send")
         before = {it: edge.accepted(it) for it in nodes}
         for number in range(10):
             assert sender.sent(f"{node} {number}")
@@ -34,13 +34,13 @@ def test_a_pod_reaches_the_gateway_on_its_own_node_and_no_other(edge: OnNodes, n
         assert {it: after[it] - before[it] for it in nodes} == {it: 10 * (it == node) for it in nodes}
 
 
-def test_what_a_pod_claims_is_replaced_by_where_it_is(edge: OnNodes, nodes: list[str], backend: Sink) -> None:
+def test_forged_attributes_of_a_pod_are_replaced(edge: NodeGateways, nodes: list[str], backend: Sink) -> None:
     sender = edge.sender("team-a", nodes[0])
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     keys = ("tenant.id", "k8s.namespace.name", "k8s.pod.name", "otlp_gate.client", "otlp_gate.verify")
-    claims = [attribute(key, value) for key in keys for value in ("b", "c", "d")]
+    forged = [attribute(key, value) for key in keys for value in ("b", "c", "d")]
     backend.rest()
-    assert sender.sent("claims", attributes=tuple(claims))
+    assert sender.sent("claims", attributes=tuple(forged))
     resource = arrival(backend, "claims")
     seen = {key: resource.get(key) for key in (*keys, "k8s.node.name", "service.name")}
     assert seen == {
@@ -50,23 +50,25 @@ def test_what_a_pod_claims_is_replaced_by_where_it_is(edge: OnNodes, nodes: list
         "otlp_gate.client": "a",
         "otlp_gate.verify": None,
         "k8s.node.name": nodes[0],
-        "service.name": "by hand",
+        "service.name": "test",
     }
 
 
-def test_a_pod_of_no_rule_is_nobody(edge: OnNodes, nodes: list[str], backend: Sink) -> None:
+def test_a_pod_that_matches_no_rule_is_unattributed(edge: NodeGateways, nodes: list[str], backend: Sink) -> None:
     sender = edge.sender("elsewhere", nodes[0])
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
-    assert sender.sent("nobody", attributes=(attribute("tenant.id", "a"), attribute("tenant.id", "b")))
-    resource = arrival(backend, "nobody")
+    assert sender.sent("unattributed", attributes=(attribute("tenant.id", "a"), attribute("tenant.id", "b")))
+    resource = arrival(backend, "unattributed")
     assert "tenant.id" not in resource and resource["k8s.namespace.name"] == "elsewhere"
 
 
-def test_who_dials_the_gateway_of_another_node_is_refused(edge: OnNodes, kubectl: Kubectl, nodes: list[str]) -> None:
+def test_senders_that_are_no_pods_of_the_node_are_rejected(
+    edge: NodeGateways, kubectl: Kubectl, nodes: list[str]
+) -> None:
     here, there = nodes
     inside = edge.sender("team-a", here)
-    eventually(lambda: inside.sent("warm"))
+    wait_until(lambda: inside.sent("warm"), "the pod can send")
     address = f"{edge.pods()[here]['status']['podIP']}:4317"
     before = edge.accepted(here)
     outside = Sender.start(kubectl, "team-a", there, address)
@@ -74,7 +76,7 @@ def test_who_dials_the_gateway_of_another_node_is_refused(edge: OnNodes, kubectl
         assert outside.send("over there") == grpc.StatusCode.UNAVAILABLE
     finally:
         outside.stop()
-    # Nor is whoever is no pod at all, such as this machine; the answer says why.
+    # A sender that is no pod, such as this machine, is rejected with the reason.
     with grpc.insecure_channel(address) as channel:
         export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
         answer = export.future(traces("no pod"), timeout=10, wait_for_ready=True)
@@ -84,47 +86,55 @@ def test_who_dials_the_gateway_of_another_node_is_refused(edge: OnNodes, kubectl
 
 
 @pytest.mark.alone
-def test_the_address_of_a_pod_that_has_ended_is_forgotten(edge: OnNodes, kubectl: Kubectl, nodes: list[str]) -> None:
-    """The pod stays, as a Job's does, and its address is free for others. All pods of the node are counted, so no others may come."""
+def test_a_pod_that_has_ended_is_removed_from_the_table_of_pods(
+    edge: NodeGateways, kubectl: Kubectl, nodes: list[str]
+) -> None:
+    """A pod of a Job stays after its end, but its address may be given to another pod. The test counts the pods of the
+    node, so no other test may create any."""
     node, metadata = nodes[1], {"name": "ended", "namespace": "team-a"}
     edge.sender("team-a", node)
     before = known(edge, node)
-    container = {"name": "ended", "image": IMAGE, "args": ["--version"]}
+    receiver = {"receivers": {"otlp": {"protocols": {"grpc": {}}}}, "exporters": {"nop": {}}}
+    pipelines = {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}}
+    config = json.dumps({**receiver, "service": {"pipelines": pipelines}})
+    container = {"name": "ended", "image": IMAGE, "args": [f"--config=yaml:{config}"]}
     spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
     kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    pod = lambda: kubectl.json("get", "pod", "ended", "-n", "team-a")["status"]
     try:
-        pod = lambda: kubectl.json("get", "pod", "ended", "-n", "team-a")["status"]
-        eventually(lambda: pod()["phase"] == "Succeeded")
+        wait_until(lambda: known(edge, node) > before, "the gateway has the pod in its table")
+        # The kubelet ends a pod that has been active for longer than this.
+        kubectl("patch", "pod", "ended", "-n", "team-a", "-p", '{"spec":{"activeDeadlineSeconds":1}}')
+        wait_until(lambda: pod()["phase"] in ("Succeeded", "Failed"), "the pod has ended")
         assert pod()["podIP"]
-        # The Collector looks every 30 s.
-        time.sleep(35)
-        eventually(lambda: known(edge, node) <= before, 30)
+        # The Collector updates its table every 30 s.
+        wait_until(lambda: known(edge, node) <= before, "the pod is removed from the table")
     finally:
         kubectl("delete", "pod", "ended", "-n", "team-a", "--wait=false")
 
 
-def known(edge: OnNodes, node: str) -> int:
-    """How many pods the gateway of a node knows, each by its address and by its UID."""
+def known(edge: NodeGateways, node: str) -> int:
+    """The size of a gateway's table of pods. Each pod is in it by address and by UID."""
     (number,) = re.findall(r"^otelcol_otelsvc_k8s_pod_table_size\S* (\S+)$", edge.metrics(node), re.M)
     return int(float(number))
 
 
-def test_where_a_node_has_no_gateway_its_pods_are_refused_and_make_no_detour(
-    edge: OnNodes, kubectl: Kubectl, nodes: list[str]
+def test_pods_of_a_node_without_a_gateway_do_not_reach_another_nodes(
+    edge: NodeGateways, kubectl: Kubectl, nodes: list[str]
 ) -> None:
     here, there = nodes
     sender = edge.sender("team-a", there)
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     patch = ("patch", "daemonset", NAME, "-n", edge.namespace, "--type=json", "-p")
     only = f'[{{"op":"add","path":"/spec/template/spec/nodeSelector","value":{{"kubernetes.io/hostname":"{here}"}}}}]'
     kubectl(*patch, only)
     try:
-        eventually(lambda: set(edge.pods()) == {here})
-        eventually(lambda: not sender.sent("detour"), 90)
+        wait_until(lambda: set(edge.pods()) == {here}, "the other node has no gateway")
+        wait_until(lambda: not sender.sent("detour"), "its pods cannot send")
         before = edge.accepted(here)
         assert [sender.sent("detour") for _ in range(3)] == [False] * 3
         assert edge.accepted(here) == before
     finally:
         kubectl(*patch, '[{"op":"remove","path":"/spec/template/spec/nodeSelector"}]')
         edge.place.apply()
-    eventually(lambda: sender.sent("back"))
+    wait_until(lambda: sender.sent("back"), "the pod can send")

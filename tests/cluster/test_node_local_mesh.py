@@ -1,4 +1,4 @@
-"""The gateway on every node, and Istio: no sidecar where none is needed, mTLS where the backend is in the mesh."""
+"""Node-local gateways and Istio's mesh: a sidecar with mTLS if the backend is in the mesh, else no sidecar."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from deployed import MACHINE, PROVIDER, Kubectl, eventually
-from on_nodes import NAME, OnNodes, arrival, outside, to
-from pods import IMAGE, Sender
-from sink import GRPC_PATHS, Sink
-from wire import attribute, field, request, resource, scope, span, string, traces
+from support.cluster.deployed import MACHINE, PROVIDER, Kubectl, wait_until
+from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside, to
+from support.cluster.pods import IMAGE, Sender
+from support.protobuf import attribute, field, request, resource, scope, span, string, traces
+from support.sink import GRPC_PATHS, Sink
 
 pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="the cluster has no Istio")
 
@@ -19,8 +19,8 @@ PROXY = "istio-proxy"
 
 @pytest.fixture(scope="module")
 def meshed(kubectl: Kubectl, backend: Sink) -> Iterator[str]:
-    """A backend in the mesh that lets nobody else in; what it gets goes to the tests' backend, with who sent it as `peer`, as its
-    sidecar tells by the certificate that was shown."""
+    """A backend in the mesh that accepts mTLS only. It forwards to the tests' backend, with the sender's identity (from
+    its sidecar) in the attribute `peer`."""
     peer = {"key": "peer", "action": "upsert", "from_context": "metadata.x-forwarded-client-cert"}
     config = {
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": ":4317", "include_metadata": True}}}},
@@ -70,8 +70,8 @@ def meshed(kubectl: Kubectl, backend: Sink) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def mesh(on_nodes: Callable[[str], OnNodes]) -> OnNodes:
-    return on_nodes("mesh")
+def mesh(node_gateways: Callable[[str], NodeGateways]) -> NodeGateways:
+    return node_gateways("mesh")
 
 
 def containers(pod: dict) -> list[str]:
@@ -79,7 +79,7 @@ def containers(pod: dict) -> list[str]:
 
 
 def test_a_backend_outside_of_the_mesh_is_reached_without_a_sidecar(
-    mesh: OnNodes, nodes: list[str], backend: Sink
+    mesh: NodeGateways, nodes: list[str], backend: Sink
 ) -> None:
     mesh.configure(outside(backend))
     said = mesh.place.run("apply").stderr
@@ -87,20 +87,20 @@ def test_a_backend_outside_of_the_mesh_is_reached_without_a_sidecar(
     assert [containers(pod) for pod in mesh.pods().values()] == [["collector"]] * len(nodes)
 
 
-def test_a_pod_with_a_sidecar_reaches_the_gateway_on_its_own_node(
-    mesh: OnNodes, kubectl: Kubectl, nodes: list[str], backend: Sink
+def test_a_pod_with_a_sidecar_reaches_the_gateway_of_its_node(
+    mesh: NodeGateways, kubectl: Kubectl, nodes: list[str], backend: Sink
 ) -> None:
-    """Its sidecar chooses where to, and heeds what the Service says of that."""
+    """The sidecar chooses the endpoint, by the Service's traffic policy."""
     labels = {"sidecar.istio.io/inject": "true"}
     annotations = {
         "proxy.istio.io/config": "holdApplicationUntilProxyStarts: true",
-        # The tests' own calls to the pod are not for its sidecar.
+        # The test's own requests to the pod bypass its sidecar.
         "traffic.sidecar.istio.io/includeInboundPorts": "",
     }
     for node in nodes:
         sender = Sender.start(kubectl, "team-mesh", node, mesh.target, labels, annotations)
         assert PROXY in sender.containers()
-        eventually(lambda: sender.sent("warm"))
+        wait_until(lambda: sender.sent("warm"), "the pod can send")
         before = {it: mesh.accepted(it) for it in nodes}
         backend.rest()
         assert all(sender.sent(f"{node} {number}") for number in range(5))
@@ -109,17 +109,18 @@ def test_a_pod_with_a_sidecar_reaches_the_gateway_on_its_own_node(
         sender.stop()
 
 
-def test_the_meshs_own_traces_of_exports_are_dropped(mesh: OnNodes, nodes: list[str], backend: Sink) -> None:
-    def told(key: str, value: str) -> bytes:
+def test_the_meshs_own_traces_of_exports_are_dropped(mesh: NodeGateways, nodes: list[str], backend: Sink) -> None:
+    def tag(key: str, value: str) -> bytes:
         return field(9, field(1, key.encode()) + field(2, string(value)))
 
-    def proxys(name: str, path: str) -> bytes:
-        return span(name, told("component", "proxy"), told("http.url", f"http://otel:4317{path}"))
+    def proxy_span(name: str, path: str) -> bytes:
+        return span(name, tag("component", "proxy"), tag("http.url", f"http://otel:4317{path}"))
 
     sender = mesh.sender("team-a", nodes[0])
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
-    spans = (proxys("noise", GRPC_PATHS["traces"]), proxys("noise too", "/v1/traces"), proxys("kept", "/v1/orders"))
+    noise = (proxy_span("noise", GRPC_PATHS["traces"]), proxy_span("noise too", "/v1/traces"))
+    spans = (*noise, proxy_span("kept", "/v1/orders"))
     with sender.channel() as channel:
         export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
         export(request(resource(attribute("service.name", "proxy")), scope(*spans)), timeout=10)
@@ -131,21 +132,21 @@ def test_the_meshs_own_traces_of_exports_are_dropped(mesh: OnNodes, nodes: list[
     assert not [name for name in seen if name.startswith("noise")]
 
 
-def test_a_backend_in_the_mesh_is_reached_by_mutual_tls(
-    mesh: OnNodes, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
+def test_a_backend_in_the_mesh_is_reached_by_mtls(
+    mesh: NodeGateways, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
 ) -> None:
     pod = kubectl.json("get", "pod", "backend", "-n", "meshed")
     assert PROXY in containers(pod)
     with grpc.insecure_channel(f"{pod['status']['podIP']}:4317") as channel:
         export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
         plain = export.future(traces("plain"), timeout=10).code()
-    assert plain == grpc.StatusCode.UNAVAILABLE, "the backend takes nothing but mutual TLS"
+    assert plain == grpc.StatusCode.UNAVAILABLE, "the backend must accept mTLS only"
     mesh.configure(to(meshed))
     said = mesh.place.run("apply").stderr
     assert "the nodes' gateways send through a sidecar" in said, said
     assert all(PROXY in containers(pod) for pod in mesh.pods().values())
     sender = mesh.sender("team-a", nodes[1])
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
     assert sender.sent("in the mesh", attributes=(attribute("tenant.id", "b"),))
     resource = arrival(backend, "in the mesh")
@@ -153,8 +154,8 @@ def test_a_backend_in_the_mesh_is_reached_by_mutual_tls(
     assert f"URI=spiffe://cluster.local/ns/{mesh.namespace}/sa/{NAME}" in resource["peer"]
 
 
-def test_without_the_mesh_its_backend_cannot_be_reached(
-    mesh: OnNodes, meshed: str, nodes: list[str], backend: Sink
+def test_with_mesh_off_a_backend_in_the_mesh_is_unreachable(
+    mesh: NodeGateways, meshed: str, nodes: list[str], backend: Sink
 ) -> None:
     mesh.configure(to(meshed), mesh="off", acknowledge="delivered")
     mesh.place.apply()
@@ -166,21 +167,22 @@ def test_without_the_mesh_its_backend_cannot_be_reached(
 
 
 @pytest.mark.alone
-def test_what_is_left_of_a_mesh_is_none_and_one_that_comes_back_is_noticed(
-    mesh: OnNodes, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
+def test_a_mesh_without_istiod_is_ignored_until_istiod_returns(
+    mesh: NodeGateways, meshed: str, kubectl: Kubectl, nodes: list[str], backend: Sink
 ) -> None:
     istiod = ("deployment/istiod", "-n", "istio-system")
     sender = mesh.sender("team-a", nodes[1])
     kubectl("scale", *istiod, "--replicas=0")
     try:
-        eventually(lambda: not kubectl("get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "name"))
+        istiod_pods = lambda: kubectl("get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "name")
+        wait_until(lambda: not istiod_pods(), "istiod has ended")
         mesh.configure(outside(backend))
         said = mesh.place.run("apply").stderr
         assert "mesh: no istiod runs" in said, said
         assert not any(PROXY in containers(pod) for pod in mesh.pods().values())
         assert not kubectl("get", "destinationrules", "-n", mesh.namespace, "-o", "name")
         backend.rest()
-        eventually(lambda: sender.sent("without a mesh"))
+        wait_until(lambda: sender.sent("without a mesh"), "the pod can send")
         assert arrival(backend, "without a mesh")["tenant.id"] == "a"
     finally:
         kubectl("scale", *istiod, "--replicas=1")
@@ -188,5 +190,5 @@ def test_what_is_left_of_a_mesh_is_none_and_one_that_comes_back_is_noticed(
     mesh.configure(to(meshed))
     said = mesh.place.run("apply").stderr
     assert "the nodes' gateways send through a sidecar" in said, said
-    eventually(lambda: sender.sent("in the mesh again"))
+    wait_until(lambda: sender.sent("in the mesh again"), "the pod can send")
     assert "spiffe://" in arrival(backend, "in the mesh again")["peer"]

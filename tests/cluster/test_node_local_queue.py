@@ -1,76 +1,77 @@
-"""What the gateways on the nodes keep of what they have answered, and what not, when something fails."""
+"""Which acknowledged telemetry node-local gateways keep when something fails, by the mode of their queue."""
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import grpc
 import pytest
 
-from deployed import PROVIDER, Kubectl, eventually, kill
-from load import Steady
-from on_nodes import NAME, OnNodes, outside
-from sink import Sink
+from support.cluster.deployed import PROVIDER, Kubectl, kill, wait_until
+from support.cluster.load import SteadyLoad
+from support.cluster.node_gateways import NAME, NodeGateways, outside
+from support.sink import Sink
 
-pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="it has nothing to do with who makes Gateways real")
+pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="it does not depend on the provider")
 
 
 @pytest.fixture(scope="class")
-def kept(request: pytest.FixtureRequest, on_nodes: Callable[[str], OnNodes], backend: Sink) -> OnNodes:
-    """Gateways in the mode of the class."""
-    edge = on_nodes(f"kept-{request.cls.mode.replace(' ', '-')}")
+def kept(request: pytest.FixtureRequest, node_gateways: Callable[[str], NodeGateways], backend: Sink) -> NodeGateways:
+    """Node-local gateways with the settings of the class."""
+    edge = node_gateways(f"kept-{request.cls.mode.replace(' ', '-')}")
     edge.configure(outside(backend), **request.cls.settings)
     edge.place.apply()
     return edge
 
 
-def restarted(edge: OnNodes, kubectl: Kubectl, node: str, _: Sink) -> None:
+def restarted(edge: NodeGateways, kubectl: Kubectl, node: str, _: Sink) -> None:
     before = edge.pods()[node]["metadata"]["uid"]
     kubectl("rollout", "restart", "daemonset", NAME, "-n", edge.namespace)
     kubectl("rollout", "status", "daemonset", NAME, "-n", edge.namespace, "--timeout=100s")
     assert edge.pods()[node]["metadata"]["uid"] != before
 
 
-def killed(edge: OnNodes, kubectl: Kubectl, node: str, _: Sink) -> None:
+def killed(edge: NodeGateways, kubectl: Kubectl, node: str, _: Sink) -> None:
     before = edge.pods()[node]["metadata"]
     kill(kubectl, before["name"], "-n", edge.namespace)
-    eventually(lambda: (it := edge.pods().get(node)) and it["metadata"]["uid"] != before["uid"])
+    replaced = lambda: (it := edge.pods().get(node)) and it["metadata"]["uid"] != before["uid"]
+    wait_until(replaced, "the node has a new gateway")
     kubectl("rollout", "status", "daemonset", NAME, "-n", edge.namespace, "--timeout=100s")
 
 
-def backend_away(edge: OnNodes, _: Kubectl, __: str, backend: Sink) -> None:
-    """For twenty seconds, then back."""
+def backend_unavailable(edge: NodeGateways, _: Kubectl, __: str, backend: Sink) -> None:
+    """Unavailable for twenty seconds."""
     backend.fail = (grpc.StatusCode.UNAVAILABLE, 503)
-    until = time.monotonic() + 20
     try:
-        # What is refused is on its way again, so that it arrives more than once; the ledger counts names.
-        eventually(lambda: time.monotonic() > until, 30)
+        # Rejected spans are sent again and arrive more than once. The outcome counts names.
+        time.sleep(20)
     finally:
         backend.fail = None
 
 
-FAULTS = {"restarted": restarted, "killed": killed, "backend away": backend_away}
+FAULTS = {"restarted": restarted, "killed": killed, "backend unavailable": backend_unavailable}
 
 
 class Mode:
-    """The tests of one mode, which differ from those of the others in nothing but its settings."""
+    """The tests of one mode."""
 
     mode: str
-    settings: dict[str, str] = {}
+    settings: ClassVar[dict[str, str]] = {}
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_what_was_acknowledged_is_kept_as_the_mode_says(
-        self, kept: OnNodes, kubectl: Kubectl, nodes: list[str], backend: Sink, fault: str
+    def test_acknowledged_spans_are_kept_as_documented(
+        self, kept: NodeGateways, kubectl: Kubectl, nodes: list[str], backend: Sink, fault: str
     ) -> None:
         sender = kept.sender("team-a", nodes[0])
-        eventually(lambda: sender.sent("warm"))
-        with Steady(backend, sender.channel(), "a") as load:
+        wait_until(lambda: sender.sent("warm"), "the pod can send")
+        with SteadyLoad(backend, sender.channel(), "a") as load:
             FAULTS[fault](kept, kubectl, nodes[0], backend)
-            load.flow()
-            ledger = load.ledger(patience=30)
-        print(f"{self.mode}, {fault}: {ledger}")
-        assert not ledger.unstamped
-        # The only case in which the docs say that something is lost.
-        assert not ledger.lost or (self.mode, fault) == ("in memory", "killed"), ledger
+            load.wait_for()
+            outcome = load.outcome(timeout=30)
+        print(f"{self.mode}, {fault}: {outcome}")
+        assert not outcome.unattributed
+        # The only case with a documented loss.
+        assert not outcome.lost or (self.mode, fault) == ("in memory", "killed"), outcome
 
 
 class TestInMemory(Mode):
@@ -79,9 +80,9 @@ class TestInMemory(Mode):
 
 class TestInMemoryAcknowledgedWhenDelivered(Mode):
     mode = "delivered"
-    settings = {"acknowledge": "delivered"}
+    settings: ClassVar = {"acknowledge": "delivered"}
 
 
 class TestDurable(Mode):
     mode = "durable"
-    settings = {"queue": "durable"}
+    settings: ClassVar = {"queue": "durable"}

@@ -1,26 +1,26 @@
-"""Where the gateways on the nodes lead: to this gate's own Collector, and through the gate of another cluster."""
+"""Where node-local gateways export to: the gate's own Collector, or the gate of another cluster."""
 
 import json
 from collections.abc import Callable
 
-from client import frame
-from deployed import Deployed, Kubectl, eventually, kill
-from on_nodes import OnNodes, arrival
-from sink import GRPC_PATHS, Sink
-from wire import attribute, traces
+from support.client import frame
+from support.cluster.deployed import Deployed, Kubectl, kill, wait_until
+from support.cluster.node_gateways import NodeGateways, arrival
+from support.protobuf import attribute, traces
+from support.sink import GRPC_PATHS, Sink
 
 
-def test_both_roads_lead_to_one_collector_and_one_tenant(
-    on_nodes: Callable[[str], OnNodes], nodes: list[str], backend: Sink
+def test_telemetry_from_pods_and_from_outside_arrives_in_one_collector(
+    node_gateways: Callable[[str], NodeGateways], nodes: list[str], backend: Sink
 ) -> None:
-    both = on_nodes("both")
+    both = node_gateways("both")
     rules = [{"name": "acme", "match": {"namespace": "team-acme"}, "attributes": {"tenant.id": "acme"}}]
     both.place.change(lambda config: config.update(nodeLocal={"enabled": True, "clients": rules}))
     applied = both.place.apply()
     assert {part["name"] for part in applied["standing"]["parts"]} >= {"daemonset/otel-gateway-node", "filter"}
     assert {one["change"] for one in both.place.apply()["objects"]} == {"unchanged"}
     sender = both.sender("team-acme", nodes[1])
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
     forged = attribute("tenant.id", "globex")
     assert sender.sent("from a pod", attributes=(forged,))
@@ -33,12 +33,13 @@ def test_both_roads_lead_to_one_collector_and_one_tenant(
         assert (resource["tenant.id"], resource["otlp_gate.client"]) == ("acme", "acme")
 
 
-def test_an_edge_cluster_is_one_client_of_anothers_gate(
-    gate: Deployed, on_nodes: Callable[[str], OnNodes], kubectl: Kubectl, nodes: list[str], backend: Sink
+def test_an_edge_cluster_is_a_client_of_another_clusters_gate(
+    gate: Deployed, node_gateways: Callable[[str], NodeGateways], kubectl: Kubectl, nodes: list[str], backend: Sink
 ) -> None:
-    """Two installations in one cluster. What pods of the edge claim is replaced twice, and the gate has the last word."""
-    edge = on_nodes("far")
-    gate.acme(), gate.globex()
+    """Two installations in one cluster. Forged attributes of pods are replaced twice; the gate's values arrive."""
+    edge = node_gateways("far")
+    gate.acme()
+    gate.globex()
     address = f"{gate.address()}:4317"
     kubectl("create", "namespace", edge.namespace)
     secret = "otlp-gate-client"
@@ -53,30 +54,30 @@ def test_an_edge_cluster_is_one_client_of_anothers_gate(
     edge.configure({"gate": remote})
     edge.place.apply()
     sender = edge.sender("team-a", nodes[0])
-    eventually(lambda: sender.sent("warm"))
+    wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
     assert sender.sent("from far", attributes=(attribute("tenant.id", "b"),))
     assert arrival(backend, "from far")["tenant.id"] == "acme"
 
     before = edge.uids()
     certificate("globex")
-    # The kubelet looks at a pod's Secrets when it looks at the pod.
+    # A change of the pod makes the kubelet update the Secret's files.
     pods = [pod["metadata"]["name"] for pod in edge.pods().values()]
     kubectl("annotate", "pods", *pods, "-n", edge.namespace, "looked-at=again")
 
     def renewed() -> bool:
-        # The certificate is shown when a connection begins.
+        # The certificate is read when a connection is opened.
         kill(kubectl, *gate.proxies())
-        eventually(lambda: gate.json("status")["ready"])
-        # A connection to the pod that was killed may hang for 20 s, before the exporter tries another one.
+        wait_until(lambda: gate.json("status")["ready"], "the gate is ready")
+        # A connection to the killed pod may hang for 20 s before the exporter opens another one.
         return sender.sent("renewed") and arrival(backend, "renewed", 60)["tenant.id"] == "globex"
 
-    assert eventually(renewed)
-    assert edge.uids() == before, "nothing was restarted"
+    wait_until(renewed, "the new certificate is used")
+    assert edge.uids() == before, "a pod was restarted"
 
 
-def test_what_an_edge_needs_is_told_where_it_is_not_there(on_nodes: Callable[[str], OnNodes]) -> None:
-    edge = on_nodes("lacking")
+def test_a_missing_client_secret_is_named(node_gateways: Callable[[str], NodeGateways]) -> None:
+    edge = node_gateways("lacking")
     edge.configure({"gate": {"endpoint": "gate.example.com:4317", "clientSecret": "nowhere"}})
     said = edge.place.apply_fails('secret "nowhere" not found')
     assert "the gate is not up after 1 s" in said and 'secret "nowhere" not found' in said, said

@@ -1,6 +1,6 @@
 """Makes the certificates beside this file, and prints what another implementation reads in them.
 
-Run with a Python that has `cryptography` (`pip install cryptography`). The constants in ../certificate.rs are what it prints.
+Needs `cryptography` (`pip install cryptography`). The constants in ../certificate.rs are its output.
 """
 
 import datetime
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 
 
 def at(seconds: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
 def make(file: str, prefix: str, key, serial: int, not_after: int) -> None:

@@ -1,4 +1,4 @@
-"""The `otlp-gate` command: its certificates, and a gate on this machine."""
+"""The `otlp-gate` command: its certificates, and a gate on this machine (`otlp-gate local`)."""
 
 import os
 import queue
@@ -10,7 +10,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from client import Identity
+from support.client import Identity
+from support.config import Config
 
 COMMAND = os.environ["OTLP_GATE"]
 ENVOY = os.environ["ENVOY"]
@@ -19,7 +20,7 @@ COUNTER = re.compile(r"(otlp_gate_\w+)\{(.*)\} (\d+)")
 
 
 def otlp_gate(*args: object, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
-    """Runs the command to its end. `NO_COLOR` and no terminal: what it says is plain text."""
+    """Runs the command to its end. Without a terminal its output is plain text."""
     return subprocess.run(
         [COMMAND, *map(str, args)],
         cwd=cwd,
@@ -32,13 +33,13 @@ def otlp_gate(*args: object, cwd: Path | None = None, check: bool = True) -> sub
 
 
 class Certificates:
-    """A folder with CAs and certificates that `otlp-gate certs` makes."""
+    """A folder with the CAs and certificates of `otlp-gate certs`."""
 
     def __init__(self, folder: Path, config: Path):
         self.folder = folder
         self.config = config
 
-    def make(self) -> "Certificates":
+    def init(self) -> "Certificates":
         self.run("init", "--local")
         return self
 
@@ -47,16 +48,16 @@ class Certificates:
         assert done.returncode == 0, done.stderr
 
     def client(self, name: str, *args: object) -> Identity:
-        """A client's certificate; made at the first call."""
+        """The certificate of this name; issued at the first call."""
         certificate = self.folder / "clients" / f"{name}.crt"
         if not certificate.exists():
-            # Tests make what they like, also what the config has no client for.
+            # Tests also use certificates that no rule matches.
             self.run("client", name, *args, "--unchecked")
         return Identity(certificate, certificate.with_suffix(".key"), self.folder / "server-ca.crt")
 
 
 class Gate:
-    """`otlp-gate local`, from its start to its end."""
+    """A running `otlp-gate local`."""
 
     def __init__(self, config: Path, certificates: Path, grpc_port: int, http_port: int, *args: object):
         self.config = config
@@ -72,7 +73,8 @@ class Gate:
         self.stderr: queue.Queue[str | None] = queue.Queue()
         for pipe, lines in ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr)):
             threading.Thread(target=self._read, args=(pipe, lines), daemon=True).start()
-        self.said: list[str] = []
+        # The lines of stderr that have been read so far.
+        self.log: list[str] = []
 
     @staticmethod
     def _read(pipe, lines: queue.Queue) -> None:
@@ -81,50 +83,74 @@ class Gate:
         lines.put(None)
 
     def ready(self) -> "Gate":
-        """Waits for the one line on stdout."""
-        line = self.stdout.get(timeout=40)
+        """Waits for the line on stdout that has the addresses."""
+        line = self.stdout.get(timeout=60)
         if line is None:
-            raise AssertionError(f"it ended with {self.process.wait(10)}:\n{self.rest_of_stderr()}")
+            raise AssertionError(f"otlp-gate ended with {self.process.wait(10)}:\n{self.rest_of_log()}")
         match = READY.fullmatch(line)
-        assert match, f"not the line that it should print: {line}"
+        assert match, f"unexpected line on stdout: {line}"
         self.grpc, self.http, self.admin = match.groups()
         return self
 
-    def says(self, *words: str, timeout: float = 15) -> str:
-        """Waits for a line on stderr that contains all of these words."""
+    def wait_for_log(self, *words: str, timeout: float = 30) -> str:
+        """Waits for a line on stderr that contains all of these words, and returns it."""
         deadline = time.monotonic() + timeout
         while True:
             try:
                 line = self.stderr.get(timeout=max(0.01, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"it never said {words}, but:\n" + "\n".join(self.said)) from None
-            assert line is not None, f"it ended and never said {words}, but:\n" + "\n".join(self.said)
-            self.said.append(line)
+                raise AssertionError(f"no line with {words} within {timeout} s:\n" + "\n".join(self.log)) from None
+            assert line is not None, f"otlp-gate ended without a line with {words}:\n" + "\n".join(self.log)
+            self.log.append(line)
             if all(word in line for word in words):
                 return line
 
-    def write_config(self, text: str) -> None:
-        """Replaces the config file as editors do: by a rename."""
+    def write_config(self, config: Config | str) -> None:
+        """Replaces the config file by a rename, as editors do."""
         new = self.config.with_suffix(".new")
-        new.write_text(text)
+        new.write_text(str(config))
         new.replace(self.config)
 
+    def update_policy(self, config: Config | str) -> None:
+        """Replaces the config file, and waits until the gate has sent the new policy to Envoy."""
+        self.write_config(config)
+        self.wait_for_log("policy updated")
+
+    def envoy_pid(self) -> int:
+        """The process ID of its Envoy."""
+        pid = self.process.pid
+        (envoy,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(envoy)
+
+    def envoy_command(self) -> list[str]:
+        """The command line of its Envoy."""
+        return Path(f"/proc/{self.envoy_pid()}/cmdline").read_text().split("\0")
+
     def stats(self, name: str) -> dict[str, int]:
-        """Envoy's statistics whose names contain `name`."""
-        with urllib.request.urlopen(f"http://{self.admin}/stats?filter={name}", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        """Envoy's statistics whose names match the regular expression `name`."""
+        with urllib.request.urlopen(f"http://{self.admin}/stats?filter={name}", timeout=10) as response:
+            lines = response.read().decode().splitlines()
         pairs = (line.rsplit(": ", 1) for line in lines)
         return {key: int(value) for key, value in pairs if value.isdigit()}
 
     def counters(self) -> dict[tuple[str, frozenset], int]:
-        """Our counters as Prometheus reads them, by name and labels."""
-        with urllib.request.urlopen(f"http://{self.admin}/stats/prometheus?filter=otlp_gate_", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        """The filter's metrics as Prometheus reads them, by name and labels."""
+        with urllib.request.urlopen(f"http://{self.admin}/stats/prometheus?filter=otlp_gate_", timeout=10) as response:
+            lines = response.read().decode().splitlines()
         found = (match.groups() for match in map(COUNTER.fullmatch, lines) if match)
         return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))): int(value) for name, labels, value in found}
 
+    def results(self) -> dict[str, int]:
+        """The number of requests by their result, over all clients."""
+        found: dict[str, int] = {}
+        for (name, labels), count in self.counters().items():
+            if name == "otlp_gate_requests_total":
+                result = dict(labels)["result"]
+                found[result] = found.get(result, 0) + count
+        return found
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it and gives its exit code."""
+        """Ends the gate and returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -134,7 +160,8 @@ class Gate:
                 self.process.kill()
                 self.process.wait()
 
-    def rest_of_stderr(self) -> str:
+    def rest_of_log(self) -> str:
+        """All of stderr; waits for its end."""
         while (line := self.stderr.get(timeout=10)) is not None:
-            self.said.append(line)
-        return "\n".join(self.said)
+            self.log.append(line)
+        return "\n".join(self.log)

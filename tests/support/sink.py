@@ -1,4 +1,4 @@
-"""A backend that keeps the raw bytes of what it gets, over gRPC and over HTTP."""
+"""A backend that keeps the raw bytes of every request, over gRPC and over HTTP."""
 
 import queue
 import threading
@@ -43,8 +43,8 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
-    # Whether it was answered as taken.
-    taken: bool = True
+    # Whether it was answered with success.
+    accepted: bool = True
 
     @property
     def signal(self) -> str:
@@ -58,19 +58,20 @@ class Received:
         return message.FromString(self.body)
 
     def resources(self) -> list[dict[str, str]]:
-        """The attributes of every Resource. A key that occurs twice is a failure: which one counts is anyone's guess."""
+        """The attributes of every Resource. A key that occurs twice fails the test: backends differ in which one they
+        read."""
         resources = []
         message = self.decode()
         table = message.dictionary.string_table if self.signal == "profiles" else []
         for entry in message.ListFields()[0][1] if message.ListFields() else []:
-            # The attributes of profiles may spell their keys by index.
-            keys = [a.key or table[a.key_strindex] if table else a.key for a in entry.resource.attributes]
+            # In profiles a key may be an index into the table of strings.
+            keys = [(a.key or table[a.key_strindex]) if table else a.key for a in entry.resource.attributes]
             assert len(keys) == len(set(keys)), f"a key occurs twice: {keys}"
-            resources.append({key: text(a.value) for key, a in zip(keys, entry.resource.attributes)})
+            resources.append({key: text(a.value) for key, a in zip(keys, entry.resource.attributes, strict=True)})
         return resources
 
     def names(self) -> list[str]:
-        """Names of spans and of metrics (once per data point), bodies of log records, in their order."""
+        """Names of spans and of metrics (once per data point), or bodies of log records, in order."""
         message = self.decode()
         if self.signal == "traces":
             scopes = [scope for entry in message.resource_spans for scope in entry.scope_spans]
@@ -93,36 +94,45 @@ def text(value: Message) -> str:
 
 @dataclass
 class Sink:
-    """What arrived, in its order. `fail` makes the next answers errors: (gRPC status, HTTP status); `says` are headers of
-    answers over HTTP; what arrives while `answers` is not set waits for its answer, over gRPC."""
+    """The requests in the order of arrival.
+
+    `fail` makes the next answers errors: (gRPC status, HTTP status). `http_headers` are added to answers over HTTP.
+    Over gRPC, requests are answered only while `answering` is set.
+    """
 
     received: "queue.Queue[Received]" = field(default_factory=queue.Queue)
     fail: tuple[grpc.StatusCode, int] | None = None
-    says: dict[str, str] = field(default_factory=dict)
+    http_headers: dict[str, str] = field(default_factory=dict)
     grpc_port: int = 0
     http_port: int = 0
     host: str = "127.0.0.1"
-    answers: threading.Event = field(default_factory=threading.Event)
+    answering: threading.Event = field(default_factory=threading.Event)
+    # How many gRPC requests have been answered, or were cancelled by the gate.
+    finished: int = 0
 
     def __post_init__(self) -> None:
-        self.answers.set()
+        self.answering.set()
 
-    def take(self, timeout: float = 10) -> Received:
+    def take(self, timeout: float = 20) -> Received:
         """The next request; waits for it."""
         return self.received.get(timeout=timeout)
 
     def rest(self) -> list[Received]:
-        """All that has arrived by now."""
-        taken = []
+        """The requests that have arrived by now."""
+        found = []
         while True:
             try:
-                taken.append(self.received.get_nowait())
+                found.append(self.received.get_nowait())
             except queue.Empty:
-                return taken
+                return found
+
+    def only(self, *names: str) -> None:
+        """Asserts that the next request has these names, and that no other has arrived before or with it."""
+        assert [received.names() for received in (self.take(), *self.rest())] == [list(names)]
 
     def start(self) -> "Sink":
         self._grpc = grpc.server(
-            # Headers come before the body is whole, and a stream that waits for its body holds a thread.
+            # A stream that waits for its body holds a thread.
             futures.ThreadPoolExecutor(max_workers=256),
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
         )
@@ -145,7 +155,7 @@ class Sink:
 
 
 class GrpcHandler(grpc.GenericRpcHandler):
-    """Every method, with the bytes as they are."""
+    """Handles every method, without decoding the message."""
 
     def __init__(self, sink: Sink):
         self.sink = sink
@@ -153,14 +163,17 @@ class GrpcHandler(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         def export(messages, context):
             for message in messages:
-                headers = {key: value for key, value in context.invocation_metadata()}
-                self.sink.received.put(Received(details.method, headers, message, taken=not self.sink.fail))
-                self.sink.answers.wait(30)
-                if self.sink.fail:
-                    context.abort(self.sink.fail[0], "the backend says no")
-                yield b""
+                headers = dict(context.invocation_metadata())
+                self.sink.received.put(Received(details.method, headers, message, accepted=not self.sink.fail))
+                self.sink.answering.wait(30)
+                try:
+                    if self.sink.fail:
+                        context.abort(self.sink.fail[0], "rejected by the test backend")
+                    yield b""
+                finally:
+                    self.sink.finished += 1
 
-        # Streams, so that several messages in one stream would be seen if the gate let them through.
+        # A stream, so that the test would see several messages if the gate forwarded them.
         return grpc.stream_stream_rpc_method_handler(export)
 
 
@@ -172,16 +185,16 @@ class HttpHandler(BaseHTTPRequestHandler):
         try:
             body = self.chunks() if chunked else self.rfile.read(int(self.headers.get("content-length", 0)))
         except ConnectionError:
-            # What the gate refuses may have begun already; it ends in the middle, and counts for nothing.
+            # The gate rejected a request that it had begun to forward.
             self.close_connection = True
             return
         headers = {key.lower(): value for key, value in self.headers.items()}
         sink = self.server.sink
-        sink.received.put(Received(self.path, headers, body, taken=not sink.fail))
+        sink.received.put(Received(self.path, headers, body, accepted=not sink.fail))
         self.send_response(sink.fail[1] if sink.fail else 200)
         self.send_header("content-type", "application/x-protobuf")
         self.send_header("content-length", "0")
-        for name, value in sink.says.items():
+        for name, value in sink.http_headers.items():
             self.send_header(name, value)
         self.end_headers()
 

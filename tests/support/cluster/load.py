@@ -1,4 +1,4 @@
-"""Steady load on a gate, and the ledger of what was acknowledged."""
+"""Steady load, and a comparison of the acknowledged spans with those that arrived."""
 
 import itertools
 import threading
@@ -8,40 +8,41 @@ from typing import Self
 
 import grpc
 
-from client import Identity, secure_channel
-from deployed import Deployed, eventually
-from sink import GRPC_PATHS, Sink
-from wire import traces
+from support.client import Identity, secure_channel
+from support.cluster.deployed import Deployed, wait_until
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, Sink
 
-# As exporters do.
+# Seconds for each export.
 DEADLINE = 5
 
 
 @dataclass
-class Ledger:
-    """What became of what was sent."""
+class Outcome:
+    """Numbers of spans."""
 
     acknowledged: int
     lost: int
-    unstamped: int
-    refused: int
+    # Arrived without the tenant's attributes.
+    unattributed: int
+    failed: int
     # The longest time between two acknowledgements, in seconds.
     gap: float
 
     def __str__(self) -> str:
         return (
-            f"{self.acknowledged} acknowledged, {self.lost} of them lost, {self.unstamped} unstamped, "
-            f"{self.refused} refused, {self.gap:.1f} s without service"
+            f"{self.acknowledged} acknowledged, {self.lost} of them lost, {self.unattributed} unattributed, "
+            f"{self.failed} failed, {self.gap:.1f} s without service"
         )
 
     @property
-    def kept(self) -> bool:
-        """Nothing that was acknowledged is lost, and nothing arrived unstamped."""
-        return not self.lost and not self.unstamped
+    def ok(self) -> bool:
+        """Whether nothing acknowledged was lost, and nothing arrived unattributed."""
+        return not self.lost and not self.unattributed
 
 
-class Steady:
-    """Sends one span after the other, some at a time, and keeps the names of those that were acknowledged, and when."""
+class SteadyLoad:
+    """Sends one span after the other from several threads, and records which were acknowledged, and when."""
 
     workers = 16
 
@@ -50,7 +51,7 @@ class Steady:
         self.backend = backend
         self.tenant = tenant
         self.acknowledged: list[tuple[float, str]] = []
-        self.refused: list[str] = []
+        self.failed: list[str] = []
         self._stop = threading.Event()
         self._channels: list[grpc.Channel] = []
         self.use(channel)
@@ -61,7 +62,7 @@ class Steady:
             thread.start()
 
     def use(self, channel: grpc.Channel) -> None:
-        """On with another connection."""
+        """Continues with another connection."""
         self._channels.append(channel)
         self._export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
 
@@ -74,16 +75,16 @@ class Steady:
                 self._export(traces(name), timeout=DEADLINE, wait_for_ready=True)
                 self.acknowledged.append((time.monotonic(), name))
             except grpc.RpcError as error:
-                self.refused.append(error.code().name)
+                self.failed.append(error.code().name)
             time.sleep(0.01)
 
-    def flow(self, count: int = 300) -> None:
-        """Waits until so many more are acknowledged."""
+    def wait_for(self, count: int = 300) -> None:
+        """Waits until this many more spans are acknowledged."""
         before = len(self.acknowledged)
-        eventually(lambda: len(self.acknowledged) > before + count)
+        wait_until(lambda: len(self.acknowledged) > before + count, f"{count} more spans are acknowledged")
 
     def __enter__(self) -> Self:
-        self.flow(200)
+        self.wait_for(200)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,32 +97,32 @@ class Steady:
         for channel in self._channels:
             channel.close()
 
-    def ledger(self, patience: float = 0) -> Ledger:
-        """Stops, and compares with what arrived, of which every resource must be its tenant's. What is in a queue may take
-        so many seconds to arrive."""
+    def outcome(self, timeout: float = 0) -> Outcome:
+        """Stops, and compares the acknowledged spans with those that arrive within `timeout` seconds: some may be in a
+        queue."""
         self.stop()
-        missing, unstamped, until = {name for _, name in self.acknowledged}, 0, time.monotonic() + patience
+        missing, unattributed, until = {name for _, name in self.acknowledged}, 0, time.monotonic() + timeout
         while True:
             for received in self.backend.rest():
-                missing.difference_update(received.names() if received.taken else ())
-                unstamped += sum(one.get("tenant.id") != self.tenant for one in received.resources())
+                missing.difference_update(received.names() if received.accepted else ())
+                unattributed += sum(one.get("tenant.id") != self.tenant for one in received.resources())
             if not missing or time.monotonic() > until:
                 break
             time.sleep(0.1)
         times = sorted(when for when, _ in self.acknowledged)
         gap = max((after - before for before, after in itertools.pairwise(times)), default=0)
-        return Ledger(len(self.acknowledged), len(missing), unstamped, len(self.refused), gap)
+        return Outcome(len(self.acknowledged), len(missing), unattributed, len(self.failed), gap)
 
 
-class Load(Steady):
-    """The same through a gate, as its client acme."""
+class GateLoad(SteadyLoad):
+    """Steady load through a gate, as its client acme."""
 
-    # The gate's Collector gathers for 200 ms before it answers.
+    # The gate's Collector collects a batch for 200 ms before it answers.
     workers = 48
 
     def __init__(self, gate: Deployed, backend: Sink) -> None:
-        # What was killed before may still be on its way back.
-        eventually(lambda: gate.connect(gate.acme()).socket.close() or True)
+        # Pods that a test before has killed may not be ready yet.
+        wait_until(lambda: gate.connect(gate.acme()), "the gate accepts connections").socket.close()
         self.address = f"{gate.address()}:4317"
         super().__init__(backend, self.channel(gate.acme()), "acme")
 
@@ -129,5 +130,5 @@ class Load(Steady):
         return secure_channel(self.address, identity.credentials())
 
     def reconnect(self, identity: Identity) -> None:
-        """On with another connection, as a client does that is started anew with a new certificate."""
+        """Continues with another connection, like a client that is restarted with a new certificate."""
         self.use(self.channel(identity))

@@ -1,7 +1,8 @@
-"""Clients that can do what libraries would not let them: TLS by Python, HTTP/2 by `h2`, HTTP/1.1 by hand."""
+"""Clients that can send what libraries would not: TLS by Python, HTTP/2 by `h2`, HTTP/1.1 by hand."""
 
 import base64
 import gzip
+import hashlib
 import shutil
 import socket
 import ssl
@@ -22,12 +23,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 TIMEOUT = 20
+# The headers of a gRPC call.
+GRPC = {"content-type": "application/grpc", "te": "trailers"}
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstandard.compress}
 
 
 @dataclass
 class Identity:
-    """Certificate and key of a client, and the CA of the server that it trusts."""
+    """A client's certificate and key, and the CA of the servers that it trusts."""
 
     certificate: Path
     key: Path
@@ -39,16 +42,20 @@ class Identity:
         return context
 
     def copy(self, folder: Path) -> "Identity":
-        """The same, whatever becomes of the files."""
+        """The same identity in files of its own."""
         folder.mkdir()
         return Identity(*(Path(shutil.copy(file, folder)) for file in (self.certificate, self.key, self.ca)))
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of the certificate, in hex."""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.read_text())).hexdigest()
 
     def credentials(self) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(self.ca.read_bytes(), self.key.read_bytes(), self.certificate.read_bytes())
 
 
 def trusting(ca: Path, *alpn: str) -> ssl.SSLContext:
-    """TLS without a certificate of one's own."""
+    """TLS without a client certificate."""
     context = ssl.create_default_context(cafile=str(ca))
     if alpn:
         context.set_alpn_protocols(alpn)
@@ -57,7 +64,7 @@ def trusting(ca: Path, *alpn: str) -> ssl.SSLContext:
 
 @dataclass
 class Answer:
-    """What came back. gRPC's status is in the trailers, or in the headers of an answer without a body."""
+    """A response. gRPC's status is in the trailers, or in the headers of a response without a body."""
 
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -77,7 +84,7 @@ class Answer:
         return (self.headers | self.trailers).get("grpc-message", "")
 
     def retry_infos(self) -> list[float]:
-        """The hints in seconds, from the details of the status and from the trailer of its own."""
+        """The retry delays in seconds: from the status details, and from the trailer `google.rpc.retryinfo-bin`."""
         found = []
         trailers = self.headers | self.trailers
         if details := trailers.get("grpc-status-details-bin"):
@@ -89,7 +96,7 @@ class Answer:
         return found
 
     def rpc_status(self) -> status_pb2.Status:
-        """The body of an HTTP error."""
+        """The Status in the body of an HTTP error."""
         if self.headers["content-type"] == "application/json":
             return json_format.Parse(self.body, status_pb2.Status())
         assert self.headers["content-type"] == "application/x-protobuf"
@@ -114,18 +121,20 @@ def unbase64(text: str) -> bytes:
 
 
 def frame(message: bytes, *, compressed: bool = False, length: int | None = None) -> bytes:
-    """A gRPC message with its prefix; `length` lies about its length."""
+    """A gRPC message with its prefix. `length` is written instead of the true length."""
     return struct.pack(">BI", compressed, len(message) if length is None else length) + message
 
 
-def refused(address: str, context: ssl.SSLContext) -> bool:
-    """Whether the handshake fails: with TLS 1.3 the client learns of it at its first read."""
+def handshake_fails(address: str, context: ssl.SSLContext) -> bool:
+    """Whether the TLS handshake fails. With TLS 1.3 the client learns of it at its first read."""
     host, port = address.rsplit(":", 1)
     try:
-        with socket.create_connection((host, int(port)), timeout=10) as raw:
-            with context.wrap_socket(raw, server_hostname="localhost") as connection:
-                # The server speaks first once it has let somebody in: HTTP/2 settings.
-                return not connection.recv(1)
+        with (
+            socket.create_connection((host, int(port)), timeout=TIMEOUT) as raw,
+            context.wrap_socket(raw, server_hostname="localhost") as connection,
+        ):
+            # After a good handshake the server sends first: HTTP/2 settings.
+            return not connection.recv(1)
     except (ssl.SSLError, ConnectionError):
         return True
 
@@ -136,11 +145,11 @@ class Http2:
     def __init__(self, address: str, identity: Identity):
         host, port = address.rsplit(":", 1)
         raw = socket.create_connection((host, int(port)), timeout=TIMEOUT)
-        # Small writes would wait for the gate's delayed acknowledgements.
+        # Else small writes would wait for the gate's delayed acknowledgements.
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = identity.context("h2").wrap_socket(raw, server_hostname="localhost")
         assert self.socket.selected_alpn_protocol() == "h2"
-        # What goes out is checked by the gate, not by the client.
+        # The gate checks what is sent, not this library.
         config = h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False)
         self.h2 = h2.connection.H2Connection(config)
         self.h2.initiate_connection()
@@ -155,8 +164,8 @@ class Http2:
         self.socket.close()
 
     def grpc(self, path: str, body: bytes, headers: dict[str, str] | None = None, **how) -> Answer:
-        """A gRPC call with a body that is given whole, frames and all."""
-        return self.request(path, body, {"content-type": "application/grpc", "te": "trailers"} | (headers or {}), **how)
+        """A gRPC call. `body` contains the frames."""
+        return self.request(path, body, GRPC | (headers or {}), **how)
 
     def http(self, path: str, body: bytes, headers: dict[str, str] | None = None, **how) -> Answer:
         """A POST of protobuf."""
@@ -176,7 +185,7 @@ class Http2:
         trailers: dict[str, str] | None = None,
         chunk: int = 16384,
     ) -> Answer:
-        """Sends all of the body, or as much as the gate wants to see, and waits for the answer's end."""
+        """Sends the body until an answer comes, and waits for the answer's end."""
         stream = self.open(path, headers, method=method, end=not body and not trailers)
         return self.finish(stream, body, trailers=trailers, chunk=chunk)
 
@@ -194,7 +203,7 @@ class Http2:
         position, sent = 0, not body and not trailers
         while stream not in self.ended:
             assert time.monotonic() < deadline, f"no answer within {TIMEOUT} s"
-            # An answer before the end of the body means that the rest is not wanted.
+            # After an early answer the rest of the body is not sent.
             if not sent and not answer.headers:
                 room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, chunk)
                 if room > 0 or position == len(body):
@@ -211,6 +220,18 @@ class Http2:
             self.receive()
         return answer
 
+    def await_settings(self) -> "Http2":
+        """Waits for the gate's SETTINGS, which limit the number of streams."""
+        while not self.h2.remote_settings.max_concurrent_streams < 2**31:
+            self.receive()
+        return self
+
+    def await_status(self, stream: int) -> int:
+        """Waits for the end of a stream; returns its gRPC status."""
+        while stream not in self.ended:
+            self.receive()
+        return self.answers[stream].grpc_status
+
     def flush(self) -> None:
         self.socket.sendall(self.h2.data_to_send())
 
@@ -226,9 +247,9 @@ class Http2:
             raise ConnectionError("the gate closed the connection")
         try:
             events = self.h2.receive_data(data)
-        except h2.exceptions.ProtocolError as after_the_end:
-            # `h2` takes nothing more once the gate has said that the connection ends, though it may still answer.
-            raise ConnectionError("the gate ended the connection") from after_the_end
+        except h2.exceptions.ProtocolError as error:
+            # After GOAWAY `h2` accepts no more frames, although the gate may still send answers.
+            raise ConnectionError("the gate ended the connection") from error
         for event in events:
             self.on(event)
         self.flush()
@@ -254,17 +275,16 @@ class Http2:
 
 
 def decoded(headers: list[tuple]) -> dict[str, str]:
-    """Of a header that comes several times, all values with commas between them (RFC 9110, 5.3)."""
-    as_text = lambda value: value.decode() if isinstance(value, bytes) else value
+    """Headers by name. The values of a header that occurs several times are joined by commas (RFC 9110, 5.3)."""
     values: dict[str, str] = {}
-    for name, value in headers:
-        name, value = as_text(name), as_text(value)
+    for pair in headers:
+        name, value = (part.decode() if isinstance(part, bytes) else part for part in pair)
         values[name] = f"{values[name]}, {value}" if name in values else value
     return values
 
 
 def http1(address: str, identity: Identity, head: str, *pieces: bytes) -> Answer:
-    """Sends these bytes over HTTP/1.1 and reads one answer; the connection is used once."""
+    """Sends these bytes over HTTP/1.1 and reads one answer. Each call opens a connection."""
     host, port = address.rsplit(":", 1)
     raw = socket.create_connection((host, int(port)), timeout=TIMEOUT)
     with identity.context("http/1.1").wrap_socket(raw, server_hostname="localhost") as connection:
@@ -281,7 +301,7 @@ def http1(address: str, identity: Identity, head: str, *pieces: bytes) -> Answer
 
 
 def call(channel: grpc.Channel, path: str, message: bytes, **how) -> grpc.RpcError | None:
-    """A unary call of bytes with Python's own gRPC; gives the error, if any."""
+    """A unary call of bytes with Python's gRPC library; returns the error, if any."""
     method = channel.unary_unary(path, request_serializer=None, response_deserializer=None)
     try:
         assert method(message, timeout=TIMEOUT, **how) == b""
@@ -291,6 +311,7 @@ def call(channel: grpc.Channel, path: str, message: bytes, **how) -> grpc.RpcErr
 
 
 def secure_channel(address: str, credentials: grpc.ChannelCredentials, **how) -> grpc.Channel:
-    # The server's certificate is for `localhost`. Channels of equal settings would share a connection, and its identity.
+    """A channel with a connection of its own: else channels of equal settings would share one, and its identity. The
+    server's certificate is for `localhost`."""
     options = [("grpc.ssl_target_name_override", "localhost"), ("grpc.use_local_subchannel_pool", 1)]
     return grpc.secure_channel(address, credentials, options=options, **how)

@@ -1,4 +1,4 @@
-"""The admin interface of a gateway's proxy, which listens on the pod's own loopback address only."""
+"""The admin interface of a gateway's proxy. It listens on the pod's loopback address only."""
 
 import json
 import re
@@ -7,14 +7,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deployed import KUBECTL, PROVIDER, Deployed, Kubectl
+from support.cluster.deployed import KUBECTL, PROVIDER, Deployed, Kubectl
 
 PORT = {"istio": 15000, "envoy-gateway": 19000}[PROVIDER]
 
 
 @contextmanager
 def admin(gate: Deployed, kubectl: Kubectl) -> Iterator[str]:
-    """Leads to that of one of the gate's proxies, by way of the API server."""
+    """Forwards a port of this machine to the admin interface of one of the gate's proxies; yields the address."""
     pod = next(
         it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if "deletionTimestamp" not in it["metadata"]
     )
@@ -31,5 +31,5 @@ def admin(gate: Deployed, kubectl: Kubectl) -> Iterator[str]:
 
 
 def config_dump(address: str) -> dict:
-    with urllib.request.urlopen(f"http://{address}/config_dump", timeout=30) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(f"http://{address}/config_dump", timeout=30) as response:
+        return json.load(response)

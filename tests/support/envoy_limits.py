@@ -1,17 +1,18 @@
-"""What an Envoy that runs bounds and switches off, in the words of the table in docs/reference/gateway-bounds.md: read from its admin's `config_dump`."""
+"""The limits and settings of a running Envoy (from its `config_dump`), in the form of the table in
+docs/reference/gateway-bounds.md."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-BOUNDS = Path(__file__).parents[1] / "docs/reference/gateway-bounds.md"
+TABLE = Path(__file__).parents[2] / "docs/reference/gateway-bounds.md"
 HEADERS = "envoy.reloadable_features.max_request_headers_size_kb"
 MIB = 1 << 20
 
 
 def documented(column: str) -> dict[str, str]:
-    """What the table says of one of its columns, by row."""
-    lines = iter(BOUNDS.read_text().splitlines())
+    """A column of the table, by row."""
+    lines = iter(TABLE.read_text().splitlines())
     heading = next(line for line in lines if line.startswith("| bound |"))
     place = cells(heading).index(f"`{column}`")
     assert re.fullmatch(r"[|-]+", next(lines))
@@ -27,13 +28,13 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-class Running:
-    """One Envoy's configuration: its `config_dump`, and the listeners and clusters that are the gate's."""
+class RunningEnvoy:
+    """The `config_dump` of one Envoy, and the gate's listeners and clusters in it."""
 
     def __init__(self, dump: dict, clusters: str):
         self.configs = {config["@type"].rsplit(".", 1)[1]: config for config in dump["configs"]}
         self.bootstrap = self.configs["BootstrapConfigDump"]["bootstrap"]
-        # Those of Istio and of Envoy Gateway for metrics and probes are no gateway: no certificate is asked for there.
+        # Istio and Envoy Gateway add listeners without TLS for metrics and probes. They are not part of the gate.
         chains = [
             (listener, chain)
             for listener in self.listeners()
@@ -56,7 +57,7 @@ class Running:
             yield from (one["cluster"] for one in dump.get(state, []))
 
     def answers(self) -> Iterator[str]:
-        """How long each route waits. One that says nothing waits as long as Envoy does."""
+        """The timeout of each route; Envoy's default is 15 s."""
         dump = self.configs["RoutesConfigDump"].get("dynamic_route_configs", [])
         dynamic = {one["route_config"]["name"]: one["route_config"] for one in dump}
         for _, chain in self.chains:
@@ -79,7 +80,7 @@ class Running:
         )
 
     def rows(self) -> dict[str, str]:
-        """Each row of the table; where the gate's listeners or clusters differ, with all that they have."""
+        """The rows of the table. Where the gate's listeners or clusters differ, a row has all values."""
         found: dict[str, set[str]] = {}
         for listener, chain in self.chains:
             for row, value in {**self.of_tls(chain), **self.of_requests(listener, chain)}.items():
@@ -102,9 +103,7 @@ class Running:
             "a client's certificate": "required" if tls.get("require_client_certificate") else "not asked for",
             "TLS session resumption": "off" if off else "on",
             "TLS versions": f"{least} to {most}",
-            "ciphers of TLS 1.2": "Envoy's default"
-            if not params.get("cipher_suites")
-            else " ".join(params["cipher_suites"]),
+            "ciphers of TLS 1.2": " ".join(params.get("cipher_suites", [])) or "Envoy's default",
             "ALPN": " ".join(common["alpn_protocols"]),
             "a TLS handshake": chain.get("transport_socket_connect_timeout", "no limit"),
         }
@@ -119,13 +118,15 @@ class Running:
         )
         details = manager.get("set_current_client_cert_details", {})
         forward = manager.get("forward_client_cert_details", "SANITIZE")
+        escaped_slashes = manager.get("path_with_escaped_slashes_action", "KEEP_UNCHANGED")
         paths = [
             "normalized" if manager.get("normalize_path") else "",
             "slashes merged" if manager.get("merge_slashes") else "",
-            {"KEEP_UNCHANGED": ""}.get(
-                action := manager.get("path_with_escaped_slashes_action", "KEEP_UNCHANGED"), action
-            ),
+            "" if escaped_slashes == "KEEP_UNCHANGED" else escaped_slashes,
         ]
+        underscores = common.get("headers_with_underscores_action", "ALLOW")
+        server_header = manager.get("server_header_transformation", "OVERWRITE")
+        header_size = manager.get("max_request_headers_kb", self.runtime(HEADERS, 60))
         return {
             "`x-forwarded-client-cert`": f"{forward}{', Cert' if details.get('cert') else ''}",
             "a request, until it has arrived": manager.get("request_timeout", "no limit"),
@@ -135,14 +136,10 @@ class Running:
             "HTTP/2 window of a stream": size(http2.get("initial_stream_window_size", 16 * MIB)),
             "HTTP/2 window of a connection": size(http2.get("initial_connection_window_size", 24 * MIB)),
             "buffer of a client's connection": size(listener.get("per_connection_buffer_limit_bytes", MIB)),
-            "headers of a request": f"{manager.get('max_request_headers_kb', self.runtime(HEADERS, 60))} KiB, {common.get('max_headers_count', 100)}",
-            "headers with `_`": {"ALLOW": "left"}.get(
-                action := common.get("headers_with_underscores_action", "ALLOW"), action
-            ),
+            "headers of a request": f"{header_size} KiB, {common.get('max_headers_count', 100)}",
+            "headers with `_`": "left" if underscores == "ALLOW" else underscores,
             "path": " ".join(filter(None, paths)) or "left",
-            "`server` header of answers": {"PASS_THROUGH": "the backend's"}.get(
-                manager.get("server_header_transformation", "OVERWRITE"), "Envoy's"
-            ),
+            "`server` header of answers": "the backend's" if server_header == "PASS_THROUGH" else "Envoy's",
             "`x-envoy-*` headers": "none" if router.get("suppress_envoy_headers") else "added",
             "`x-request-id`": "added" if manager.get("generate_request_id", True) else "left",
             "HTTP/1.0": "accepted" if manager.get("http_protocol_options", {}).get("accept_http_10") else "refused",
@@ -161,7 +158,7 @@ class Running:
 
 
 def of_cluster(cluster: dict) -> dict[str, str]:
-    """A threshold that is not set is Envoy's."""
+    """The rows of a cluster. A threshold that is not set has Envoy's default."""
     thresholds = [
         it
         for it in cluster.get("circuit_breakers", {}).get("thresholds", [])

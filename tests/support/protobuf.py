@@ -1,13 +1,13 @@
-"""Protobuf written by hand, so that it can be written badly.
+"""An encoder for protobuf that can also write what libraries would not.
 
-Field numbers are those of opentelemetry/proto: the export requests of all signals have the same shape down to Resource.
+Field numbers are those of opentelemetry-proto. The export requests of all signals have the same shape down to Resource.
 """
 
 VARINT, LEN = 0, 2
 
 
 def varint(number: int, width: int = 1) -> bytes:
-    """A varint of at least `width` bytes: more than needed makes it non-minimal, which every decoder accepts."""
+    """A varint of at least `width` bytes. Every decoder accepts one that is longer than needed."""
     out = bytearray()
     while number > 0x7F or len(out) + 1 < width:
         out.append(number & 0x7F | 0x80)
@@ -68,5 +68,5 @@ def request(*parts: bytes, width: int = 1) -> bytes:
 
 
 def traces(*names: str, attributes: tuple[bytes, ...] = ()) -> bytes:
-    """A plain export request of spans."""
-    return request(resource(attribute("service.name", "by hand"), *attributes), scope(*map(span, names)))
+    """An export request with spans of these names."""
+    return request(resource(attribute("service.name", "test"), *attributes), scope(*map(span, names)))

@@ -1,24 +1,25 @@
-"""The `otlp-gate` command against a cluster, and kubectl beside it."""
+"""Gates in a cluster, deployed with the `otlp-gate` command."""
 
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from client import Http2, Identity, refused
-from gate import COMMAND
+from support import waiting
+from support.client import Http2, Identity, handshake_fails
+from support.gate import COMMAND
 
 PROVIDER = os.environ.get("OTLP_GATE_PROVIDER", "istio")
-# This machine, as the cluster's pods see it.
+# The address at which pods reach this machine.
 MACHINE = os.environ.get("OTLP_GATE_MACHINE", "10.244.255.1")
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
-# Waiting for pods takes as long as it takes on a loaded machine.
-PATIENCE = 120
+# Seconds that a change in the cluster may take on a loaded machine.
+TIMEOUT = 120
+T = TypeVar("T")
 
-
-# Where the control plane's pods are, and how they are selected; and the same of a gateway's proxies and their Deployment.
+# Namespace and label selector of the control plane's pods, and of a gateway's proxies and their Deployment.
 CONTROL_PLANE, PROXIES = {
     "istio": (
         ("istio-system", "app=istiod"),
@@ -36,13 +37,17 @@ CONTROL_PLANE, PROXIES = {
 
 
 class Kubectl:
-    """kubectl, whose failure is the test's."""
+    """kubectl. If it fails, the test fails."""
 
     def __call__(self, *args: str, stdin: str | None = None) -> str:
-        command = [*KUBECTL.split(), *args]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE)
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        done = self.attempt(*args, stdin=stdin)
+        assert done.returncode == 0, f"kubectl {' '.join(args)}: {done.stderr}"
         return done.stdout
+
+    def attempt(self, *args: str, stdin: str | None = None) -> subprocess.CompletedProcess:
+        """Runs kubectl, which may fail."""
+        command = [*KUBECTL.split(), *args]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
     def json(self, *args: str) -> dict:
         return json.loads(self(*args, "-o", "json"))
@@ -52,12 +57,12 @@ class Kubectl:
 
 
 def kill(kubectl: Kubectl, *pods: str) -> None:
-    """Ends pods at once, with no time to say farewell."""
+    """Kills pods without a grace period."""
     kubectl("delete", "pod", *pods, "--grace-period=0", "--force", "--wait=false")
 
 
 class Deployed:
-    """A folder with otlp-gate.yaml and certificates, and the gate that follows from it."""
+    """A folder with otlp-gate.yaml and certificates, and the gate that is deployed from it."""
 
     def __init__(self, folder: Path, namespace: str):
         self.folder = folder
@@ -73,7 +78,7 @@ class Deployed:
         (self.folder / "otlp-gate.yaml").write_text(json.dumps(config, indent=1))
 
     def configure(self, backend: str, module_url: str | None) -> None:
-        """A config with three clients, whose telemetry ends up at `backend`."""
+        """Writes a config with three clients. The Collector exports to `backend`."""
         exporter = {"endpoint": backend, "tls": {"insecure": True}}
         self.config = {
             "apiVersion": "otlp-gate/v1",
@@ -112,13 +117,13 @@ class Deployed:
     def run(
         self, *args: str, code: int = 0, env: dict[str, str] | None = None, command: str = COMMAND
     ) -> subprocess.CompletedProcess:
-        """Runs the command in the folder, and expects this exit code."""
+        """Runs the command in the folder. Asserts the exit code."""
         done = subprocess.run(
             [command, *args],
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=PATIENCE * 2,
+            timeout=TIMEOUT * 2,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(env or {})},
         )
@@ -126,13 +131,13 @@ class Deployed:
         return done
 
     def json(self, *args: str, code: int = 0, command: str = COMMAND) -> dict:
-        """What the command gives as one line of JSON."""
+        """The command's output as JSON, which must be one line."""
         lines = self.run(*args, "-o", "json", code=code, command=command).stdout.splitlines()
         assert len(lines) == 1, lines
         return json.loads(lines[0])
 
     def proxies(self) -> tuple[str, ...]:
-        """Selects the gateway's Deployment and pods, as kubectl's arguments."""
+        """Arguments of kubectl that select the gateway's Deployment and pods."""
         namespace, selector = (text.format(namespace=self.namespace) for text in PROXIES)
         return ("-n", namespace, "-l", selector)
 
@@ -140,16 +145,17 @@ class Deployed:
         return self.json("apply", *args)
 
     def apply_fails(self, why: str) -> str:
-        """Applies what does not come up, waits until it is known why, and gives what `apply` then says."""
+        """Applies a config that does not become ready, waits until `status` reports `why`, and returns the errors of a
+        second `apply`."""
         self.run("apply", "--no-wait")
-        eventually(lambda: why in self.run("status", code=1).stdout)
+        wait_until(lambda: why in self.run("status", code=1).stdout, f"status reports: {why}")
         return self.run("apply", "--timeout", "1s", code=1).stderr
 
     def address(self) -> str:
         return self.json("status")["addresses"][0]
 
     def client(self, name: str, *args: str) -> Identity:
-        """A client's certificate; made at the first call."""
+        """The certificate of this name; issued at the first call."""
         certs = self.folder / "certs"
         certificate = certs / "clients" / f"{name}.crt"
         if not certificate.exists():
@@ -166,26 +172,26 @@ class Deployed:
         return self.client("initech", "--dns", "oslo.initech.example")
 
     def connect(self, identity: Identity, port: int = 4317) -> Http2:
-        # A Service is refused until kube-proxy knows of its endpoints, which is a moment after they are ready.
+        # Connections to a Service are refused until kube-proxy has its endpoints, shortly after they are ready.
         address = f"{self.address()}:{port}"
-        return eventually(lambda: Http2(address, identity), 20)
+        return wait_until(lambda: Http2(address, identity), f"{address} accepts a connection", 60)
 
-    def shuts_out(self, identity: Identity) -> None:
-        """Waits until new connections of this certificate are refused."""
+    def wait_until_rejected(self, identity: Identity) -> None:
+        """Waits until new connections with this certificate are rejected."""
         address = f"{self.address()}:4317"
-        eventually(lambda: refused(address, identity.context("h2")), 60)
+        wait_until(lambda: handshake_fails(address, identity.context("h2")), "the certificate is rejected")
+
+    def verify(self, code: int = 0) -> dict:
+        """The outcome of `otlp-gate verify` from this machine."""
+        return self.json("verify", "--address", self.address(), code=code)
 
 
-def eventually(what: Callable[[], object], patience: float = PATIENCE) -> object:
-    """The first answer that is not false; the last failure if there is none in time."""
-    deadline = time.monotonic() + patience
-    while True:
-        last: Exception | None = None
-        try:
-            if found := what():
-                return found
-        except (AssertionError, OSError) as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise last or AssertionError(f"it never came true in {patience} s")
-        time.sleep(0.1)
+def wait_until(
+    condition: Callable[[], T],
+    what: str,
+    timeout: float = TIMEOUT,
+    *,
+    retry_on: tuple[type[Exception], ...] = (AssertionError, OSError),
+) -> T:
+    """`support.waiting.wait_until` with a timeout for changes in a cluster."""
+    return waiting.wait_until(condition, what, timeout, retry_on=retry_on, interval=0.1)

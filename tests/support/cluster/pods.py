@@ -1,20 +1,21 @@
-"""Pods that send, as an application's would, from where the cluster puts them."""
+"""Pods that send telemetry, like an application's."""
 
 import json
 from dataclasses import dataclass
 
 import grpc
 
-from deployed import Kubectl, eventually
-from sink import GRPC_PATHS
-from wire import traces
+from support.cluster.deployed import Kubectl, wait_until
+from support.protobuf import traces
+from support.sink import GRPC_PATHS
 
 IMAGE = "docker.io/otel/opentelemetry-collector-contrib:0.155.0"
 
 
 @dataclass
 class Sender:
-    """A pod that passes on what it is sent, at once or not at all: what it answers is what it was answered."""
+    """A pod with a Collector that forwards each request without a queue and without retries, and answers what it is
+    answered."""
 
     kubectl: Kubectl
     namespace: str
@@ -27,8 +28,8 @@ class Sender:
         namespace: str,
         node: str,
         target: str,
-        labels: dict[str, str] = {},
-        annotations: dict[str, str] = {},
+        labels: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
     ) -> "Sender":
         exporter = {
             "endpoint": target,
@@ -46,7 +47,12 @@ class Sender:
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": self.name, "namespace": namespace, "labels": labels, "annotations": annotations},
+            "metadata": {
+                "name": self.name,
+                "namespace": namespace,
+                "labels": labels or {},
+                "annotations": annotations or {},
+            },
             "spec": {
                 "nodeName": node,
                 "terminationGracePeriodSeconds": 1,
@@ -54,7 +60,7 @@ class Sender:
             },
         }
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, pod)
-        eventually(lambda: self.pod()["status"].get("phase") == "Running" and self.ready())
+        wait_until(lambda: self.pod()["status"].get("phase") == "Running" and self.ready(), f"{self.name} runs")
         return self
 
     def pod(self) -> dict:
@@ -76,7 +82,7 @@ class Sender:
         return grpc.insecure_channel(f"{self.pod()['status']['podIP']}:4317")
 
     def send(self, *names: str, attributes: tuple[bytes, ...] = ()) -> grpc.StatusCode:
-        """What the pod is answered."""
+        """The answer that the pod gets."""
         with self.channel() as channel:
             export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
             return export.future(traces(*names, attributes=attributes), timeout=10, wait_for_ready=True).code()

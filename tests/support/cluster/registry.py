@@ -1,4 +1,4 @@
-"""A registry for images on this machine."""
+"""An image registry on this machine."""
 
 import json
 import os
@@ -6,17 +6,18 @@ import socket
 import subprocess
 from pathlib import Path
 
-from deployed import MACHINE, eventually
+from support.cluster.deployed import MACHINE, wait_until
+from support.ports import ReservedPort
 
 REGISTRY = os.environ.get("REGISTRY", "registry")
 
 
 class Registry:
-    """Without TLS, which clients of images accept for private addresses. What is pushed outlives a stop."""
+    """A registry without TLS, which clients accept for private addresses. `stop` keeps the images and the port."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server((MACHINE, 0)) as free:
-            self.address = f"{MACHINE}:{free.getsockname()[1]}"
+        self._port = ReservedPort(MACHINE)
+        self.address = self._port.address
         self.config = folder / "registry.json"
         # JSON is YAML.
         config = {
@@ -30,9 +31,14 @@ class Registry:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([REGISTRY, "serve", self.config], stdout=log, stderr=log)
-        host, port = self.address.split(":")
-        eventually(lambda: socket.create_connection((host, int(port))).close() or True, 20)
+        connect = lambda: socket.create_connection((self._port.host, self._port.number))
+        wait_until(connect, "the registry listens", 60).close()
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+    def close(self) -> None:
+        """Stops, and gives up the port."""
+        self.stop()
+        self._port.close()

@@ -1,17 +1,17 @@
-"""The gateways on a cluster's nodes, and the pods that send to them."""
+"""Node-local gateways, and the pods that send to them."""
 
 import re
 
-from deployed import MACHINE, Deployed, Kubectl
-from pods import Sender
-from sink import Sink
+from support.cluster.deployed import MACHINE, Deployed, Kubectl
+from support.cluster.pods import Sender
+from support.sink import Sink
 
 NAME = "otel-gateway-node"
 RULES = [{"name": "{team}", "match": {"namespace": "team-{team}"}, "attributes": {"tenant.id": "{team}"}}]
 
 
-class OnNodes:
-    """A gateway on every node, and no other, unless its config says so."""
+class NodeGateways:
+    """Node-local gateways without a gateway for other clients, unless the config enables one."""
 
     def __init__(self, place: Deployed, kubectl: Kubectl):
         self.place, self.kubectl = place, kubectl
@@ -20,17 +20,17 @@ class OnNodes:
         self.senders: dict[tuple[str, str], Sender] = {}
 
     def configure(self, export: dict, **more: object) -> None:
-        road = {"enabled": True, "clients": RULES, "export": export, **more}
-        self.place.change(lambda config: config.update(nodeLocal=road))
+        node_local = {"enabled": True, "clients": RULES, "export": export, **more}
+        self.place.change(lambda config: config.update(nodeLocal=node_local))
         self.place.change(lambda config: config["gateway"].update(enabled=False))
 
     def pods(self) -> dict[str, dict]:
-        """The gateways that run, by their nodes."""
+        """The gateways' pods, by their nodes."""
         found = self.kubectl.json("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={NAME}")
         return {
             pod["spec"]["nodeName"]: pod
             for pod in found["items"]
-            # One that was just made is on no node yet.
+            # A new pod has no node yet.
             if "deletionTimestamp" not in pod["metadata"] and "nodeName" in pod["spec"]
         }
 
@@ -38,16 +38,17 @@ class OnNodes:
         return {pod["metadata"]["uid"] for pod in self.pods().values()}
 
     def accepted(self, node: str) -> int:
-        """How many spans the gateway of a node has taken, by its own count."""
+        """How many spans the gateway of a node has accepted, by its metrics."""
         counts = re.findall(r"^otelcol_receiver_accepted_spans\S* (\S+)$", self.metrics(node), re.M)
         return sum(int(float(it)) for it in counts)
 
     def metrics(self, node: str) -> str:
-        """Its Collector's own."""
+        """The metrics of the gateway of a node."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pods()[node]['metadata']['name']}:8888/proxy/metrics"
         return self.kubectl("get", "--raw", path)
 
     def sender(self, namespace: str, node: str) -> Sender:
+        """A pod in this namespace and on this node, which sends to the gateways; created at the first call."""
         key = (namespace, node)
         if key not in self.senders:
             self.senders[key] = Sender.start(self.kubectl, namespace, node, self.target)
@@ -61,7 +62,7 @@ class OnNodes:
 
 
 def outside(backend: Sink) -> dict:
-    """An export to the tests' backend, which is not in the cluster."""
+    """Exports to the tests' backend, outside the cluster."""
     return to(f"{MACHINE}:{backend.grpc_port}")
 
 
@@ -69,10 +70,10 @@ def to(endpoint: str) -> dict:
     return {"exporters": {"otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": True}}}}
 
 
-def arrival(backend: Sink, name: str, patience: float = 60) -> dict[str, str]:
-    """The resource of a span, once that has arrived; others may come in the same message."""
+def arrival(backend: Sink, name: str, timeout: float = 60) -> dict[str, str]:
+    """Waits for a span of this name; returns the attributes of its Resource."""
     while True:
-        received = backend.take(patience)
+        received = backend.take(timeout)
         for entry, resource in zip(received.decode().resource_spans, received.resources(), strict=True):
             if name in (span.name for scope in entry.scope_spans for span in scope.spans):
                 return resource

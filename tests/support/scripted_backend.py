@@ -1,4 +1,4 @@
-"""A backend by `h2` alone, which shows every header that comes and answers whatever a test likes."""
+"""A backend on `h2` alone: it shows every request header, and answers what a test tells it to."""
 
 import queue
 import socket
@@ -11,30 +11,31 @@ import h2.events
 OK = [(":status", "200"), ("content-type", "application/grpc")]
 
 
-class Raw:
-    """Answers every request with these headers, this body and these trailers; without the latter two, by headers alone."""
+class ScriptedBackend:
+    """Answers every request with the headers, body and trailers of the last `answer`."""
 
     def __init__(self) -> None:
-        self.requests: queue.Queue[list[tuple[str, str]]] = queue.Queue()
+        self._requests: queue.Queue[list[tuple[str, str]]] = queue.Queue()
         self.answer(OK, b"\0\0\0\0\0", [("grpc-status", "0")])
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def answer(self, headers: list, body: bytes | None = None, trailers: list | None = None) -> None:
-        self.says = (headers, body, trailers)
+        """Sets the answer. Without body and trailers, the stream ends with the headers."""
+        self._answer = (headers, body, trailers)
 
     def take(self) -> list[tuple[str, str]]:
-        """The headers of the next request."""
-        return self.requests.get(timeout=10)
+        """The headers of the next request; waits for it."""
+        return self._requests.get(timeout=20)
 
     def stop(self) -> None:
-        self.listener.close()
+        self._listener.close()
 
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self.listener.accept()
+                connection, _ = self._listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -52,14 +53,14 @@ class Raw:
                     case h2.events.RequestReceived():
                         headers[event.stream_id] = event.headers
                     case h2.events.StreamEnded():
-                        self.requests.put(headers.pop(event.stream_id))
-                        self._say(server, event.stream_id)
+                        self._requests.put(headers.pop(event.stream_id))
+                        self._send_answer(server, event.stream_id)
             connection.sendall(server.data_to_send())
 
-    def _say(self, server: h2.connection.H2Connection, stream: int) -> None:
-        first, body, last = self.says
-        server.send_headers(stream, first, end_stream=body is None and last is None)
+    def _send_answer(self, server: h2.connection.H2Connection, stream: int) -> None:
+        headers, body, trailers = self._answer
+        server.send_headers(stream, headers, end_stream=body is None and trailers is None)
         if body is not None:
-            server.send_data(stream, body, end_stream=last is None)
-        if last is not None:
-            server.send_headers(stream, last, end_stream=True)
+            server.send_data(stream, body, end_stream=trailers is None)
+        if trailers is not None:
+            server.send_headers(stream, trailers, end_stream=True)
