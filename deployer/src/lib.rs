@@ -24,7 +24,7 @@ pub mod random;
 mod reference;
 pub mod resources;
 pub mod sha256;
-pub mod verify;
+mod verify;
 pub mod x509;
 
 pub use cli::Cli;

@@ -22,7 +22,7 @@ OUTPUT = {
     "doctor": ["you may apply all that the gate is made of"],
     "diff": ["+++ gateway/otel-gateway as wanted"],
     "apply": ["created", "waiting for", "0 removed", "the gate is up: otel.example.com at ", "`otlp-gate verify`"],
-    "verify": ["traces in the backend", "forged attributes in the backend", "0 failed, 0 skipped"],
+    "verify": ["traces at the backend", "forged attributes at the backend: removed", "0 failed, 0 skipped"],
     "status": ["policy", "in 2 of 2 proxies", "a quota holds for one replica"],
     "client-config acme-edge": ["endpoint: otel.example.com:4317", "clients/acme-edge.crt"],
 }

@@ -1,4 +1,5 @@
-//! What arrived in the Collector that otlp-gate deploys, read from the log of its canary pipeline.
+//! Reads what the Collector received from the verification's reserved client. The Collector that otlp-gate deploys
+//! sends this telemetry to a pipeline of its own, the canary pipeline, whose debug exporter writes it to the log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,24 +12,27 @@ use tokio::time::{Instant, sleep};
 use crate::cluster::{Cluster, failed, selecting};
 use crate::error::Error;
 
-/// How long what was acknowledged may take to show: the Collector wrote it before it answered.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// A run is over long before that.
-const RECENT: i64 = 120;
+/// How long an accepted request may take to appear in the log. The Collector writes it before it responds.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Age of the log lines that are read, in seconds. A run takes less.
+const MAX_LOG_AGE: i64 = 120;
 
-/// Texts by their keys.
+/// String attributes or labels by key.
 pub(super) type Attributes = BTreeMap<String, String>;
 
-/// Reads the Resources whose attribute `key` has one of these values, until all are there or nothing more is to be hoped
-/// for.
-pub(super) async fn arrived(
+/// Reads the Resources whose attribute `key` has one of these values. Repeats until there is one for each value, or the
+/// time is over.
+///
+/// # Errors
+/// The Collector's pods or their logs cannot be read.
+pub(super) async fn received(
     cluster: &Cluster,
     namespace: &str,
     labels: &Attributes,
     key: &str,
     values: &[&str],
 ) -> Result<Vec<Attributes>, Error> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let mut found = Vec::new();
         for log in logs(cluster, namespace, labels).await? {
@@ -37,7 +41,7 @@ pub(super) async fn arrived(
                 resources.filter(|it| it.get(key).is_some_and(|value| values.contains(&value.as_str()))),
             );
         }
-        if found.len() >= values.len() || begun.elapsed() > PATIENCE {
+        if found.len() >= values.len() || started.elapsed() > LOG_TIMEOUT {
             return Ok(found);
         }
         sleep(Duration::from_millis(200)).await;
@@ -49,22 +53,22 @@ async fn logs(cluster: &Cluster, namespace: &str, labels: &Attributes) -> Result
     let pods = api.list(&selecting(labels)).await;
     let pods = pods.map_err(|e| failed("cannot list the Collector's pods", &e))?;
     let mut logs = Vec::new();
-    for pod in pods.items.iter().filter(|pod| has_run(pod)) {
+    for pod in pods.items.iter().filter(|pod| has_log(pod)) {
         let name = pod.name_any();
-        let recent = LogParams { since_seconds: Some(RECENT), ..LogParams::default() };
-        let log = api.logs(&name, &recent).await;
+        let params = LogParams { since_seconds: Some(MAX_LOG_AGE), ..LogParams::default() };
+        let log = api.logs(&name, &params).await;
         logs.push(log.map_err(|e| failed(format_args!("cannot read the log of {name}"), &e))?);
     }
     Ok(logs)
 }
 
-/// A pod that never ran has no log.
-fn has_run(pod: &Pod) -> bool {
+/// Whether the pod has a log. One that never ran has none.
+fn has_log(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
     matches!(phase, Some("Running" | "Succeeded" | "Failed"))
 }
 
-/// The Resources in what the debug exporter writes: a headline, and an attribute with its type on each line after it.
+/// Parses the debug exporter's output: for each Resource a heading, then one line per attribute with its type.
 fn resources(log: &str) -> Vec<Attributes> {
     let mut all = Vec::new();
     let mut lines = log.lines();
@@ -92,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resources_are_found_between_everything_else() {
+    fn resources_are_found_between_other_log_lines() {
         let log = "\
 2026-11-23T15:07:27.095Z\tinfo\tEverything is ready.
 Traces\t{\"resource spans\": 1, \"spans\": 1}

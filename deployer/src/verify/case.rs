@@ -1,76 +1,76 @@
-//! One thing that was tried, and what became of it.
+//! One case: what was tried, what must happen, what happened.
 
 use serde::Serialize;
 
 use crate::probe::{Outcome, ProbeResult};
 
-/// One thing that was tried.
+/// One case of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Case {
-    /// What it was.
-    pub case: String,
-    /// Which listener it was tried on.
-    pub listener: Listener,
-    /// What became of it.
-    pub result: Verdict,
-    /// What should happen.
-    pub expected: String,
-    /// What happened, or why it was not tried.
-    pub seen: String,
+pub(crate) struct Case {
+    /// What was sent, and what must happen.
+    pub(crate) case: String,
+    /// The listener that it was sent to.
+    pub(crate) listener: Listener,
+    /// Whether that happened.
+    pub(crate) result: CaseResult,
+    /// What must happen, in detail; empty if skipped.
+    pub(crate) expected: String,
+    /// What happened, or why the case was skipped.
+    pub(crate) seen: String,
 }
 
 /// A listener of the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Listener {
+pub(crate) enum Listener {
     /// OTLP/gRPC.
     Grpc,
     /// OTLP/HTTP.
     Http,
 }
 
-/// What became of it.
+/// Result of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
+pub(crate) enum CaseResult {
+    /// What must happen happened.
     Pass,
-    /// Not as it should be.
+    /// Something else happened.
     Fail,
-    /// It could not be tried.
+    /// The case could not be tried.
     Skipped,
 }
 
 impl Case {
-    /// An answer that should be `expected`.
-    pub(super) fn of(
+    /// A case that passes if its outcome is `expected`.
+    pub(super) fn new(
         case: impl Into<String>,
         listener: Listener,
         expected: Outcome,
         seen: &ProbeResult,
     ) -> Self {
-        let result = if seen.outcome == expected { Verdict::Pass } else { Verdict::Fail };
+        let result = if seen.outcome == expected { CaseResult::Pass } else { CaseResult::Fail };
         Case { case: case.into(), listener, result, expected: expected.to_string(), seen: seen.to_string() }
     }
 
-    /// It could not be tried.
+    /// A case that could not be tried.
     pub(super) fn skipped(case: impl Into<String>, listener: Listener, reason: impl Into<String>) -> Self {
         let (case, seen) = (case.into(), reason.into());
-        Case { case, listener, result: Verdict::Skipped, expected: String::new(), seen }
+        Case { case, listener, result: CaseResult::Skipped, expected: String::new(), seen }
     }
 }
 
 impl Listener {
-    /// Its name.
-    pub fn name(self) -> &'static str {
+    /// The listener's name in output.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Listener::Grpc => "grpc",
             Listener::Http => "http",
         }
     }
 
-    /// What is spoken there, by its ALPN name.
-    pub(super) fn protocol(self) -> &'static [u8] {
+    /// The ALPN protocol that its clients offer.
+    pub(super) fn alpn(self) -> &'static [u8] {
         match self {
             Listener::Grpc => b"h2",
             Listener::Http => b"http/1.1",

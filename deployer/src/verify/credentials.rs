@@ -1,109 +1,138 @@
-//! What is shown to the gate.
+//! Credentials of the test clients.
 
 use std::path::Path;
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use otlp_gate_core::identity::Identity;
-use otlp_gate_core::policy;
+use otlp_gate_core::policy::Identification;
 
 use crate::certs::{Authority, Files, Folder, Role, TestClient};
+use crate::cluster::{Cluster, failed};
 use crate::config::Loaded;
 use crate::error::Error;
+use crate::file;
 use crate::probe::Credentials;
+use crate::resources::Names;
 use crate::x509::Certificate;
 
-/// What cert-manager keeps in the cluster, in PEM.
+/// Credentials of each test client, or why there are none.
 #[derive(Debug)]
-pub struct Kept {
-    /// The CA of the server's certificate.
-    pub server_ca: String,
-    /// The certificate and key of the reserved client.
-    pub client: (String, String),
-}
-
-/// What is shown to the gate; or why it cannot be.
-#[derive(Debug)]
-pub struct Shown {
-    /// What the reserved client's certificate says, where there is one.
+pub(super) struct TestCredentials {
+    /// Identity in the valid client's certificate, if there is one.
     pub(super) identity: Option<Identity>,
-    pub(super) client: Result<Credentials, String>,
-    pub(super) stranger: Result<Credentials, String>,
+    /// The reserved client, which every policy has a rule for.
+    pub(super) valid: Result<Credentials, String>,
+    /// A certificate of the client CA that matches no rule.
+    pub(super) unknown: Result<Credentials, String>,
     pub(super) expired: Result<Credentials, String>,
     pub(super) revoked: Result<Credentials, String>,
-    pub(super) foreign: Result<Credentials, String>,
-    pub(super) nothing: Result<Credentials, String>,
+    /// The valid client's identity, issued by another CA.
+    pub(super) untrusted: Result<Credentials, String>,
+    pub(super) no_certificate: Result<Credentials, String>,
 }
 
-impl Shown {
-    /// From the folder of the gate's certificates.
+impl TestCredentials {
+    /// Reads the certificates that `otlp-gate certs init` created.
     ///
     /// # Errors
-    /// The server's CA is not there, so that not even the gate can be told from somebody else.
-    pub fn from(folder: &Folder, server_name: &str, loaded: &Loaded) -> Result<Self, Error> {
-        let path = folder.authority_files(Role::Server).certificate;
-        let ca = std::fs::read_to_string(&path).map_err(|e| {
-            Error::failed(format_args!("cannot read {}: {e}", path.display())).hint(
-                "it is by the server's CA that the gate is known: `otlp-gate certs init` makes one, `--certs DIR` names its folder",
-            )
-        })?;
-        let nothing =
-            Credentials { server_ca: ca, server_name: server_name.to_owned(), client_certificate: None };
-        let with = |files: &Files| -> Result<Credentials, String> {
-            let own = Some((read(&files.certificate)?, read(&files.key)?));
-            Ok(Credentials { client_certificate: own, ..nothing.clone() })
+    /// The server CA's certificate is missing. Without it the gate cannot be authenticated.
+    pub(super) fn from_folder(folder: &Folder, server_name: &str, loaded: &Loaded) -> Result<Self, Error> {
+        let server_ca = file::read_text_or(
+            &folder.authority_files(Role::Server).certificate,
+            "create the server CA with `otlp-gate certs init`, or name its folder with `--certs DIR`",
+        )?;
+        let no_certificate =
+            Credentials { server_ca, server_name: server_name.to_owned(), client_certificate: None };
+        let read = |files: &Files| -> Result<Credentials, String> {
+            let pair = (read(&files.certificate)?, read(&files.key)?);
+            Ok(Credentials { client_certificate: Some(pair), ..no_certificate.clone() })
         };
-        let of = |client| with(&folder.test_client_files(client));
+        let of = |client| read(&folder.test_client_files(client));
         let certificate = |client| folder.certificate(&folder.test_client_files(client)).ok();
-        Ok(Shown {
+        Ok(TestCredentials {
             identity: certificate(TestClient::Valid).map(|it: Certificate| it.identity()),
-            client: of(TestClient::Valid),
-            stranger: of(TestClient::Unknown)
-                .and_then(|it| no_client(loaded, certificate(TestClient::Unknown)).map(|()| it)),
+            valid: of(TestClient::Valid),
+            unknown: of(TestClient::Unknown)
+                .and_then(|it| matches_no_rule(loaded, certificate(TestClient::Unknown)).map(|()| it)),
             expired: of(TestClient::Expired),
             revoked: of(TestClient::Revoked),
-            foreign: foreign_to(&nothing),
-            nothing: Ok(nothing),
+            untrusted: untrusted(&no_certificate),
+            no_certificate: Ok(no_certificate),
+        })
+    }
+
+    /// Reads the Secrets that cert-manager created. They have no certificate for most of the invalid clients.
+    ///
+    /// # Errors
+    /// A Secret is missing, is incomplete or cannot be read.
+    pub(super) async fn from_secrets(
+        cluster: &Cluster,
+        names: &Names,
+        server_name: &str,
+    ) -> Result<Self, Error> {
+        let [server_ca] = secret(cluster, names, names.server(), ["ca.crt"]).await?;
+        let [certificate, key] = secret(cluster, names, names.client_trust(), ["tls.crt", "tls.key"]).await?;
+        let identity = Certificate::parse(certificate.as_bytes()).ok().map(|it| it.identity());
+        let no_certificate =
+            Credentials { server_ca, server_name: server_name.to_owned(), client_certificate: None };
+        let none = |kind: &str| Err(format!("cert-manager issues no {kind}"));
+        Ok(TestCredentials {
+            identity,
+            valid: Ok(Credentials { client_certificate: Some((certificate, key)), ..no_certificate.clone() }),
+            unknown: none("certificate that matches no rule"),
+            expired: none("expired certificate"),
+            revoked: none("revoked certificate"),
+            untrusted: untrusted(&no_certificate),
+            no_certificate: Ok(no_certificate),
         })
     }
 }
 
-impl Shown {
-    /// From what cert-manager keeps: only the good client's is there.
-    pub fn kept(kept: Kept, server_name: &str) -> Self {
-        let Kept { server_ca: ca, client } = kept;
-        let identity = Certificate::parse(client.0.as_bytes()).ok().map(|it| it.identity());
-        let nothing =
-            Credentials { server_ca: ca, server_name: server_name.to_owned(), client_certificate: None };
-        let none = |what: &str| Err(format!("cert-manager makes no certificate that {what}"));
-        Shown {
-            identity,
-            client: Ok(Credentials { client_certificate: Some(client), ..nothing.clone() }),
-            stranger: none("is no client's"),
-            expired: none("has expired"),
-            revoked: none("is revoked"),
-            foreign: foreign_to(&nothing),
-            nothing: Ok(nothing),
-        }
+/// The values of some keys of a Secret.
+async fn secret<const N: usize>(
+    cluster: &Cluster,
+    names: &Names,
+    name: String,
+    keys: [&str; N],
+) -> Result<[String; N], Error> {
+    let namespace = &names.namespace;
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
+    let secret = secrets.get_opt(&name).await;
+    let secret = secret.map_err(|e| failed(format_args!("cannot read Secret {name}"), &e))?;
+    let secret = secret.ok_or_else(|| {
+        Error::failed(format_args!("cert-manager has not created Secret {name} in namespace {namespace}"))
+            .hint("`otlp-gate status` shows what cert-manager is waiting for")
+    })?;
+    let mut values = [const { String::new() }; N];
+    for (value, key) in values.iter_mut().zip(keys) {
+        let bytes = secret.data.as_ref().and_then(|data| data.get(key)).map(|it| it.0.clone());
+        *value = bytes.and_then(|it| String::from_utf8(it).ok()).ok_or_else(|| {
+            Error::failed(format_args!("Secret {name} in namespace {namespace} has no `{key}`")).hint(
+                "use an issuer that adds its CA certificate as `ca.crt`: without it the gate cannot be authenticated",
+            )
+        })?;
     }
+    Ok(values)
 }
 
-fn foreign_to(nothing: &Credentials) -> Result<Credentials, String> {
-    let own = foreign().map_err(|e| e.to_string())?;
-    Ok(Credentials { client_certificate: Some(own), ..nothing.clone() })
+/// The valid client's identity in a certificate of a new CA, which the gate does not trust.
+fn untrusted(no_certificate: &Credentials) -> Result<Credentials, String> {
+    let issue = || -> Result<(String, String), Error> {
+        let key = Authority::new_key()?;
+        let certificate = Authority::generate(Role::Client, 1)?.issue(&TestClient::Valid.request(), &key)?;
+        Ok((certificate, key.serialize_pem()))
+    };
+    let pair = issue().map_err(|e| e.to_string())?;
+    Ok(Credentials { client_certificate: Some(pair), ..no_certificate.clone() })
 }
 
-/// The reserved client's certificate, were it of a CA that the gate trusts.
-fn foreign() -> Result<(String, String), Error> {
-    let key = Authority::new_key()?;
-    let certificate = Authority::generate(Role::Client, 1)?.issue(&TestClient::Valid.request(), &key)?;
-    Ok((certificate, key.serialize_pem()))
-}
-
-/// There may be no such thing as a certificate of no client.
-fn no_client(loaded: &Loaded, certificate: Option<Certificate>) -> Result<(), String> {
+/// Returns an error if the policy identifies a client even by this certificate, as with a rule that matches everything.
+fn matches_no_rule(loaded: &Loaded, certificate: Option<Certificate>) -> Result<(), String> {
     let identity = certificate.map(|it| it.identity()).unwrap_or_default();
     match loaded.policy.identify(&identity) {
-        policy::Identification::Client(client) => Err(format!(
-            "there is none: the configuration makes any certificate a client, here `{}`",
+        Identification::Client(client) => Err(format!(
+            "every certificate of the client CA identifies a client of the configuration, here `{}`",
             client.name
         )),
         _ => Ok(()),
@@ -111,11 +140,9 @@ fn no_client(loaded: &Loaded, certificate: Option<Certificate>) -> Result<(), St
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => format!(
-            "there is no {}: `otlp-gate certs verify` makes it, or whoever has the clients' CA",
-            path.display()
-        ),
-        _ => format!("cannot read {}: {e}", path.display()),
+    let hint = "create it with `otlp-gate certs verify` where the client CA's key is";
+    file::read_text_or(path, hint).map_err(|error| match error.cure() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
     })
 }
