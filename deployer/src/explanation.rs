@@ -1,7 +1,7 @@
 //! Text for the policy's [`Explanation`] of a certificate: the client that it identifies, or why it identifies none.
 
 use otlp_gate_core::policy::{
-    Client, Explanation, Identification, PassedOver, Path, Segment, VERIFY_NAME, denies,
+    Client, ConfigPath, Explanation, Identification, PassedOver, VERIFY_NAME, denies,
 };
 use serde::Serialize;
 
@@ -105,8 +105,7 @@ fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explana
             {
                 continue;
             }
-            let key_of = |key: &str| Segment::Key(key.to_owned());
-            let path = Path(vec![key_of("clients"), Segment::Index(rule), key_of("match")]);
+            let path = ConfigPath::of("clients").index(rule).key("match");
             misses.push(PassedOver {
                 rule,
                 path,

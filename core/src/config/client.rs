@@ -1,4 +1,4 @@
-//! A client rule: which certificates it is for, and what they get.
+//! A client rule: which certificates it matches, and what is set for their clients.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -9,53 +9,50 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::unique_keys;
 
-/// One client, or any number of clients that are named from what matched.
+/// A rule for one client, or for many clients whose names are made of captures.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClientRule {
-    /// The client's name, from `A-Z a-z 0-9 . _ -`, with `{word}` for what `match` captured (which may hold `:` and `@` as
-    /// well where `words` allows it). No two rules may give the
-    /// same name to different clients. Where several words make up the name, put something between them that they
-    /// cannot hold: a DNS label has no `.`.
+    /// The client's name, of `A-Z a-z 0-9 . _ -` and captures of `match`: `acme-edge`, or `{site}.{org}`. No two rules may give the
+    /// same name to different clients. Put a character between captures that they cannot hold: a capture of a DNS label has no `.`.
     pub name: String,
-    /// Which certificates this rule is for: one match, or a list of which any must hold.
+    /// Which certificates the rule matches: one match, or a list of matches of which any must hold.
     #[serde(rename = "match")]
     pub matches: Matches,
-    /// What captured words may be beyond 1 to 63 of `A-Z a-z 0-9 . _ -`, by word: `{id: {max: 64}}`. A word that a certificate does not
-    /// keep to is no match.
+    /// What captures may hold, by name: `{id: {max: 64}}`. By default a capture holds 1 to 63 characters of `A-Z a-z 0-9 . _ -`. The rule
+    /// does not match a certificate with a value that a capture may not hold.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub words: BTreeMap<String, Word>,
-    /// Resource attributes of this client. They come before those of the same key for every client. The rule is only
-    /// for certificates that have all that these attributes use.
+    pub words: BTreeMap<String, CaptureConfig>,
+    /// Resource attributes of this client, such as `tenant.id: acme`. They replace those of the same key under the top-level
+    /// `attributes`, and have the same placeholders. The rule does not match a certificate that lacks a value for a placeholder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
-    /// The tier of this client's quota. Without one it is `default`, and where there is no such tier, no limit.
+    /// The tier of the client's quota, a key of `quotas.tiers`. Default: the tier `default`; without such a tier there is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<String>,
-    /// What makes one bucket, such as `{org}`. By default every client has its own: one per rule and all that it
-    /// captures. Text without a placeholder makes one bucket for the whole rule.
+    /// Which clients of the rule share a token bucket: those with the same values of these placeholders, such as `{org}`. Text without
+    /// a placeholder makes one bucket for the whole rule. Default: each client has its own bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_per: Option<String>,
 }
 
-/// What a certificate must show. All that is given must hold. `*` is one or more characters of one DNS label, URI path
-/// segment, or part of a subject's value between `.` and `/`; `{word}` is a `*` that is remembered; `**` is one
-/// or more characters of any kind. Envoy shows the first URI and the first DNS name of a certificate only.
+/// What a certificate must have; all keys that are given must match. In patterns, `*` is one or more characters of one segment: a DNS
+/// label, a part of a URI between `/`, or a part of a subject's value between `.` and `/`. `{capture}` is a `*` whose value is kept for
+/// templates. `**` is one or more characters across segments. Envoy reports only the first URI and the first DNS name of a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Match {
-    /// Pattern for the first URI SAN, of whatever scheme, such as `spiffe://acme.example/edge/*`.
+    /// Pattern for the first URI SAN, of any scheme: `spiffe://acme.example/edge/*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spiffe: Option<String>,
-    /// Pattern for the first DNS SAN, such as `{site}.{org}.partners.example`. Case makes no difference, and captures are
-    /// in lower case.
+    /// Pattern for the first DNS SAN: `{site}.{org}.partners.example`. Case is ignored; captures are in lower case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<String>,
-    /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID). Where a subject has a key several times,
-    /// one of its values must match; if several match and capture different words, none does. A list of patterns must hold
-    /// whole: `OU: [Canary, "{team}"]`, where a value that is in the list word for word counts for nothing else.
+    /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID): `{O: Acme, CN: "{host}"}`. If a subject has a key
+    /// several times, one of its values must match; if several match and give different captures, the pattern does not match. All
+    /// patterns of a list must match: `OU: [Canary, "{team}"]`. A value that equals a pattern of the list is not matched with others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub subject: BTreeMap<String, Patterns>,
     /// The certificate's SHA-256 fingerprint: 64 hex digits, with or without colons.
@@ -63,21 +60,21 @@ pub struct Match {
     pub sha256: Option<String>,
 }
 
-/// What a captured word may be. Of what is not given, the default holds.
+/// What a capture may hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Word {
-    /// How many characters it may have: 1 to 255.
+pub struct CaptureConfig {
+    /// The most characters that it may have, 1 to 255.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = 63)))]
     pub max: Option<u32>,
-    /// Which characters it may hold besides: any of `.`, `:` and `@`, such as `\":@\"`. A word in a URI may hold `.` in any case.
+    /// Characters that it may hold besides `A-Z a-z 0-9 _ -`: any of `.`, `:` and `@`, such as `\":@\"`. In a URI, `.` is always allowed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub allow: String,
 }
 
-/// One pattern, or several that must all hold.
+/// One pattern, or several that must all match.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -89,7 +86,7 @@ pub enum Patterns {
 }
 
 impl Patterns {
-    /// The patterns, be it one or a list.
+    /// The patterns as a list.
     pub fn as_slice(&self) -> &[String] {
         match self {
             Patterns::One(one) => core::slice::from_ref(one),
@@ -135,7 +132,7 @@ pub enum Matches {
 }
 
 impl Matches {
-    /// The matches, be it one or a list.
+    /// The matches as a list.
     pub fn as_slice(&self) -> &[Match] {
         match self {
             Matches::One(one) => core::slice::from_ref(one),
@@ -150,7 +147,7 @@ impl Default for Matches {
     }
 }
 
-// By hand, since serde's untagged enums lose the place of an error and which field it was about.
+// By hand: serde's untagged enums lose the position of an error and the field that it is about.
 impl<'de> Deserialize<'de> for Matches {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(MatchesVisitor)

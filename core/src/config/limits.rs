@@ -1,40 +1,41 @@
-//! Bounds on messages and on the memory that holds them.
+//! Limits on the size of messages, and on the memory that holds them.
 
 use serde::{Deserialize, Serialize};
 
 use super::Size;
 use super::quantity::Unit;
 
-/// How large a message may be, and how much of them the gate holds at once.
+/// Limits on the size of messages and headers, and on the memory for them. A message over a limit is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Limits {
-    /// The largest request body as it is sent, compressed or not.
+    /// The largest request body as it is sent, compressed or not: 1 byte to `1GiB`, and less than `held`.
     #[serde(skip_serializing_if = "is_default_wire")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "16MiB")))]
     pub wire: Size,
-    /// The largest message after it is inflated.
+    /// The largest message after decompression: 1 byte to `1GiB`.
     #[serde(skip_serializing_if = "is_default_inflated")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub inflated: Size,
-    /// How many times its compressed size a message above 1 MiB may inflate to. Without it, `inflated` and the client's quota of
-    /// bytes are the bounds, so that dull data is not taken for an attack.
+    /// The highest compression ratio of a message that decompresses to more than 1 MiB, such as `100`. Default: no limit. `inflated` and
+    /// the client's quota of bytes bound the size, and repetitive telemetry compresses well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<u32>,
-    /// The largest headers of a request: names and values, and 32 bytes for each of them.
+    /// The largest headers of a request: the bytes of names and values, and 32 bytes for each header.
     #[serde(skip_serializing_if = "is_default_headers")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "16KiB")))]
     pub headers: Size,
-    /// How much one worker thread holds of messages that have not arrived whole, 16 KiB for each request and three times its headers included. One
-    /// client may hold as much of it as is left for the others. Who is above it is asked to come again.
+    /// The memory of one worker thread for messages that have not arrived completely. Each request counts for its body so far, 16 KiB,
+    /// and three times its headers. One client may use as much as is left for all others. Requests over the limit are rejected as
+    /// retryable.
     #[serde(skip_serializing_if = "is_default_held")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub held: Size,
 }
 
 impl Limits {
-    /// Whether every limit is the default.
+    /// Whether all limits have their defaults.
     pub fn is_default(&self) -> bool {
         *self == Limits::default()
     }

@@ -1,4 +1,4 @@
-//! Maps in which a key may occur once.
+//! Maps that reject duplicate keys.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// For `deserialize_with`: a map that refuses a repeated key, of which serde would silently keep the last.
+/// For `deserialize_with`: a map that rejects a duplicate key. serde alone would silently keep the last value.
 pub fn unique_keys<'de, V, D>(deserializer: D) -> Result<BTreeMap<String, V>, D::Error>
 where
     V: Deserialize<'de>,

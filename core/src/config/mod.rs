@@ -1,7 +1,7 @@
-//! The policy part of `otlp-gate.yaml`: the one definition from which the file's reader, the JSON Schema, the docs'
-//! key table and what the filter is sent all follow.
+//! The policy's keys in `otlp-gate.yaml`. The reader of the file, its JSON Schema, the reference in the docs, and the JSON that the
+//! filter is sent are all made from these types.
 //!
-//! These types hold what the file says. [`crate::policy::Policy::compile`] checks what it means.
+//! The types hold what the file says. [`crate::policy::Policy::compile`] checks it.
 
 mod client;
 mod limits;
@@ -14,78 +14,121 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{ClientRule, Match, Matches, Patterns, Word};
+pub use client::{CaptureConfig, ClientRule, Match, Matches, Patterns};
 pub use limits::Limits;
 pub use map::unique_keys;
 pub use quantity::{Burst, QuantityError, Rate, Size};
 pub use quota::{Mode, Quotas, TierConfig, Unknown};
 pub use spellings::OwnedSpellings;
 
-/// Who may send telemetry, what it is stamped with, and how much of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct PolicyConfig {
-    /// The gate that this policy belongs to, as `namespace/name`. It keeps the quotas of gates in one proxy apart.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub gate: String,
-    /// Which policy this is, in up to 12 hex digits: the deployer's word for it, which the filter shows as a number in the
-    /// metric `otlp_gate_policy_revision`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub revision: String,
-    /// Whether `otlp-gate verify` may send, as a client of its own with a tiny quota, whose certificate has the URI
-    /// `spiffe://otlp-gate/verify`.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub verify: bool,
-    /// Who may send. The first rule that matches a certificate decides; only the validated certificate counts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub clients: Vec<ClientRule>,
-    /// Proxies in front that may say who their own clients are, by their certificates: matches as those of clients. A request by
-    /// one of them is its client's, by what the nearest element of `x-forwarded-client-cert` says, or nobody's. By default
-    /// none may, and the header counts for nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trusted_hops: Vec<Match>,
-    /// What happens to a certificate that no rule matches: `reject`, or the name of a tier. With a tier, each certificate is
-    /// a client of its own, named `unknown-` and the first 12 hex digits of the SHA-256 of its signed part.
-    #[serde(default, skip_serializing_if = "Unknown::is_reject")]
-    pub unknown: Unknown,
-    /// Resource attributes that the gate owns, for every client. What a client writes under these keys is removed, and
-    /// these values are set. Placeholders: `{name}` `{spiffe}` `{dns}` `{subject}` `{subject.CN}` `{sha256}` and the words
-    /// that the client's rule captures. `{subject.CN}` is there where the subject has that key exactly once. An attribute whose
-    /// placeholder a client lacks is not set for it. Write `{{` for a brace.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub attributes: BTreeMap<String, String>,
-    /// Which keys are an owned one. `folded`: all that backends take for the same name, whatever the case of their letters and
-    /// what stands between their words (`tenant.id`, `tenant_id`, `TENANT-ID`), and maps through which a path spells it
-    /// (`tenant: {id: x}`). `exact`: only the key itself.
-    #[serde(default, skip_serializing_if = "OwnedSpellings::is_folded")]
-    #[cfg_attr(feature = "schema", schemars(extend("default" = "folded")))]
-    pub owned_spellings: OwnedSpellings,
-    /// Resource attributes that the gate owns besides, since somebody else sets them: what a client writes there is removed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub owned: Vec<String>,
-    /// Request headers that the gate owns: never taken from the client, set for the backend. Placeholders are those of
-    /// `attributes` and the client's attributes, such as `{tenant.id}`. A header whose placeholder a client lacks
-    /// is not set for it. A rule is not for a certificate of which a header would get anything but 1 to 4096 characters
-    /// of visible ASCII.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub headers: BTreeMap<String, String>,
-    /// Clients that are refused whatever the rules say, also on open connections: `sha256:` and a certificate's fingerprint in 64
-    /// hex digits, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's
-    /// name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deny: Vec<String>,
-    /// Web pages that may send from a browser, by OTLP/HTTP (CORS): patterns for their origins, such as
-    /// `https://shop.example.com` or `https://*.example.com`, where `*` is one or more characters of one label of the host. By
-    /// default none may. It says nothing about who sends: that is for the certificate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cors_origins: Vec<String>,
-    /// How much a client may send.
-    #[serde(default, skip_serializing_if = "Quotas::is_default")]
-    pub quotas: Quotas,
-    /// How large a message may be, and how much of them the gate holds at once.
-    #[serde(default, skip_serializing_if = "Limits::is_default")]
-    pub limits: Limits,
+/// Defines a struct with the keys of a policy and keys of its own: [`PolicyConfig`] and the deployer's `otlp-gate.yaml`.
+///
+/// serde's `flatten` would accept unknown keys and lose the positions of errors. The caller imports `BTreeMap` and the types of this
+/// module. `then` lists keys that come after `ownedSpellings`: the order of a policy's JSON is part of its revision.
+#[macro_export]
+macro_rules! with_policy_keys {
+    (
+        $(#[$struct:meta])*
+        pub struct $name:ident { $($own:tt)* }
+        $(then { $($then:tt)* })?
+    ) => {
+        $(#[$struct])*
+        pub struct $name {
+            $($own)*
+            /// Client rules, in order: the first rule that matches a certificate decides. Only the validated certificate counts,
+            /// never what the client sends. Example: `[{name: acme, match: {spiffe: "spiffe://acme.example/edge/*"}}]`.
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            pub clients: Vec<ClientRule>,
+            /// Proxies in front of the gateway that may forward the identities of their clients. Each entry matches certificates of
+            /// such proxies, with the keys of a client's `match`. A request from a trusted hop belongs to the client in the nearest
+            /// element of its `x-forwarded-client-cert` header, and is rejected if there is none. Default: no proxy is trusted, and
+            /// the header is ignored.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub trusted_hops: Vec<Match>,
+            /// What happens to a certificate that no rule matches. `reject` rejects its requests. The name of a tier makes each such
+            /// certificate a client of its own in that tier, named `unknown-` and the first 12 hex digits of the SHA-256 of the
+            /// certificate's signed part.
+            #[serde(default, skip_serializing_if = "Unknown::is_reject")]
+            pub unknown: Unknown,
+            /// Resource attributes that are set for every client, such as `otlp_gate.client: "{name}"`. The keys are owned: values
+            /// that clients send under them are removed. Placeholders: `{name}`, `{spiffe}`, `{dns}`, `{subject}`, `{subject.CN}`,
+            /// `{sha256}` and the captures of the client's rule. `{subject.CN}` has a value if the subject has that key exactly
+            /// once. An attribute is not set for a client that lacks a value for a placeholder. Write `{{` and `}}` for braces.
+            #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+            pub attributes: BTreeMap<String, String>,
+            /// Which spellings of an owned key are removed. `folded`: all that backends may store under the same name: in any case,
+            /// with other separators (`tenant.id`, `tenant_id`, `TENANT-ID`), and as maps whose path spells the key
+            /// (`tenant: {id: x}`). `exact`: only the key itself.
+            #[serde(default, skip_serializing_if = "OwnedSpellings::is_folded")]
+            pub owned_spellings: OwnedSpellings,
+            $($($then)*)?
+            /// Request headers that are set for the backend, such as `X-Scope-OrgID: "{tenant.id}"`. The names are owned: values that
+            /// clients send are removed. Placeholders are those of `attributes`, and the keys of the client's attributes. A header
+            /// is not set for a client that lacks a value for a placeholder. A rule does not match a certificate for which a header
+            /// would not be 1 to 4096 characters of visible ASCII.
+            #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+            pub headers: BTreeMap<String, String>,
+            /// Certificates and clients that are rejected whatever the rules are, also on open connections. An entry is `sha256:` and
+            /// a certificate's fingerprint (64 hex digits), `serial:` and its serial number in hex, `key:` and the SHA-256 of its
+            /// public key, or `name:` and the name of a client. `otlp-gate whoami CERT` shows all four.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub deny: Vec<String>,
+            /// Origins of web pages that may send from a browser, by OTLP/HTTP (CORS): `https://shop.example.com`, or
+            /// `https://*.example.com`, where `*` is one or more characters of one label of the host. The page's user still needs a
+            /// client certificate. Default: no origin.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub cors_origins: Vec<String>,
+            /// Rate limits of clients.
+            #[serde(default, skip_serializing_if = "Quotas::is_default")]
+            pub quotas: Quotas,
+            /// Limits on the size of messages and headers, and on the memory for them.
+            #[serde(default, skip_serializing_if = "Limits::is_default")]
+            pub limits: Limits,
+        }
+
+        impl $name {
+            /// The keys of the policy alone; all others are left at their defaults.
+            pub fn policy_keys(&self) -> PolicyConfig {
+                PolicyConfig {
+                    clients: self.clients.clone(),
+                    trusted_hops: self.trusted_hops.clone(),
+                    unknown: self.unknown.clone(),
+                    attributes: self.attributes.clone(),
+                    owned_spellings: self.owned_spellings,
+                    headers: self.headers.clone(),
+                    deny: self.deny.clone(),
+                    cors_origins: self.cors_origins.clone(),
+                    quotas: self.quotas.clone(),
+                    limits: self.limits.clone(),
+                    ..PolicyConfig::default()
+                }
+            }
+        }
+    };
+}
+
+with_policy_keys! {
+    /// A policy as the filter is sent it, as JSON: which clients may send, the attributes and headers that are set for them, and their
+    /// quotas.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+    pub struct PolicyConfig {
+        /// The gate's `namespace/name`. It separates the quotas of several gates in one proxy.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub gate: String,
+        /// The policy's revision, up to 12 hex digits. The filter reports it as a number in the metric `otlp_gate_policy_revision`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub revision: String,
+        /// Whether `otlp-gate verify` may send, as a reserved client with a small quota, whose certificate has the URI
+        /// `spiffe://otlp-gate/verify`.
+        #[serde(skip_serializing_if = "core::ops::Not::not")]
+        pub verify: bool,
+    }
+    then {
+        /// More owned attributes, which another gateway sets: values that clients send under these keys are removed.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub owned: Vec<String>,
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Rates, bursts and sizes as people write them: `50k/s`, `4s`, `16MiB`.
+//! Rates, bursts and sizes as text: `50k/s`, `4s`, `16MiB`.
 
 use core::fmt;
 use core::str::FromStr;
@@ -21,7 +21,7 @@ pub struct Burst {
     millis: u64,
 }
 
-/// Why a text is not what it should be. The message says what is wrong with it and what would be right.
+/// Why a text is not a rate, size or burst. The message says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuantityError(String);
 
@@ -31,7 +31,7 @@ impl Rate {
         self.0.value()
     }
 
-    /// Whether it was written in KiB, MiB or GiB: a rate of bytes.
+    /// Whether its unit is KiB, MiB or GiB, which only a rate of bytes has.
     pub fn is_binary(self) -> bool {
         matches!(self.0.unit, Unit::KiB | Unit::MiB | Unit::GiB)
     }
@@ -50,7 +50,7 @@ impl Size {
 }
 
 impl Burst {
-    /// Its length.
+    /// The burst as a duration.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.millis)
     }
@@ -66,7 +66,7 @@ impl Default for Burst {
     }
 }
 
-/// An amount as it was written. `amount x unit` fits in 64 bits.
+/// An amount and its unit as written. `amount x unit` fits into 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Quantity {
     amount: u64,
@@ -226,7 +226,7 @@ impl fmt::Display for QuantityError {
 
 impl core::error::Error for QuantityError {}
 
-/// Serde and schema of a type that is written as text.
+/// serde and JSON Schema of a type that is written as text.
 macro_rules! as_text {
     ($type:ident, $example:literal, $pattern:literal) => {
         impl Serialize for $type {

@@ -9,40 +9,40 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Burst, Rate, unique_keys};
 use crate::quota::Dimension;
 
-/// How much clients may send.
+/// Rate limits of clients.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quotas {
-    /// `enforce` refuses what is over quota; `shadow` counts and reports it, and refuses nothing.
+    /// `enforce` throttles requests over a quota. `shadow` counts and reports them, and forwards them.
     #[serde(skip_serializing_if = "Mode::is_enforce")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "enforce")))]
     pub mode: Mode,
-    /// What all clients together may send, by one bucket for the whole gateway (and each of its replicas). Every client is charged
-    /// to its own bucket and to this one, or to neither. Without it there is no such limit.
+    /// The limit of all clients together, per replica of the gateway: one bucket, which every request is charged to beside the client's
+    /// own. A request is charged to both or to neither. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<TierConfig>,
-    /// Tiers by name. `default` is for clients that name none; without it those have no limit.
+    /// Tiers by name: `{gold: {items: 50k/s}}`. The tier `default` is for rules without `quota`; without it their clients have no limit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub tiers: BTreeMap<String, TierConfig>,
 }
 
 impl Quotas {
-    /// Whether nothing is said about quotas.
+    /// Whether there are no quotas.
     pub fn is_default(&self) -> bool {
         *self == Quotas::default()
     }
 }
 
-/// Whether quotas act.
+/// Whether quotas are enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Mode {
-    /// What is over quota is refused.
+    /// Requests over a quota are throttled.
     #[default]
     Enforce,
-    /// What is over quota is counted and reported, and let through.
+    /// Requests over a quota are counted, reported and forwarded.
     Shadow,
 }
 
@@ -52,41 +52,42 @@ impl Mode {
     }
 }
 
-/// The limits of a class of clients, each for every bucket and every replica of the gateway. What is not given is not
-/// limited; tiers do not inherit.
+/// The limits of a tier. Each holds per bucket and per replica of the gateway. A key that is left out is not limited; tiers do not
+/// inherit from each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TierConfig {
-    /// Export requests per second, whatever becomes of them.
+    /// Export requests per second, also those that are rejected: `200/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Rate>,
-    /// Bytes of inflated messages per second.
+    /// Bytes of decompressed messages per second: `8MiB/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Rate>,
-    /// Spans, data points, log records and samples per second, together.
+    /// Spans, data points, log records and profile samples per second, together: `50k/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Rate>,
-    /// Spans per second.
+    /// Spans per second: `20k/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spans: Option<Rate>,
-    /// Metric data points per second.
+    /// Metric data points per second: `20k/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_points: Option<Rate>,
-    /// Log records per second.
+    /// Log records per second: `20k/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_records: Option<Rate>,
-    /// Profile samples per second.
+    /// Profile samples per second: `20k/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<Rate>,
-    /// How many seconds' worth may be sent at once. A message larger than rate x burst never fits.
+    /// The size of the token buckets, as the time in which they fill up: rate x burst may be sent at once. A larger message is always
+    /// throttled.
     #[serde(skip_serializing_if = "Burst::is_default")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "4s")))]
     pub burst: Burst,
 }
 
 impl TierConfig {
-    /// The rate of one dimension.
+    /// The limit of one dimension.
     pub fn rate(&self, dimension: Dimension) -> Option<Rate> {
         match dimension {
             Dimension::Requests => self.requests,
@@ -103,7 +104,7 @@ impl TierConfig {
 /// What happens to a certificate that no rule matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Unknown {
-    /// It is refused.
+    /// Its requests are rejected.
     #[default]
     Reject,
     /// It is a client of its own in the tier of this name.
@@ -113,7 +114,7 @@ pub enum Unknown {
 impl Unknown {
     const REJECT: &str = "reject";
 
-    /// Whether such certificates are refused.
+    /// Whether such certificates are rejected.
     pub fn is_reject(&self) -> bool {
         *self == Unknown::Reject
     }

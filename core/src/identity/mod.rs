@@ -13,7 +13,7 @@ pub(crate) use certificate::twin;
 pub use certificate::{Certificate, Invalid, Validity};
 pub(crate) use certificate::{Utc, sha256};
 pub use fingerprint::{Fingerprint, FingerprintError};
-pub use subject::Subject;
+pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
 
 /// The longest URI, DNS name or subject that is looked at, in bytes. A longer one is as if it were absent.
 pub const MAX_FIELD_BYTES: usize = 8 * 1024;

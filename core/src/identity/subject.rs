@@ -10,6 +10,59 @@ use core::slice::Iter;
 
 use super::MAX_FIELD_BYTES;
 
+/// The keys of a subject in Envoy's text, by OID: BoringSSL's short names (`OBJ_nid2sn`). Other keys, such as organizationIdentifier,
+/// are shown as the OID, with the value as `#` and hex.
+pub const SUBJECT_KEYS: [(&str, &str); 35] = [
+    ("2.5.4.3", "CN"),
+    ("2.5.4.4", "SN"),
+    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.9", "street"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.15", "businessCategory"),
+    ("2.5.4.16", "postalAddress"),
+    ("2.5.4.17", "postalCode"),
+    ("2.5.4.18", "postOfficeBox"),
+    ("2.5.4.19", "physicalDeliveryOfficeName"),
+    ("2.5.4.20", "telephoneNumber"),
+    ("2.5.4.31", "member"),
+    ("2.5.4.32", "owner"),
+    ("2.5.4.41", "name"),
+    ("2.5.4.42", "GN"),
+    ("2.5.4.43", "initials"),
+    ("2.5.4.44", "generationQualifier"),
+    ("2.5.4.45", "x500UniqueIdentifier"),
+    ("2.5.4.46", "dnQualifier"),
+    ("2.5.4.51", "houseIdentifier"),
+    ("2.5.4.65", "pseudonym"),
+    ("2.5.4.72", "role"),
+    ("2.5.4.54", "dmdName"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.3", "mail"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+    ("1.2.840.113549.1.9.2", "unstructuredName"),
+    ("1.2.840.113549.1.9.8", "unstructuredAddress"),
+];
+
+/// Whether a text has the form of a subject's key: a name such as `CN`, or a dotted OID such as `2.5.4.3` (RFC 4514, section 3).
+pub fn is_subject_key(key: &str) -> bool {
+    let oid = || {
+        key.contains('.')
+            && key.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let name = || {
+        key.starts_with(|first: char| first.is_ascii_alphabetic())
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    oid() || name()
+}
+
 /// A parsed subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {

@@ -93,7 +93,7 @@ impl Condition {
         let mut captures = Vec::new();
         let matches = self.patterns().all(|(key, pattern)| {
             let only = values == Values::One && sample.of(key).nth(1).is_none();
-            let certain = only || !key.repeats() || pattern.words().next().is_none();
+            let certain = only || !key.repeats() || pattern.captures().next().is_none();
             let found = sample.of(key).any(|(_, value)| {
                 !self.leaves(key, pattern, value) && pattern.matches(value, Reading::Sample, &mut captures)
             });

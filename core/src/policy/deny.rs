@@ -1,14 +1,14 @@
-//! Who is refused whatever the rules say.
+//! The deny list.
 
 use std::collections::BTreeSet;
 
 use super::pattern::{Pattern, Reading, Separator};
-use super::problem::{Path, Place, Problem};
+use super::problem::{ConfigPath, PathRef, Problem};
 use super::rule::Rule;
-use super::template::{Part, Template};
+use super::template::{Segment, Template};
 use crate::identity::{Fingerprint, Identity};
 
-/// Longest serial number that is read, in bytes (RFC 5280, section 4.1.2.2, has 20).
+/// Longest serial number that is accepted, in bytes (RFC 5280, section 4.1.2.2, allows 20).
 const LONGEST_SERIAL: usize = 32;
 
 /// The deny list, compiled.
@@ -20,7 +20,7 @@ pub(super) struct Deny {
     names: BTreeSet<String>,
 }
 
-/// Whether this entry of a deny list is about a certificate, or about the client of this name.
+/// Whether an entry of a deny list denies a certificate, or the client of this name.
 pub fn denies(entry: &str, identity: &Identity, client: Option<&str>) -> bool {
     let deny = Deny::compile(&[entry.to_owned()], &mut Vec::new());
     deny.certificate(identity) || client.is_some_and(|name| deny.name(name))
@@ -29,16 +29,16 @@ pub fn denies(entry: &str, identity: &Identity, client: Option<&str>) -> bool {
 impl Deny {
     pub(super) fn compile(entries: &[String], problems: &mut Vec<Problem>) -> Self {
         let mut deny = Deny::default();
-        let place = Place::of("deny");
+        let path = PathRef::of("deny");
         for (index, text) in entries.iter().enumerate() {
-            if let Err(problem) = deny.add(text, &place.index(index)) {
+            if let Err(problem) = deny.add(text, &path.index(index)) {
                 problems.push(problem);
             }
         }
         deny
     }
 
-    fn add(&mut self, text: &str, path: &Place<'_>) -> Result<(), Problem> {
+    fn add(&mut self, text: &str, path: &PathRef<'_>) -> Result<(), Problem> {
         let digest = |hex| match Fingerprint::parse(hex) {
             Ok(Fingerprint(digest)) => Ok(digest),
             Err(error) => Err(Problem::new(path, error.to_string())),
@@ -69,7 +69,7 @@ impl Deny {
         Ok(())
     }
 
-    /// Whether a certificate is on the list, whoever it may be for.
+    /// Whether a certificate is on the list, by its fingerprint, serial number or key.
     pub(super) fn certificate(&self, identity: &Identity) -> bool {
         let on_list = identity.fingerprints().any(|digest| self.fingerprints.contains(&digest));
         on_list
@@ -83,11 +83,11 @@ impl Deny {
         self.names.contains(name)
     }
 
-    /// Names that no rule gives to any client: a mistyped one would shut nobody out.
+    /// Names on the list that no rule gives to any client: a mistyped name denies no client.
     pub(super) fn unused_names(&self, entries: &[String], rules: &[Rule], unknown: bool) -> Vec<Problem> {
         let names: Vec<Option<Pattern>> = rules.iter().map(|rule| names_of(&rule.name)).collect();
         let is_used = |name: &str| {
-            // Where a name is not to be told from its template, it is taken to be used.
+            // If the template does not make a pattern, its names are unknown, and the entry counts as used.
             names.iter().any(|pattern| {
                 pattern.as_ref().is_none_or(|it| it.matches(name, Reading::Strict, &mut Vec::new()))
             }) || (unknown && name.starts_with(super::rule::UNKNOWN_PREFIX))
@@ -99,26 +99,26 @@ impl Deny {
             let message =
                 format!("no client is named `{}`, so this entry denies nobody", name.escape_debug());
             let hint = "write the client's name as `otlp-gate whoami CERT` shows it";
-            Problem::new(Path::of("deny").index(index), message).hint(hint)
+            Problem::new(ConfigPath::of("deny").index(index), message).hint(hint)
         };
         unused.map(warning).collect()
     }
 }
 
-/// A pattern for all names that a template makes.
+/// A pattern for all names that a template gives.
 fn names_of(name: &Template) -> Option<Pattern> {
     let mut text = String::new();
-    for part in name.parts() {
-        match part {
-            Part::Text(part) => text.push_str(part),
-            Part::Placeholder(_) if text.ends_with("**") => {}
-            Part::Placeholder(_) => text.push_str("**"),
+    for segment in name.segments() {
+        match segment {
+            Segment::Text(literal) => text.push_str(literal),
+            Segment::Placeholder(_) if text.ends_with("**") => {}
+            Segment::Placeholder(_) => text.push_str("**"),
         }
     }
     Pattern::parse(&text, Separator::Uri).ok()
 }
 
-/// A serial number in hex, with or without colons between bytes, leading zeros, or a byte of sign.
+/// A serial number in hex. Colons, leading zeros and a sign byte make no difference.
 fn serial(hex: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = hex
         .chars()

@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 
 use super::condition::{Condition, Key, Sample};
-use super::hashed::Hashed;
+use super::hash_index::HashIndex;
 use crate::identity::Identity;
 use crate::sort;
 
 /// Candidate matches by what a certificate shows.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    filed: Hashed,
+    filed: HashIndex,
     /// The keys of subjects that something is filed under.
     subject_keys: BTreeSet<String>,
     /// How long, in bytes, the starts and ends are that something is filed under.
@@ -27,7 +27,7 @@ impl Index {
     pub(super) fn new<'a>(conditions: impl Iterator<Item = &'a Condition> + Clone) -> Self {
         // Where there is no choice, there is nothing to compare.
         let with_choice = conditions.clone().filter(|condition| anchors(condition).nth(1).is_some());
-        let shared = Hashed::new(with_choice.flat_map(anchors).map(|anchor| (anchor, 0)));
+        let shared = HashIndex::new(with_choice.flat_map(anchors).map(|anchor| (anchor, 0)));
         let mut index = Index::default();
         let mut filed = Vec::new();
         for (at, condition) in (0_u32..).zip(conditions) {
@@ -37,7 +37,7 @@ impl Index {
                 filed.push((anchor, at));
             }
         }
-        index.filed = Hashed::new(filed.into_iter());
+        index.filed = HashIndex::new(filed.into_iter());
         index
     }
 

@@ -1,20 +1,21 @@
-//! The policy, compiled: which client a certificate is, and what follows from it.
+//! A compiled policy: which client a certificate is, and what its requests get.
 
 mod client;
 mod compile;
 mod condition;
 mod deny;
 mod explain;
-mod hashed;
+mod hash_index;
 mod header;
 mod index;
+mod lint;
 mod nearest;
+mod owned;
 mod pattern;
+mod probe_client;
 mod problem;
 mod rule;
 mod template;
-mod verify;
-mod warning;
 
 use std::rc::Rc;
 
@@ -23,23 +24,25 @@ use otlp_gate_wire::otlp::Owned;
 pub use client::{Client, Identification};
 pub use deny::denies;
 pub use explain::{Explanation, Matched, PassedOver};
+pub use lint::lint;
+pub use nearest::nearest;
+pub use owned::owned_attributes;
 pub use pattern::{Pattern, PatternError, Separator};
-pub use problem::{Path, Problem, Segment};
-pub use template::{Part, Placeholder, Template, TemplateError};
-pub use verify::{VERIFY_ATTRIBUTE, VERIFY_NAME, VERIFY_URI};
-pub use warning::warnings;
+pub use probe_client::{VERIFY_ATTRIBUTE, VERIFY_NAME, VERIFY_URI};
+pub use problem::{ConfigPath, PathStep, Problem};
+pub use template::{Placeholder, Segment, Template, TemplateError};
 
 use self::condition::{Captures, Condition};
 use self::deny::Deny;
 pub(crate) use self::header::is_spelling;
 use self::index::Index;
 use self::pattern::Reading;
-use self::rule::{Rule, Stamping};
+use self::rule::{Rule, SharedTemplates};
 use crate::config::{Limits, PolicyConfig};
 use crate::identity::Identity;
 use crate::quota::Tier;
 
-/// A policy without mistakes, ready to say who is who.
+/// A compiled policy, ready to identify clients.
 #[derive(Debug)]
 pub struct Policy {
     gate: String,
@@ -50,12 +53,12 @@ pub struct Policy {
     cors_origins: Vec<Pattern>,
     hops: Vec<Condition>,
     rules: Vec<Rule>,
-    /// Every match of every rule, in the order in which they are tried.
+    /// All matches of all rules, in the order in which they are tried.
     alternatives: Vec<Alternative>,
     index: Index,
     unknown: Option<Rc<Tier>>,
     verify: Option<Rule>,
-    stamping: Stamping,
+    shared: SharedTemplates,
     owned_attributes: Vec<String>,
     owned_headers: Vec<String>,
 }
@@ -63,7 +66,7 @@ pub struct Policy {
 #[derive(Debug)]
 struct Alternative {
     rule: usize,
-    /// Its place in the rule's list of matches.
+    /// Its index in the rule's list of matches.
     number: usize,
     condition: Condition,
 }
@@ -90,16 +93,16 @@ struct RuleMatch<'a> {
 }
 
 impl Policy {
-    /// Checks everything that a config says, and makes a policy of it.
+    /// Checks and compiles a config.
     ///
     /// # Errors
-    /// All mistakes, in the order of the config.
+    /// All errors of the config, in its order.
     pub fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         compile::compile(config)
     }
 
-    /// Which client this is. The first rule that matches decides; before all rules come the deny list and the client
-    /// that is reserved for `otlp-gate verify`.
+    /// Identifies a client. The first rule that matches decides. The deny list and the reserved client of `otlp-gate verify` come
+    /// before all rules.
     pub fn identify(&self, identity: &Identity) -> Identification {
         match self.decide(identity) {
             Decision::Denied => Identification::Denied,
@@ -110,32 +113,32 @@ impl Policy {
         }
     }
 
-    /// Which client this is, and why.
+    /// Identifies a client, and reports which rules matched and which nearly matched.
     pub fn explain(&self, identity: &Identity) -> Explanation {
         explain::explain(self, identity)
     }
 
-    /// Whether this is a proxy that may say who its clients are.
+    /// Whether a certificate is that of a trusted hop: a proxy that may forward the identity of its clients.
     pub fn is_hop(&self, identity: &Identity) -> bool {
         !self.denies(identity) && self.hops.iter().any(|hop| hop.holds(identity).is_some())
     }
 
-    /// The keys of the resource attributes that the gate owns, sorted. They are removed from every client's Resources.
+    /// The keys of owned attributes, sorted. They are removed from every client's Resources.
     pub fn owned_attributes(&self) -> &[String] {
         &self.owned_attributes
     }
 
     /// The same, compiled for look-ups of keys as clients may spell them.
     pub fn owned(&self) -> &Owned {
-        &self.stamping.owned
+        &self.shared.owned
     }
 
-    /// The names of the headers that the gate owns, in lower case, sorted. They are removed from every request.
+    /// The names of owned headers, in lower case, sorted. They are removed from every request.
     pub fn owned_headers(&self) -> &[String] {
         &self.owned_headers
     }
 
-    /// How large messages may be.
+    /// The limits on messages.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -145,17 +148,17 @@ impl Policy {
         self.cors_origins.iter().any(|pattern| pattern.matches(origin, Reading::Strict, &mut Vec::new()))
     }
 
-    /// Whether quotas only count and report.
+    /// Whether quotas are only counted and reported (`mode: shadow`).
     pub fn shadow(&self) -> bool {
         self.shadow
     }
 
-    /// The limits of all clients together.
+    /// The limits of all clients together, if there are any.
     pub fn total(&self) -> Option<&Tier> {
         self.total.as_ref()
     }
 
-    /// The gate's name, `namespace/name`.
+    /// The gate's `namespace/name`.
     pub fn gate(&self) -> &str {
         &self.gate
     }
@@ -170,14 +173,14 @@ impl Policy {
             return Decision::Denied;
         }
         if let Some(client) =
-            self.verify.as_ref().and_then(|rule| verify::admit(rule, identity, &self.stamping))
+            self.verify.as_ref().and_then(|rule| probe_client::admit(rule, identity, &self.shared))
         {
             return Decision::Reserved(client);
         }
         if let Some(found) = self.matches(identity).next() {
             return Decision::Rule(found);
         }
-        let unknown = self.unknown.as_ref().and_then(|tier| self.stamping.admit_unknown(identity, tier).ok());
+        let unknown = self.unknown.as_ref().and_then(|tier| self.shared.admit_unknown(identity, tier).ok());
         unknown.map_or(Decision::Rejected, Decision::Unknown)
     }
 
@@ -186,7 +189,7 @@ impl Policy {
         self.index.candidates(identity).into_iter().filter_map(move |position| {
             let (alternative, rule) = self.alternative(position)?;
             let captures = alternative.condition.holds(identity)?;
-            let client = rule.admit(alternative.rule, identity, &captures, &self.stamping).ok()?;
+            let client = rule.admit(alternative.rule, identity, &captures, &self.shared).ok()?;
             Some(RuleMatch { alternative, captures, client })
         })
     }

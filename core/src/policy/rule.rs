@@ -1,4 +1,4 @@
-//! From a match to a client: names, attributes and headers filled in from the certificate.
+//! From a match to a client: its name, attributes and headers, filled in from the certificate.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -14,50 +14,53 @@ use crate::identity::{Fingerprint, Identity, Validity};
 use crate::quota::{BucketId, Tier};
 use crate::sort;
 
-/// Templates by the key or header that they are for, sorted by it.
-pub(super) type Stamps = Vec<(String, Template)>;
+/// Templates by attribute key or header name, sorted.
+pub(super) type Templates = Vec<(String, Template)>;
 
 /// A compiled client rule, without its matches.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// As it is in the config: with the captures, the identity of its buckets.
+    /// The text of `name` in the config, which together with the values of `bucket_of` identifies a bucket.
     pub(super) name_text: String,
     pub(super) name: Template,
-    pub(super) attributes: Stamps,
-    /// What makes one bucket, sorted, each once.
+    pub(super) attributes: Templates,
+    /// The placeholders whose values make one bucket, sorted, each once.
     pub(super) bucket_of: Vec<Placeholder>,
     pub(super) tier: Rc<Tier>,
     pub(super) listed: bool,
 }
 
-/// What the gate writes for every client.
+/// The templates of all clients.
 #[derive(Debug)]
-pub(super) struct Stamping {
-    pub(super) attributes: Stamps,
+pub(super) struct SharedTemplates {
+    pub(super) attributes: Templates,
     /// Names in lower case.
-    pub(super) headers: Stamps,
-    /// What no client may write itself.
+    pub(super) headers: Templates,
+    /// The keys that are removed from clients' Resources.
     pub(super) owned: Rc<Owned>,
 }
 
-/// Why a rule whose match holds is not for this certificate after all.
+/// Why a rule whose match holds does not match a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Misfit {
-    /// The rule takes something from the certificate that it does not have.
+    /// The rule uses a part of the certificate that is missing.
     Missing(Placeholder),
-    /// This header would get a value that no header may have.
+    /// The value of this header is not allowed in a header.
     Header(String),
 }
 
 impl Rule {
-    /// The client that this rule makes of a certificate. A rule is only for certificates from which everything that
-    /// it writes can be written: a client must not get past a tenant header by a name that does not fit into it.
+    /// The client that this rule makes of a certificate.
+    ///
+    /// # Errors
+    /// Something that the rule sets cannot be filled in. The rule then does not match: a client must not avoid a tenant header with a
+    /// name that does not fit into one.
     pub(super) fn admit(
         &self,
         index: usize,
         identity: &Identity,
         captures: &Captures<'_>,
-        stamping: &Stamping,
+        shared: &SharedTemplates,
     ) -> Result<Client, Misfit> {
         let mut values = Values::new(identity, captures);
         let missing = |placeholder: &Placeholder| Misfit::Missing(placeholder.clone());
@@ -66,27 +69,27 @@ impl Rule {
 
         let lasting = identity.lasting();
         let mut bucket: Vec<&[u8]> = vec![b"client", self.name_text.as_bytes()];
-        let words: Vec<Cow<str>> = self.bucket_of.iter().map(Placeholder::word).collect();
-        for (placeholder, word) in self.bucket_of.iter().zip(&words) {
+        let names: Vec<Cow<str>> = self.bucket_of.iter().map(Placeholder::name).collect();
+        for (placeholder, name) in self.bucket_of.iter().zip(&names) {
             let value = values.get(placeholder).ok_or_else(|| missing(placeholder))?.as_bytes();
-            // A bucket must stay the same whatever the holder does to the certificate's signature.
+            // The bucket must not change when the holder alters the certificate's signature (see `Identity::lasting`).
             let lasting = lasting.as_ref().filter(|_| *placeholder == Placeholder::Sha256);
-            bucket.extend([word.as_bytes(), lasting.map_or(value, |digest| digest)]);
+            bucket.extend([name.as_bytes(), lasting.map_or(value, |digest| digest)]);
         }
         let bucket = BucketId::of(&bucket);
 
-        let mut attributes = Vec::with_capacity(self.attributes.len() + stamping.attributes.len());
+        let mut attributes = Vec::with_capacity(self.attributes.len() + shared.attributes.len());
         for (key, template) in &self.attributes {
             let value = template.render(|placeholder| values.get(placeholder)).map_err(missing)?;
             attributes.push((key.clone(), value));
         }
-        values.add_general(&stamping.attributes, &mut attributes);
-        let headers = values.headers(&stamping.headers, &attributes)?;
+        values.add_general(&shared.attributes, &mut attributes);
+        let headers = values.headers(&shared.headers, &attributes)?;
         Ok(Client {
             name,
             rule: Some(index),
             listed: self.listed,
-            stamp: stamping.stamp(&attributes),
+            stamp: shared.stamp(&attributes),
             headers,
             bucket,
             tier: Rc::clone(&self.tier),
@@ -95,8 +98,11 @@ impl Rule {
     }
 }
 
-impl Stamping {
-    /// The client that a certificate is which no rule matches: one per signed part.
+impl SharedTemplates {
+    /// The client for a certificate that no rule matches: one per signed part of a certificate.
+    ///
+    /// # Errors
+    /// The certificate has no fingerprint, or a header's value is not allowed.
     pub(super) fn admit_unknown(&self, identity: &Identity, tier: &Rc<Tier>) -> Result<Client, Misfit> {
         let mut values = Values::new(identity, &[]);
         let digest = identity.lasting().ok_or(Misfit::Missing(Placeholder::Sha256))?;
@@ -128,12 +134,12 @@ fn validity(identity: &Identity) -> Option<Validity> {
     identity.certificate.as_ref().map(|certificate| certificate.validity)
 }
 
-/// Clients that no rule matches are named by this and so many hex digits of the SHA-256 of their certificate's signed part.
+/// The name of a client that no rule matches: this, and hex digits of the SHA-256 of its certificate's signed part.
 pub(super) const UNKNOWN_PREFIX: &str = "unknown-";
-/// See [`UNKNOWN_PREFIX`].
+/// The number of those hex digits.
 pub(super) const UNKNOWN_DIGITS: usize = 12;
 
-/// What placeholders stand for.
+/// The values of placeholders.
 struct Values<'a> {
     identity: &'a Identity,
     sha256: OnceCell<Option<String>>,
@@ -146,7 +152,7 @@ impl<'a> Values<'a> {
         Values { identity, sha256: OnceCell::new(), captures, name: None }
     }
 
-    /// An empty value is none.
+    /// The value of a placeholder. An empty value counts as missing.
     fn get(&self, placeholder: &Placeholder) -> Option<&str> {
         let subject = self.identity.subject.as_ref();
         let value = match placeholder {
@@ -156,15 +162,16 @@ impl<'a> Values<'a> {
             Placeholder::Subject => subject.map(|subject| subject.text()),
             Placeholder::SubjectKey(key) => subject?.get(key),
             Placeholder::Sha256 => self.sha256.get_or_init(|| self.identity.sha256_hex()).as_deref(),
-            Placeholder::Other(word) => {
-                self.captures.iter().find(|(captured, _)| *captured == &**word).map(|(_, value)| *value)
+            Placeholder::Named(name) => {
+                self.captures.iter().find(|(captured, _)| *captured == &**name).map(|(_, value)| *value)
             }
         };
         value.filter(|value| !value.is_empty())
     }
 
-    /// Adds the attributes of every client that this one has not of its own. What it lacks a value for is left out.
-    fn add_general(&self, general: &'a Stamps, attributes: &mut Vec<(String, String)>) {
+    /// Adds the attributes of all clients, except those that the client has of its own and those with a placeholder that has no
+    /// value.
+    fn add_general(&self, general: &'a Templates, attributes: &mut Vec<(String, String)>) {
         let own = attributes.len();
         for (key, template) in general {
             let overridden = attributes
@@ -182,15 +189,15 @@ impl<'a> Values<'a> {
 
     fn headers(
         &self,
-        templates: &'a Stamps,
+        templates: &'a Templates,
         attributes: &[(String, String)],
     ) -> Result<Vec<(String, String)>, Misfit> {
         let attribute =
-            |word: &str| attributes.iter().find(|(key, _)| key == word).map(|(_, value)| value.as_str());
+            |wanted: &str| attributes.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
         let mut headers = Vec::with_capacity(templates.len());
         for (name, template) in templates {
             let value = template.render(|placeholder| match placeholder {
-                Placeholder::Other(word) => self.get(placeholder).or_else(|| attribute(word)),
+                Placeholder::Named(name) => self.get(placeholder).or_else(|| attribute(name)),
                 _ => self.get(placeholder),
             });
             let Ok(value) = value else { continue };

@@ -5,22 +5,22 @@ use std::borrow::Cow;
 
 const MAX_TEMPLATE: usize = 4096;
 
-/// A parsed template. `{{` and `}}` are braces.
+/// A parsed template. `{{` and `}}` stand for braces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template {
-    parts: Vec<Part>,
+    segments: Vec<Segment>,
 }
 
-/// A part of a template.
+/// A segment of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// Text as it is.
+pub enum Segment {
+    /// Literal text.
     Text(Box<str>),
-    /// What is filled in.
+    /// A placeholder, which is replaced by its value.
     Placeholder(Placeholder),
 }
 
-/// What a placeholder stands for.
+/// A placeholder, by what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Placeholder {
     /// The client's name.
@@ -35,25 +35,25 @@ pub enum Placeholder {
     SubjectKey(Box<str>),
     /// The fingerprint, in 64 hex digits.
     Sha256,
-    /// Any other word: what the rule captured, or in a header the value of a resource attribute.
-    Other(Box<str>),
+    /// Any other name: a capture of the rule, or in a header the key of a resource attribute.
+    Named(Box<str>),
 }
 
 impl Template {
-    /// This text, as it is.
+    /// A template that is literal text.
     pub(super) fn plain(text: &str) -> Self {
-        Template { parts: vec![Part::Text(text.into())] }
+        Template { segments: vec![Segment::Text(text.into())] }
     }
 
     /// Parses a template.
     ///
     /// # Errors
-    /// It is too long, or a brace has no partner.
+    /// It is too long, or a brace has no counterpart.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.len() > MAX_TEMPLATE {
             return Err(TemplateError::TooLong);
         }
-        let mut parts = Vec::new();
+        let mut segments = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
         while let Some(at) = rest.find(['{', '}']) {
@@ -67,61 +67,64 @@ impl Template {
                 rest = after;
             } else {
                 let inside = from_brace.strip_prefix('{').and_then(|inside| inside.split_once('}'));
-                let Some((word, after)) = inside else { return Err(TemplateError::Brace) };
-                if word.is_empty() || word.contains('{') {
+                let Some((name, after)) = inside else { return Err(TemplateError::Brace) };
+                if name.is_empty() || name.contains('{') {
                     return Err(TemplateError::Brace);
                 }
                 if !literal.is_empty() {
-                    parts.push(Part::Text(core::mem::take(&mut literal).into()));
+                    segments.push(Segment::Text(core::mem::take(&mut literal).into()));
                 }
-                parts.push(Part::Placeholder(Placeholder::named(word)));
+                segments.push(Segment::Placeholder(Placeholder::parse(name)));
                 rest = after;
             }
         }
         literal.push_str(rest);
         if !literal.is_empty() {
-            parts.push(Part::Text(literal.into()));
+            segments.push(Segment::Text(literal.into()));
         }
-        Ok(Template { parts })
+        Ok(Template { segments })
     }
 
-    /// Its parts, in order.
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    /// Its segments, in order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// Its placeholders, in order.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Placeholder(placeholder) => Some(placeholder),
-            Part::Text(_) => None,
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Placeholder(placeholder) => Some(placeholder),
+            Segment::Text(_) => None,
         })
     }
 
-    /// The text, where there is no placeholder.
+    /// The text, if there is no placeholder.
     pub(super) fn literal(&self) -> Option<&str> {
-        match self.parts.as_slice() {
+        match self.segments.as_slice() {
             [] => Some(""),
-            [Part::Text(text)] => Some(text),
+            [Segment::Text(text)] => Some(text),
             _ => None,
         }
     }
 
-    /// Whether it is this placeholder and nothing else.
+    /// Whether it consists of this placeholder only.
     pub(super) fn is_just(&self, placeholder: &Placeholder) -> bool {
-        matches!(self.parts.as_slice(), [Part::Placeholder(only)] if only == placeholder)
+        matches!(self.segments.as_slice(), [Segment::Placeholder(only)] if only == placeholder)
     }
 
-    /// The text with every placeholder filled in, or the first one that has no value.
+    /// The text with every placeholder replaced by its value.
+    ///
+    /// # Errors
+    /// The first placeholder that has no value.
     pub(super) fn render<'a>(
         &'a self,
         value_of: impl Fn(&'a Placeholder) -> Option<&'a str>,
     ) -> Result<String, &'a Placeholder> {
         let mut text = String::new();
-        for part in &self.parts {
-            text.push_str(match part {
-                Part::Text(text) => text,
-                Part::Placeholder(placeholder) => value_of(placeholder).ok_or(placeholder)?,
+        for segment in &self.segments {
+            text.push_str(match segment {
+                Segment::Text(text) => text,
+                Segment::Placeholder(placeholder) => value_of(placeholder).ok_or(placeholder)?,
             });
         }
         Ok(text)
@@ -129,26 +132,26 @@ impl Template {
 }
 
 impl Placeholder {
-    /// The placeholders that every certificate may have; `subject.CN` stands for all keys of the subject.
+    /// The placeholders that do not depend on a rule; `subject.CN` stands for all keys of the subject.
     pub(super) const BUILT_IN: [&str; 6] = ["name", "spiffe", "dns", "subject", "subject.CN", "sha256"];
 
-    /// The placeholder that this word is.
-    pub fn named(word: &str) -> Self {
-        match word {
+    /// The placeholder with this name, without braces.
+    pub fn parse(name: &str) -> Self {
+        match name {
             "name" => Placeholder::Name,
             "spiffe" => Placeholder::Spiffe,
             "dns" => Placeholder::Dns,
             "subject" => Placeholder::Subject,
             "sha256" => Placeholder::Sha256,
-            _ => match word.strip_prefix("subject.") {
+            _ => match name.strip_prefix("subject.") {
                 Some(key) => Placeholder::SubjectKey(key.into()),
-                None => Placeholder::Other(word.into()),
+                None => Placeholder::Named(name.into()),
             },
         }
     }
 
-    /// The word between the braces.
-    pub fn word(&self) -> Cow<'_, str> {
+    /// Its name, without braces.
+    pub fn name(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Placeholder::Name => "name",
             Placeholder::Spiffe => "spiffe",
@@ -156,23 +159,23 @@ impl Placeholder {
             Placeholder::Subject => "subject",
             Placeholder::Sha256 => "sha256",
             Placeholder::SubjectKey(key) => return Cow::Owned(format!("subject.{key}")),
-            Placeholder::Other(word) => word,
+            Placeholder::Named(name) => name,
         })
     }
 }
 
 impl fmt::Display for Placeholder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{{}}}", self.word())
+        write!(f, "{{{}}}", self.name())
     }
 }
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateError {
-    /// It is longer than a template may be.
+    /// It is longer than 4096 bytes.
     TooLong,
-    /// A brace has no partner or nothing inside.
+    /// A brace has no counterpart, or there is nothing between braces.
     Brace,
 }
 
@@ -198,7 +201,7 @@ mod tests {
         let value_of = |placeholder: &Placeholder| match placeholder {
             Placeholder::Name => Some("acme"),
             Placeholder::SubjectKey(key) if &**key == "CN" => Some("edge"),
-            Placeholder::Other(word) if &**word == "tenant.id" => Some("t"),
+            Placeholder::Named(word) if &**word == "tenant.id" => Some("t"),
             _ => None,
         };
         template.render(value_of).map_err(ToString::to_string)
@@ -229,8 +232,8 @@ mod tests {
     #[test]
     fn built_in_names_are_built_in() {
         for word in Placeholder::BUILT_IN {
-            assert!(!matches!(Placeholder::named(word), Placeholder::Other(_)), "{word}");
-            assert_eq!(Placeholder::named(word).word(), word);
+            assert!(!matches!(Placeholder::parse(word), Placeholder::Named(_)), "{word}");
+            assert_eq!(Placeholder::parse(word).name(), word);
         }
     }
 

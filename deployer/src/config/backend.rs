@@ -1,4 +1,4 @@
-//! What is behind the gate.
+//! The backend, which accepted telemetry is forwarded to.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -7,7 +7,7 @@ use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The Collector's image.
+/// The default image of Collectors.
 pub(super) const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
 
 /// IANA's port for OTLP/gRPC.
@@ -15,13 +15,13 @@ pub(super) const OTLP_GRPC: NonZeroU16 = NonZeroU16::new(4317).unwrap();
 /// The port that OTLP's specification gives OTLP/HTTP.
 pub(super) const OTLP_HTTP: NonZeroU16 = NonZeroU16::new(4318).unwrap();
 
-/// Where accepted telemetry goes.
+/// Where accepted telemetry is forwarded to. One of the two keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Backend {
     /// A Collector that otlp-gate deploys.
     Collector(Collector),
-    /// A service that takes OTLP and is there already.
+    /// Your own Service that receives OTLP.
     Service(Service),
 }
 
@@ -29,28 +29,28 @@ pub enum Backend {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Collector {
-    /// How many replicas it has.
+    /// The number of its replicas.
     pub replicas: NonZeroU32,
-    /// How many replicas an autoscaler may make of it when they are busy: more than 70 % of the CPU that they ask for. By
-    /// default there is no autoscaler. It needs the cluster's metrics server.
+    /// The most replicas that an autoscaler may set, at least `replicas`. It scales at 70 % of the requested CPU, and needs the
+    /// cluster's metrics server. Default: no autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<NonZeroU32>,
-    /// Its image: any distribution of the Collector of version 0.148 or later that has the exporters and the routing
-    /// connector, such as opentelemetry-collector-contrib and opentelemetry-collector-k8s.
+    /// Its image: a Collector distribution of version 0.148 or later with the configured exporters and the routing connector, such as
+    /// opentelemetry-collector-contrib or opentelemetry-collector-k8s.
     pub image: String,
-    /// Its exporters by name, each as in the Collector's own configuration. All signals go to all of them. With none,
-    /// telemetry is written to the Collector's log only.
+    /// Its exporters by name, as in the Collector's configuration: `{otlphttp: {endpoint: "https://otlp.example.com"}}`. All signals are
+    /// sent to all of them. Default: none; telemetry is only written to the Collector's log.
     #[serde(deserialize_with = "unique_keys")]
     pub exporters: BTreeMap<String, serde_json::Value>,
 }
 
-/// A service that takes OTLP.
+/// A Service that receives OTLP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Service {
-    /// The name of the Kubernetes Service.
+    /// The name of the Service.
     pub name: String,
-    /// Its namespace; by default the gateway's.
+    /// Its namespace. Default: `gateway.namespace`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Its port for OTLP/gRPC.

@@ -1,42 +1,43 @@
-//! Who makes the certificates.
+//! Where certificates come from.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who makes the certificates. By default `otlp-gate certs` does, on the machine of whoever applies the gate.
+/// Where certificates come from. By default `otlp-gate certs` creates them on the machine that applies the gate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Certificates {
-    /// cert-manager does, in the cluster. Then `certs/` is not read. It makes no revocation lists: a client is shut out by
-    /// `deny`, or by not renewing a certificate that lives for hours.
+    /// Let cert-manager issue the certificates in the cluster: `{}`, or with your own issuers. The folder `certs/` is not read then.
+    /// cert-manager has no revocation lists: reject a client with `deny`, or issue short-lived certificates and stop renewing them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManager>,
 }
 
-/// Which of cert-manager's issuers issue.
+/// The issuers of cert-manager that are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CertManager {
-    /// Who issues the server's certificate. By default an Issuer with a CA of its own, which otlp-gate has cert-manager make.
+    /// The issuer of the server's certificate. Default: an Issuer with its own CA, which otlp-gate creates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<IssuerRef>,
-    /// Who issues the clients' certificates: a CA, since it is by that that they are known. By default likewise.
+    /// The issuer of client certificates. It must be a CA issuer: the gateway trusts clients by its CA. Default: an Issuer with its own
+    /// CA, which otlp-gate creates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<IssuerRef>,
 }
 
-/// One of cert-manager's issuers.
+/// An issuer of cert-manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IssuerRef {
-    /// Its name.
+    /// The name of the Issuer or ClusterIssuer.
     pub name: String,
-    /// Its kind. An Issuer is in the gateway's namespace.
+    /// Its kind. An Issuer must be in the gateway's namespace.
     #[serde(default)]
     pub kind: IssuerKind,
 }
 
-/// The kinds of cert-manager's issuers.
+/// The kinds of issuers of cert-manager.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum IssuerKind {
     /// Of one namespace.
@@ -47,7 +48,7 @@ pub enum IssuerKind {
 }
 
 impl IssuerKind {
-    /// As Kubernetes calls it.
+    /// The kind in Kubernetes.
     pub fn name(self) -> &'static str {
         match self {
             IssuerKind::Issuer => "Issuer",
@@ -57,7 +58,7 @@ impl IssuerKind {
 }
 
 impl Certificates {
-    /// Whether it is the default.
+    /// Whether all keys have their defaults.
     pub fn is_default(&self) -> bool {
         *self == Certificates::default()
     }

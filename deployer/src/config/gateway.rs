@@ -1,4 +1,4 @@
-//! The gateway's part of the config.
+//! The gateway that clients connect to.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -11,49 +11,49 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Gateway {
-    /// Whether there is one. Without it nobody gets in from outside: a cluster that only sends to another one's gate needs none.
+    /// Whether to deploy a gateway. A cluster that only sends to the gate of another cluster needs none (`nodeLocal.export`).
     pub enabled: bool,
-    /// What implements the Gateway API in the cluster.
+    /// The implementation of the Gateway API in the cluster.
     pub provider: Provider,
-    /// The name of the Gateway, and of what belongs to it.
+    /// The name of the Gateway; names of other objects begin with it. At most 53 characters.
     pub name: String,
-    /// The namespace of the Gateway and of everything that otlp-gate makes.
+    /// The namespace of the Gateway and of all other namespaced objects.
     pub namespace: String,
-    /// The DNS name by which clients reach the gateway, in lower case, perhaps with `*` as its first label; not an address. The
-    /// server's certificate is made for it.
+    /// The DNS name that clients connect to, in lower case: `otel.example.com`, or `*.example.com`; not an IP address. The server's
+    /// certificate is issued for it.
     pub hostname: String,
     /// The ports that clients connect to.
     pub listeners: Listeners,
-    /// How many replicas the gateway has. A quota holds for one replica: with N, a client can get up to N times of it.
+    /// The number of replicas of the gateway. Quotas hold per replica: with N replicas a client can send up to N times its quota.
     pub replicas: NonZeroU32,
-    /// The GatewayClass. By default `istio`, or `eg` for Envoy Gateway.
+    /// The GatewayClass. Default: `istio`, or `eg` for Envoy Gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// Annotations for what the provider makes for the Gateway, such as those that a cloud's load balancers read.
+    /// Annotations of the objects that the provider creates for the Gateway, such as those for a cloud's load balancers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub annotations: BTreeMap<String, String>,
-    /// Where the gateway gets the filter's module. By default, and with Istio only, from a ConfigMap.
+    /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub module: Option<Module>,
 }
 
-/// Where the gateway gets the filter's module.
+/// Where the gateway loads the filter's module from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Module {
-    /// Its URL: `oci://registry/image:tag`, or `https://` or `http://`.
+    /// Its URL: `oci://registry/image:tag`, `https://..` or `http://..`.
     pub url: String,
-    /// The SHA-256 in hex digits of the module, or for `oci://` of the image's manifest. By default, from a web server it
-    /// must be the module that the command carries.
+    /// The SHA-256 of the module in hex, or with `oci://` of the image's manifest. Default: for a web server, that of the module that is
+    /// built into this command; for `oci://`, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// What implements the Gateway API.
+/// The implementation of the Gateway API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
-    /// Istio's gateway.
+    /// Istio.
     #[default]
     Istio,
     /// Envoy Gateway.
@@ -64,9 +64,9 @@ pub enum Provider {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Listeners {
-    /// OTLP/gRPC.
+    /// The port for OTLP/gRPC.
     pub grpc: NonZeroU16,
-    /// OTLP/HTTP.
+    /// The port for OTLP/HTTP.
     pub http: NonZeroU16,
 }
 

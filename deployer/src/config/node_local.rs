@@ -1,4 +1,4 @@
-//! The gateway on every node.
+//! The node-local gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,52 +8,52 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::IMAGE;
 
-/// A gateway on every node, for plain-text OTLP from the node's own pods.
+/// The node-local gateway: a Collector DaemonSet that receives plain-text OTLP from the pods of its node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NodeLocal {
-    /// Whether there is one.
+    /// Whether to deploy it.
     pub enabled: bool,
-    /// Its namespace: one of its own, since a durable queue and Istio's sidecars need rights that the gateway's must not have.
-    /// By default the gateway's, with `-node` behind.
+    /// Its namespace, which must not be that of the gateway: a durable queue and Istio's sidecars need privileges that the gateway's
+    /// pods must not have. Default: `gateway.namespace` and `-node`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its image: any distribution of the Collector of version 0.155 or later that has the exporters and the processors
-    /// k8s_attributes, transform and filter, and for a durable queue the extension file_storage, such as
-    /// opentelemetry-collector-contrib and opentelemetry-collector-k8s.
+    /// Its image: a Collector distribution of version 0.155 or later with the configured exporters, the processors k8s_attributes,
+    /// transform and filter, and for a durable queue the extension file_storage, such as opentelemetry-collector-contrib or
+    /// opentelemetry-collector-k8s.
     pub image: String,
-    /// Where it keeps what it has taken and not delivered yet. `memory`: what a pod held is lost when it is killed, and nothing
-    /// when it is restarted or replaced. `durable`: in a folder of the node, so that nothing is lost when a pod is killed or
-    /// the backend is away; while a pod is replaced, its node has none for some seconds, and exporters try again.
+    /// Where it queues telemetry that the backend has not accepted yet. `memory`: lost when its pod is killed, not when the pod is
+    /// restarted or replaced. `durable`: in a folder on the node, not lost when the pod is killed or the backend is unreachable. While a
+    /// pod with a durable queue is replaced, its node has no gateway for some seconds; exporters retry.
     pub queue: Queue,
-    /// When a pod's export is answered: `queued`, when it is in the queue, or `delivered`, when the backend has taken it, so that
-    /// nothing that was answered is lost with the memory. A durable queue answers when it has written.
+    /// When an export is answered with success. `queued`: when it is in the queue. `delivered`: when the backend has accepted it, so
+    /// that a queue in memory loses no acknowledged telemetry. A durable queue answers when it has written to disk: leave this out.
     pub acknowledge: Acknowledge,
-    /// Whether it takes part in Istio's mesh, which it needs where its backend is in there. `auto` looks at the cluster when it is
-    /// applied, and is `off` in what `render` writes. `on` sends through a sidecar in any case, and `off` never.
+    /// Whether it joins Istio's mesh, which it must if its backend is in the mesh. `auto`: `apply` looks at the cluster; in `render` it is
+    /// `off`. `on`: it sends through a sidecar. `off`: it does not join.
     pub mesh: MeshMode,
-    /// Where it sends, if not to this gate's backend.
+    /// Where it sends to. Default: this gate's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<Export>,
-    /// What comes from an address of no running pod of the node: `refuse` answers that it may be sent again (14 / 503), as a new pod does
-    /// until its address is known. `accept` takes it in unattributed, whoever in the cluster sends it: where pods on the host's
-    /// network send, which have no address of their own.
+    /// What happens to an export from an address that no running pod of the node has. `refuse` rejects it as retryable (14 / 503); the
+    /// address of a new pod is known after some seconds. `accept` forwards it unattributed, whoever in the cluster sends it: for pods in
+    /// the host's network, which have no address of their own.
     pub unknown_senders: UnknownSenders,
-    /// Which pods are whose. The first rule that matches decides. What a pod writes under keys that the gate owns is removed,
-    /// and what its rule has is set; `attributes` for every client as well. A pod that no rule matches has none of them, and its
-    /// telemetry goes on as nobody's.
+    /// Rules that map pods to clients, in order: the first rule that matches decides. Values that pods send under owned keys are removed;
+    /// the attributes of the rule and the top-level `attributes` are set. Telemetry of pods that no rule matches is forwarded
+    /// unattributed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<PodRule>,
 }
 
-/// What comes from an address of no running pod of the node.
+/// What happens to an export from an address that no running pod of the node has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownSenders {
-    /// It is refused, and may be sent again.
+    /// It is rejected as retryable.
     #[default]
     Refuse,
-    /// It is taken in, unattributed.
+    /// It is forwarded unattributed.
     Accept,
 }
 
@@ -68,22 +68,22 @@ pub enum Queue {
     Durable,
 }
 
-/// When an export is answered.
+/// When an export is answered with success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Acknowledge {
     /// When it is in the queue.
     #[default]
     Queued,
-    /// When the backend has taken it.
+    /// When the backend has accepted it.
     Delivered,
 }
 
-/// Whether to take part in a mesh.
+/// Whether to join a mesh.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MeshMode {
-    /// Where the backend does.
+    /// If the backend is in the mesh.
     #[default]
     Auto,
     /// Always.
@@ -92,65 +92,66 @@ pub enum MeshMode {
     Off,
 }
 
-/// Where the gateway of a node sends.
+/// Where the node-local gateway sends to. One of the two keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Export {
-    /// To an otlp-gate elsewhere, as a client of it.
+    /// The gate of another cluster, as a client of it.
     Gate(RemoteGate),
-    /// By exporters of one's own.
+    /// Your own exporters.
     Exporters(
         #[schemars(
-            description = "Exporters by name, each as in the Collector's own configuration. All signals go to all of them."
+            description = "Exporters by name, as in the Collector's configuration. All signals are sent to all of them."
         )]
         BTreeMap<String, serde_json::Value>,
     ),
 }
 
-/// An otlp-gate elsewhere.
+/// The gate of another cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoteGate {
-    /// Its host and port for OTLP/gRPC, such as `otel-gateway.example.com:4317`.
+    /// Its host and port for OTLP/gRPC: `otel-gateway.example.com:4317`.
     pub endpoint: String,
-    /// The Secret in the namespace of the node-local gateway that holds this client's `tls.crt` and `tls.key`, and the `ca.crt` of
-    /// the gate's server: `otlp-gate client-config NAME --for secret` makes one. A renewed certificate is taken without a restart.
+    /// The Secret with this client's `tls.crt` and `tls.key`, and the `ca.crt` of the gate's server, in the namespace of the node-local
+    /// gateway. `otlp-gate client-config NAME --for secret` creates one. A renewed certificate is used without a restart.
     pub client_secret: String,
-    /// The name in the server's certificate, where it is not the host of `endpoint`.
+    /// The name in the server's certificate. Default: the host of `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
 }
 
-/// Pods of one client, or of any number of clients that are named from what matched.
+/// A rule for the pods of one client, or of many clients whose names are made of captures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodRule {
-    /// The client's name, with `{word}` for what `match` captured. It may be that of a client with certificates: then both roads
-    /// are one client's.
+    /// The client's name, of `A-Z a-z 0-9 . _ -`, captures of `match`, and `{namespace}`. It may be the name of a client under the
+    /// top-level `clients`.
     pub name: String,
-    /// Which pods this rule is for. All that is given must hold.
+    /// Which pods the rule matches; all keys that are given must match.
     #[serde(rename = "match")]
     pub matches: PodMatch,
-    /// Resource attributes of this client. They come before those of the same key for every client. Placeholders: `{name}`,
-    /// `{namespace}` and the words that `match` captures.
+    /// Resource attributes of this client. They replace those of the same key under the top-level `attributes`. Placeholders: `{name}`,
+    /// `{namespace}` and the captures of `match`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Where a pod is, as the cluster says: by the address that its connection comes from.
+/// What a pod must have. Pods are identified by the address that their connections come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PodMatch {
-    /// Pattern for its namespace, such as `team-{team}`.
+    /// Pattern for its namespace: `team-{team}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Patterns for its labels. Whoever may make pods in a namespace chooses them, so match `namespace` as well.
+    /// Patterns for its labels: `{app: "edge-*"}`. Everyone who may create pods in a namespace chooses their labels, so match
+    /// `namespace` as well.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub labels: BTreeMap<String, String>,
 }
 
 impl NodeLocal {
-    /// The keys of what its rules set, which clients of the gateway may not say either.
+    /// The keys of the attributes that its rules set: they are owned at the gateway as well.
     pub(super) fn owned(&self) -> Vec<String> {
         let keys: BTreeSet<&String> = match self.enabled {
             true => self.clients.iter().flat_map(|rule| rule.attributes.keys()).collect(),

@@ -1,8 +1,7 @@
 //! From text to a config, and from the parser's errors to words for people.
 
-use otlp_gate_core::policy::Path;
+use otlp_gate_core::policy::{ConfigPath, nearest};
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
-use strsim::damerau_levenshtein;
 
 use super::position::{Positions, budget, span};
 use super::{Config, Finding, Severity, schema};
@@ -17,7 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Finding> {
 fn finding(text: &str, error: &YamlError) -> Finding {
     let error = innermost(error);
     let mut span = error.location().and_then(|location| span(text, &location));
-    let mut path = Path::default();
+    let mut path = ConfigPath::default();
     if let Some(at) = &span {
         let positions = Positions::of(text);
         path = positions.path_at(at.start);
@@ -44,7 +43,7 @@ fn innermost(error: &YamlError) -> &YamlError {
 }
 
 /// The message and the hint, for the text that the error is about.
-fn words(text: &str, found: &str, path: &Path, error: &YamlError) -> (String, Option<String>) {
+fn words(text: &str, found: &str, path: &ConfigPath, error: &YamlError) -> (String, Option<String>) {
     match error {
         YamlError::Eof { .. } if has_no_content(text) => {
             ("the file is empty".to_owned(), Some("`otlp-gate init` writes one to start from".to_owned()))
@@ -149,11 +148,8 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
-fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
-    let distance = |known: &&&str| damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase());
-    let nearest = known.iter().min_by_key(distance)?;
-    let near = distance(&nearest) <= (word.chars().count() / 3).max(1);
-    near.then(|| format!("did you mean `{nearest}`?"))
+fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
+    nearest(name, known.iter().copied()).map(|nearest| format!("did you mean `{nearest}`?"))
 }
 
 /// For a key that is right in another place.
@@ -164,7 +160,7 @@ fn belongs_to(key: &str) -> Option<String> {
 }
 
 /// For a key that is missing.
-fn example(path: &Path, key: &str) -> Option<String> {
+fn example(path: &ConfigPath, key: &str) -> Option<String> {
     let example = match (path.0.len(), key) {
         (0, "apiVersion") => "apiVersion: otlp-gate/v1",
         (0, "clients") => "clients: [{name: acme, match: {spiffe: \"spiffe://acme.example/edge\"}}]",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use otlp_gate_core::policy::{Path, Segment};
+use otlp_gate_core::policy::{ConfigPath, PathStep};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
@@ -37,15 +37,15 @@ impl<'a> Positions<'a> {
 
     /// What to point at for this place in the config, in bytes of the text: a value on one line itself; of a larger
     /// one its key, or its first line. Where the place is not in the file, the nearest above it.
-    pub(super) fn span(&self, path: &Path) -> Option<Range<usize>> {
+    pub(super) fn span(&self, path: &ConfigPath) -> Option<Range<usize>> {
         let mut node = self.root.as_ref()?;
         let mut key = None;
         for segment in &path.0 {
             let next = match (segment, &node.value) {
-                (Segment::Key(name), Node::Map(entries)) => {
+                (PathStep::Key(name), Node::Map(entries)) => {
                     entries.get(name).map(|(key, value)| (Some(key), value))
                 }
-                (Segment::Index(index), Node::List(items)) => items.get(*index).map(|item| (None, item)),
+                (PathStep::Index(index), Node::List(items)) => items.get(*index).map(|item| (None, item)),
                 _ => None,
             };
             let Some((next_key, next_node)) = next else { break };
@@ -63,8 +63,8 @@ impl<'a> Positions<'a> {
     }
 
     /// The place whose key or value begins at this byte, else the last that begins before it.
-    pub(super) fn path_at(&self, byte: usize) -> Path {
-        let mut path = Path::default();
+    pub(super) fn path_at(&self, byte: usize) -> ConfigPath {
+        let mut path = ConfigPath::default();
         let mut node = self.root.as_ref();
         while let Some(current) = node {
             let begins = |location: &Location| span(self.text, location).is_some_and(|it| it.start <= byte);
@@ -74,13 +74,13 @@ impl<'a> Positions<'a> {
                     .iter()
                     .enumerate()
                     .rfind(|(_, item)| begins(&item.referenced))
-                    .map(|(index, item)| (Segment::Index(index), item)),
+                    .map(|(index, item)| (PathStep::Index(index), item)),
                 Node::Map(entries) => entries
                     .iter()
                     .filter(|(_, (key, _))| begins(key))
                     // what a merge brings in stands where the merge is, though it is read later
                     .max_by_key(|(_, (key, _))| (key.line(), key.column()))
-                    .map(|(name, (_, value))| (Segment::Key(name.clone()), value)),
+                    .map(|(name, (_, value))| (PathStep::Key(name.clone()), value)),
             };
             node = next.map(|(segment, value)| {
                 path.0.push(segment);
@@ -239,12 +239,12 @@ folded: >
   two
 ";
 
-    fn path(keys: &[&str]) -> Path {
+    fn path(keys: &[&str]) -> ConfigPath {
         let segment = |key: &&str| match key.parse() {
-            Ok(index) => Segment::Index(index),
-            Err(_) => Segment::Key((*key).to_owned()),
+            Ok(index) => PathStep::Index(index),
+            Err(_) => PathStep::Key((*key).to_owned()),
         };
-        Path(keys.iter().map(segment).collect())
+        ConfigPath(keys.iter().map(segment).collect())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The JSON Schema of the config, and the list of all its keys, both from its types.
 
-use otlp_gate_core::policy::{Path, Segment};
+use otlp_gate_core::policy::{ConfigPath, PathStep};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -37,12 +37,12 @@ pub fn keys() -> Vec<Key> {
 }
 
 /// What the value at this place is, in words; `None` for what is not a key.
-pub(super) fn kind_of(path: &Path) -> Option<String> {
+pub(super) fn kind_of(path: &ConfigPath) -> Option<String> {
     keys().into_iter().find(|key| key.is_at(path)).map(|key| key.kind)
 }
 
 /// The keys inside the one at this place.
-pub(super) fn keys_of(path: &Path) -> Vec<String> {
+pub(super) fn keys_of(path: &ConfigPath) -> Vec<String> {
     let keys = keys();
     let Some(parent) = keys.iter().find(|key| key.is_at(path)) else { return Vec::new() };
     let inside = keys.iter().filter_map(|key| key.path.strip_prefix(&parent.path)?.strip_prefix('.'));
@@ -59,13 +59,13 @@ fn join_lines(schema: &mut Schema) {
 impl Key {
     /// Whether it is the key of this place, be it `clients[].name` for `clients[3].name` or `quotas.tiers.NAME` for
     /// `quotas.tiers.gold`.
-    fn is_at(&self, path: &Path) -> bool {
+    fn is_at(&self, path: &ConfigPath) -> bool {
         let own = self.path.replace("[]", ".[]");
         let mut own = own.split('.').peekable();
         path.0.iter().all(|segment| match segment {
-            Segment::Key(key) => own.next_if(|it| it == key || *it == "NAME").is_some(),
+            PathStep::Key(key) => own.next_if(|it| it == key || *it == "NAME").is_some(),
             // what may stand alone or in a list has no `[]` of its own
-            Segment::Index(_) => own.next_if_eq(&"[]").is_some() || own.peek().is_some(),
+            PathStep::Index(_) => own.next_if_eq(&"[]").is_some() || own.peek().is_some(),
         }) && own.next().is_none()
     }
 }

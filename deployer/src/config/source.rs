@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path;
 use std::{fs, str};
 
-use otlp_gate_core::policy::{Path, Policy, Problem};
+use otlp_gate_core::policy::{ConfigPath, Policy, Problem};
 
 use super::position::Positions;
 use super::validate::{LABEL, is_label};
@@ -105,7 +105,7 @@ impl Loaded {
     }
 
     /// The lines of the file, from 1, in which these places are.
-    pub fn lines<'a>(&self, places: impl Iterator<Item = &'a Path>) -> Vec<Option<usize>> {
+    pub fn lines<'a>(&self, places: impl Iterator<Item = &'a ConfigPath>) -> Vec<Option<usize>> {
         let text = &self.source.text;
         let positions = LazyCell::new(|| Positions::of(text));
         let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;

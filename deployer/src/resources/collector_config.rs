@@ -35,7 +35,7 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     json!({
         "extensions": {"health_check": {"endpoint": format!(":{HEALTH}")}},
         // What was stamped comes on top of what the gate measured, and the gate bounds both.
-        "receivers": {"otlp": otlp_receiver(limits.inflated.bytes().saturating_mul(5) / 4)},
+        "receivers": {"otlp": otlp_receiver(largest_message(limits))},
         "processors": {"memory_limiter": {
             "check_interval": "1s", "limit_percentage": 80, "spike_limit_percentage": 20,
         }},

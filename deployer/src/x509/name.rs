@@ -1,48 +1,9 @@
 //! A distinguished name as Envoy's properties show it: BoringSSL's `X509_NAME_print_ex` with `XN_FLAG_RFC2253`.
 
 use data_encoding::HEXUPPER;
+use otlp_gate_core::identity::SUBJECT_KEYS;
 use x509_parser::der_parser::asn1_rs::{Any, Oid, ToDer};
 use x509_parser::x509::X509Name;
-
-/// What BoringSSL calls the attributes that subjects have (`OBJ_nid2sn`). Those that it does not know, such as
-/// organizationIdentifier, are shown by their OID, and the value as `#` and hex.
-const SHORT_NAMES: [(&str, &str); 35] = [
-    ("2.5.4.3", "CN"),
-    ("2.5.4.4", "SN"),
-    ("2.5.4.5", "serialNumber"),
-    ("2.5.4.6", "C"),
-    ("2.5.4.7", "L"),
-    ("2.5.4.8", "ST"),
-    ("2.5.4.9", "street"),
-    ("2.5.4.10", "O"),
-    ("2.5.4.11", "OU"),
-    ("2.5.4.12", "title"),
-    ("2.5.4.13", "description"),
-    ("2.5.4.15", "businessCategory"),
-    ("2.5.4.16", "postalAddress"),
-    ("2.5.4.17", "postalCode"),
-    ("2.5.4.18", "postOfficeBox"),
-    ("2.5.4.19", "physicalDeliveryOfficeName"),
-    ("2.5.4.20", "telephoneNumber"),
-    ("2.5.4.31", "member"),
-    ("2.5.4.32", "owner"),
-    ("2.5.4.41", "name"),
-    ("2.5.4.42", "GN"),
-    ("2.5.4.43", "initials"),
-    ("2.5.4.44", "generationQualifier"),
-    ("2.5.4.45", "x500UniqueIdentifier"),
-    ("2.5.4.46", "dnQualifier"),
-    ("2.5.4.51", "houseIdentifier"),
-    ("2.5.4.65", "pseudonym"),
-    ("2.5.4.72", "role"),
-    ("2.5.4.54", "dmdName"),
-    ("0.9.2342.19200300.100.1.1", "UID"),
-    ("0.9.2342.19200300.100.1.3", "mail"),
-    ("0.9.2342.19200300.100.1.25", "DC"),
-    ("1.2.840.113549.1.9.1", "emailAddress"),
-    ("1.2.840.113549.1.9.2", "unstructuredName"),
-    ("1.2.840.113549.1.9.8", "unstructuredAddress"),
-];
 
 /// The name in RFC 2253's order, last attribute first. `None` where a string in it is not what its type promises:
 /// then Envoy shows nothing.
@@ -56,7 +17,7 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
                 text.push(if index == 0 { ',' } else { '+' });
             }
             let oid = dotted(attribute.attr_type());
-            match SHORT_NAMES.iter().find(|(known, _)| *known == oid) {
+            match SUBJECT_KEYS.iter().find(|(known, _)| *known == oid) {
                 Some((_, short)) => {
                     text.push_str(short);
                     text.push('=');
@@ -77,7 +38,7 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
 pub fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     let pairs = name.iter_attributes().map(|attribute| {
         let oid = dotted(attribute.attr_type());
-        let key = SHORT_NAMES.iter().find(|(known, _)| *known == oid).map_or(&*oid, |(_, short)| short);
+        let key = SUBJECT_KEYS.iter().find(|(known, _)| *known == oid).map_or(&*oid, |(_, short)| short);
         Some((key.to_owned(), decode(attribute.attr_value())??))
     });
     pairs.flatten().collect()
@@ -86,7 +47,7 @@ pub fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
 /// The OID of a subject's key, as in a config: a short name in any case, or a dotted OID.
 pub fn attribute_oid(key: &str) -> Option<Vec<u64>> {
     let oid =
-        SHORT_NAMES.iter().find(|(_, short)| short.eq_ignore_ascii_case(key)).map_or(key, |(oid, _)| oid);
+        SUBJECT_KEYS.iter().find(|(_, short)| short.eq_ignore_ascii_case(key)).map_or(key, |(oid, _)| oid);
     let arcs = oid.split('.').map(|arc| arc.parse().ok()).collect::<Option<Vec<u64>>>()?;
     (arcs.len() > 1).then_some(arcs)
 }
@@ -264,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_short_name_is_openssls() {
-        for (oid, short) in SHORT_NAMES {
+        for (oid, short) in SUBJECT_KEYS {
             let oid = oid.split('.').map(|arc| arc.parse().unwrap()).collect();
             let der = certificate(&[(DnType::CustomDnType(oid), DnValue::Utf8String("x".to_owned()))]);
             assert_eq!(ours(&der).unwrap(), format!("{short}=x"));

@@ -1,13 +1,13 @@
 //! Checks of the bounds on messages.
 
-use super::super::problem::{Place, Problem};
+use super::super::problem::{PathRef, Problem};
 use crate::config::Limits;
 
 /// A module has 4 GiB of memory at most, and Envoy's workers share the machine's.
 const MAX_SIZE: u64 = 1 << 30;
 
 pub(super) fn check(limits: &Limits, problems: &mut Vec<Problem>) {
-    let path = Place::of("limits");
+    let path = PathRef::of("limits");
     for (key, size) in [
         ("wire", limits.wire),
         ("inflated", limits.inflated),

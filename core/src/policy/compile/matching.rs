@@ -4,134 +4,27 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use super::super::condition::Condition;
-use super::super::nearest::nearest;
-use super::super::pattern::{Pattern, Separator, WordKind};
-use super::super::problem::{Place, Problem};
+use super::super::pattern::{Pattern, Separator};
+use super::super::problem::{PathRef, Problem};
 use super::super::template::Placeholder;
-use crate::config::{Match, Patterns, Word};
-use crate::identity::{Fingerprint, FingerprintError};
-
-/// Captured words, and what they can hold.
-pub(super) type Words = BTreeMap<String, Class>;
+use super::captures::{CaptureClass, CaptureClasses, CaptureKinds};
+use crate::config::{Match, Patterns};
+use crate::identity::{Fingerprint, FingerprintError, is_subject_key};
 
 /// A subject has few values of a key; each pattern looks at all of them.
 const MAX_OF_ONE_KEY: usize = 8;
 
-/// What its rule says of captured words, by word.
-pub(super) type Kinds<'a> = BTreeMap<&'a str, WordKind>;
-
-/// Longer words are of no use as names, and crowd out what stands beside them in a header.
-const LONGEST_WORD: u8 = u8::MAX;
-
-/// Which characters a captured word can hold, of `[A-Za-z0-9._:@-]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Class {
-    dot: bool,
-    upper: bool,
-    colon: bool,
-    at: bool,
-}
-
-impl Class {
-    pub(super) const ANY: Class = Class { dot: true, upper: true, colon: true, at: true };
-
-    pub(super) fn of(separator: Separator, kind: WordKind) -> Self {
-        Class {
-            dot: kind.holds(b'.', separator),
-            upper: separator != Separator::Dns,
-            colon: kind.holds(b':', separator),
-            at: kind.holds(b'@', separator),
-        }
-    }
-
-    /// What either can hold.
-    pub(super) fn or(self, other: Class) -> Self {
-        Class {
-            dot: self.dot || other.dot,
-            upper: self.upper || other.upper,
-            colon: self.colon || other.colon,
-            at: self.at || other.at,
-        }
-    }
-
-    /// Whether a word can hold this character of a name.
-    pub(super) fn holds(self, byte: u8) -> bool {
-        match byte {
-            b'.' => self.dot,
-            b'A'..=b'Z' => self.upper,
-            b':' => self.colon,
-            b'@' => self.at,
-            _ => true,
-        }
-    }
-}
-
-/// What a rule says of its words.
-pub(super) fn kinds<'a>(
-    words: &'a BTreeMap<String, Word>,
-    path: &Place<'_>,
-    problems: &mut Vec<Problem>,
-) -> Kinds<'a> {
-    let mut kinds = Kinds::new();
-    for (word, Word { max, allow }) in words {
-        let path = path.key(word);
-        let mut kind = WordKind::default();
-        if let Some(max) = *max {
-            match u8::try_from(max) {
-                Ok(max @ 1..=LONGEST_WORD) => kind.max = max,
-                _ => {
-                    let message = format!("a word has 1 to {LONGEST_WORD} characters, not {max}");
-                    problems.push(Problem::new(path.key("max"), message));
-                }
-            }
-        }
-        for character in allow.chars() {
-            match character {
-                '.' => kind.dot = true,
-                ':' => kind.colon = true,
-                '@' => kind.at = true,
-                other => {
-                    let message = format!("a word cannot be allowed `{}`", other.escape_debug());
-                    let hint = "there are `.`, `:` and `@`, beside A-Z a-z 0-9 _ - that every word may hold";
-                    problems.push(Problem::new(path.key("allow"), message).hint(hint));
-                    break;
-                }
-            }
-        }
-        kinds.insert(word, kind);
-    }
-    kinds
-}
-
-/// Refuses what is said of words that are not captured.
-pub(super) fn check_kinds(
-    kinds: &Kinds<'_>,
-    captured: &Words,
-    path: &Place<'_>,
-    problems: &mut Vec<Problem>,
-) {
-    for word in kinds.keys().filter(|word| !captured.contains_key(**word)) {
-        let names = captured.keys().map(String::as_str);
-        let hint = match nearest(word, names) {
-            Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("`match` captures a word where it says {{{word}}}"),
-        };
-        let message = format!("`match` captures no word `{}`", word.escape_debug());
-        problems.push(Problem::new(path.key(word), message).hint(hint));
-    }
-}
-
 pub(super) fn compile(
     one: &Match,
-    kinds: &Kinds<'_>,
-    path: &Place<'_>,
+    kinds: &CaptureKinds<'_>,
+    path: &PathRef<'_>,
     problems: &mut Vec<Problem>,
-) -> (Condition, Words) {
+) -> (Condition, CaptureClasses) {
     if *one == Match::default() {
         let hint = "give at least one of spiffe, dns, subject, sha256; `unknown` is for everybody else";
         problems.push(Problem::new(path, "an empty match").hint(hint));
     }
-    let mut compiler = Compiler { kinds, words: Words::new(), problems };
+    let mut compiler = Compiler { kinds, captures: CaptureClasses::new(), problems };
     let spiffe = one.spiffe.as_ref().and_then(|text| compiler.spiffe(text, &path.key("spiffe")));
     let dns = one.dns.as_ref().and_then(|text| compiler.dns(text, &path.key("dns")));
     let subject = compiler.subject(&one.subject, &path.key("subject"));
@@ -142,7 +35,7 @@ pub(super) fn compile(
             None
         }
     });
-    (Condition { spiffe, dns, subject, sha256 }, compiler.words)
+    (Condition { spiffe, dns, subject, sha256 }, compiler.captures)
 }
 
 /// A fingerprint, with `sha256:` in front or without.
@@ -151,13 +44,13 @@ pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, FingerprintError> {
 }
 
 struct Compiler<'a> {
-    kinds: &'a Kinds<'a>,
-    words: Words,
+    kinds: &'a CaptureKinds<'a>,
+    captures: CaptureClasses,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Compiler<'_> {
-    fn spiffe(&mut self, text: &str, path: &Place<'_>) -> Option<Pattern> {
+    fn spiffe(&mut self, text: &str, path: &PathRef<'_>) -> Option<Pattern> {
         let pattern = self.pattern(text, Separator::Uri, path)?;
         if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
             self.problem(path, "a URI has no spaces", None);
@@ -169,7 +62,7 @@ impl Compiler<'_> {
         Some(pattern)
     }
 
-    fn dns(&mut self, text: &str, path: &Place<'_>) -> Option<Pattern> {
+    fn dns(&mut self, text: &str, path: &PathRef<'_>) -> Option<Pattern> {
         let pattern = self.pattern(text, Separator::Dns, path)?;
         let in_name = |character: char| character.is_ascii_alphanumeric() || "-_.*{}".contains(character);
         if let Some(wrong) = text.chars().find(|character| !in_name(*character)) {
@@ -183,7 +76,11 @@ impl Compiler<'_> {
         Some(pattern)
     }
 
-    fn subject(&mut self, subject: &BTreeMap<String, Patterns>, path: &Place<'_>) -> Vec<(String, Pattern)> {
+    fn subject(
+        &mut self,
+        subject: &BTreeMap<String, Patterns>,
+        path: &PathRef<'_>,
+    ) -> Vec<(String, Pattern)> {
         let mut patterns: Vec<(String, Pattern)> = Vec::with_capacity(subject.len());
         for (key, texts) in subject {
             let path = path.key(key);
@@ -217,48 +114,35 @@ impl Compiler<'_> {
         patterns
     }
 
-    fn pattern(&mut self, text: &str, separator: Separator, path: &Place<'_>) -> Option<Pattern> {
+    fn pattern(&mut self, text: &str, separator: Separator, path: &PathRef<'_>) -> Option<Pattern> {
         let mut pattern = match Pattern::parse(text, separator) {
             Ok(pattern) => pattern,
             Err(error) => {
                 self.problem(path, error, None);
-                // What uses its words is not wrong because of that.
-                let words = text.split('{').filter_map(|rest| rest.split_once('}'));
-                self.words.extend(words.map(|(word, _)| (word.to_owned(), Class::ANY)));
+                // Templates that use its captures are not wrong because of that.
+                let names = text.split('{').filter_map(|rest| rest.split_once('}'));
+                self.captures.extend(names.map(|(name, _)| (name.to_owned(), CaptureClass::ANY)));
                 return None;
             }
         };
-        pattern.set_kinds(|word| self.kinds.get(word).copied().unwrap_or_default());
-        for (word, kind) in pattern.kinds() {
-            if !matches!(Placeholder::named(word), Placeholder::Other(_)) {
-                let hint = Some(format!("call it {{my_{word}}}"));
+        pattern.set_capture_kinds(|name| self.kinds.get(name).copied().unwrap_or_default());
+        for (name, kind) in pattern.capture_kinds() {
+            if !matches!(Placeholder::parse(name), Placeholder::Named(_)) {
+                let hint = Some(format!("call it {{my_{name}}}"));
                 self.problem(
                     path,
-                    format_args!("{{{word}}} already means something else in templates"),
+                    format_args!("{{{name}}} already means something else in templates"),
                     hint,
                 );
             }
-            let class = Class::of(separator, kind);
-            let class = self.words.get(word).map_or(class, |other| class.or(*other));
-            self.words.insert(word.to_owned(), class);
+            let class = CaptureClass::of(separator, kind);
+            let class = self.captures.get(name).map_or(class, |other| class.or(*other));
+            self.captures.insert(name.to_owned(), class);
         }
         Some(pattern)
     }
 
-    fn problem(&mut self, path: &Place<'_>, message: impl fmt::Display, hint: Option<String>) {
+    fn problem(&mut self, path: &PathRef<'_>, message: impl fmt::Display, hint: Option<String>) {
         self.problems.push(Problem::new(path, message.to_string()).maybe_hint(hint));
     }
-}
-
-/// `CN`, or `2.5.4.3` (RFC 4514 section 3).
-pub(super) fn is_subject_key(key: &str) -> bool {
-    let oid = || {
-        key.contains('.')
-            && key.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let name = || {
-        key.starts_with(|first: char| first.is_ascii_alphabetic())
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    oid() || name()
 }

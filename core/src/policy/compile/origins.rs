@@ -1,10 +1,10 @@
 //! Compiles the origins of web pages.
 
 use super::super::pattern::{Pattern, Separator};
-use super::super::problem::{Place, Problem};
+use super::super::problem::{PathRef, Problem};
 
 pub(super) fn compile(origins: &[String], problems: &mut Vec<Problem>) -> Vec<Pattern> {
-    let path = Place::of("corsOrigins");
+    let path = PathRef::of("corsOrigins");
     let mut patterns = Vec::with_capacity(origins.len());
     for (index, text) in origins.iter().enumerate() {
         // A subject's values have such segments too: `*` ends at `.` and at `/`.

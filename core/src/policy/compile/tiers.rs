@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::nearest::nearest;
 use super::super::pattern::is_capture_byte;
-use super::super::problem::{Place, Problem};
+use super::super::problem::{PathRef, Problem};
 use crate::config::{Quotas, TierConfig};
 use crate::quota::{Dimension, MAX_CAPACITY, Rates, Tier};
 
@@ -23,7 +23,7 @@ pub(super) struct Tiers {
 
 impl Tiers {
     pub(super) fn compile(quotas: &Quotas, problems: &mut Vec<Problem>) -> Self {
-        let quotas_place = Place::of("quotas");
+        let quotas_place = PathRef::of("quotas");
         let tiers_place = quotas_place.key("tiers");
         let mut tiers = BTreeMap::new();
         for (name, config) in &quotas.tiers {
@@ -42,7 +42,7 @@ impl Tiers {
     pub(super) fn named(
         &self,
         name: &str,
-        path: &Place<'_>,
+        path: &PathRef<'_>,
         problems: &mut Vec<Problem>,
     ) -> Option<Rc<Tier>> {
         let tier = self.tiers.get(name).cloned();
@@ -70,7 +70,7 @@ fn tier(name: &str, config: &TierConfig) -> Tier {
     Tier::new(name, config.burst.duration(), rates)
 }
 
-fn check(name: &str, config: &TierConfig, path: &Place<'_>, problems: &mut Vec<Problem>) {
+fn check(name: &str, config: &TierConfig, path: &PathRef<'_>, problems: &mut Vec<Problem>) {
     if name.is_empty() || !name.bytes().all(is_capture_byte) {
         problems.push(Problem::new(path, "a tier's name is made of A-Z a-z 0-9 . _ -"));
     }

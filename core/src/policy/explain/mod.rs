@@ -1,12 +1,13 @@
 //! Why a certificate is the client that it is, for people.
 
-mod miss;
-mod structure;
+mod difference;
+mod excerpt;
+mod near_miss;
 
-use self::miss::Miss;
+use self::near_miss::NearMiss;
 use super::condition::{Condition, Key};
 use super::header;
-use super::problem::Path;
+use super::problem::ConfigPath;
 use super::rule::Misfit;
 use super::{Alternative, Decision, Identification, Policy, RuleMatch};
 use crate::identity::{Fingerprint, Identity};
@@ -56,7 +57,7 @@ pub struct PassedOver {
     /// Its index in `clients`.
     pub rule: usize,
     /// What of it does not fit.
-    pub path: Path,
+    pub path: ConfigPath,
     /// Why it is not for this certificate.
     pub reason: String,
     /// What to change.
@@ -123,7 +124,7 @@ fn matched(condition: &Condition, identity: &Identity) -> Vec<Matched> {
 
 /// The rules that nearly matched, of those before `decided`.
 fn passed_over(policy: &Policy, identity: &Identity, decided: Option<usize>) -> Vec<PassedOver> {
-    let mut misses: Vec<(usize, Miss)> = Vec::new();
+    let mut misses: Vec<(usize, NearMiss)> = Vec::new();
     let before = policy.alternatives.iter().take(MAX_COMPARED);
     for alternative in before.take_while(|it| decided.is_none_or(|decided| it.rule < decided)) {
         let Some(miss) = miss(policy, alternative, identity) else { continue };
@@ -146,23 +147,23 @@ fn passed_over(policy: &Policy, identity: &Identity, decided: Option<usize>) -> 
     let most = if slips { MAX_TOLD } else { MAX_NEAREST };
     let misses = sort::by_key(misses, |(rule, miss)| (miss.distance, *rule));
     let passed_over = misses.into_iter().take(most).map(|(rule, miss)| {
-        let Miss { path, reason, hint, .. } = miss;
+        let NearMiss { path, reason, hint, .. } = miss;
         PassedOver { rule, path, reason, hint }
     });
     passed_over.collect()
 }
 
 /// How near an alternative is to a certificate that it is not for; `None` where it is for it, or has nothing to do with it.
-fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Option<Miss> {
+fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Option<NearMiss> {
     let rule = policy.rules.get(alternative.rule)?;
-    let path = Path::client(alternative.rule);
+    let path = ConfigPath::client(alternative.rule);
     let listed = policy.alternatives.iter().filter(|it| it.rule == alternative.rule).nth(1).is_some();
     let of_match = path.key("match");
     let of_match = if listed { of_match.index(alternative.number) } else { of_match };
     let Some(captures) = alternative.condition.holds(identity) else {
-        return miss::of_condition(&alternative.condition, identity, &of_match);
+        return near_miss::of_condition(&alternative.condition, identity, &of_match);
     };
-    let misfit = rule.admit(alternative.rule, identity, &captures, &policy.stamping).err()?;
+    let misfit = rule.admit(alternative.rule, identity, &captures, &policy.shared).err()?;
     let (path, hint) = match &misfit {
         Misfit::Missing(placeholder) => {
             let attribute =
@@ -182,7 +183,7 @@ fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Opti
             (path, key)
         }
         Misfit::Header(name) => (
-            Path::of("headers").key(name),
+            ConfigPath::of("headers").key(name),
             "fill the header with something that is always plain text".to_owned(),
         ),
     };
@@ -192,7 +193,7 @@ fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Opti
         }
         _ => misfit.to_string(),
     };
-    Some(Miss { path, reason, hint: Some(hint), distance: 0, slip: true })
+    Some(NearMiss { path, reason, hint: Some(hint), distance: 0, slip: true })
 }
 
 fn repeats(identity: &Identity, key: &str) -> bool {

@@ -1,41 +1,35 @@
-//! What a config means: the policy's checks, and those of what is the deployer's.
+//! Checks of a config: of the policy by compiling it, and of the deployer's keys.
 
 mod hostname;
 mod node_local;
 
-use otlp_gate_core::policy::{self, Path, Policy, Problem, Segment};
+use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
 
 use super::{Backend, Config, Severity};
 use crate::resources::Module;
 
-/// Room for the longest ending in the name of a Service, which has at most 63 characters.
+/// The longest name of a gateway: the names of its Services end with `-collector`, and have at most 63 characters.
 const LONGEST_NAME: usize = 63 - "-collector".len();
 
-/// What a name in Kubernetes is.
+/// The hint for names in Kubernetes.
 pub(super) const LABEL: &str = "use a-z 0-9 -, with a letter or digit at both ends, at most 63 characters";
 
-/// The outcome.
+/// The result of the checks.
 pub(super) struct Checked {
-    /// All mistakes and warnings.
+    /// All errors and warnings.
     pub(super) problems: Vec<(Severity, Problem)>,
-    /// The policy, where it has no mistake.
+    /// The compiled policy, if it has no errors.
     pub(super) policy: Option<Policy>,
 }
 
 pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
-    let mut mistakes = gateway(config);
-    mistakes.extend(node_local::mistakes(config));
-    let policy = match Policy::compile(&policy_config) {
-        Ok(policy) => Some(policy),
-        Err(more) => {
-            mistakes.extend(more);
-            None
-        }
-    };
-    let warnings = policy::warnings(&policy_config).into_iter().chain(node_local::warnings(config));
-    let warnings = warnings.map(|it| (Severity::Warning, it));
-    let problems = mistakes.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
+    let mut errors = gateway(config);
+    errors.extend(node_local::errors(config));
+    let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
+    let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
+    let warnings = warnings.chain(node_local::warnings(config)).map(|it| (Severity::Warning, it));
+    let problems = errors.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
     Checked { problems, policy }
 }
 
@@ -53,10 +47,7 @@ fn gateway(config: &Config) -> Vec<Problem> {
     {
         problems.push(problem(&["gateway", "module"], error.to_string(), error.cure().unwrap_or_default()));
     }
-    let mut name = |keys: &[&str], name: &str| {
-        let message = format!("`{}` cannot be a name in Kubernetes", name.escape_debug());
-        problems.extend((!is_label(name)).then(|| problem(keys, message, LABEL)));
-    };
+    let mut name = |keys: &[&str], name: &str| problems.extend(not_a_label(keys, name));
     name(&["gateway", "name"], &gateway.name);
     name(&["gateway", "namespace"], &gateway.namespace);
     if let Backend::Service(service) = &config.backend {
@@ -91,11 +82,17 @@ fn gateway(config: &Config) -> Vec<Problem> {
 }
 
 fn problem(keys: &[&str], message: String, hint: &str) -> Problem {
-    let path = Path(keys.iter().map(|key| Segment::Key((*key).to_owned())).collect());
-    Problem { path, message, hint: Some(hint.to_owned()) }
+    let path = keys.iter().fold(ConfigPath::default(), |path, key| path.key(key));
+    Problem::new(path, message).hint(hint)
 }
 
-/// RFC 1123's label, as Kubernetes wants it.
+/// The problem with a name that Kubernetes does not accept, if it is one.
+fn not_a_label(keys: &[&str], name: &str) -> Option<Problem> {
+    let message = || format!("`{}` cannot be a name in Kubernetes", name.escape_debug());
+    (!is_label(name)).then(|| problem(keys, message(), LABEL))
+}
+
+/// Whether a text is a label as in RFC 1123, the form of names in Kubernetes.
 pub(super) fn is_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())

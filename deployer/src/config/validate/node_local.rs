@@ -1,19 +1,13 @@
-//! What the config says of the gateway on every node.
+//! Checks of the node-local gateway's config.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 
-use otlp_gate_core::policy::{
-    Path, Pattern, Placeholder, Problem, Segment, Separator, Template, VERIFY_ATTRIBUTE,
-};
+use otlp_gate_core::policy::{ConfigPath, Problem};
 
-use super::{is_label, problem};
-use crate::config::{Acknowledge, Config, Export, PodRule, Queue};
+use super::{not_a_label, problem};
+use crate::config::{Acknowledge, CompiledPodRule, Config, Export, Queue};
 
-/// What every pod has beside what its rule captures.
-const BUILT_IN: [&str; 2] = ["name", "namespace"];
-
-pub(super) fn mistakes(config: &Config) -> Vec<Problem> {
+pub(super) fn errors(config: &Config) -> Vec<Problem> {
     let node = &config.node_local;
     let mut problems = Vec::new();
     if !config.gateway.enabled {
@@ -26,17 +20,13 @@ pub(super) fn mistakes(config: &Config) -> Vec<Problem> {
             problems.push(problem(&["gateway", "enabled"], message, hint));
         }
     }
-    let mut name = |keys: &[&str], name: &str| {
-        let message = format!("`{}` cannot be a name in Kubernetes", name.escape_debug());
-        let hint = "use a-z 0-9 -, with a letter or digit at both ends, at most 63 characters";
-        problems.extend((!is_label(name)).then(|| problem(keys, message, hint)));
-    };
     if let Some(namespace) = &node.namespace {
-        name(&["nodeLocal", "namespace"], namespace);
+        problems.extend(not_a_label(&["nodeLocal", "namespace"], namespace));
     }
     match &node.export {
         Some(Export::Gate(remote)) => {
-            name(&["nodeLocal", "export", "gate", "clientSecret"], &remote.client_secret);
+            let keys = ["nodeLocal", "export", "gate", "clientSecret"];
+            problems.extend(not_a_label(&keys, &remote.client_secret));
             let port = remote.endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty());
             if remote.endpoint.contains('/') || port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 let message = format!("`{}` is not a host and a port", remote.endpoint.escape_debug());
@@ -64,8 +54,9 @@ pub(super) fn mistakes(config: &Config) -> Vec<Problem> {
             "leave it out, or set `queue: memory`",
         ));
     }
-    for (index, client) in node.clients.iter().enumerate() {
-        rule(client, Place(index), &mut problems);
+    let clients = ConfigPath::of("nodeLocal").key("clients");
+    for (index, rule) in node.clients.iter().enumerate() {
+        CompiledPodRule::compile(rule, &clients.index(index), &mut problems);
     }
     problems
 }
@@ -77,93 +68,6 @@ pub(super) fn warnings(config: &Config) -> Vec<Problem> {
     let message = "no rule says whose pods are, so that their telemetry has none of the gate's attributes";
     let hint = "write rules such as {name: acme, match: {namespace: acme}, attributes: {tenant.id: acme}}";
     nobodys.then(|| problem(&["nodeLocal", "clients"], message.to_owned(), hint)).into_iter().collect()
-}
-
-/// One rule's place.
-#[derive(Clone, Copy)]
-struct Place(usize);
-
-impl Place {
-    fn problem(self, keys: &[&str], message: impl fmt::Display, hint: &str) -> Problem {
-        let mut path = vec![Segment::Key("nodeLocal".to_owned()), Segment::Key("clients".to_owned())];
-        path.push(Segment::Index(self.0));
-        path.extend(keys.iter().map(|key| Segment::Key((*key).to_owned())));
-        Problem { path: Path(path), message: message.to_string(), hint: Some(hint.to_owned()) }
-    }
-}
-
-fn rule(rule: &PodRule, place: Place, problems: &mut Vec<Problem>) {
-    let matches = &rule.matches;
-    if matches.namespace.is_none() && matches.labels.is_empty() {
-        let hint = "give `namespace`, or `labels` as well";
-        problems.push(place.problem(&["match"], "an empty match", hint));
-    }
-    let namespace =
-        matches.namespace.iter().map(|pattern| (vec!["match", "namespace"], pattern, Separator::Dns));
-    let labels = matches.labels.iter();
-    let labels =
-        labels.map(|(key, pattern)| (vec!["match", "labels", key.as_str()], pattern, Separator::Subject));
-    let mut words = BTreeSet::new();
-    for (keys, pattern, separator) in namespace.chain(labels) {
-        match Pattern::parse(pattern, separator) {
-            Err(error) => {
-                problems.push(place.problem(
-                    &keys,
-                    error,
-                    "`*` is part of a word, `{word}` one that is remembered",
-                ));
-            }
-            Ok(pattern) => {
-                for word in pattern.words() {
-                    let taken = BUILT_IN.contains(&word)
-                        || !matches!(Placeholder::named(word), Placeholder::Other(_));
-                    if taken || !words.insert(word.to_owned()) {
-                        let message = format!("{{{word}}} already means something else here");
-                        problems.push(place.problem(&keys, message, "give it another name"));
-                    }
-                }
-            }
-        }
-    }
-    let captured = |word: &str| words.contains(word);
-    let in_name = |word: &str| captured(word) || word == "namespace";
-    template(&rule.name, place, &["name"], &in_name, problems);
-    let plain = rule.name.chars().all(|it| it.is_ascii_alphanumeric() || "._-{}".contains(it));
-    if rule.name.is_empty() || !plain {
-        problems.push(place.problem(&["name"], "a name is made of A-Z a-z 0-9 . _ -", "write another one"));
-    }
-    for (key, text) in &rule.attributes {
-        if key.is_empty() || key == VERIFY_ATTRIBUTE || key.contains(['{', '}']) {
-            let hint = "a key is plain text, and not one of the gate's own";
-            problems.push(place.problem(&["attributes", key], "this cannot be a key", hint));
-        }
-        template(
-            text,
-            place,
-            &["attributes", key],
-            &|word| captured(word) || BUILT_IN.contains(&word),
-            problems,
-        );
-    }
-}
-
-fn template(
-    text: &str,
-    place: Place,
-    keys: &[&str],
-    known: &dyn Fn(&str) -> bool,
-    problems: &mut Vec<Problem>,
-) {
-    match Template::parse(text) {
-        Err(error) => problems.push(place.problem(keys, error, "placeholders look like {word}")),
-        Ok(template) => {
-            for word in template.placeholders().map(Placeholder::word).filter(|word| !known(word)) {
-                let message = format!("nothing is called {{{word}}} here");
-                let hint = "there are {name} in attributes, {namespace}, and what `match` captures";
-                problems.push(place.problem(keys, message, hint));
-            }
-        }
-    }
 }
 
 #[cfg(test)]

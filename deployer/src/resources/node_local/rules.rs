@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use otlp_gate_core::policy::{Part, Pattern, Placeholder, Separator, Template, VERIFY_ATTRIBUTE};
+use otlp_gate_core::policy::{ConfigPath, Placeholder, Segment, Template, owned_attributes};
 
-use crate::config::{Config, PodRule};
+use crate::config::{CompiledPodRule, Config, PodField, PodRule};
 
 /// Where the Collector puts the pod's namespace.
 const NAMESPACE: &str = "k8s.namespace.name";
@@ -32,10 +32,8 @@ pub(super) fn labels(rules: &[PodRule]) -> BTreeMap<&str, String> {
 
 /// Removes all that only the gate may say, however often a pod says it.
 pub(super) fn unclaimed(config: &Config) -> Vec<String> {
-    let own = config.clients.iter().map(|rule| &rule.attributes);
-    let pods = config.node_local.clients.iter().map(|rule| &rule.attributes);
-    let owned = own.chain(pods).chain([&config.attributes]).flat_map(BTreeMap::keys).map(String::as_str);
-    let owned: BTreeSet<&str> = owned.chain(PLACE).chain([VERIFY_ATTRIBUTE]).collect();
+    let owned = owned_attributes(&config.policy());
+    let owned: BTreeSet<&str> = owned.iter().map(String::as_str).chain(PLACE).collect();
     let folded = config.owned_spellings.is_folded();
     let mut keys: Vec<String> =
         owned.into_iter().map(|key| if folded { any_spelling(key) } else { literally(key) }).collect();
@@ -64,16 +62,21 @@ fn any_spelling(key: &str) -> String {
 /// Sets what a pod's rule has, of the first rule that matches.
 pub(super) fn stamps(config: &Config) -> Vec<String> {
     let rules = &config.node_local.clients;
+    let parse = |(key, text): (&String, &String)| Some((key.clone(), Template::parse(text).ok()?));
+    let shared: Vec<(String, Template)> = config.attributes.iter().filter_map(parse).collect();
     let mut statements = Vec::new();
     for (number, rule) in rules.iter().enumerate() {
-        let compiled = Rule::new(rule);
-        let holds = compiled.conditions.join(" and ");
+        // A loaded config has no errors.
+        let rule = CompiledPodRule::compile(rule, &ConfigPath::default(), &mut Vec::new());
+        let expressions = Rule::new(&rule);
+        let holds = expressions.conditions.join(" and ");
         statements.push(format!(
             "set(resource.cache[\"rule\"], {number}) where resource.cache[\"rule\"] == nil and {holds}"
         ));
-        let general = config.attributes.iter().filter(|(key, _)| !rule.attributes.contains_key(*key));
-        for (key, template) in rule.attributes.iter().chain(general) {
-            if let Some(value) = compiled.value(template) {
+        let is_own = |key: &str| rule.attributes.iter().any(|(own, _)| own == key);
+        let shared = shared.iter().filter(|(key, _)| !is_own(key));
+        for (key, template) in rule.attributes.iter().chain(shared) {
+            if let Some(value) = expressions.value(template) {
                 let key = text(key);
                 statements.push(format!(
                     "set(resource.attributes[{key}], {value}) where resource.cache[\"rule\"] == {number}"
@@ -88,54 +91,52 @@ pub(super) fn stamps(config: &Config) -> Vec<String> {
     statements
 }
 
-/// A rule in the Collector's words. The config has been checked: what is no pattern or template is not here.
-struct Rule<'a> {
-    name: &'a str,
+/// A rule as OTTL expressions.
+struct Rule {
     conditions: Vec<String>,
-    /// What each captured word is.
-    words: BTreeMap<String, String>,
+    captures: BTreeMap<String, String>,
+    name: Template,
 }
 
-impl<'a> Rule<'a> {
-    fn new(rule: &'a PodRule) -> Self {
-        let namespace = rule.matches.namespace.iter();
-        let namespace = namespace.map(|pattern| (NAMESPACE.to_owned(), pattern, Separator::Dns));
-        let labels = rule.matches.labels.iter();
-        let labels = labels.map(|(key, pattern)| (format!("{LABEL}{key}"), pattern, Separator::Subject));
-        let mut own = Rule { name: &rule.name, conditions: Vec::new(), words: BTreeMap::new() };
-        for (attribute, pattern, separator) in namespace.chain(labels) {
-            let Ok(pattern) = Pattern::parse(pattern, separator) else { continue };
-            let (attribute, regex) = (text(&attribute), text(&pattern.regex()));
-            own.conditions.push(format!("IsMatch(resource.attributes[{attribute}], {regex})"));
-            for word in pattern.words() {
-                let captured =
-                    format!("ExtractPatterns(resource.attributes[{attribute}], {regex})[{}]", text(word));
-                own.words.insert(word.to_owned(), captured);
+impl Rule {
+    fn new(rule: &CompiledPodRule) -> Self {
+        let mut expressions =
+            Rule { conditions: Vec::new(), captures: BTreeMap::new(), name: rule.name.clone() };
+        for (field, pattern) in &rule.patterns {
+            let attribute = match field {
+                PodField::Namespace => text(NAMESPACE),
+                PodField::Label(key) => text(&format!("{LABEL}{key}")),
+            };
+            let regex = text(&pattern.regex());
+            expressions.conditions.push(format!("IsMatch(resource.attributes[{attribute}], {regex})"));
+            for name in pattern.captures() {
+                let value =
+                    format!("ExtractPatterns(resource.attributes[{attribute}], {regex})[{}]", text(name));
+                expressions.captures.insert(name.to_owned(), value);
             }
         }
-        own
+        expressions
     }
 
-    /// A template filled in; none where something in it is of certificates only.
-    fn value(&self, template: &str) -> Option<String> {
-        let template = Template::parse(template).ok()?;
-        let parts: Option<Vec<String>> = template.parts().iter().map(|part| self.part(part)).collect();
-        Some(match parts?.as_slice() {
+    /// The expression for a template; `None` if a placeholder is a part of certificates.
+    fn value(&self, template: &Template) -> Option<String> {
+        let segments: Option<Vec<String>> = template.segments().iter().map(|it| self.segment(it)).collect();
+        Some(match segments?.as_slice() {
             [] => text(""),
             [one] => one.clone(),
             all => format!("Concat([{}], \"\")", all.join(", ")),
         })
     }
 
-    fn part(&self, part: &Part) -> Option<String> {
-        match part {
-            Part::Text(plain) => Some(text(plain)),
-            Part::Placeholder(Placeholder::Name) => self.value(self.name),
-            Part::Placeholder(Placeholder::Other(word)) if &**word == "namespace" => {
+    fn segment(&self, segment: &Segment) -> Option<String> {
+        match segment {
+            Segment::Text(plain) => Some(text(plain)),
+            Segment::Placeholder(Placeholder::Name) => self.value(&self.name),
+            Segment::Placeholder(Placeholder::Named(name)) if &**name == "namespace" => {
                 Some(format!("resource.attributes[{}]", text(NAMESPACE)))
             }
-            Part::Placeholder(Placeholder::Other(word)) => self.words.get(&**word).cloned(),
-            Part::Placeholder(_) => None,
+            Segment::Placeholder(Placeholder::Named(name)) => self.captures.get(&**name).cloned(),
+            Segment::Placeholder(_) => None,
         }
     }
 }

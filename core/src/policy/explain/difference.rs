@@ -2,7 +2,7 @@
 
 use super::super::nearest::distance;
 use super::super::pattern::{Pattern, Reading, Separator};
-use super::miss::shown;
+use super::excerpt::excerpt;
 
 /// What a part too many or too few counts.
 const PART: usize = 12;
@@ -24,8 +24,8 @@ pub(super) struct Compared {
 /// One part.
 #[derive(Clone)]
 enum Difference {
-    /// The name has `found` where the pattern has `wanted`; `place` is the part's number.
-    Other { place: usize, wanted: String, found: String },
+    /// The name has `found` where the pattern has `wanted`; `position` is the part's number.
+    Other { position: usize, wanted: String, found: String },
     /// The name has this more.
     More(String),
     /// The name lacks this.
@@ -47,7 +47,7 @@ pub(super) fn compare(pattern: &Pattern, name: &str) -> Compared {
         differences.push(Difference::More((*part).to_owned()));
         row.push((cost + PART, differences));
     }
-    for (place, want) in wanted.iter().enumerate() {
+    for (position, want) in wanted.iter().enumerate() {
         let mut next: Vec<(usize, Vec<Difference>)> = Vec::with_capacity(row.len());
         let (cost, differences) = row.first().cloned().unwrap_or_default();
         next.push(with(cost + PART, &differences, Difference::Less(want.to_string())));
@@ -59,7 +59,8 @@ pub(super) fn compare(pattern: &Pattern, name: &str) -> Compared {
                 // What is written out is worth more than what anything would match.
                 (diagonal.0 + usize::from(want.exact().is_none() && !want.is_empty()), diagonal.1.clone())
             } else {
-                let other = Difference::Other { place, wanted: want.to_string(), found: (*part).to_owned() };
+                let other =
+                    Difference::Other { position, wanted: want.to_string(), found: (*part).to_owned() };
                 with(diagonal.0 + OTHER + unlike(want, part), &diagonal.1, other)
             };
             // `**` takes any number of parts.
@@ -120,7 +121,7 @@ impl Compared {
     pub(super) fn hint(&self, separator: Separator) -> String {
         let sign = if separator == Separator::Uri { '/' } else { '.' };
         match self.differences.as_slice() {
-            [Difference::Other { place: 2, .. }] if separator == Separator::Uri => {
+            [Difference::Other { position: 2, .. }] if separator == Separator::Uri => {
                 "if both are yours, give the rule a list of matches, one for each".to_owned()
             }
             [Difference::Other { .. }] => {
@@ -146,16 +147,16 @@ impl Compared {
 impl Difference {
     fn told(&self, is_uri: bool) -> String {
         match self {
-            Difference::Other { place: 2, wanted, found } if is_uri => {
-                format!("the trust domain `{}` is not the rule's `{wanted}`", shown(found))
+            Difference::Other { position: 2, wanted, found } if is_uri => {
+                format!("the trust domain `{}` is not the rule's `{wanted}`", excerpt(found))
             }
             Difference::Other { wanted, found, .. } => {
-                format!("the rule has `{wanted}` where it has `{}`", shown(found))
+                format!("the rule has `{wanted}` where it has `{}`", excerpt(found))
             }
             Difference::More(part) if part.is_empty() => {
                 "it has an empty part that the rule has not".to_owned()
             }
-            Difference::More(part) => format!("it has the part `{}` more than the rule", shown(part)),
+            Difference::More(part) => format!("it has the part `{}` more than the rule", excerpt(part)),
             Difference::Less(part) => format!("it lacks the rule's part `{part}`"),
         }
     }

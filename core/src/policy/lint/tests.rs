@@ -6,7 +6,9 @@ fn check(table: impl IntoIterator<Item = (Value, Value)>) {
     for (config, expected) in table {
         let shown = config.to_string();
         let config: PolicyConfig = serde_json::from_value(config).unwrap();
-        let warnings: Vec<String> = warnings(&config).iter().map(ToString::to_string).collect();
+        let policy = Policy::compile(&config).ok();
+        let warnings = lint(&config, policy.as_ref());
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         let expected: Vec<String> = match expected {
             Value::String(one) => vec![one],
             several => serde_json::from_value(several).unwrap(),

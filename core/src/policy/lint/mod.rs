@@ -1,33 +1,35 @@
 //! What a policy may say but hardly means.
 
-mod left_out;
-mod never_reached;
+mod incomplete_headers;
+mod unreachable;
 
 use std::collections::BTreeSet;
 
 use super::Policy;
 use super::condition::Key;
-use super::problem::{Path, Problem};
+use super::nearest::nearest;
+use super::problem::{ConfigPath, Problem};
 use crate::config::{PolicyConfig, TierConfig, Unknown};
+use crate::identity::SUBJECT_KEYS;
 use crate::quota::{Dimension, Rates, Tier};
 use crate::sort;
 
-/// A burst of `bytes` that is smaller does not hold the largest message that a Collector's gRPC receiver takes by
-/// default (4 MiB).
+/// The largest message that a Collector's gRPC receiver accepts by default, in bytes. A smaller burst of `bytes` cannot hold it.
 const SMALL_BYTES: u64 = 4 << 20;
-/// A burst of items that is smaller does not hold the batch that the Collector's batch processor sends by default (8192).
+/// The batch that the Collector's batch processor sends by default, in items. A smaller burst of items cannot hold it.
 const SMALL_ITEMS: u64 = 8192;
 
-/// Everything that is allowed and yet looks like a mistake: bursts that normal batches do not fit in, rules that are
-/// never reached, patterns that can be read in two ways, headers that some clients go without, origins of everybody, denied names that nobody has, tiers
-/// that nobody uses. Of a config with mistakes (see [`Policy::compile`]), only what concerns the last two.
-pub fn warnings(config: &PolicyConfig) -> Vec<Problem> {
+/// The warnings about a config: bursts that usual batches exceed, rules that are never reached, ambiguous patterns, headers that some
+/// clients lack, origins of all websites, denied names that no client has, unused tiers.
+///
+/// `policy` is the compiled config. Without it (the config has errors) only origins and tiers are looked at.
+pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
     let mut warnings = Vec::new();
-    if let Ok(policy) = Policy::compile(config) {
-        warnings.extend(patterns(&policy, config));
-        warnings.extend(never_reached::warnings(&policy, config));
+    if let Some(policy) = policy {
+        warnings.extend(patterns(policy, config));
+        warnings.extend(unreachable::lint(policy, config));
         warnings = sort::by_key(warnings, |warning| warning.path.first_index());
-        warnings.extend(left_out::warnings(&policy, config));
+        warnings.extend(incomplete_headers::lint(policy, config));
         warnings.extend(policy.deny.unused_names(&config.deny, &policy.rules, policy.unknown.is_some()));
     }
     warnings.extend(origins(config));
@@ -39,7 +41,7 @@ fn origins(config: &PolicyConfig) -> Vec<Problem> {
     let open = config.cors_origins.iter().enumerate().filter(|(_, origin)| origin.ends_with("://**"));
     let warning = |(index, _)| {
         let message = "pages of every website may send here, with the certificate of whoever looks at them";
-        Problem::new(Path::of("corsOrigins").index(index), message).hint("name your own websites")
+        Problem::new(ConfigPath::of("corsOrigins").index(index), message).hint("name your own websites")
     };
     open.map(warning).collect()
 }
@@ -47,7 +49,7 @@ fn origins(config: &PolicyConfig) -> Vec<Problem> {
 fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     let mut warnings = Vec::new();
     for alternative in &policy.alternatives {
-        let match_path = Path::of_match(config, alternative.rule, alternative.number);
+        let match_path = ConfigPath::of_match(config, alternative.rule, alternative.number);
         for (key, pattern) in alternative.condition.patterns() {
             let path = match key {
                 Key::Spiffe => match_path.key("spiffe"),
@@ -62,10 +64,10 @@ fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
             }
             if let Key::Subject(key) = key
                 && !key.contains('.')
-                && !SUBJECT_KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))
+                && !SUBJECT_KEYS.iter().any(|(_, known)| known.eq_ignore_ascii_case(key))
             {
                 let message = format!("`{key}` is not one of the usual keys of a subject");
-                let nearest = super::nearest::nearest(key, SUBJECT_KEYS);
+                let nearest = nearest(key, SUBJECT_KEYS.iter().map(|(_, known)| *known));
                 warnings.push(
                     Problem::new(path, message).maybe_hint(nearest.map(|key| format!("did you mean {key}?"))),
                 );
@@ -74,32 +76,6 @@ fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     }
     warnings
 }
-
-/// BoringSSL's short names for what subjects are made of (RFC 4519, RFC 5280 appendix A, CA/Browser Forum).
-const SUBJECT_KEYS: [&str; 22] = [
-    "CN",
-    "C",
-    "ST",
-    "L",
-    "O",
-    "OU",
-    "street",
-    "DC",
-    "UID",
-    "SN",
-    "GN",
-    "initials",
-    "title",
-    "name",
-    "description",
-    "emailAddress",
-    "serialNumber",
-    "dnQualifier",
-    "generationQualifier",
-    "businessCategory",
-    "postalCode",
-    "x500UniqueIdentifier",
-];
 
 fn tiers(config: &PolicyConfig) -> Vec<Problem> {
     let mut used: BTreeSet<&str> =
@@ -110,19 +86,19 @@ fn tiers(config: &PolicyConfig) -> Vec<Problem> {
     }
     let mut warnings = Vec::new();
     for (name, tier) in &config.quotas.tiers {
-        let path = Path::of("quotas").key("tiers").key(name);
+        let path = ConfigPath::of("quotas").key("tiers").key(name);
         if !used.contains(name.as_str()) {
             warnings.push(Problem::new(path.clone(), "no client uses this tier"));
         }
         warnings.extend(small_bursts(name, tier, &path));
     }
     if let Some(total) = &config.quotas.total {
-        warnings.extend(small_bursts("total", total, &Path::of("quotas").key("total")));
+        warnings.extend(small_bursts("total", total, &ConfigPath::of("quotas").key("total")));
     }
     warnings
 }
 
-fn small_bursts(name: &str, config: &TierConfig, path: &Path) -> Vec<Problem> {
+fn small_bursts(name: &str, config: &TierConfig, path: &ConfigPath) -> Vec<Problem> {
     let rates = Rates::from_fn(|dimension| config.rate(dimension).map(|rate| rate.per_second()));
     let tier = Tier::new(name, config.burst.duration(), rates);
     let mut warnings = Vec::new();

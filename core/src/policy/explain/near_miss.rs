@@ -1,23 +1,22 @@
 //! What keeps one match from holding, and what to change.
 
 use super::super::condition::{Captures, Condition, Key, Outcome, conflict};
-use super::super::pattern::{Pattern, Reading, Separator, WordKind};
-use super::super::problem::Path;
-use super::structure;
+use super::super::pattern::{CaptureKind, Pattern, Reading, Separator};
+use super::super::problem::ConfigPath;
+use super::difference;
+use super::excerpt::excerpt;
 use crate::identity::Identity;
 use crate::sort;
 
-/// Longer texts of a certificate are cut in messages.
-const SHOWN: usize = 100;
-/// What a key that is not there at all counts, see [`Miss::distance`].
+/// What a key that is not there at all counts, see [`NearMiss::distance`].
 const ABSENT: usize = 15;
 /// The longest word that a rule may allow.
 const LONGEST_WORD: usize = 255;
 
 /// What keeps a match from holding.
 #[derive(Debug)]
-pub(super) struct Miss {
-    pub(super) path: Path,
+pub(super) struct NearMiss {
+    pub(super) path: ConfigPath,
     pub(super) reason: String,
     pub(super) hint: Option<String>,
     /// How much would have to be another, some ten for each part of a name.
@@ -43,8 +42,12 @@ impl Finding {
 }
 
 /// How near a match that does not hold is; `None` where it has nothing to do with the certificate.
-pub(super) fn of_condition(condition: &Condition, identity: &Identity, path: &Path) -> Option<Miss> {
-    let mut findings: Vec<(Path, Finding)> = Vec::new();
+pub(super) fn of_condition(
+    condition: &Condition,
+    identity: &Identity,
+    path: &ConfigPath,
+) -> Option<NearMiss> {
+    let mut findings: Vec<(ConfigPath, Finding)> = Vec::new();
     let mut captures = Vec::new();
     let mut holding = 0;
     for (number, Outcome { key, pattern, value }) in condition.outcomes(identity, &mut captures).enumerate() {
@@ -66,8 +69,8 @@ pub(super) fn of_condition(condition: &Condition, identity: &Identity, path: &Pa
         let (word, one, other) = conflict(&mut captures)?;
         let reason = format!(
             "{{{word}}} would be both `{}` and `{}`, and a word has one value",
-            shown(one),
-            shown(other)
+            excerpt(one),
+            excerpt(other)
         );
         let finding = Finding::slip(reason, "give the two different names, or write `*` for one of them");
         findings.push((path.clone(), finding));
@@ -88,11 +91,11 @@ pub(super) fn of_condition(condition: &Condition, identity: &Identity, path: &Pa
             Some(hints.join("; ")).filter(|hint| !hint.is_empty())
         }
     };
-    Some(Miss { path: first, reason: reasons.join("; "), hint, distance, slip })
+    Some(NearMiss { path: first, reason: reasons.join("; "), hint, distance, slip })
 }
 
 /// Where the pattern of this number is in the config.
-fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &Path) -> Path {
+fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &ConfigPath) -> ConfigPath {
     let name = match key {
         Key::Spiffe => return path.key("spiffe"),
         Key::Dns => return path.key("dns"),
@@ -121,19 +124,19 @@ fn of_pattern(condition: &Condition, key: Key<'_>, pattern: &Pattern, identity: 
     if let [first, second, ..] = several.as_slice() {
         let reason = format!(
             "several values of its {name} match, `{}` and `{}` among them, and the rule does not say which is meant",
-            shown(first),
-            shown(second)
+            excerpt(first),
+            excerpt(second)
         );
         let hint = match (key, several.as_slice()) {
             (Key::Subject(key), [one, other]) => format!(
                 "name the other one in a list: subject: {{{key}: [\"{}\", \"{pattern}\"]}} takes `{}`",
-                shown(one),
-                shown(other)
+                excerpt(one),
+                excerpt(other)
             ),
             (Key::Subject(key), _) => {
                 format!(
                     "name the others in a list: subject: {{{key}: [\"{}\", .., \"{pattern}\"]}}",
-                    shown(first)
+                    excerpt(first)
                 )
             }
             _ => "say more of the one that is meant".to_owned(),
@@ -163,7 +166,7 @@ fn absent(key: Key<'_>, pattern: &Pattern, identity: &Identity, name: &str) -> F
         });
     match elsewhere {
         Some((other, value)) => {
-            let reason = format!("it has no {name}, but `{}` as its {}", shown(value), self::name(other));
+            let reason = format!("it has no {name}, but `{}` as its {}", excerpt(value), self::name(other));
             let place = match other {
                 Key::Spiffe => "`spiffe`".to_owned(),
                 Key::Dns => "`dns`".to_owned(),
@@ -195,13 +198,14 @@ fn of_value(key: Key<'_>, pattern: &Pattern, value: &str, name: &str) -> Finding
     if pattern.lower_case().matches(&value.to_ascii_lowercase(), Reading::Any, &mut Vec::new()) {
         let reason = format!(
             "its {name} is `{}`, which differs from `{pattern}` in upper and lower case",
-            shown(value)
+            excerpt(value)
         );
         let hint = "write it in the rule as the certificate has it";
         return Finding { distance: 1, ..Finding::slip(reason, hint) };
     }
-    let compared = structure::compare(pattern, value);
-    let reason = format!("its {name} is `{}`, and {}", shown(value), compared.difference(key == Key::Spiffe));
+    let compared = difference::compare(pattern, value);
+    let reason =
+        format!("its {name} is `{}`, and {}", excerpt(value), compared.difference(key == Key::Spiffe));
     Finding {
         reason,
         hint: Some(compared.hint(pattern.separator())),
@@ -214,7 +218,7 @@ fn of_value(key: Key<'_>, pattern: &Pattern, value: &str, name: &str) -> Finding
 /// All that is written out is there: what a word or a `*` stands for is not what it may be.
 fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, name: &str) -> Finding {
     let separator = pattern.separator();
-    for ((word, kind), (_, value)) in pattern.kinds().zip(captures) {
+    for ((word, kind), (_, value)) in pattern.capture_kinds().zip(captures) {
         if let Some(finding) = of_word(word, kind, value, separator) {
             return finding;
         }
@@ -224,12 +228,12 @@ fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, name: &
         Separator::Uri => "one part between `/`",
         Separator::Subject => "one part between `.` and `/`",
     };
-    let reason = format!("its {name} is `{}`, and a `*` of `{pattern}` is {parts} only", shown(value));
+    let reason = format!("its {name} is `{}`, and a `*` of `{pattern}` is {parts} only", excerpt(value));
     Finding::slip(reason, "write `**` where there may be several")
 }
 
 /// Why a word cannot be this.
-fn of_word(word: &str, kind: WordKind, value: &str, separator: Separator) -> Option<Finding> {
+fn of_word(word: &str, kind: CaptureKind, value: &str, separator: Separator) -> Option<Finding> {
     let wrong =
         sort::set(value.chars().filter(|it| !u8::try_from(*it).is_ok_and(|it| kind.holds(it, separator))));
     let (length, most) = (value.chars().count(), usize::from(kind.max));
@@ -237,7 +241,7 @@ fn of_word(word: &str, kind: WordKind, value: &str, separator: Separator) -> Opt
     if wrong.is_empty() && !too_long {
         return None;
     }
-    let would_be = format!("{{{word}}} would be `{}`", shown(value));
+    let would_be = format!("{{{word}}} would be `{}`", excerpt(value));
     let ends = |it: &char| matches!(it, '/') || (*it == '.' && separator != Separator::Uri);
     let why = match (wrong.iter().find(|it| ends(it)), wrong.first()) {
         (Some(end), _) => format!("and a word ends at `{end}`"),
@@ -268,11 +272,4 @@ fn name<'a>(key: Key<'a>) -> &'a str {
         Key::Dns => "DNS name",
         Key::Subject(key) => key,
     }
-}
-
-/// A text of the certificate, for people.
-pub(super) fn shown(text: &str) -> String {
-    let start: String = text.chars().take(SHOWN).collect();
-    let more = if start.len() < text.len() { ".." } else { "" };
-    format!("{}{more}", start.escape_debug())
 }

@@ -1,31 +1,31 @@
-//! The reserved client with which `otlp-gate verify` tries a gate from outside.
+//! The reserved client of `otlp-gate verify`, which tests a gate from outside.
 //!
-//! It is a client like any other to the rest of the gate: with a certificate of its own, attributes and a quota. No rule can
-//! give its name to another client, since what rules name has no `/`.
+//! It is an ordinary client, with its own certificate, attributes and quota. No rule can give its name to another client: names that
+//! rules give have no `/`.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::client::Client;
-use super::rule::{Rule, Stamping};
+use super::rule::{Rule, SharedTemplates};
 use super::template::Template;
 use crate::identity::Identity;
 use crate::quota::{Dimension, Rates, Tier};
 
 /// The URI SAN of its certificate.
 pub const VERIFY_URI: &str = "spiffe://otlp-gate/verify";
-/// Its name, and its tier's.
+/// Its name, and the name of its tier.
 pub const VERIFY_NAME: &str = "otlp-gate/verify";
-/// The resource attribute by which a Collector can tell its data from everybody else's. The gate owns it.
+/// The owned resource attribute by which a Collector can tell its data from that of other clients.
 pub const VERIFY_ATTRIBUTE: &str = "otlp_gate.verify";
 
-/// Enough for a run every few seconds, and nothing that a backend would notice.
+// Enough for a run every few seconds, and too little to matter to a backend.
 const REQUESTS: u64 = 20;
 const ITEMS: u64 = 20;
 const BYTES: u64 = 100_000;
 const BURST: Duration = Duration::from_secs(5);
 
-/// Its rule.
+/// The rule that makes it.
 pub(super) fn rule() -> Rule {
     let rates = Rates::from_fn(|dimension| match dimension {
         Dimension::Requests => Some(REQUESTS),
@@ -43,11 +43,11 @@ pub(super) fn rule() -> Rule {
     }
 }
 
-/// The reserved client, if this is its certificate.
-pub(super) fn admit(rule: &Rule, identity: &Identity, stamping: &Stamping) -> Option<Client> {
+/// The reserved client, if the certificate is its own.
+pub(super) fn admit(rule: &Rule, identity: &Identity, shared: &SharedTemplates) -> Option<Client> {
     if identity.spiffe.as_deref() != Some(VERIFY_URI) {
         return None;
     }
-    let client = rule.admit(0, identity, &Vec::new(), stamping).ok()?;
+    let client = rule.admit(0, identity, &Vec::new(), shared).ok()?;
     Some(Client { rule: None, ..client })
 }

@@ -1,32 +1,32 @@
-//! Positions in a list, found by the hash of what they are filed under.
+//! An index from keys to positions in a list, by the hashes of the keys.
 //!
-//! In the module, comparing strings is slow (memcmp goes byte by byte), and ten thousand names or URIs that start the same
-//! make a B-tree of strings spend most of a load on it. Hashes are compared in one step. They may collide, so whoever
-//! looks something up compares what is found; the hash has fixed keys, but only the config decides what is filed.
+//! In the wasm module comparing strings is slow (memcmp compares byte by byte), and with ten thousand names or URIs that start alike a
+//! B-tree of strings takes most of the time to load a policy. Hashes are compared in one step. They may collide, so callers compare
+//! what they find. The hash has fixed keys: only the config chooses what is hashed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::sort;
 
-/// A sorted table of hashes.
+/// A sorted table of hashes and positions.
 #[derive(Debug, Default)]
-pub(super) struct Hashed {
+pub(super) struct HashIndex {
     entries: Vec<(u64, u32)>,
 }
 
-impl Hashed {
-    pub(super) fn new<K: Hash>(filed: impl Iterator<Item = (K, u32)>) -> Self {
-        let mut entries: Vec<(u64, u32)> = filed.map(|(key, position)| (hash(&key), position)).collect();
+impl HashIndex {
+    pub(super) fn new<K: Hash>(pairs: impl Iterator<Item = (K, u32)>) -> Self {
+        let mut entries: Vec<(u64, u32)> = pairs.map(|(key, position)| (hash(&key), position)).collect();
         sort::in_place(&mut entries);
-        Hashed { entries }
+        HashIndex { entries }
     }
 
-    /// The positions that are filed under the key, in order, and perhaps others.
+    /// The positions under this key, in order, and perhaps others with the same hash.
     pub(super) fn get<K: Hash>(&self, key: K) -> impl Iterator<Item = u32> + use<'_, K> {
         self.range(hash(&key)).iter().map(|(_, position)| *position)
     }
 
-    /// How many there are under the key, or more.
+    /// The number of positions under this key, or more.
     pub(super) fn count<K: Hash>(&self, key: K) -> usize {
         self.range(hash(&key)).len()
     }
@@ -38,21 +38,21 @@ impl Hashed {
     }
 }
 
-/// Which of these equal one before them: (its position, the position of the first), in order.
-pub(super) fn repeated<K: Hash + Eq>(keys: &[K]) -> Vec<(usize, usize)> {
+/// The keys that equal an earlier one: pairs of its position and the position of the first, in order.
+pub(super) fn duplicates<K: Hash + Eq>(keys: &[K]) -> Vec<(usize, usize)> {
     let mut hashes: Vec<(u64, usize)> = keys.iter().map(hash).zip(0..).collect();
     sort::in_place(&mut hashes);
-    let mut repeated = Vec::new();
+    let mut duplicates = Vec::new();
     for group in hashes.chunk_by(|(a, _), (b, _)| a == b).filter(|group| group.len() > 1) {
         for (at, (_, position)) in group.iter().enumerate() {
             let mut before = group.iter().take(at).map(|(_, first)| *first);
             if let Some(first) = before.find(|first| keys.get(*first) == keys.get(*position)) {
-                repeated.push((*position, first));
+                duplicates.push((*position, first));
             }
         }
     }
-    sort::in_place(&mut repeated);
-    repeated
+    sort::in_place(&mut duplicates);
+    duplicates
 }
 
 fn hash<K: Hash>(key: &K) -> u64 {
@@ -67,15 +67,15 @@ mod tests {
 
     #[test]
     fn positions_are_found_in_order() {
-        let hashed = Hashed::new(["a", "b", "a", "c", "a"].into_iter().zip(0..));
-        let get = |key: &str| hashed.get(key).collect::<Vec<u32>>();
+        let index = HashIndex::new(["a", "b", "a", "c", "a"].into_iter().zip(0..));
+        let get = |key: &str| index.get(key).collect::<Vec<u32>>();
         assert_eq!((get("a"), get("c"), get("x")), (vec![0, 2, 4], vec![3], vec![]));
     }
 
     #[test]
     fn every_repetition_names_the_first() {
-        assert_eq!(repeated(&["b", "a", "b", "c", "a", "b"]), [(2, 0), (4, 1), (5, 0)]);
-        assert_eq!(repeated::<&str>(&[]), []);
+        assert_eq!(duplicates(&["b", "a", "b", "c", "a", "b"]), [(2, 0), (4, 1), (5, 0)]);
+        assert_eq!(duplicates::<&str>(&[]), []);
     }
 
     /// All of them have the same hash.
@@ -88,6 +88,6 @@ mod tests {
 
     #[test]
     fn a_collision_is_no_repetition() {
-        assert_eq!(repeated(&[Colliding(1), Colliding(2), Colliding(1)]), [(2, 0)]);
+        assert_eq!(duplicates(&[Colliding(1), Colliding(2), Colliding(1)]), [(2, 0)]);
     }
 }

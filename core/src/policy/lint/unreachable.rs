@@ -1,16 +1,16 @@
-//! Matches that never decide, since a rule before them holds for all that they hold for.
+//! Matches that are never reached: an earlier rule matches every certificate that they match.
 
 use super::super::condition::{Condition, Key, Sample, Values};
-use super::super::problem::{Path, Problem};
+use super::super::problem::{ConfigPath, Problem};
 use super::super::rule::Rule;
 use super::super::template::Placeholder;
 use super::super::{Alternative, Policy};
 use crate::config::PolicyConfig;
 
-/// So many matches are compared; where thousands start alike, the last ones are not looked at.
+/// The most matches that are compared. Where thousands start alike, the last ones are not checked.
 const MAX_COMPARISONS: usize = 200_000;
 
-pub(super) fn warnings(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
+pub(super) fn lint(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     let mut warnings = Vec::new();
     let mut comparisons = 0;
     for (position, alternative) in (0_u32..).zip(&policy.alternatives) {
@@ -31,8 +31,8 @@ pub(super) fn warnings(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
             }
         }
         if let Some((other, rule, exception)) = covering {
-            let path = Path::of_match(config, alternative.rule, alternative.number);
-            let first = Path::of_match(config, other.rule, other.number);
+            let path = ConfigPath::of_match(config, alternative.rule, alternative.number);
+            let first = ConfigPath::of_match(config, other.rule, other.number);
             let message = format!(
                 "it is never reached: {first} (`{}`) holds for all that it holds for{exception}",
                 rule.name_text
@@ -43,7 +43,7 @@ pub(super) fn warnings(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     warnings
 }
 
-/// Whether a rule takes all certificates for which the sampled match holds.
+/// Whether a rule matches all certificates for which the sampled match holds.
 fn covers(rule: &Rule, alternative: &Alternative, sample: &Sample<'_>, values: Values) -> bool {
     let mut used =
         rule.attributes.iter().flat_map(|(_, template)| template.placeholders()).chain(&rule.bucket_of);
@@ -51,15 +51,15 @@ fn covers(rule: &Rule, alternative: &Alternative, sample: &Sample<'_>, values: V
         && used.all(|placeholder| is_shown(placeholder, &alternative.condition, values))
 }
 
-/// Whether a certificate for which the condition holds has a value for this.
+/// Whether every certificate for which the condition holds has a value for this placeholder.
 fn is_shown(placeholder: &Placeholder, condition: &Condition, values: Values) -> bool {
     let has = |wanted: fn(&Key<'_>) -> bool| condition.patterns().any(|(key, _)| wanted(&key));
     match placeholder {
-        Placeholder::Name | Placeholder::Sha256 | Placeholder::Other(_) => true,
+        Placeholder::Name | Placeholder::Sha256 | Placeholder::Named(_) => true,
         Placeholder::Spiffe => has(|key| *key == Key::Spiffe),
         Placeholder::Dns => has(|key| *key == Key::Dns),
         Placeholder::Subject => has(|key| matches!(key, Key::Subject(_))),
-        // What is there twice has no value of its own.
+        // A key that the subject has twice has no value.
         Placeholder::SubjectKey(wanted) => {
             values == Values::One && condition.subject.iter().any(|(key, _)| key.eq_ignore_ascii_case(wanted))
         }
