@@ -1,28 +1,32 @@
 //! The library behind the `otlp-gate` command.
 
 pub mod address;
+mod args;
 pub mod certs;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod config;
 mod demo;
-pub mod doctor;
+mod doctor;
 mod envoy;
 pub mod error;
 mod explanation;
 pub mod file;
 pub mod global;
-pub mod image;
 mod local;
-pub mod module;
+mod model;
+mod module;
 pub mod output;
 mod probe;
-pub mod providers;
+mod providers;
+mod quantity;
 pub mod random;
 #[cfg(test)]
 mod reference;
-pub mod resources;
+mod render;
+mod resources;
+mod runtime;
 pub mod sha256;
 mod verify;
 pub mod x509;

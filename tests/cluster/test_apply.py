@@ -334,7 +334,7 @@ def test_a_missing_namespace_of_the_backend_is_named(deploy: Callable[..., Deplo
     place = deploy("backless")
     place.change(lambda config: config.update(backend={"service": {"name": "otel", "namespace": "not-there"}}))
     said = place.run("apply", code=1).stderr
-    assert "there is no namespace not-there" in said and "`backend.service.namespace`" in said, said
+    assert "namespace not-there does not exist" in said and "`backend.service.namespace`" in said, said
     assert missing(kubectl, "backless")
 
 
@@ -348,9 +348,7 @@ def test_a_namespace_that_is_being_deleted_is_an_error_with_a_hint(
     kubectl("delete", "namespace", "leaving", "--wait=false")
     try:
         said = place.run("apply", code=1).stderr
-        assert (
-            "the namespace leaving is being deleted" in said and "kubectl wait --for=delete namespace/leaving" in said
-        ), said
+        assert "namespace leaving is being deleted" in said and "kubectl wait --for=delete namespace/leaving" in said, said
     finally:
         kubectl("patch", "configmap", "held", "-n", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
@@ -386,7 +384,7 @@ def test_an_object_that_a_new_namespace_denies_is_an_error_before_anything_is_ap
         wait_until(lambda: kubectl.attempt(*trial).returncode, "the admission policy applies")
         said = place.run("apply", code=1).stderr
         assert "service/otel-gateway-collector in ruled: " in said and "denied by no-services" in said, said
-        assert "nothing has been made but namespaces" in said and "a policy of the cluster refuses it" in said, said
+        assert "only namespaces have been created" in said and "an admission policy of the cluster denies it" in said, said
         assert labelled(kubectl, "ruled") == []
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-services")
@@ -413,10 +411,8 @@ def test_an_apply_that_fails_half_way_reports_the_applied_objects_and_can_be_rep
         wait_until(denied, "the admission policy applies")
         said = place.run("apply", code=1).stderr
         assert "grpcroute/otel-gateway-traces in halfway: " in said and "denied by no-routes" in said, said
-        told = re.search(
-            r"(\d+) of (\d+) objects are in the cluster as they should be; the next `otlp-gate apply` goes on", said
-        )
-        assert told and "a policy of the cluster refuses it" in said, said
+        told = re.search(r"(\d+) of (\d+) objects are up to date; the next `otlp-gate apply` continues", said)
+        assert told and "an admission policy of the cluster denies it" in said, said
         there, wanted = map(int, told.groups())
         # Routes are applied last.
         assert 0 < there < wanted
@@ -435,7 +431,7 @@ def test_an_image_that_cannot_be_pulled_is_named(deploy: Callable[..., Deployed]
     place = deploy("unpulled")
     place.change(lambda config: config["backend"]["collector"].update(image="localhost/not-there:1"))
     said = place.apply_fails("localhost/not-there:1")
-    assert "the gate is not up after 1 s" in said
+    assert "the gate is not ready after 1 s" in said
     assert "container collector" in said and "localhost/not-there:1" in said, said
 
 
@@ -447,7 +443,7 @@ def test_a_module_that_cannot_be_fetched_is_named(deploy: Callable[..., Deployed
     try:
         said = place.apply_fails("wasm module download failed")
         assert "wasm module download failed" in said and f"{MACHINE}:9" in said, said
-        assert "hint: Envoy Gateway must reach what `gateway.module` names" in said, said
+        assert "hint: Envoy Gateway must reach the URL in `gateway.module`" in said, said
     finally:
         # Envoy Gateway tries to download the module at every change of any gateway, and waits for it.
         place.run("delete", "--yes")
@@ -477,9 +473,9 @@ def test_missing_rights_are_named(deploy: Callable[..., Deployed], kubectl: Kube
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("unreachable", ("cannot talk to the cluster at https://127.0.0.1:9", "kubectl cluster-info")),
+        ("unreachable", ("cannot connect to the cluster at https://127.0.0.1:9", "kubectl cluster-info")),
         ("no such context", ("context `nowhere`", "its contexts are: ")),
-        ("no kubeconfig", ("there is no kubeconfig", "set KUBECONFIG")),
+        ("no kubeconfig", ("no usable kubeconfig", "set KUBECONFIG")),
     ],
 )
 def test_an_unreachable_cluster_is_an_error_with_a_hint(

@@ -62,7 +62,7 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(place: D
         return {part["name"]: part["detail"] for part in place.json("status", code=1)["parts"] if not part["ready"]}
 
     trust = "certificate/otel-gateway-client-trust"
-    wait_until(lambda: "waits for Ready" in not_ready()[trust], "status reports the Certificate", retry_on=(KeyError,))
+    wait_until(lambda: "Ready is not reported yet" in not_ready()[trust], "status reports the Certificate", retry_on=(KeyError,))
     if PROVIDER == "istio":
         wait_until(
             lambda: "InvalidCACertificateRef" in not_ready()["gateway/otel-gateway"],

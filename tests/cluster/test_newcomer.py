@@ -19,11 +19,11 @@ OUTPUT = {
     "init": ["wrote otlp-gate.yaml; edit it, then run `otlp-gate check`"],
     "certs init": ["server.crt", "client-ca.crt"],
     "certs client acme-edge": ["its holder is the client `acme-edge`", "acme-edge.crt"],
-    "doctor": ["you may apply all that the gate is made of"],
-    "diff": ["+++ gateway/otel-gateway as wanted"],
-    "apply": ["created", "waiting for", "0 removed", "the gate is up: otel.example.com at ", "`otlp-gate verify`"],
+    "doctor": ["you may apply all of the gate's objects"],
+    "diff": ["+++ gateway/otel-gateway desired"],
+    "apply": ["created", "waiting for", "0 removed", "the gate is ready: otel.example.com at ", "`otlp-gate verify`"],
     "verify": ["traces at the backend", "forged attributes at the backend: removed", "0 failed, 0 skipped"],
-    "status": ["policy", "in 2 of 2 proxies", "a quota holds for one replica"],
+    "status": ["policy", "in 2 of 2 proxies", "quotas apply per replica"],
     "client-config acme-edge": ["endpoint: otel.example.com:4317", "clients/acme-edge.crt"],
 }
 CODES = {"diff": 1}
@@ -107,7 +107,7 @@ def test_the_readmes_commands(place: Deployed, module_url: str, kubectl: Kubectl
     assert set(typed) == set(OUTPUT), "the README and this test differ"
     said = place.run("delete").stderr
     assert "removed gateway/otel-gateway in otel-collector" in said and "the namespace stays" in said, said
-    assert "there is nothing of the gate" in place.run("delete").stderr
+    assert "there are no objects of the gate" in place.run("delete").stderr
     left = kubectl.json("get", "all,configmaps,secrets", "-n", NAMESPACE, "-l", "otlp-gate.io/gate")["items"]
     assert [one["metadata"]["name"] for one in left if not one["metadata"].get("deletionTimestamp")] == [], json.dumps(
         left

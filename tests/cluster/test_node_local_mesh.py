@@ -83,7 +83,7 @@ def test_a_backend_outside_of_the_mesh_is_reached_without_a_sidecar(
 ) -> None:
     mesh.configure(outside(backend))
     said = mesh.place.run("apply").stderr
-    assert "istiod in istio-system with an injector; the nodes' gateways are not in the mesh" in said, said
+    assert "istiod in istio-system with a sidecar injector; the node-local gateway is not in the mesh" in said, said
     assert [containers(pod) for pod in mesh.pods().values()] == [["collector"]] * len(nodes)
 
 
@@ -143,7 +143,7 @@ def test_a_backend_in_the_mesh_is_reached_by_mtls(
     assert plain == grpc.StatusCode.UNAVAILABLE, "the backend must accept mTLS only"
     mesh.configure(to(meshed))
     said = mesh.place.run("apply").stderr
-    assert "the nodes' gateways send through a sidecar" in said, said
+    assert "the node-local gateway sends through a sidecar" in said, said
     assert all(PROXY in containers(pod) for pod in mesh.pods().values())
     sender = mesh.sender("team-a", nodes[1])
     wait_until(lambda: sender.sent("warm"), "the pod can send")
@@ -189,6 +189,6 @@ def test_a_mesh_without_istiod_is_ignored_until_istiod_returns(
         kubectl("rollout", "status", *istiod, "--timeout=100s")
     mesh.configure(to(meshed))
     said = mesh.place.run("apply").stderr
-    assert "the nodes' gateways send through a sidecar" in said, said
+    assert "the node-local gateway sends through a sidecar" in said, said
     wait_until(lambda: sender.sent("in the mesh again"), "the pod can send")
     assert "spiffe://" in arrival(backend, "in the mesh again")["peer"]

@@ -80,4 +80,4 @@ def test_a_missing_client_secret_is_named(node_gateways: Callable[[str], NodeGat
     edge = node_gateways("lacking")
     edge.configure({"gate": {"endpoint": "gate.example.com:4317", "clientSecret": "nowhere"}})
     said = edge.place.apply_fails('secret "nowhere" not found')
-    assert "the gate is not up after 1 s" in said and 'secret "nowhere" not found' in said, said
+    assert "the gate is not ready after 1 s" in said and 'secret "nowhere" not found' in said, said

@@ -1,4 +1,4 @@
-//! Whether Istio is in the cluster, and whether the gateway on every node needs its mesh.
+//! Detects Istio's mesh, and whether the node-local gateway must join it.
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
@@ -6,77 +6,82 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 
-use super::{Cluster, failed, selecting};
-use crate::config::{Backend, Export, MeshMode};
+use super::api_error::{api_error, if_allowed};
+use super::client::Cluster;
+use super::client::selecting;
+use crate::config::{Backend, Config, Export, MeshMode};
 use crate::error::Error;
-use crate::resources::{Gate, Mesh, Part};
+use crate::model::{DataPlaneMode, Mesh};
 
-/// What was found, and what follows from it.
+/// The mesh, and what to tell the user about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Noticed {
+pub(crate) struct DetectedMesh {
     /// For the gate's objects.
-    pub mesh: Mesh,
-    /// In words.
-    pub words: String,
+    pub(crate) mesh: Mesh,
+    /// What was found and what follows from it; none if the mesh makes no difference to the gate.
+    pub(crate) summary: Option<String>,
 }
 
-/// Looks for a control plane that runs and what brings pods into its mesh; definitions alone may be left over from one.
+/// Looks for a running control plane and for what adds pods to its mesh. CustomResourceDefinitions alone may be left from an
+/// earlier installation. Without a node-local gateway nothing depends on the mesh, and the cluster is not asked.
 ///
 /// # Errors
-/// The config wants the mesh, and there is none.
-pub async fn mesh(cluster: &Cluster, gate: &Gate<'_>) -> Result<Noticed, Error> {
-    let none = |words: &str| Noticed { mesh: Mesh::default(), words: words.to_owned() };
-    let istiod = match available::<Deployment>(cluster, "app=istiod").await {
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            return Ok(none("not looked for, since Deployments may not be listed"));
-        }
-        found => found.map_err(|e| failed("cannot list Deployments", &e))?,
+/// The config requires the mesh and there is none, or the API server does not respond.
+pub(crate) async fn detect_mesh(cluster: &Cluster, config: &Config) -> Result<DetectedMesh, Error> {
+    if !config.node_local.enabled {
+        return Ok(DetectedMesh { mesh: Mesh::from_config(config), summary: None });
+    }
+    let none = |summary: &str| DetectedMesh { mesh: Mesh::default(), summary: Some(summary.to_owned()) };
+    let istiod = if_allowed(available::<Deployment>(cluster, "app=istiod").await);
+    let Some(istiod) = istiod.map_err(|e| api_error("cannot list Deployments", &e))? else {
+        return Ok(none("unknown, because Deployments may not be listed"));
     };
-    let mode = gate.config.node_local.mesh;
+    let mode = config.node_local.mesh;
     let Some(istiod) = istiod else {
         return match mode {
-            MeshMode::On => Err(Error::failed("`nodeLocal.mesh` is `on`, and no istiod runs in the cluster")
+            MeshMode::On => Err(Error::failed("`nodeLocal.mesh` is `on`, but no istiod runs in the cluster")
                 .hint("install Istio, or set `mesh: auto`")),
             MeshMode::Auto | MeshMode::Off => Ok(none("no istiod runs")),
         };
     };
-    let hooks = Api::<MutatingWebhookConfiguration>::all(cluster.client.clone());
-    let injector = hooks.list_metadata(&ListParams::default().labels("app=sidecar-injector")).await;
+    let webhooks = Api::<MutatingWebhookConfiguration>::all(cluster.client.clone());
+    let injector = webhooks.list_metadata(&ListParams::default().labels("app=sidecar-injector")).await;
     let injector = injector.is_ok_and(|found| !found.items.is_empty());
     let ambient = available::<DaemonSet>(cluster, "app=ztunnel").await.is_ok_and(|found| found.is_some());
     let backend = match mode {
-        MeshMode::Auto => backend(cluster, gate).await?,
-        MeshMode::On | MeshMode::Off => Part::None,
+        MeshMode::Auto => backend_mode(cluster, config).await?,
+        MeshMode::On | MeshMode::Off => DataPlaneMode::None,
     };
-    let part = match (mode, backend) {
-        (MeshMode::Off, _) | (MeshMode::Auto, Part::None) => Part::None,
-        (MeshMode::On, _) if injector => Part::Sidecar,
-        (MeshMode::On, _) if ambient => Part::Ambient,
+    let node_local = match (mode, backend) {
+        (MeshMode::Off, _) | (MeshMode::Auto, DataPlaneMode::None) => DataPlaneMode::None,
+        (MeshMode::On, _) if injector => DataPlaneMode::Sidecar,
+        (MeshMode::On, _) if ambient => DataPlaneMode::Ambient,
         (MeshMode::On, _) => {
-            let message =
-                format!("`nodeLocal.mesh` is `on`, and {istiod} has neither an injector nor a ztunnel");
-            return Err(Error::failed(message).hint("let Istio inject sidecars, or set `mesh: auto`"));
+            let message = format!(
+                "`nodeLocal.mesh` is `on`, but {istiod} has neither a sidecar injector nor a ztunnel"
+            );
+            return Err(Error::failed(message).hint("enable sidecar injection in Istio, or set `mesh: auto`"));
         }
-        (MeshMode::Auto, Part::Sidecar) if injector => Part::Sidecar,
-        (MeshMode::Auto, Part::Ambient) if ambient => Part::Ambient,
-        (MeshMode::Auto, _) => Part::None,
+        (MeshMode::Auto, DataPlaneMode::Sidecar) if injector => DataPlaneMode::Sidecar,
+        (MeshMode::Auto, DataPlaneMode::Ambient) if ambient => DataPlaneMode::Ambient,
+        (MeshMode::Auto, _) => DataPlaneMode::None,
     };
-    let has = match (injector, ambient) {
-        (true, true) => "with an injector and ambient mode",
-        (true, false) => "with an injector",
+    let offers = match (injector, ambient) {
+        (true, true) => "with a sidecar injector and ambient mode",
+        (true, false) => "with a sidecar injector",
         (false, true) => "with ambient mode",
-        (false, false) => "without an injector",
+        (false, false) => "without a sidecar injector",
     };
-    let takes_part = match part {
-        Part::None => "the nodes' gateways are not in the mesh",
-        Part::Sidecar => "the nodes' gateways send through a sidecar",
-        Part::Ambient => "the nodes' gateways send through ztunnel",
+    let membership = match node_local {
+        DataPlaneMode::None => "the node-local gateway is not in the mesh",
+        DataPlaneMode::Sidecar => "the node-local gateway sends through a sidecar",
+        DataPlaneMode::Ambient => "the node-local gateway sends through ztunnel",
     };
-    let words = format!("{istiod} {has}; {takes_part}");
-    Ok(Noticed { mesh: Mesh { noticed: true, part }, words })
+    let summary = Some(format!("{istiod} {offers}; {membership}"));
+    Ok(DetectedMesh { mesh: Mesh { present: true, node_local }, summary })
 }
 
-/// The first of these of which a pod is there, as `istiod in istio-system`.
+/// The first workload that has an available pod, as in `istiod in istio-system`.
 async fn available<K: Workload>(cluster: &Cluster, selector: &str) -> Result<Option<String>, kube::Error> {
     let found = Api::<K>::all(cluster.client.clone()).list(&ListParams::default().labels(selector)).await?;
     let found = found.items.into_iter().find(|it| it.available() > 0);
@@ -89,7 +94,7 @@ trait Workload:
     + std::fmt::Debug
     + serde::de::DeserializeOwned
 {
-    /// How many of its pods can be used.
+    /// How many of its pods are available.
     fn available(&self) -> i32;
 }
 
@@ -105,48 +110,44 @@ impl Workload for DaemonSet {
     }
 }
 
-/// How the pods take part to which the nodes' gateways send.
-async fn backend(cluster: &Cluster, gate: &Gate<'_>) -> Result<Part, Error> {
-    for (name, namespace) in services(gate) {
+/// How the pods that the node-local gateway sends to join the mesh.
+async fn backend_mode(cluster: &Cluster, config: &Config) -> Result<DataPlaneMode, Error> {
+    for (name, namespace) in services(config) {
         let services = Api::<Service>::namespaced(cluster.client.clone(), &namespace);
-        let found = match services.get_opt(&name).await {
-            // Who may not look there says `mesh: on`.
-            Err(kube::Error::Api(status)) if status.is_forbidden() => continue,
-            found => {
-                found.map_err(|e| failed(format_args!("cannot read service {name} in {namespace}"), &e))?
-            }
-        };
-        let Some(selector) = found.and_then(|it| it.spec?.selector).filter(|it| !it.is_empty()) else {
-            continue;
-        };
+        // A user who may not read the Service can set `mesh: on`.
+        let found = if_allowed(services.get_opt(&name).await);
+        let found =
+            found.map_err(|e| api_error(format_args!("cannot read service/{name} in {namespace}"), &e))?;
+        let selector = found.flatten().and_then(|it| it.spec?.selector).filter(|it| !it.is_empty());
+        let Some(selector) = selector else { continue };
         let pods = Api::<Pod>::namespaced(cluster.client.clone(), &namespace);
         let pods = pods.list(&selecting(&selector)).await;
-        let pods = pods.map_err(|e| failed(format_args!("cannot list pods in {namespace}"), &e))?;
-        if let Some(part) = pods.items.iter().map(part).find(|part| *part != Part::None) {
-            return Ok(part);
+        let pods = pods.map_err(|e| api_error(format_args!("cannot list pods in {namespace}"), &e))?;
+        if let Some(mode) = pods.items.iter().map(pod_mode).find(|mode| *mode != DataPlaneMode::None) {
+            return Ok(mode);
         }
     }
-    Ok(Part::None)
+    Ok(DataPlaneMode::None)
 }
 
-fn part(pod: &Pod) -> Part {
+fn pod_mode(pod: &Pod) -> DataPlaneMode {
     let spec = pod.spec.as_ref();
     let containers =
         spec.into_iter().flat_map(|it| it.containers.iter().chain(it.init_containers.iter().flatten()));
     if containers.map(|it| it.name.as_str()).any(|name| name == "istio-proxy") {
-        return Part::Sidecar;
+        return DataPlaneMode::Sidecar;
     }
     match pod.annotations().get("ambient.istio.io/redirection").map(String::as_str) {
-        Some("enabled") => Part::Ambient,
-        _ => Part::None,
+        Some("enabled") => DataPlaneMode::Ambient,
+        _ => DataPlaneMode::None,
     }
 }
 
-/// The Services that it sends to, each with its namespace. Our own Collector is never in the mesh.
-fn services(gate: &Gate<'_>) -> Vec<(String, String)> {
-    match (&gate.config.node_local.export, &gate.config.backend) {
+/// Name and namespace of the Services that the node-local gateway sends to. The gate's own Collector is never in the mesh.
+fn services(config: &Config) -> Vec<(String, String)> {
+    match (&config.node_local.export, &config.backend) {
         (None, Backend::Service(service)) => {
-            let namespace = service.namespace.as_ref().unwrap_or(&gate.names.namespace);
+            let namespace = service.namespace.as_ref().unwrap_or(&config.gateway.namespace);
             vec![(service.name.clone(), namespace.clone())]
         }
         (None, Backend::Collector(_)) => Vec::new(),
@@ -158,7 +159,7 @@ fn services(gate: &Gate<'_>) -> Vec<(String, String)> {
     }
 }
 
-/// The Service of an endpoint such as `http://name.namespace.svc:4317`.
+/// Name and namespace of the Service in an endpoint such as `http://name.namespace.svc:4317`.
 fn service(endpoint: &str) -> Option<(String, String)> {
     let host = endpoint.rsplit_once("//").map_or(endpoint, |(_, rest)| rest);
     let host = host.split(['/', ':']).next()?;

@@ -9,12 +9,12 @@ use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::amount::amount;
 use crate::certs::{Folder, Role, certificates};
 use crate::config::{Config, Finding, Loaded, Report, Severity, Source};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
+use crate::quantity::quantity;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -192,6 +192,6 @@ fn limit(tier: &TierConfig, dimension: Dimension, replicas: u32) -> Option<[Stri
     let rate = tier.rate(dimension)?;
     let per_second = u128::from(rate.per_second());
     let at_once = per_second * tier.burst.duration().as_millis() / 1000;
-    let in_all = amount(per_second * u128::from(replicas), dimension);
-    Some([rate.to_string(), format!("up to {in_all}/s"), amount(at_once, dimension)])
+    let in_all = quantity(per_second * u128::from(replicas), dimension);
+    Some([rate.to_string(), format!("up to {in_all}/s"), quantity(at_once, dimension)])
 }

@@ -16,8 +16,9 @@ use crate::certs::{Files, Folder, Role, client_name, is_revoked};
 use crate::config::{CertManager, Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
+use crate::model::{Names, yaml};
 use crate::output::{self, Format};
-use crate::resources::{Names, clients_issuer, yaml};
+use crate::resources::cert_manager::clients_issuer;
 use crate::x509::Certificate;
 
 /// Arguments of `client-config`.

@@ -1,29 +1,28 @@
-//! `delete`: the gate, removed from the cluster.
+//! `delete`: deletes the gate from the cluster.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use super::apply::tell_of_left;
-use super::gate;
-use super::serving::{elsewhere, until_told_to_end};
-use crate::cluster::{Cluster, Pruned, prune};
+use crate::args;
+use crate::cluster::{Cluster, prune};
 use crate::error::Error;
 use crate::global::Global;
+use crate::model::Names;
 use crate::output::{self, Format};
-use crate::resources::Names;
+use crate::runtime::{in_thread, until_signal};
 
 /// Arguments of `delete`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate delete                       asks first, where there is a terminal
+  otlp-gate delete                       asks for confirmation on a terminal
   otlp-gate delete --yes
-  otlp-gate delete --dry-run             only say what would be removed")]
+  otlp-gate delete --dry-run             list what would be removed")]
 pub struct Args {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Only say what would be removed
+    /// List what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -33,26 +32,29 @@ struct Outcome {
     removed: Vec<String>,
 }
 
+/// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = gate::config(global)?;
+    let config = args::config(global)?;
     let names = Names::of(&config.gateway);
-    until_told_to_end(delete(args, global, &names))?
-        .ok_or_else(|| Error::failed("interrupted; `otlp-gate delete --dry-run` shows what is left"))
+    until_signal(delete(args, global, &names))?
+        .ok_or_else(|| Error::failed("interrupted; `otlp-gate delete --dry-run` lists what is left"))
 }
 
 async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error> {
-    let cluster = Cluster::connect(global).await?;
-    let Pruned { removed: found, left } = prune(&cluster, names, &[], true).await?;
+    let cluster = Cluster::connect(global.context.as_deref()).await?;
+    let pruned = prune(&cluster, names, &[], true).await?;
+    let notes: Vec<String> = pruned.notes().collect();
+    let found = pruned.removed;
     if !args.dry_run
         && !args.yes
         && !found.is_empty()
         && io::stdin().is_terminal()
         && io::stderr().is_terminal()
     {
-        ask(&found, names, &cluster).await?;
+        confirm(&found, names, &cluster).await?;
     }
     let removed = if args.dry_run { found } else { prune(&cluster, names, &[], false).await?.removed };
-    tell_of_left(&left);
+    notes.into_iter().for_each(output::say);
     if global.output != Format::Table {
         return output::print(global.output, &Outcome { removed }, String::new);
     }
@@ -60,19 +62,19 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
     removed.iter().for_each(|it| output::say(format_args!("{word} {it}")));
     match (removed.is_empty(), args.dry_run) {
         (true, _) => output::say(format_args!(
-            "there is nothing of the gate {} of namespace {}",
+            "there are no objects of the gate {} in namespace {}",
             names.gateway, names.namespace
         )),
         (false, true) => {}
         (false, false) => output::say(format_args!(
-            "the namespace stays, since it may hold more: `kubectl delete namespace {}` removes it",
+            "the namespace stays, because it may contain other objects: `kubectl delete namespace {}` deletes it",
             names.namespace
         )),
     }
     Ok(())
 }
 
-async fn ask(found: &[String], names: &Names, cluster: &Cluster) -> Result<(), Error> {
+async fn confirm(found: &[String], names: &Names, cluster: &Cluster) -> Result<(), Error> {
     found.iter().for_each(|it| output::say(format_args!("  {it}")));
     let mut err = io::stderr();
     let what = match found.len() {
@@ -81,8 +83,8 @@ async fn ask(found: &[String], names: &Names, cluster: &Cluster) -> Result<(), E
     };
     let asked = write!(err, "remove {what} of {} from {}? [y/N] ", names.gateway, cluster.url)
         .and_then(|()| err.flush());
-    asked.map_err(|e| Error::failed(format_args!("cannot ask: {e}")))?;
-    let answer = elsewhere(|| {
+    asked.map_err(|e| Error::failed(format_args!("cannot ask for confirmation: {e}")))?;
+    let answer = in_thread(|| {
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).map(|_| answer)
     });

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use tokio::time::Instant;
 
-use super::serving::until_told_to_end;
 use crate::demo::{Demo, render};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output::{self, Format};
+use crate::runtime::until_signal;
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub struct Args {
 /// Plays the demo; an error if anything was not as expected.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let format = if args.json { Format::Json } else { global.output };
-    match until_told_to_end(play(args, format))? {
+    match until_signal(play(args, format))? {
         Some(true) => Ok(()),
         // What was not as expected is marked in the outcome.
         Some(false) => Err(Error::reported()),

@@ -1,19 +1,18 @@
-//! `diff`: what `apply` would change.
+//! `diff`: shows what `apply` would change.
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::apply::{kept, plan};
-use super::gate::{self, Target};
-use super::serving::until_told_to_end;
-use crate::cluster::{Change, Cluster, Planned, prune};
+use crate::args::{self, Inputs, InstallationArgs};
+use crate::cluster::{Change, Cluster, Plan, Planned, detect_mesh, prune, retained};
 use crate::error::Error;
 use crate::global::Global;
+use crate::model::yaml;
 use crate::output::{self, Format};
-use crate::resources::{Gate, Object, yaml};
-use crate::sha256;
+use crate::runtime::until_signal;
+use crate::{render, sha256};
 
 const ADDED: Style = AnsiColor::Green.on_default();
 const REMOVED: Style = AnsiColor::Red.on_default();
@@ -21,12 +20,12 @@ const REMOVED: Style = AnsiColor::Red.on_default();
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate diff                         exit code 0: nothing would change, 1: something would
+  otlp-gate diff                         exit code 0 without changes, 1 with changes
   otlp-gate diff -o json")]
 pub struct Args {
     #[command(flatten)]
-    target: Target,
-    /// As if `apply` took over fields that somebody else manages
+    installation: InstallationArgs,
+    /// Show what `apply --force-conflicts` would change
     #[arg(long)]
     force_conflicts: bool,
 }
@@ -37,19 +36,22 @@ struct Outcome {
     removed: Vec<String>,
 }
 
+/// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = gate::config(global)?;
-    let gate = args.target.gate(&config)?;
-    until_told_to_end(diff(args, global, gate))?.ok_or_else(Error::interrupted)
+    let config = args::config(global)?;
+    let inputs = args.installation.read(&config)?;
+    until_signal(diff(args, global, inputs))?.ok_or_else(Error::interrupted)
 }
 
-async fn diff(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), Error> {
-    let cluster = Cluster::connect(global).await?;
-    gate::look_for_mesh(&cluster, &mut gate).await?;
-    let gate = &gate;
-    let (plan, _, objects) = plan(&cluster, gate, args.target.certs(), args.force_conflicts).await?;
-    let kept = kept(gate, objects)?;
-    let removed = prune(&cluster, &gate.names, &kept, true).await?.removed;
+async fn diff(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
+    let cluster = Cluster::connect(global.context.as_deref()).await?;
+    let detected = detect_mesh(&cluster, inputs.config).await?;
+    let installation = inputs.installation(detected.mesh);
+    let objects = render::objects(&installation)?;
+    let certificate = args.installation.server_certificate();
+    let plan = Plan::dry_run(&cluster, &installation, objects, &certificate, args.force_conflicts).await?;
+    let retained = retained(&installation, plan.desired().cloned())?;
+    let removed = prune(&cluster, &installation.names, &retained, true).await?.removed;
     let changed: Vec<&Planned> = plan.objects.iter().filter(|it| it.change != Change::Unchanged).collect();
     if global.output == Format::Table {
         let mut text = String::new();
@@ -61,23 +63,22 @@ async fn diff(args: &Args, global: &Global, mut gate: Gate<'_>) -> Result<(), Er
         }
         output::print_text(&text)?;
     } else {
-        let changed = changed.iter().map(|it| name(&it.object)).collect();
+        let changed = changed.iter().map(|it| it.desired.short_title()).collect();
         output::print(global.output, &Outcome { changed, removed: removed.clone() }, String::new)?;
     }
     if changed.is_empty() && removed.is_empty() { Ok(()) } else { Err(Error::reported()) }
 }
 
-fn name(object: &Object) -> String {
-    format!("{}/{}", object.kind.to_lowercase(), object.name)
-}
-
+/// The difference in the unified format.
 fn unified(planned: &Planned) -> Result<String, Error> {
-    let object = &planned.object;
-    let text =
-        |value: Option<&Value>| value.map_or_else(|| Ok(String::new()), |it| yaml(&shown(&object.kind, it)));
-    let (live, then) = (text(planned.live.as_ref())?, text(planned.then.as_ref().or(Some(&object.value)))?);
-    let diff = TextDiff::from_lines(&live, &then);
-    let mut out = format!("--- {0} in the cluster\n+++ {0} as wanted\n", name(object));
+    let object = &planned.desired;
+    let text = |value: Option<&Value>| {
+        value.map_or_else(|| Ok(String::new()), |it| yaml(&without_contents(&object.kind, it)))
+    };
+    let (live, result) =
+        (text(planned.live.as_ref())?, text(planned.result.as_ref().or(Some(&object.value)))?);
+    let diff = TextDiff::from_lines(&live, &result);
+    let mut out = format!("--- {0} in the cluster\n+++ {0} desired\n", object.short_title());
     for group in diff.grouped_ops(3) {
         out.push_str("@@\n");
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
@@ -92,8 +93,8 @@ fn unified(planned: &Planned) -> Result<String, Error> {
     Ok(out)
 }
 
-/// An object without what nobody should see or can read.
-fn shown(kind: &str, object: &Value) -> Value {
+/// An object with size and digest in place of secret and binary contents.
+fn without_contents(kind: &str, object: &Value) -> Value {
     let mut object = object.clone();
     for key in ["data", "binaryData"] {
         let hide = kind == "Secret" || key == "binaryData";

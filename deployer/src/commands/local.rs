@@ -4,12 +4,12 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::serving::until_told_to_end;
 use crate::address::Address;
 use crate::envoy::LogLevel;
 use crate::error::Error;
 use crate::global::Global;
 use crate::local::{LocalGate, Options};
+use crate::runtime::until_signal;
 
 /// Arguments of `local`.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         verbose: true,
     };
     // To be told to end is how it ends well.
-    until_told_to_end(serve(options)).map(|_| ())
+    until_signal(serve(options)).map(|_| ())
 }
 
 /// Ends only when Envoy dies.

@@ -1,6 +1,5 @@
 //! The commands, one per file: its arguments and what it does.
 
-mod amount;
 mod apply;
 mod certs;
 mod check;
@@ -10,12 +9,10 @@ mod delete;
 mod demo;
 mod diff;
 mod doctor;
-mod gate;
 mod init;
 mod local;
 mod render;
 mod schema;
-mod serving;
 mod status;
 mod verify;
 mod wasm;
@@ -40,17 +37,17 @@ pub enum Command {
     /// Make, list, renew and revoke the certificates of the gate and its clients
     #[command(subcommand)]
     Certs(certs::Certs),
-    /// Print or write all Kubernetes manifests, for GitOps or to look at
+    /// Print or write all Kubernetes manifests
     Render(render::Args),
-    /// Say what the cluster lacks or has wrong, each with its cure
+    /// Check whether the cluster has what the gate needs
     Doctor(doctor::Args),
     /// Show what `apply` would change in the cluster
     Diff(diff::Args),
-    /// Put the gate into the cluster, and wait until it is up
+    /// Install or update the gate in the cluster, and wait until it is ready
     Apply(apply::Args),
-    /// Say whether the gate in the cluster is up, and what acts on it from outside
+    /// Show whether the gate in the cluster is ready, and what else is attached to its gateway
     Status(status::Args),
-    /// Remove the gate from the cluster
+    /// Delete the gate from the cluster
     Delete(delete::Args),
     /// Print what a client needs to send through the gate, ready to use
     ClientConfig(client_config::Args),

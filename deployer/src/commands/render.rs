@@ -1,16 +1,17 @@
-//! `render`: all manifests, without a cluster.
+//! `render`: prints or writes all manifests, without a cluster.
 
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::gate::{self, ModuleSource};
+use crate::args::{self, ModuleArgs};
 use crate::certs::Folder;
 use crate::config::{Backend, Provider};
 use crate::error::Error;
 use crate::global::Global;
+use crate::model::{Certificates, Installation, Mesh, Object};
 use crate::output::{self, Format};
-use crate::resources::{Gate, Object, write_folder};
+use crate::{providers, render};
 
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]
@@ -19,48 +20,50 @@ use crate::resources::{Gate, Object, write_folder};
   otlp-gate render --out deploy && kubectl apply --server-side -k deploy
   otlp-gate render --provider envoy-gateway --module oci://registry.example/otlp-gate:0.1.0")]
 pub struct Args {
-    /// Write one file per object, and kustomization.yaml, into this folder
+    /// Write one file per object, and kustomization.yaml, to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The gateway's implementation, instead of the configuration's
+    /// The provider, instead of the config's
     #[arg(long, value_name = "NAME")]
     provider: Option<Provider>,
     #[command(flatten)]
-    source: ModuleSource,
-    /// Also write the clients' CA and revocation list from this folder's client-ca.crt and client.crl (Envoy Gateway)
+    module: ModuleArgs,
+    /// Also write the client CA and its revocation list from client-ca.crt and client.crl in this folder (Envoy Gateway)
     #[arg(long, value_name = "DIR")]
     client_ca: Option<PathBuf>,
 }
 
 /// Prints or writes the manifests.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let mut config = gate::config(global)?;
+    let mut config = args::config(global)?;
     if let Some(provider) = args.provider {
         config.gateway.provider = provider;
     }
     if args.client_ca.is_some() && config.gateway.provider == Provider::Istio {
         return Err(Error::usage(
-            "Istio reads the clients' CA from the server's Secret, which is not rendered",
+            "Istio reads the client CA from the server's Secret, which is not rendered",
         )
         .hint("leave out `--client-ca`"));
     }
-    let client_ca = args.client_ca.as_deref().map(|dir| gate::client_ca(&Folder::at(dir))).transpose()?;
-    let gate = Gate::new(&config, args.source.module(&config)?, client_ca)?;
-    let objects = gate.objects()?;
+    let client_ca = args.client_ca.as_deref().map(|dir| args::client_ca(&Folder::at(dir))).transpose()?;
+    let (module, mesh) = (args.module.location(&config)?, Mesh::from_config(&config));
+    let installation = Installation::new(&config, module, mesh, Certificates { server: None, client_ca });
+    let objects = render::objects(&installation)?;
     match &args.out {
-        Some(folder) => write_folder(folder, &objects)?,
+        Some(folder) => render::write_folder(folder, &objects)?,
         None => print(global.output, &objects)?,
     }
-    let expected = gate.expects_certificates().then(|| gate.provider().expected(&gate, "certs"));
-    for expected in expected.into_iter().flatten() {
-        output::say(format_args!(
-            "expected: {}, which holds what no manifest should\n  {}",
-            expected.object, expected.command
-        ));
+    if installation.expects_certificates() {
+        for it in providers::of(&config).user_objects(&installation, "certs") {
+            output::say(format_args!(
+                "to create: {}, which contains keys or certificates and is not rendered\n  {}",
+                it.object, it.command
+            ));
+        }
     }
     if let Backend::Service(service) = &config.backend {
         output::say(format_args!(
-            "note: who reaches service/{} directly goes around the gate; its own NetworkPolicy must let in the gateway only",
+            "note: clients that can connect to service/{} bypass the gate: let its NetworkPolicy admit the gateway only",
             service.name
         ));
     }

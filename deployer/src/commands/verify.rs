@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 
-use super::gate;
-use super::serving::until_told_to_end;
 use crate::address::Address;
+use crate::args;
 use crate::cluster::Cluster;
 use crate::config::Loaded;
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
+use crate::runtime::until_signal;
 use crate::verify::{self, Case, CaseResult, GateAddress, Options, Verification};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -45,8 +45,8 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let loaded = gate::loaded(global)?;
-    until_told_to_end(verify_and_print(args, global, &loaded))?.ok_or_else(Error::interrupted)
+    let loaded = args::loaded(global)?;
+    until_signal(verify_and_print(args, global, &loaded))?.ok_or_else(Error::interrupted)
 }
 
 async fn verify_and_print(args: &Args, global: &Global, loaded: &Loaded) -> Result<(), Error> {
@@ -58,7 +58,8 @@ async fn verify_and_print(args: &Args, global: &Global, loaded: &Loaded) -> Resu
     };
     let bar = output::progress();
     let progress = |step: &str| bar.set_message(step.to_owned());
-    let verification = verify::run(&options, loaded, Cluster::connect(global), &progress).await;
+    let verification =
+        verify::run(&options, loaded, Cluster::connect(global.context.as_deref()), &progress).await;
     bar.finish_and_clear();
     let verification = verification?;
     output::print(global.output, &verification, || table(&verification.cases))?;

@@ -12,13 +12,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::amount::amount;
 use crate::certs::Role;
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::explanation::{self, NearMiss};
 use crate::global::Global;
 use crate::output::{self, Format};
+use crate::quantity::quantity;
 use crate::x509::Certificate;
 
 /// Arguments of `whoami`.
@@ -229,7 +229,7 @@ impl Quota {
         };
         let lines = Dimension::ALL.into_iter().filter_map(|dimension| {
             let limit = self.limits.get(dimension.key())?;
-            let show = |number: u64| amount(number.into(), dimension);
+            let show = |number: u64| quantity(number.into(), dimension);
             Some(format!(
                 "{}: {}/s, {} at once",
                 dimension.key(),

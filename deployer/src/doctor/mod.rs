@@ -1,130 +1,112 @@
-//! What a cluster needs for the gate, looked at before anything is put there.
+//! Checks whether a cluster has what the gate needs, and what acts on its gateway.
+//!
+//! A new check is a file here, or a function, that gives a [`Check`], and a call in [`examine`].
 
-mod clock;
+mod attached;
+mod clocks;
+mod control_plane;
 mod gateway_api;
-mod rights;
-mod servers;
+mod load_balancer;
+mod permissions;
 
-use k8s_openapi::api::core::v1::Service;
-use kube::ResourceExt as _;
-use kube::api::{Api, ListParams};
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Discovery};
 use crate::error::Error;
-use crate::resources::{Gate, Object};
+use crate::model::{Installation, Object};
 
-/// Something that was looked at.
+/// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// How it is.
-    pub verdict: Verdict,
-    /// What it is.
-    pub subject: String,
+pub(crate) struct Check {
+    /// The result.
+    #[serde(rename = "verdict")]
+    pub(crate) result: CheckResult,
+    /// What was checked.
+    pub(crate) subject: String,
     /// What was found.
-    pub found: String,
+    pub(crate) found: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cure: Option<String>,
+    #[serde(rename = "cure", skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
 }
 
-/// How something is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it must be.
+pub(crate) enum CheckResult {
+    /// As required.
     Pass,
-    /// It may become a problem.
+    /// May become a problem.
     Warn,
-    /// The gate cannot work like this.
+    /// The gate cannot work, or is not secure.
     Fail,
 }
 
 impl Check {
-    /// A good one.
-    pub fn pass(subject: impl Into<String>, found: impl Into<String>) -> Self {
-        Check { verdict: Verdict::Pass, subject: subject.into(), found: found.into(), cure: None }
+    fn pass(subject: impl Into<String>, found: impl Into<String>) -> Self {
+        Check { result: CheckResult::Pass, subject: subject.into(), found: found.into(), hint: None }
     }
 
-    fn warn(subject: impl Into<String>, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Check { verdict: Verdict::Warn, cure: Some(cure.into()), ..Check::pass(subject, found) }
+    fn warn(subject: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Check { result: CheckResult::Warn, hint: Some(hint.into()), ..Check::pass(subject, found) }
     }
 
-    fn fail(subject: impl Into<String>, found: impl Into<String>, cure: impl Into<String>) -> Self {
-        Check { verdict: Verdict::Fail, cure: Some(cure.into()), ..Check::pass(subject, found) }
+    fn fail(subject: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Check { result: CheckResult::Fail, hint: Some(hint.into()), ..Check::pass(subject, found) }
     }
 }
 
-/// Looks at all of it.
-pub async fn examine(
+/// Runs all checks. `mesh` is the summary of mesh detection, if the mesh makes a difference.
+///
+/// # Errors
+/// The API server does not respond to a check.
+pub(crate) async fn examine(
     cluster: &Cluster,
     discovery: &Discovery,
-    gate: &Gate<'_>,
+    installation: &Installation<'_>,
     objects: &[Object],
+    mesh: Option<String>,
 ) -> Result<Vec<Check>, Error> {
+    let config = installation.config;
     let mut checks = vec![version(cluster)];
-    checks.extend(clock::checks(cluster).await);
+    checks.extend(clocks::checks(cluster).await);
     checks.extend(kinds(discovery, objects));
-    if gate.config.gateway.enabled {
-        checks.extend(gateway_api::checks(cluster, gate).await?);
-        checks.extend(servers::checks(cluster, gate).await?);
-        checks.push(load_balancer(cluster, gate).await?);
+    if config.gateway.enabled {
+        checks.extend(gateway_api::checks(cluster, config).await?);
+        checks.push(control_plane::check(cluster, config).await?);
+        checks.push(load_balancer::check(cluster, config).await);
     }
-    checks.extend(rights::checks(cluster, discovery, objects).await?);
+    checks.push(permissions::check(cluster, discovery, objects).await?);
+    checks.extend(mesh.map(|summary| Check::pass("mesh", summary)));
+    if config.gateway.enabled {
+        checks.extend(attached::checks(cluster, installation, objects).await?);
+    }
     Ok(checks)
 }
 
-/// Validating admission, server-side apply's strict validation and `matchLabelKeys` are all there since this minor version.
+/// The oldest minor version of Kubernetes 1 with validating admission policies, strict validation in server-side apply, and
+/// `matchLabelKeys`.
 const OLDEST: u32 = 29;
 
 fn version(cluster: &Cluster) -> Check {
     let subject = "Kubernetes";
+    let found = format!("{} at {}", cluster.version, cluster.url);
     let minor = cluster.version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
     match minor {
-        Some(minor) if minor < OLDEST => Check::fail(
-            subject,
-            format!("{} at {}", cluster.version, cluster.url),
-            format!("upgrade to 1.{OLDEST} or later"),
-        ),
-        _ => Check::pass(subject, format!("{} at {}", cluster.version, cluster.url)),
+        Some(minor) if minor < OLDEST => {
+            Check::fail(subject, found, format!("upgrade to 1.{OLDEST} or later"))
+        }
+        _ => Check::pass(subject, found),
     }
 }
 
 fn kinds(discovery: &Discovery, objects: &[Object]) -> Vec<Check> {
     let missing = discovery.missing(objects);
     if missing.is_empty() {
-        return vec![Check::pass("kinds", "the cluster serves all that the gate is made of")];
+        return vec![Check::pass("kinds", "the cluster serves all kinds of the gate's objects")];
     }
     missing
         .into_iter()
-        .map(|it| Check::fail(it.kind, format!("the cluster does not serve {}", it.api_version), it.cure))
+        .map(|it| Check::fail(it.kind, format!("the cluster does not serve {}", it.api_version), it.hint))
         .collect()
-}
-
-/// Whether Services of type LoadBalancer get addresses. A cluster without any tells nothing.
-async fn load_balancer(cluster: &Cluster, gate: &Gate<'_>) -> Result<Check, Error> {
-    let subject = "load balancer";
-    let services = Api::<Service>::all(cluster.client.clone()).list(&ListParams::default()).await;
-    let Ok(services) = services else {
-        return Ok(Check::warn(subject, "Services may not be listed", "look at `status` after `apply`"));
-    };
-    let is_balancer =
-        |it: &&Service| it.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer");
-    let has_address = |it: &Service| {
-        let balancer = it.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        balancer.and_then(|it| it.ingress.as_ref()).is_some_and(|it| !it.is_empty())
-    };
-    let balancers: Vec<&Service> = services.items.iter().filter(is_balancer).collect();
-    if gate.config.gateway.annotations.contains_key("networking.istio.io/service-type") {
-        return Ok(Check::pass(subject, "not asked for, by an annotation in the config"));
-    }
-    Ok(match balancers.iter().find(|it| has_address(it)) {
-        Some(found) => Check::pass(subject, format!("Service {} has an address", found.name_any())),
-        None if balancers.is_empty() => Check::pass(subject, "not seen yet: no Service asks for one"),
-        None => Check::warn(
-            subject,
-            format!("none of {} Services of type LoadBalancer has an address", balancers.len()),
-            "install one, such as MetalLB, or your cloud's controller",
-        ),
-    })
 }

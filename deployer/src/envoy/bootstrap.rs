@@ -10,6 +10,7 @@ use super::bounds::{
     STREAMS,
 };
 use super::dynamic::{DynamicResource, FILTER, WASM};
+use super::stats::stats_tags;
 use crate::address::Address;
 
 /// Parameters of the bootstrap.
@@ -27,19 +28,13 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) run: &'a Path,
 }
 
-/// The tags that the filter writes into the names of its metrics (`client=.=acme;.;…`). Envoy turns them into labels.
-const TAGS: [&str; 3] = ["client", "signal", "result"];
-
 impl Bootstrap<'_> {
     /// The bootstrap as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap` as JSON).
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
-            "stats_config": {"stats_tags": TAGS.map(|tag| json!({
-                // Same form as in Istio: Envoy removes the first group from the name, and the second is the value.
-                "tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)"),
-            }))},
+            "stats_config": {"stats_tags": stats_tags()},
             "overload_manager": {"resource_monitors": [{
                 "name": "envoy.resource_monitors.global_downstream_max_connections",
                 "typed_config": {

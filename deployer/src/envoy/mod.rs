@@ -7,9 +7,11 @@ pub(crate) mod bounds;
 pub(crate) mod dynamic;
 mod log;
 mod process;
+mod stats;
 
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use binary::find;
 pub(crate) use bootstrap::Bootstrap;
 pub(crate) use dynamic::DynamicResource;
 pub(crate) use process::{Envoy, LogLevel, StartOptions};
+pub(crate) use stats::{METRIC_TAGS, stats_tags};

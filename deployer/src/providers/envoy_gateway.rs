@@ -10,10 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
-use crate::envoy::bounds;
+use super::{MODULE_ANNOTATION, Provider, TargetRef, UserObject, Workload};
+use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
-use crate::resources::{Gate, Module, Names, Object, largest_message, plugin_config, yaml};
+use crate::model::{Installation, Names, Object, ProviderSettings, plugin_config, yaml};
+use crate::module::Location;
 
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
 
@@ -33,73 +34,45 @@ impl Provider for EnvoyGateway {
         "eg"
     }
 
-    fn class_cure(&self) -> &'static str {
-        "install Envoy Gateway, and make the class, which its chart does not: docs/get-started/envoy-gateway.md shows it"
+    fn class_hint(&self) -> &'static str {
+        "install Envoy Gateway and create the class, which its chart does not (see docs/get-started/envoy-gateway.md)"
     }
 
-    fn listener_options(&self, _: &Gate<'_>) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-
-    fn frontend_ca(&self, _: &Gate<'_>) -> Option<(&'static str, String)> {
-        // Its ClientTrafficPolicy names it, which takes a revocation list as well.
-        None
-    }
-
-    fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef {
-        GatewayInfrastructureParametersRef {
-            group: "gateway.envoyproxy.io".to_owned(),
-            kind: "EnvoyProxy".to_owned(),
-            name: names.gateway.clone(),
+    fn settings(&self, installation: &Installation<'_>) -> ProviderSettings {
+        let names = &installation.names;
+        ProviderSettings {
+            class: self.class(),
+            parameters: GatewayInfrastructureParametersRef {
+                group: "gateway.envoyproxy.io".to_owned(),
+                kind: "EnvoyProxy".to_owned(),
+                name: names.gateway.clone(),
+            },
+            listener_options: BTreeMap::new(),
+            // The ClientTrafficPolicy refers to the client CA, because it takes a revocation list as well.
+            client_ca: None,
+            proxies: proxies(names),
+            collector_labels: BTreeMap::new(),
         }
     }
 
-    fn proxies(&self, names: &Names) -> NetworkPolicyPeer {
-        let label = |end: &str, value: &str| {
-            (format!("gateway.envoyproxy.io/owning-gateway-{end}"), value.to_owned())
-        };
-        let labels = [label("name", &names.gateway), label("namespace", &names.namespace)];
-        // Envoy Gateway runs proxies in its own namespace, or in the Gateway's where it is told so.
-        let namespaces = LabelSelectorRequirement {
-            key: "kubernetes.io/metadata.name".to_owned(),
-            operator: "In".to_owned(),
-            values: Some(vec!["envoy-gateway-system".to_owned(), names.namespace.clone()]),
-        };
-        NetworkPolicyPeer {
-            pod_selector: Some(LabelSelector {
-                match_labels: Some(labels.into()),
-                ..LabelSelector::default()
-            }),
-            namespace_selector: Some(LabelSelector {
-                match_expressions: Some(vec![namespaces]),
-                ..LabelSelector::default()
-            }),
-            ..NetworkPolicyPeer::default()
-        }
-    }
-
-    fn workload(&self, gate: &Gate<'_>) -> Workload {
-        let names = &gate.names;
+    fn workload(&self, installation: &Installation<'_>) -> Workload {
+        let names = &installation.names;
         let label = |end: &str, value: &str| format!("gateway.envoyproxy.io/owning-gateway-{end}={value}");
         Workload {
             selector: format!("{},{}", label("name", &names.gateway), label("namespace", &names.namespace)),
-            // It runs them in its own namespace, or in the Gateway's where it is told so.
+            // Envoy Gateway's own namespace or the Gateway's, depending on its configuration.
             namespace: None,
             stats_port: 19001,
-            module: Some(gate.module.source()),
+            module: Some(installation.module.source()),
         }
     }
 
-    fn collector_labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-
-    fn objects(&self, gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
-        let names = &gate.names;
+    fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
+        let names = &installation.names;
         let policy =
             |kind: &str, spec: Value| Object::custom(API_VERSION, kind, names.metadata(&names.gateway), spec);
         let mut objects = Vec::new();
-        if let Some(server) = &gate.server {
+        if let Some(server) = &installation.certificates.server {
             let data = [("tls.crt", &server.certificate), ("tls.key", &server.key)];
             objects.push(Object::builtin(&Secret {
                 metadata: names.metadata(&names.server()),
@@ -110,7 +83,7 @@ impl Provider for EnvoyGateway {
                 ..Secret::default()
             })?);
         }
-        if let Some(ca) = &gate.client_ca {
+        if let Some(ca) = &installation.certificates.client_ca {
             let data = [("ca.crt", &ca.certificates), ("ca.crl", &ca.revocations)];
             objects.push(Object::builtin(&ConfigMap {
                 metadata: names.metadata(&names.client_ca()),
@@ -118,23 +91,24 @@ impl Provider for EnvoyGateway {
                 ..ConfigMap::default()
             })?);
         }
-        objects.push(policy("EnvoyProxy", envoy_proxy(gate)?)?);
-        objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(gate))?)?);
-        objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(gate))?)?);
-        objects.push(policy("EnvoyExtensionPolicy", typed(&EnvoyExtensionPolicy::of(gate)?)?)?);
+        objects.push(policy("EnvoyProxy", envoy_proxy(installation)?)?);
+        objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(installation))?)?);
+        objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(installation))?)?);
+        objects.push(policy("EnvoyExtensionPolicy", typed(&EnvoyExtensionPolicy::of(installation)?)?)?);
         Ok(objects)
     }
 
-    fn expected(&self, gate: &Gate<'_>, certs: &str) -> Vec<Expected> {
-        let (server, ca, namespace) = (gate.names.server(), gate.names.client_ca(), &gate.names.namespace);
-        let mut expected = vec![Expected {
+    fn user_objects(&self, installation: &Installation<'_>, certs: &str) -> Vec<UserObject> {
+        let (server, ca, namespace) =
+            (installation.names.server(), installation.names.client_ca(), &installation.names.namespace);
+        let mut objects = vec![UserObject {
             object: format!("secret/{server}"),
             command: format!(
                 "kubectl create secret tls {server} -n {namespace} --cert={certs}/server.crt --key={certs}/server.key"
             ),
         }];
-        if gate.client_ca.is_none() {
-            expected.push(Expected {
+        if installation.certificates.client_ca.is_none() {
+            objects.push(UserObject {
                 object: format!("configmap/{ca}"),
                 command: format!(
                     "kubectl create configmap {ca} -n {namespace} \
@@ -142,7 +116,27 @@ impl Provider for EnvoyGateway {
                 ),
             });
         }
-        expected
+        objects
+    }
+}
+
+/// Selects the gateway's proxies, in Envoy Gateway's namespace or in the Gateway's.
+fn proxies(names: &Names) -> NetworkPolicyPeer {
+    let label =
+        |end: &str, value: &str| (format!("gateway.envoyproxy.io/owning-gateway-{end}"), value.to_owned());
+    let labels = [label("name", &names.gateway), label("namespace", &names.namespace)];
+    let namespaces = LabelSelectorRequirement {
+        key: "kubernetes.io/metadata.name".to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec!["envoy-gateway-system".to_owned(), names.namespace.clone()]),
+    };
+    NetworkPolicyPeer {
+        pod_selector: Some(LabelSelector { match_labels: Some(labels.into()), ..LabelSelector::default() }),
+        namespace_selector: Some(LabelSelector {
+            match_expressions: Some(vec![namespaces]),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
     }
 }
 
@@ -156,13 +150,12 @@ fn size(bytes: u32) -> String {
 }
 
 /// How the proxies are deployed, and how their metrics are tagged.
-fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
-    let replicas = gate.config.gateway.replicas.get();
-    let tags = METRIC_TAGS.map(|tag| json!({"tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)")}));
+fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
+    let replicas = installation.config.gateway.replicas.get();
     // Its policies have no setting for it; Envoy takes this runtime key for its default.
     let headers = json!({"envoy.reloadable_features.max_request_headers_size_kb": bounds::HEADERS_KIB});
     let bootstrap = yaml(&json!({
-        "stats_config": {"stats_tags": tags},
+        "stats_config": {"stats_tags": stats_tags()},
         "layered_runtime": {"layers": [{"name": "otlp_gate", "static_layer": headers}]},
     }))?;
     // Envoy Gateway asks every 10 s whether a proxy has started: a new one would serve up to 10 s later than it could.
@@ -171,7 +164,7 @@ fn envoy_proxy(gate: &Gate<'_>) -> Result<Value, Error> {
         .map(|name| json!({"name": name, "startupProbe": {"periodSeconds": 1, "failureThreshold": 300}}));
     // A proxy that fetches another module runs the one before on, since it takes two modules that it had to fetch for one
     // (Envoy's createWasm, source/extensions/common/wasm/wasm.cc, names a VM before it has the code). So it needs new ones.
-    let annotations = json!({MODULE_ANNOTATION: gate.module.source()});
+    let annotations = json!({MODULE_ANNOTATION: installation.module.source()});
     let mut kubernetes = json!({"envoyDeployment": {
         "replicas": replicas,
         "pod": {"annotations": annotations},
@@ -258,9 +251,9 @@ struct Http2 {
 }
 
 impl ClientTrafficPolicy {
-    fn of(gate: &Gate<'_>) -> Self {
-        let names = &gate.names;
-        let (ca, crl) = match gate.config.certificates.cert_manager {
+    fn of(installation: &Installation<'_>) -> Self {
+        let names = &installation.names;
+        let (ca, crl) = match installation.config.certificates.cert_manager {
             None => {
                 let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
                 (ca.clone(), Some(Crl { refs: vec![ca] }))
@@ -268,7 +261,7 @@ impl ClientTrafficPolicy {
             // cert-manager makes no revocation lists.
             Some(_) => (ObjectRef { group: "", kind: "Secret", name: names.client_trust() }, None),
         };
-        let mode = if gate.config.trusted_hops.is_empty() { "SanitizeSet" } else { "AppendForward" };
+        let mode = if installation.config.trusted_hops.is_empty() { "SanitizeSet" } else { "AppendForward" };
         ClientTrafficPolicy {
             target_refs: vec![TargetRef::gateway(names)],
             // Sessions are not resumed unless it is told so.
@@ -338,11 +331,11 @@ struct HttpTimeout {
 }
 
 impl BackendTrafficPolicy {
-    fn of(gate: &Gate<'_>) -> Self {
+    fn of(installation: &Installation<'_>) -> Self {
         // Envoy counts it in 32 bits.
-        let limit = largest_message(&gate.config.limits).min(u32::MAX.into());
+        let limit = installation.largest_message().min(u32::MAX.into());
         BackendTrafficPolicy {
-            target_refs: vec![TargetRef::gateway(&gate.names)],
+            target_refs: vec![TargetRef::gateway(&installation.names)],
             // Envoy's 15 s would end exports whose clients still wait for a slow backend.
             timeout: Timeout { http: HttpTimeout { request_timeout: "60s" } },
             // Envoy's buffer filter behind ours, for the reason that `envoy::bootstrap` gives. It gets the body in one
@@ -397,9 +390,9 @@ struct Source {
 }
 
 impl EnvoyExtensionPolicy {
-    fn of(gate: &Gate<'_>) -> Result<Self, Error> {
-        let code = match &gate.module {
-            Module::ConfigMap { .. } => {
+    fn of(installation: &Installation<'_>) -> Result<Self, Error> {
+        let code = match &installation.module {
+            Location::ConfigMap { .. } => {
                 return Err(Error::failed(
                     "Envoy Gateway takes the filter's module from a registry or a web server only",
                 )
@@ -407,21 +400,21 @@ impl EnvoyExtensionPolicy {
                     "name it: `gateway.module.url` in the config, or `--module oci://REGISTRY/IMAGE:TAG`",
                 ));
             }
-            Module::Oci { image, sha256 } => {
+            Location::Oci { image, sha256 } => {
                 Code::Image { image: Source { url: image.clone(), sha256: sha256.clone() } }
             }
-            Module::Http { url, sha256 } => {
+            Location::Http { url, sha256 } => {
                 Code::Http { http: Source { url: url.clone(), sha256: Some(sha256.clone()) } }
             }
         };
         Ok(EnvoyExtensionPolicy {
-            target_refs: vec![TargetRef::gateway(&gate.names)],
+            target_refs: vec![TargetRef::gateway(&installation.names)],
             wasm: vec![Wasm {
                 name: "otlp-gate",
                 root_id: "otlp-gate",
                 fail_open: false,
                 code,
-                config: plugin_config(&gate.config.policy(), &gate.module)?,
+                config: plugin_config(&installation.config.policy(), &installation.module)?,
             }],
         })
     }

@@ -10,12 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Expected, METRIC_TAGS, MODULE_ANNOTATION, Provider, TargetRef, Workload};
+use super::{MODULE_ANNOTATION, Provider, TargetRef, UserObject, Workload};
 use crate::config::Backend;
-use crate::envoy::bounds;
+use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
-use crate::resources::mesh::{Part, labels as mesh_labels, plain_text};
-use crate::resources::{ClientCa, Gate, Module, Names, Object, Server, plugin_config, yaml};
+use crate::model::mesh::{self, DataPlaneMode};
+use crate::model::{ClientCa, Installation, Names, Object, ProviderSettings, Server, plugin_config, yaml};
+use crate::module::Location;
 
 /// The folder in the gateway's pods that holds the module, and its file there.
 const MODULE_FOLDER: &str = "/var/run/otlp-gate";
@@ -40,81 +41,82 @@ impl Provider for Istio {
         "istio"
     }
 
-    fn class_cure(&self) -> &'static str {
-        "install Istio, which makes it"
+    fn class_hint(&self) -> &'static str {
+        "install Istio, which creates the class"
     }
 
-    fn listener_options(&self, gate: &Gate<'_>) -> BTreeMap<String, String> {
-        // Every version takes it. The clients' CA is then in the server's Secret.
-        match gate.config.certificates.cert_manager {
-            None => [("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into(),
-            Some(_) => BTreeMap::new(),
-        }
-    }
-
-    fn frontend_ca(&self, gate: &Gate<'_>) -> Option<(&'static str, String)> {
-        // With the option above, Istio takes the server's issuer for the clients' as long as it has not found theirs. This
-        // way, which needs Istio 1.28, it lets nobody in; and an older one, which does not know it, asks for no certificate,
-        // so that the filter refuses everybody.
-        gate.config.certificates.cert_manager.is_some().then(|| ("Secret", gate.names.client_trust()))
-    }
-
-    fn parameters(&self, names: &Names) -> GatewayInfrastructureParametersRef {
-        GatewayInfrastructureParametersRef {
-            group: String::new(),
-            kind: "ConfigMap".to_owned(),
-            name: overlay_name(names),
-        }
-    }
-
-    fn proxies(&self, names: &Names) -> NetworkPolicyPeer {
+    fn settings(&self, installation: &Installation<'_>) -> ProviderSettings {
+        let names = &installation.names;
         let label = (GATEWAY_LABEL.to_owned(), names.gateway.clone());
-        NetworkPolicyPeer {
-            pod_selector: Some(LabelSelector {
-                match_labels: Some([label].into()),
-                ..LabelSelector::default()
-            }),
-            ..NetworkPolicyPeer::default()
+        let (listener_options, client_ca) = match installation.config.certificates.cert_manager {
+            // Supported by every version. Istio then reads the client CA from the server's Secret.
+            None => ([("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into(), None),
+            // With the option above, Istio uses the server's issuer as the client CA until it finds the client CA. With a
+            // reference in the Gateway, which needs Istio 1.28, it accepts no client until then. An older version ignores
+            // the reference and requests no certificate, so that the filter rejects every client.
+            Some(_) => (BTreeMap::new(), Some(("Secret", names.client_trust()))),
+        };
+        ProviderSettings {
+            class: self.class(),
+            parameters: GatewayInfrastructureParametersRef {
+                group: String::new(),
+                kind: "ConfigMap".to_owned(),
+                name: overlay_name(names),
+            },
+            listener_options,
+            client_ca,
+            proxies: NetworkPolicyPeer {
+                pod_selector: Some(LabelSelector {
+                    match_labels: Some([label].into()),
+                    ..LabelSelector::default()
+                }),
+                ..NetworkPolicyPeer::default()
+            },
+            // A sidecar would need more privileges than the Collector's pod has, and a NetworkPolicy does not see the
+            // sender of what ztunnel forwards.
+            collector_labels: mesh::labels(DataPlaneMode::None),
         }
     }
 
-    fn workload(&self, gate: &Gate<'_>) -> Workload {
-        let names = &gate.names;
+    fn workload(&self, installation: &Installation<'_>) -> Workload {
+        let names = &installation.names;
         Workload {
             selector: format!("{GATEWAY_LABEL}={}", names.gateway),
             namespace: Some(names.namespace.clone()),
             stats_port: 15090,
-            module: module_name(gate),
+            module: module_name(installation),
         }
     }
 
-    fn collector_labels(&self) -> BTreeMap<String, String> {
-        // A sidecar would need more rights than the Collector's pod may have, and a NetworkPolicy does not see through
-        // what ztunnel sends.
-        mesh_labels(Part::None)
-    }
-
-    fn objects(&self, gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
+    fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
         let mut objects = Vec::new();
-        if let (Some(server), Some(ca)) = (&gate.server, &gate.client_ca) {
-            objects.push(server_secret(&gate.names, server, ca)?);
+        if let (Some(server), Some(ca)) =
+            (&installation.certificates.server, &installation.certificates.client_ca)
+        {
+            objects.push(server_secret(&installation.names, server, ca)?);
         }
-        if let (Module::ConfigMap { bytes, .. }, Some(name)) = (&gate.module, module_name(gate)) {
-            objects.push(Object::builtin(&module(gate, &name, bytes))?);
+        if let (Location::ConfigMap { bytes, .. }, Some(name)) =
+            (&installation.module, module_name(installation))
+        {
+            objects.push(Object::builtin(&module(installation, &name, bytes))?);
         }
-        objects.push(overlay(gate)?);
-        if let Backend::Collector(_) = gate.config.backend {
-            let name = gate.names.collector();
-            objects.push(plain_text(&name, &gate.names.namespace, gate.names.metadata(&name))?);
+        objects.push(overlay(installation)?);
+        if let Backend::Collector(_) = installation.config.backend {
+            let name = installation.names.collector();
+            objects.push(mesh::plain_text(
+                &name,
+                &installation.names.namespace,
+                installation.names.metadata(&name),
+            )?);
         }
-        objects.push(envoy_filter(&gate.names)?);
-        objects.push(wasm_plugin(gate)?);
+        objects.push(envoy_filter(&installation.names)?);
+        objects.push(wasm_plugin(installation)?);
         Ok(objects)
     }
 
-    fn expected(&self, gate: &Gate<'_>, certs: &str) -> Vec<Expected> {
-        let (name, namespace) = (gate.names.server(), &gate.names.namespace);
-        vec![Expected {
+    fn user_objects(&self, installation: &Installation<'_>, certs: &str) -> Vec<UserObject> {
+        let (name, namespace) = (installation.names.server(), &installation.names.namespace);
+        vec![UserObject {
             object: format!("secret/{name}"),
             command: format!(
                 "kubectl create secret generic {name} -n {namespace} --type=kubernetes.io/tls \
@@ -147,15 +149,15 @@ fn overlay_name(names: &Names) -> String {
 
 /// The name of the ConfigMap that holds the module, unless that comes from elsewhere. It changes with the module: so the
 /// pods are replaced one by one, and none has its module changed under it.
-fn module_name(gate: &Gate<'_>) -> Option<String> {
-    let Module::ConfigMap { sha256, .. } = &gate.module else { return None };
+fn module_name(installation: &Installation<'_>) -> Option<String> {
+    let Location::ConfigMap { sha256, .. } = &installation.module else { return None };
     let short = sha256.get(..12).unwrap_or(sha256);
-    Some(format!("{}-module-{short}", gate.names.gateway))
+    Some(format!("{}-module-{short}", installation.names.gateway))
 }
 
-fn module(gate: &Gate<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
+fn module(installation: &Installation<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
     ConfigMap {
-        metadata: gate.names.metadata(name),
+        metadata: installation.names.metadata(name),
         binary_data: Some([(MODULE_FILE.to_owned(), ByteString(bytes.to_owned()))].into()),
         immutable: Some(true),
         ..ConfigMap::default()
@@ -163,13 +165,13 @@ fn module(gate: &Gate<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
 }
 
 /// The patches that Istio applies to what it makes for the Gateway.
-fn overlay(gate: &Gate<'_>) -> Result<Object, Error> {
-    let replicas = gate.config.gateway.replicas.get();
-    let tags: Vec<String> = METRIC_TAGS.iter().map(|tag| (*tag).to_owned()).collect();
+fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
+    let replicas = installation.config.gateway.replicas.get();
     // The filter reads the client's certificate there, and what hops say of their clients; it lets none of it through.
-    let forwarded = if gate.config.trusted_hops.is_empty() { "SANITIZE_SET" } else { "APPEND_FORWARD" };
+    let forwarded =
+        if installation.config.trusted_hops.is_empty() { "SANITIZE_SET" } else { "APPEND_FORWARD" };
     let proxy_config = json!({
-        "extraStatTags": tags,
+        "extraStatTags": METRIC_TAGS,
         "gatewayTopology": {"forwardClientCertDetails": forwarded},
         // Without it there is no limit.
         "proxyMetadata": {"ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS": bounds::CONNECTIONS.to_string()},
@@ -178,7 +180,7 @@ fn overlay(gate: &Gate<'_>) -> Result<Object, Error> {
     let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
     if let (Some(module), Some(annotations), Some(pod)) =
-        (module_name(gate), annotations.as_object_mut(), pod.as_object_mut())
+        (module_name(installation), annotations.as_object_mut(), pod.as_object_mut())
     {
         let volume = json!([{"name": "otlp-gate", "configMap": {"name": module}}]);
         let mount = json!({"name": "otlp-gate", "mountPath": MODULE_FOLDER, "readOnly": true});
@@ -193,7 +195,7 @@ fn overlay(gate: &Gate<'_>) -> Result<Object, Error> {
         data.insert("podDisruptionBudget".to_owned(), yaml(&json!({"spec": {"maxUnavailable": 1}}))?);
     }
     Object::builtin(&ConfigMap {
-        metadata: gate.names.metadata(&overlay_name(&gate.names)),
+        metadata: installation.names.metadata(&overlay_name(&installation.names)),
         data: Some(data),
         ..ConfigMap::default()
     })
@@ -211,22 +213,22 @@ struct WasmPlugin {
     plugin_config: Value,
 }
 
-fn wasm_plugin(gate: &Gate<'_>) -> Result<Object, Error> {
-    let (url, sha256) = match &gate.module {
-        Module::ConfigMap { .. } => (format!("file://{MODULE_FOLDER}/{MODULE_FILE}"), None),
-        Module::Oci { image, sha256 } => (format!("oci://{image}"), sha256.clone()),
-        Module::Http { url, sha256 } => (url.clone(), Some(sha256.clone())),
+fn wasm_plugin(installation: &Installation<'_>) -> Result<Object, Error> {
+    let (url, sha256) = match &installation.module {
+        Location::ConfigMap { .. } => (format!("file://{MODULE_FOLDER}/{MODULE_FILE}"), None),
+        Location::Oci { image, sha256 } => (format!("oci://{image}"), sha256.clone()),
+        Location::Http { url, sha256 } => (url.clone(), Some(sha256.clone())),
     };
     let spec = WasmPlugin {
-        target_refs: vec![TargetRef::gateway(&gate.names)],
+        target_refs: vec![TargetRef::gateway(&installation.names)],
         plugin_name: "otlp-gate",
         url,
         sha256,
         // A VM that failed is started anew, and until then nothing passes.
         fail_strategy: "FAIL_RELOAD",
-        plugin_config: plugin_config(&gate.config.policy(), &gate.module)?,
+        plugin_config: plugin_config(&installation.config.policy(), &installation.module)?,
     };
-    let metadata = gate.names.metadata(&gate.names.gateway);
+    let metadata = installation.names.metadata(&installation.names.gateway);
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
 }
 

@@ -1,20 +1,23 @@
-//! Certificates that cert-manager makes: the server's, and one by whose issuer the gateway knows its clients.
+//! Certificates that cert-manager issues: the server's, and one whose issuer is the client CA.
 
 use otlp_gate_core::policy::VERIFY_URI;
 use serde_json::{Value, json};
 
-use super::{Gate, Names, Object};
 use crate::config::{CertManager, IssuerKind, IssuerRef};
 use crate::error::Error;
+use crate::model::{Installation, Names, Object};
 
-/// The version of cert-manager's API.
-pub(super) const API_VERSION: &str = "cert-manager.io/v1";
-/// Ten years, which is how long the CAs are valid that otlp-gate makes itself.
+/// Group and version of cert-manager's API.
+pub(crate) const API_VERSION: &str = "cert-manager.io/v1";
+/// Validity of the CAs: ten years, like the CAs that `otlp-gate certs init` creates.
 const CA_DURATION: &str = "87600h";
 
-/// The certificates' objects, and those of the issuers that the user has not named.
-pub(super) fn objects(gate: &Gate<'_>, cert_manager: &CertManager) -> Result<Vec<Object>, Error> {
-    let names = &gate.names;
+/// The Certificates, and the Issuers that the config does not name.
+pub(crate) fn objects(
+    installation: &Installation<'_>,
+    cert_manager: &CertManager,
+) -> Result<Vec<Object>, Error> {
+    let names = &installation.names;
     let mut objects = Vec::new();
     let self_signed = format!("{}-self-signed", names.gateway);
     if cert_manager.server.is_none() || cert_manager.clients.is_none() {
@@ -40,7 +43,9 @@ pub(super) fn objects(gate: &Gate<'_>, cert_manager: &CertManager) -> Result<Vec
     };
     let clients = issuer(&cert_manager.clients, "clients")?;
     let server = issuer(&cert_manager.server, "servers")?;
-    // The Secret of a certificate holds its issuer's, and follows it. This one is of the only client that may do nothing.
+    // A certificate's Secret also contains the issuer's certificate and follows its changes. This certificate is for
+    // the client that is reserved for
+    // `otlp-gate verify`, the one with the fewest rights.
     let trust = json!({
         "secretName": names.client_trust(),
         "uris": [VERIFY_URI],
@@ -50,7 +55,7 @@ pub(super) fn objects(gate: &Gate<'_>, cert_manager: &CertManager) -> Result<Vec
         "issuerRef": clients,
     });
     objects.push(object(names, "Certificate", &names.client_trust(), trust)?);
-    let hostname = &gate.config.gateway.hostname;
+    let hostname = &installation.config.gateway.hostname;
     let certificate = json!({
         "secretName": names.server(),
         "dnsNames": [hostname],
@@ -70,7 +75,7 @@ fn reference(issuer: &IssuerRef) -> Value {
     json!({"name": issuer.name, "kind": issuer.kind.name()})
 }
 
-/// Who issues the clients' certificates: the user's own, or the one that is made for the gate.
+/// The issuer of client certificates: the one that the config names, else the gate's own.
 pub(crate) fn clients_issuer(names: &Names, cert_manager: &CertManager) -> IssuerRef {
     let own = || IssuerRef { name: format!("{}-clients", names.gateway), kind: IssuerKind::Issuer };
     cert_manager.clients.clone().unwrap_or_else(own)

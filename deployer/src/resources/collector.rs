@@ -1,4 +1,4 @@
-//! The Collector that otlp-gate deploys, which only the gateway reaches.
+//! The Collector that otlp-gate deploys as the backend. Only the gateway and the node-local gateway can connect to it.
 
 use std::num::NonZeroU32;
 
@@ -15,33 +15,38 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::collector_config::config;
 use super::collector_pod::{self, Size};
-use super::{Gate, Object, node_local, yaml};
+use super::node_local;
 use crate::config::Collector;
 use crate::error::Error;
+use crate::model::{Installation, Object, ProviderSettings, yaml};
 use crate::sha256;
 
-/// What it asks for and may use.
+/// Resource requests and limits.
 const SIZE: Size = Size { cpu: "200m", memory: "512Mi", limit: "2Gi", heap: "1600MiB" };
 
-/// An autoscaler keeps the CPU at so many percent of what the pods ask for.
-const BUSY: i32 = 70;
+/// The autoscaler's target: CPU usage in percent of the pods' requests.
+const TARGET_CPU: i32 = 70;
 
 /// The Collector's objects.
-pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Object>, Error> {
-    let name = gate.names.collector();
-    let metadata = metadata(gate, &name);
-    let text = yaml(&config(collector, &gate.config.limits))?;
+pub(crate) fn objects(
+    installation: &Installation<'_>,
+    collector: &Collector,
+    provider: &ProviderSettings,
+) -> Result<Vec<Object>, Error> {
+    let name = installation.names.collector();
+    let metadata = metadata(installation, &name);
+    let text = yaml(&config(installation, collector))?;
     let digest = sha256::short(&text, 16);
     let config = collector_pod::config_map(metadata.clone(), text);
     let deployment = Deployment {
         metadata: metadata.clone(),
-        spec: Some(deployment(gate, collector, &digest)),
+        spec: Some(deployment(installation, collector, provider, &digest)),
         ..Deployment::default()
     };
     let service = Service {
         metadata: metadata.clone(),
         spec: Some(ServiceSpec {
-            selector: Some(gate.names.collector_selector()),
+            selector: Some(installation.names.collector_selector()),
             ports: Some(collector_pod::service_ports()),
             ..ServiceSpec::default()
         }),
@@ -51,7 +56,7 @@ pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Obje
         metadata: metadata.clone(),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(label_selector(gate)),
+            selector: Some(label_selector(installation)),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()
@@ -65,7 +70,7 @@ pub(super) fn objects(gate: &Gate<'_>, collector: &Collector) -> Result<Vec<Obje
     if let Some(most) = collector.max_replicas {
         objects.push(Object::builtin(&autoscaler(&metadata, collector, most))?);
     }
-    objects.push(Object::builtin(&network_policy(gate, metadata))?);
+    objects.push(Object::builtin(&network_policy(installation, provider, metadata))?);
     Ok(objects)
 }
 
@@ -74,7 +79,7 @@ fn autoscaler(metadata: &ObjectMeta, collector: &Collector, most: NonZeroU32) ->
         name: "cpu".to_owned(),
         target: MetricTarget {
             type_: "Utilization".to_owned(),
-            average_utilization: Some(BUSY),
+            average_utilization: Some(TARGET_CPU),
             ..MetricTarget::default()
         },
     };
@@ -99,27 +104,32 @@ fn autoscaler(metadata: &ObjectMeta, collector: &Collector, most: NonZeroU32) ->
     }
 }
 
-fn metadata(gate: &Gate<'_>, name: &str) -> ObjectMeta {
-    let mut metadata = gate.names.metadata(name);
-    metadata.labels.get_or_insert_default().extend(gate.names.collector_selector());
+fn metadata(installation: &Installation<'_>, name: &str) -> ObjectMeta {
+    let mut metadata = installation.names.metadata(name);
+    metadata.labels.get_or_insert_default().extend(installation.names.collector_selector());
     metadata
 }
 
-fn label_selector(gate: &Gate<'_>) -> LabelSelector {
-    LabelSelector { match_labels: Some(gate.names.collector_selector()), ..LabelSelector::default() }
+fn label_selector(installation: &Installation<'_>) -> LabelSelector {
+    LabelSelector { match_labels: Some(installation.names.collector_selector()), ..LabelSelector::default() }
 }
 
-fn deployment(gate: &Gate<'_>, collector: &Collector, config_digest: &str) -> DeploymentSpec {
-    let mut labels = gate.names.labels();
-    labels.extend(gate.names.collector_selector());
-    labels.extend(gate.provider().collector_labels());
+fn deployment(
+    installation: &Installation<'_>,
+    collector: &Collector,
+    provider: &ProviderSettings,
+    config_digest: &str,
+) -> DeploymentSpec {
+    let mut labels = installation.names.labels();
+    labels.extend(installation.names.collector_selector());
+    labels.extend(provider.collector_labels.clone());
     DeploymentSpec {
-        // Where there is an autoscaler, that decides.
+        // With an autoscaler, the autoscaler owns this field.
         replicas: match collector.max_replicas {
             None => i32::try_from(collector.replicas.get()).ok(),
             Some(_) => None,
         },
-        selector: label_selector(gate),
+        selector: label_selector(installation),
         strategy: Some(DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
             rolling_update: Some(RollingUpdateDeployment {
@@ -133,19 +143,23 @@ fn deployment(gate: &Gate<'_>, collector: &Collector, config_digest: &str) -> De
                 annotations: Some(collector_pod::annotations(config_digest)),
                 ..ObjectMeta::default()
             }),
-            spec: Some(collector_pod::spec(&collector.image, gate.names.collector(), &SIZE)),
+            spec: Some(collector_pod::spec(&collector.image, installation.names.collector(), &SIZE)),
         },
         ..DeploymentSpec::default()
     }
 }
 
-fn network_policy(gate: &Gate<'_>, metadata: ObjectMeta) -> NetworkPolicy {
-    let mut from = vec![gate.provider().proxies(&gate.names)];
-    from.extend(node_local::sender(gate));
+fn network_policy(
+    installation: &Installation<'_>,
+    provider: &ProviderSettings,
+    metadata: ObjectMeta,
+) -> NetworkPolicy {
+    let mut from = vec![provider.proxies.clone()];
+    from.extend(node_local::sender(installation));
     NetworkPolicy {
         metadata,
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(label_selector(gate)),
+            pod_selector: Some(label_selector(installation)),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![NetworkPolicyIngressRule {
                 from: Some(from),

@@ -1,27 +1,21 @@
-//! The configuration of the Collector that otlp-gate deploys.
+//! The configuration of the Collector that otlp-gate deploys as the backend.
 
 use std::collections::BTreeMap;
 
-use otlp_gate_core::config::Limits;
 use otlp_gate_core::policy::VERIFY_ATTRIBUTE;
 use serde_json::{Value, json};
 
 use crate::config::Collector;
+use crate::model::Installation;
 
-/// The port of the health check, as the Collector's extension has it by default.
+/// Port of the health check: the default of the Collector's `health_check` extension.
 pub(super) const HEALTH: i32 = 13133;
-/// The ports of its receivers.
+/// Ports of the OTLP receiver.
 pub(super) const GRPC: i32 = 4317;
 pub(super) const HTTP: i32 = 4318;
 
-/// The largest message that the gate forwards, in bytes. What was stamped comes on top of what the gate measured, and the
-/// gate bounds both.
-pub(crate) fn largest_message(limits: &Limits) -> u64 {
-    limits.inflated.bytes().saturating_mul(5) / 4
-}
-
 /// The Collector's configuration.
-pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
+pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> Value {
     let mut exporters: BTreeMap<String, Value> = collector
         .exporters
         .iter()
@@ -34,8 +28,7 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     exporters.insert(CANARY.to_owned(), json!({"verbosity": "detailed", "use_internal_logger": false}));
     json!({
         "extensions": {"health_check": {"endpoint": format!(":{HEALTH}")}},
-        // What was stamped comes on top of what the gate measured, and the gate bounds both.
-        "receivers": {"otlp": otlp_receiver(largest_message(limits))},
+        "receivers": {"otlp": otlp_receiver(installation.largest_message())},
         "processors": {"memory_limiter": {
             "check_interval": "1s", "limit_percentage": 80, "spike_limit_percentage": 20,
         }},
@@ -48,7 +41,7 @@ pub(super) fn config(collector: &Collector, limits: &Limits) -> Value {
     })
 }
 
-/// An OTLP receiver, for messages of up to so many bytes.
+/// An OTLP receiver for messages of up to `largest` bytes.
 pub(super) fn otlp_receiver(largest: u64) -> Value {
     json!({"protocols": {
         "grpc": {"endpoint": format!(":{GRPC}"), "max_recv_msg_size_mib": largest.div_ceil(1 << 20)},
@@ -56,15 +49,15 @@ pub(super) fn otlp_receiver(largest: u64) -> Value {
     }})
 }
 
-/// Prints what `otlp-gate verify` sent, for it to read in the log, where every other line is the Collector's own.
+/// Exporter that logs what `otlp-gate verify` sends. `verify` reads it from the Collector's log.
 const CANARY: &str = "debug/otlp-gate-verify";
 
-/// What is said once for each signal.
+/// An object with the entries of `of` for each signal.
 pub(super) fn of_signals<const N: usize>(of: impl Fn(&str) -> [(String, Value); N]) -> Value {
     Value::Object(["logs", "metrics", "traces"].into_iter().flat_map(of).collect())
 }
 
-/// All that comes in goes on to the exporters; only what `otlp-gate verify` sent ends in the log.
+/// Pipelines of a signal: everything goes to the exporters, except the items of `otlp-gate verify`, which go to the log.
 fn pipelines(signal: &str, exporters: &[String]) -> [(String, Value); 3] {
     let routing = [format!("routing/{signal}")];
     [
@@ -88,8 +81,9 @@ fn canary_only(signal: &str) -> Value {
     })
 }
 
-/// An OTLP exporter that answers only when the data is delivered: a queue in memory answers before, and what is in it is
-/// lost with the pod. It also batches, since no processor may: that would answer before, too. What the user wrote stays.
+/// An OTLP exporter that responds only after delivery. A queue in memory would respond before, and its items would be lost
+/// with the pod. The exporter also batches, because a batch processor would respond before delivery as well. The user's own
+/// settings are kept.
 fn delivering(name: &str, exporter: &Value) -> Value {
     let kind = name.split('/').next().unwrap_or_default();
     let mut exporter = if exporter.is_null() { json!({}) } else { exporter.clone() };

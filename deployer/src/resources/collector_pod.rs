@@ -1,4 +1,4 @@
-//! The pod of a Collector, wherever it stands: nothing of it is more than it needs.
+//! The pod of a Collector, for the Deployment and the DaemonSet, with the least privileges that it needs.
 
 use std::collections::BTreeMap;
 
@@ -14,36 +14,36 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::collector_config::{GRPC, HEALTH, HTTP};
 
-/// Where its configuration is, in its pod.
+/// Folder and file of the configuration in the pod.
 const CONFIG_FOLDER: &str = "/etc/otelcol";
 const CONFIG_FILE: &str = "config.yaml";
-/// `nobody`, which every image lets run.
+/// The unprivileged user `nobody`, as which every image can run.
 const USER: i64 = 65532;
 
-/// What a pod asks for and may use.
+/// Resource requests and limits of a pod.
 pub(super) struct Size {
-    /// The CPU that it asks for.
+    /// CPU request.
     pub(super) cpu: &'static str,
-    /// The memory that it asks for.
+    /// Memory request.
     pub(super) memory: &'static str,
-    /// The memory at which it is ended.
+    /// Memory limit, at which the kernel ends the process.
     pub(super) limit: &'static str,
-    /// The memory at which Go collects garbage, so that the kernel does not end the process.
+    /// `GOMEMLIMIT`: heap size at which Go collects garbage, below the memory limit.
     pub(super) heap: &'static str,
 }
 
-/// A ConfigMap with a Collector's configuration, as its pod finds it.
+/// The ConfigMap with a Collector's configuration, which the pod mounts.
 pub(super) fn config_map(metadata: ObjectMeta, text: String) -> ConfigMap {
     let data = Some([(CONFIG_FILE.to_owned(), text)].into());
     ConfigMap { metadata, data, ..ConfigMap::default() }
 }
 
-/// What makes pods new ones when their configuration changes, since a Collector reads it when it starts only.
+/// Annotations that cause a rollout when the configuration changes. A Collector reads its configuration only at startup.
 pub(super) fn annotations(config_digest: &str) -> BTreeMap<String, String> {
     [("otlp-gate.io/config".to_owned(), config_digest.to_owned())].into()
 }
 
-/// The pod, with one container.
+/// The pod template, with one container.
 pub(super) fn spec(image: &str, config_map: String, size: &Size) -> PodSpec {
     PodSpec {
         automount_service_account_token: Some(false),
@@ -106,17 +106,17 @@ fn container(image: &str, size: &Size) -> Container {
     }
 }
 
-/// The ports of a Service in front of it.
+/// Ports of a Service for the Collector.
 pub(super) fn service_ports() -> Vec<ServicePort> {
     vec![service_port("grpc", GRPC, "kubernetes.io/h2c"), service_port("http", HTTP, "http")]
 }
 
-/// The ports that others may send to.
+/// OTLP ports in a NetworkPolicy.
 pub(super) fn policy_ports() -> Vec<NetworkPolicyPort> {
     vec![policy_port(GRPC), policy_port(HTTP)]
 }
 
-/// A port that others may connect to.
+/// A port in a NetworkPolicy.
 pub(super) fn policy_port(port: i32) -> NetworkPolicyPort {
     NetworkPolicyPort {
         port: Some(IntOrString::Int(port)),
@@ -130,7 +130,7 @@ pub(super) fn container_port(name: &str, port: i32) -> ContainerPort {
     ContainerPort {
         name: Some(name.to_owned()),
         container_port: port,
-        // Server-side apply merges ports by number and protocol, so both are said.
+        // Server-side apply merges ports by number and protocol, so the default protocol is written out.
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     }

@@ -9,41 +9,42 @@ use gateway_api::apis::standard::gateways::{
     GatewayTlsFrontendDefaultValidationMode,
 };
 
-use super::{Gate, Object};
 use crate::error::Error;
+use crate::model::{Installation, Object, ProviderSettings};
 
-/// The group and version of the Gateway API's own kinds.
+/// Group and version of the Gateway API's kinds.
 pub(super) const API_VERSION: &str = "gateway.networking.k8s.io/v1";
-/// The names of the listeners, to which routes are bound.
+/// Names of the listeners, to which routes attach.
 pub(super) const GRPC: &str = "grpc";
 pub(super) const HTTP: &str = "http";
 
-pub(super) fn gateway(gate: &Gate<'_>) -> Result<Object, Error> {
-    let gateway = &gate.config.gateway;
+/// The Gateway.
+pub(crate) fn gateway(installation: &Installation<'_>, provider: &ProviderSettings) -> Result<Object, Error> {
+    let gateway = &installation.config.gateway;
     let listeners = &gateway.listeners;
     let spec = GatewaySpec {
-        gateway_class_name: gateway.class.clone().unwrap_or_else(|| gate.provider().class().to_owned()),
+        gateway_class_name: gateway.class.clone().unwrap_or_else(|| provider.class.to_owned()),
         infrastructure: Some(GatewayInfrastructure {
             annotations: (!gateway.annotations.is_empty()).then(|| gateway.annotations.clone()),
             labels: None,
-            parameters_ref: Some(gate.provider().parameters(&gate.names)),
+            parameters_ref: Some(provider.parameters.clone()),
         }),
         listeners: vec![
-            listener(gate, GRPC, listeners.grpc.get(), "GRPCRoute"),
-            listener(gate, HTTP, listeners.http.get(), "HTTPRoute"),
+            listener(installation, provider, GRPC, listeners.grpc.get(), "GRPCRoute"),
+            listener(installation, provider, HTTP, listeners.http.get(), "HTTPRoute"),
         ],
-        tls: gate.provider().frontend_ca(gate).map(|(kind, name)| trusting(kind, name)),
+        tls: provider.client_ca.as_ref().map(|(kind, name)| client_validation(kind, name)),
         ..GatewaySpec::default()
     };
-    Object::custom(API_VERSION, "Gateway", gate.names.metadata(&gate.names.gateway), spec)
+    Object::custom(API_VERSION, "Gateway", installation.names.metadata(&installation.names.gateway), spec)
 }
 
-/// Clients are asked for a certificate of the CA in this object.
-fn trusting(kind: &str, name: String) -> GatewayTls {
+/// Requires client certificates that the CA in this object has issued.
+fn client_validation(kind: &str, name: &str) -> GatewayTls {
     let ca = GatewayTlsFrontendDefaultValidationCaCertificateRefs {
         group: String::new(),
         kind: kind.to_owned(),
-        name,
+        name: name.to_owned(),
         namespace: None,
     };
     let validation = GatewayTlsFrontendDefaultValidation {
@@ -54,11 +55,17 @@ fn trusting(kind: &str, name: String) -> GatewayTls {
     GatewayTls { frontend: Some(GatewayTlsFrontend { default, per_port: None }), ..GatewayTls::default() }
 }
 
-fn listener(gate: &Gate<'_>, name: &str, port: u16, route: &str) -> GatewayListeners {
-    let options = gate.provider().listener_options(gate);
+fn listener(
+    installation: &Installation<'_>,
+    provider: &ProviderSettings,
+    name: &str,
+    port: u16,
+    route: &str,
+) -> GatewayListeners {
+    let options = provider.listener_options.clone();
     GatewayListeners {
         name: name.to_owned(),
-        hostname: Some(gate.config.gateway.hostname.clone()),
+        hostname: Some(installation.config.gateway.hostname.clone()),
         port: i32::from(port),
         protocol: "HTTPS".to_owned(),
         tls: Some(GatewayListenersTls {
@@ -66,12 +73,12 @@ fn listener(gate: &Gate<'_>, name: &str, port: u16, route: &str) -> GatewayListe
             certificate_refs: Some(vec![GatewayListenersTlsCertificateRefs {
                 group: Some(String::new()),
                 kind: Some("Secret".to_owned()),
-                name: gate.names.server(),
+                name: installation.names.server(),
                 namespace: None,
             }]),
             options: (!options.is_empty()).then_some(options),
         }),
-        // Another namespace's route could go to another backend, and bring policies that replace the filter.
+        // A route in another namespace could lead to another backend, and have policies that replace the filter.
         allowed_routes: Some(GatewayListenersAllowedRoutes {
             namespaces: Some(GatewayListenersAllowedRoutesNamespaces {
                 from: Some(GatewayListenersAllowedRoutesNamespacesFrom::Same),

@@ -1,4 +1,4 @@
-//! The routes: OTLP's export calls, gRPC's health checks and nothing else, each bound to its listener.
+//! The routes: OTLP's export calls and gRPC's health checks, each attached to its listener. Other calls have no route.
 
 use gateway_api::apis::standard::grpcroutes::{
     GrpcRouteParentRefs, GrpcRouteRules, GrpcRouteRulesBackendRefs, GrpcRouteRulesMatches,
@@ -12,10 +12,11 @@ use gateway_api::apis::standard::referencegrants::{
     ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo,
 };
 
+use super::collector_config;
 use super::gateway::{API_VERSION, GRPC, HTTP};
-use super::{Gate, Object, collector_config};
 use crate::config::{Backend, Service};
 use crate::error::Error;
+use crate::model::{Installation, Object};
 
 /// OTLP's signals: name, gRPC service, HTTP path (OTLP specification, "OTLP/gRPC" and "OTLP/HTTP Request").
 const SIGNALS: [(&str, &str, &str); 4] = [
@@ -29,54 +30,57 @@ const SIGNALS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// gRPC's health service, whose calls the filter turns into exports.
+/// gRPC's health service: name and gRPC service. The filter turns its calls into exports.
 const HEALTH: (&str, &str) = ("health", "grpc.health.v1.Health");
 
 /// A route for each gRPC service, and one for OTLP/HTTP.
-pub(super) fn routes(gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
-    let backend = Target::of(gate);
+pub(crate) fn routes(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
+    let backend = BackendService::of(installation);
     let mut objects = Vec::new();
     let calls = SIGNALS.map(|(signal, service, _)| (signal, service, &["Export"][..]));
     for (name, service, methods) in calls.into_iter().chain([(HEALTH.0, HEALTH.1, &["Check", "Watch"][..])]) {
-        let name = format!("{}-{name}", gate.names.gateway);
+        let name = format!("{}-{name}", installation.names.gateway);
         let spec = GrpcRouteSpec {
             hostnames: None,
             parent_refs: Some(vec![GrpcRouteParentRefs {
                 group: Some("gateway.networking.k8s.io".to_owned()),
                 kind: Some("Gateway".to_owned()),
-                name: gate.names.gateway.clone(),
+                name: installation.names.gateway.clone(),
                 section_name: Some(GRPC.to_owned()),
                 ..GrpcRouteParentRefs::default()
             }]),
             rules: Some(vec![grpc_rule(service, methods, &backend)]),
         };
-        objects.push(Object::custom(API_VERSION, "GRPCRoute", gate.names.metadata(&name), spec)?);
+        objects.push(Object::custom(API_VERSION, "GRPCRoute", installation.names.metadata(&name), spec)?);
     }
     let spec = HttpRouteSpec {
         hostnames: None,
         parent_refs: Some(vec![HttpRouteParentRefs {
             group: Some("gateway.networking.k8s.io".to_owned()),
             kind: Some("Gateway".to_owned()),
-            name: gate.names.gateway.clone(),
+            name: installation.names.gateway.clone(),
             section_name: Some(HTTP.to_owned()),
             ..HttpRouteParentRefs::default()
         }]),
-        rules: Some(vec![http_rule(&backend, !gate.config.cors_origins.is_empty())]),
+        rules: Some(vec![http_rule(&backend, !installation.config.cors_origins.is_empty())]),
     };
-    let name = format!("{}-http", gate.names.gateway);
-    objects.push(Object::custom(API_VERSION, "HTTPRoute", gate.names.metadata(&name), spec)?);
+    let name = format!("{}-http", installation.names.gateway);
+    objects.push(Object::custom(API_VERSION, "HTTPRoute", installation.names.metadata(&name), spec)?);
     Ok(objects)
 }
 
-/// Lets the routes reach a service in another namespace.
-pub(super) fn grant(gate: &Gate<'_>, service: &Service) -> Result<Option<Object>, Error> {
-    let Some(namespace) = service.namespace.as_ref().filter(|it| **it != gate.names.namespace) else {
+/// The ReferenceGrant that a backend Service in another namespace needs.
+pub(crate) fn reference_grant(
+    installation: &Installation<'_>,
+    service: &Service,
+) -> Result<Option<Object>, Error> {
+    let Some(namespace) = service.namespace.as_ref().filter(|it| **it != installation.names.namespace) else {
         return Ok(None);
     };
     let from = |kind: &str| ReferenceGrantFrom {
         group: "gateway.networking.k8s.io".to_owned(),
         kind: kind.to_owned(),
-        namespace: gate.names.namespace.clone(),
+        namespace: installation.names.namespace.clone(),
     };
     let spec = ReferenceGrantSpec {
         from: vec![from("GRPCRoute"), from("HTTPRoute")],
@@ -86,34 +90,34 @@ pub(super) fn grant(gate: &Gate<'_>, service: &Service) -> Result<Option<Object>
             name: Some(service.name.clone()),
         }],
     };
-    // Two gates may use one service, and have one name in two namespaces.
-    let name = format!("{}.{}", gate.names.namespace, gate.names.gateway);
-    let mut metadata = gate.names.metadata(&name);
+    // Two gates with the same name in different namespaces may use the same Service.
+    let name = format!("{}.{}", installation.names.namespace, installation.names.gateway);
+    let mut metadata = installation.names.metadata(&name);
     metadata.namespace = Some(namespace.clone());
-    // Served since Gateway API 0.3, and by all that serve v1.
+    // Served since Gateway API 0.3, and by every version that serves v1.
     Object::custom("gateway.networking.k8s.io/v1beta1", "ReferenceGrant", metadata, spec).map(Some)
 }
 
-/// The Service behind the gate.
-struct Target {
+/// The Service that the routes lead to.
+struct BackendService {
     name: String,
     namespace: Option<String>,
     grpc: i32,
     http: i32,
 }
 
-impl Target {
-    fn of(gate: &Gate<'_>) -> Self {
-        match &gate.config.backend {
-            Backend::Collector(_) => Target {
-                name: gate.names.collector(),
+impl BackendService {
+    fn of(installation: &Installation<'_>) -> Self {
+        match &installation.config.backend {
+            Backend::Collector(_) => BackendService {
+                name: installation.names.collector(),
                 namespace: None,
                 grpc: collector_config::GRPC,
                 http: collector_config::HTTP,
             },
-            Backend::Service(service) => Target {
+            Backend::Service(service) => BackendService {
                 name: service.name.clone(),
-                namespace: service.namespace.clone().filter(|it| *it != gate.names.namespace),
+                namespace: service.namespace.clone().filter(|it| *it != installation.names.namespace),
                 grpc: i32::from(service.grpc.get()),
                 http: i32::from(service.http.get()),
             },
@@ -121,7 +125,7 @@ impl Target {
     }
 }
 
-fn grpc_rule(service: &str, methods: &[&str], backend: &Target) -> GrpcRouteRules {
+fn grpc_rule(service: &str, methods: &[&str], backend: &BackendService) -> GrpcRouteRules {
     let exactly = |method: &&str| GrpcRouteRulesMatches {
         method: Some(GrpcRouteRulesMatchesMethod {
             r#type: Some(GrpcRouteRulesMatchesMethodType::Exact),
@@ -142,8 +146,9 @@ fn grpc_rule(service: &str, methods: &[&str], backend: &Target) -> GrpcRouteRule
     }
 }
 
-/// POST to OTLP's paths; where web pages may send, also what browsers ask before (OPTIONS), which the filter answers.
-fn http_rule(backend: &Target, web_pages: bool) -> HttpRouteRules {
+/// POST to OTLP's paths. Where `corsOrigins` allows web pages, also their preflight requests (OPTIONS), which the filter
+/// answers.
+fn http_rule(backend: &BackendService, web_pages: bool) -> HttpRouteRules {
     let exactly = |path: &str, method| HttpRouteRulesMatches {
         path: Some(HttpRouteRulesMatchesPath {
             r#type: Some(HttpRouteRulesMatchesPathType::Exact),

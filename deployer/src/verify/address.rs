@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::cluster::{Cluster, gateway_address};
 use crate::error::Error;
+use crate::model::Names;
 use crate::output;
-use crate::resources::Names;
 
 /// How long a name lookup may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);

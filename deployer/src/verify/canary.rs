@@ -9,7 +9,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, LogParams};
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, failed, selecting};
+use crate::cluster::{Cluster, api_error, selecting};
 use crate::error::Error;
 
 /// How long an accepted request may take to appear in the log. The Collector writes it before it responds.
@@ -51,13 +51,13 @@ pub(super) async fn received(
 async fn logs(cluster: &Cluster, namespace: &str, labels: &Attributes) -> Result<Vec<String>, Error> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let pods = api.list(&selecting(labels)).await;
-    let pods = pods.map_err(|e| failed("cannot list the Collector's pods", &e))?;
+    let pods = pods.map_err(|e| api_error("cannot list the Collector's pods", &e))?;
     let mut logs = Vec::new();
     for pod in pods.items.iter().filter(|pod| has_log(pod)) {
         let name = pod.name_any();
         let params = LogParams { since_seconds: Some(MAX_LOG_AGE), ..LogParams::default() };
         let log = api.logs(&name, &params).await;
-        logs.push(log.map_err(|e| failed(format_args!("cannot read the log of {name}"), &e))?);
+        logs.push(log.map_err(|e| api_error(format_args!("cannot read the log of {name}"), &e))?);
     }
     Ok(logs)
 }

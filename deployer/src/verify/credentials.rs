@@ -8,12 +8,12 @@ use otlp_gate_core::identity::Identity;
 use otlp_gate_core::policy::Identification;
 
 use crate::certs::{Authority, Files, Folder, Role, TestClient};
-use crate::cluster::{Cluster, failed};
+use crate::cluster::{Cluster, api_error};
 use crate::config::Loaded;
 use crate::error::Error;
 use crate::file;
+use crate::model::Names;
 use crate::probe::Credentials;
-use crate::resources::Names;
 use crate::x509::Certificate;
 
 /// Credentials of each test client, or why there are none.
@@ -99,7 +99,7 @@ async fn secret<const N: usize>(
     let namespace = &names.namespace;
     let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
     let secret = secrets.get_opt(&name).await;
-    let secret = secret.map_err(|e| failed(format_args!("cannot read Secret {name}"), &e))?;
+    let secret = secret.map_err(|e| api_error(format_args!("cannot read Secret {name}"), &e))?;
     let secret = secret.ok_or_else(|| {
         Error::failed(format_args!("cert-manager has not created Secret {name} in namespace {namespace}"))
             .hint("`otlp-gate status` shows what cert-manager is waiting for")

@@ -22,7 +22,7 @@ use crate::certs::Folder;
 use crate::cluster::Cluster;
 use crate::config::{self, Loaded};
 use crate::error::Error;
-use crate::resources::Names;
+use crate::model::Names;
 pub(crate) use address::GateAddress;
 pub(crate) use case::{Case, CaseResult, Listener};
 use credentials::TestCredentials;

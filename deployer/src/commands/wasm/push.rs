@@ -9,12 +9,12 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use serde::Serialize;
 
-use super::super::serving::until_told_to_end;
 use crate::error::{Error, with_causes};
 use crate::global::Global;
-use crate::image::Image;
-use crate::module;
+
+use crate::module::{self, Image};
 use crate::output::{self, Format};
+use crate::runtime::until_signal;
 
 /// Arguments of `wasm push`.
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
             .hint("write it like registry.example/otlp-gate:0.1.0")
     })?;
     let image = Image::of(module::bytes())?;
-    let pushed = until_told_to_end(push(&reference, args.insecure, &image))?;
+    let pushed = until_signal(push(&reference, args.insecure, &image))?;
     pushed.ok_or_else(|| Error::failed("interrupted; nothing uses an image that is only half there"))?;
     let pushed = Pushed { url: format!("oci://{reference}"), sha256: image.sha256 };
     if global.output == Format::Table {

@@ -6,7 +6,7 @@ mod node_local;
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
 
 use super::{Backend, Config, Severity};
-use crate::resources::Module;
+use crate::module::Location;
 
 /// The longest name of a gateway: the names of its Services end with `-collector`, and have at most 63 characters.
 const LONGEST_NAME: usize = 63 - "-collector".len();
@@ -43,7 +43,7 @@ fn gateway(config: &Config) -> Vec<Problem> {
         problems.push(problem(&["gateway", "name"], message, &hint));
     }
     if let Some(module) = &gateway.module
-        && let Err(error) = Module::at(&module.url, module.sha256.as_deref(), "")
+        && let Err(error) = Location::at(&module.url, module.sha256.as_deref(), "")
     {
         problems.push(problem(&["gateway", "module"], error.to_string(), error.cure().unwrap_or_default()));
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::Gate;
 use super::super::collector_config::{HEALTH, of_signals, otlp_receiver};
 use super::rules;
 use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, UnknownSenders};
+use crate::model::Installation;
 
 /// The variable with the name of the pod's node.
 pub(super) const NODE: &str = "KUBE_NODE_NAME";
@@ -28,9 +28,9 @@ pub(super) const METRICS: i32 = 8888;
 const NOISE: &str = r#"span.attributes["component"] == "proxy" and IsMatch(span.attributes["http.url"], "/(?:opentelemetry\\.proto\\.collector\\.[A-Za-z0-9.]+/Export|v1/(?:traces|metrics|logs))$$")"#;
 
 /// The Collector's configuration.
-pub(super) fn config(gate: &Gate<'_>) -> Value {
-    let node = &gate.config.node_local;
-    let exporters = exporters(gate);
+pub(super) fn config(installation: &Installation<'_>) -> Value {
+    let node = &installation.config.node_local;
+    let exporters = exporters(installation);
     let mut extensions: BTreeMap<&str, Value> =
         [("health_check", json!({"endpoint": format!(":{HEALTH}")}))].into();
     if node.queue == Queue::Durable {
@@ -41,18 +41,18 @@ pub(super) fn config(gate: &Gate<'_>) -> Value {
             "memory_limiter",
             json!({"check_interval": "1s", "limit_percentage": 75, "spike_limit_percentage": 20}),
         ),
-        ("transform/unclaimed", transform(&rules::unclaimed(gate.config))),
+        ("transform/unclaimed", transform(&rules::unclaimed(installation.config))),
         ("k8s_attributes", place(node)),
     ]
     .into();
     if node.unknown_senders == UnknownSenders::Refuse {
         processors.insert("transform/unknown", transform(&[rules::refused()]));
     }
-    let stamps = rules::stamps(gate.config);
+    let stamps = rules::stamps(installation.config);
     if !stamps.is_empty() {
         processors.insert("transform/clients", transform(&stamps));
     }
-    if gate.mesh.noticed {
+    if installation.mesh.present {
         let noise = json!({"error_mode": "ignore", "traces": {"span": [NOISE]}});
         processors.insert("filter/mesh", noise);
     }
@@ -75,7 +75,7 @@ pub(super) fn config(gate: &Gate<'_>) -> Value {
     });
     json!({
         "extensions": extensions,
-        "receivers": {"otlp": otlp_receiver(gate.config.limits.wire.bytes())},
+        "receivers": {"otlp": otlp_receiver(installation.config.limits.wire.bytes())},
         "processors": processors,
         "exporters": exporters,
         "service": {
@@ -133,17 +133,21 @@ fn place(node: &NodeLocal) -> Value {
     })
 }
 
-fn exporters(gate: &Gate<'_>) -> BTreeMap<String, Value> {
-    let node = &gate.config.node_local;
+fn exporters(installation: &Installation<'_>) -> BTreeMap<String, Value> {
+    let node = &installation.config.node_local;
     let mut exporters = match &node.export {
         Some(Export::Exporters(own)) => own.clone(),
         Some(Export::Gate(remote)) => [("otlp_grpc".to_owned(), client_of(remote))].into(),
         None => {
-            let (name, namespace, port) = match &gate.config.backend {
-                Backend::Collector(_) => (gate.names.collector(), &gate.names.namespace, 4317),
-                Backend::Service(it) => {
-                    (it.name.clone(), it.namespace.as_ref().unwrap_or(&gate.names.namespace), it.grpc.get())
+            let (name, namespace, port) = match &installation.config.backend {
+                Backend::Collector(_) => {
+                    (installation.names.collector(), &installation.names.namespace, 4317)
                 }
+                Backend::Service(it) => (
+                    it.name.clone(),
+                    it.namespace.as_ref().unwrap_or(&installation.names.namespace),
+                    it.grpc.get(),
+                ),
             };
             let endpoint = format!("{name}.{namespace}.svc:{port}");
             // Inside of a cluster, compressing costs more than it saves: most of the CPU.

@@ -1,4 +1,4 @@
-//! The DaemonSet.
+//! The DaemonSet of the node-local gateway.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::api::core::v1::{
@@ -9,40 +9,42 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::collector_pod::{self, Size};
-use super::super::mesh;
-use super::Place;
+use super::NodeGateway;
 use super::config::{CERTIFICATE_FOLDER, METRICS, NODE, QUEUE_FOLDER};
 use crate::config::{Export, Queue};
+use crate::model::mesh;
 
+/// Resource requests and limits.
 const SIZE: Size = Size { cpu: "100m", memory: "128Mi", limit: "512Mi", heap: "400MiB" };
 
-/// How long the pod goes on after it is no longer to be found, until every node knows that.
-const FAREWELL: i64 = 5;
-/// How long it has to deliver what is in its queue.
-const PATIENCE: i64 = 60;
+/// Seconds that a terminating pod still receives, until every node has removed it from the Service.
+const PRE_STOP: i64 = 5;
+/// Seconds that a terminating pod has to deliver its queue.
+const GRACE_PERIOD: i64 = 60;
 
-pub(super) fn daemon_set(place: &Place<'_>, config_digest: &str) -> DaemonSet {
-    let metadata = place.metadata(&place.name);
-    let mut labels = place.gate.names.labels();
-    labels.extend(place.selector());
-    labels.extend(mesh::labels(place.gate.mesh.part));
+pub(super) fn daemon_set(node_gateway: &NodeGateway<'_>, config_digest: &str) -> DaemonSet {
+    let metadata = node_gateway.metadata(&node_gateway.name);
+    let mut labels = node_gateway.installation.names.labels();
+    labels.extend(node_gateway.selector());
+    labels.extend(mesh::labels(node_gateway.installation.mesh.node_local));
     let mut annotations = collector_pod::annotations(config_digest);
-    annotations.extend(mesh::annotations(place.gate.mesh.part));
+    annotations.extend(mesh::annotations(node_gateway.installation.mesh.node_local));
     let template =
         ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
     DaemonSet {
         metadata,
         spec: Some(DaemonSetSpec {
-            selector: place.label_selector(),
-            update_strategy: Some(update(place.node.queue)),
-            template: PodTemplateSpec { metadata: Some(template), spec: Some(pod(place)) },
+            selector: node_gateway.label_selector(),
+            update_strategy: Some(update(node_gateway.settings.queue)),
+            template: PodTemplateSpec { metadata: Some(template), spec: Some(pod(node_gateway)) },
             ..DaemonSetSpec::default()
         }),
         ..DaemonSet::default()
     }
 }
 
-/// A new pod beside the old one, or, where its queue is locked as long as the old one has it, after it.
+/// Update strategy: the new pod starts beside the old one. With a durable queue it starts after the old one, which holds the
+/// queue's lock.
 fn update(queue: Queue) -> DaemonSetUpdateStrategy {
     let (surge, unavailable) = match queue {
         Queue::Memory => (1, 0),
@@ -57,29 +59,29 @@ fn update(queue: Queue) -> DaemonSetUpdateStrategy {
     }
 }
 
-fn pod(place: &Place<'_>) -> PodSpec {
-    let mut pod = collector_pod::spec(&place.node.image, place.name.clone(), &SIZE);
-    pod.service_account_name = Some(place.name.clone());
+fn pod(node_gateway: &NodeGateway<'_>) -> PodSpec {
+    let mut pod = collector_pod::spec(&node_gateway.settings.image, node_gateway.name.clone(), &SIZE);
+    pod.service_account_name = Some(node_gateway.name.clone());
     pod.automount_service_account_token = Some(true);
-    pod.priority_class_name = place.global().name;
-    pod.termination_grace_period_seconds = Some(PATIENCE);
-    // Every node has pods that send, whatever it keeps away.
+    pod.priority_class_name = node_gateway.cluster_metadata().name;
+    pod.termination_grace_period_seconds = Some(GRACE_PERIOD);
+    // Every node has pods that send, whatever its taints.
     pod.tolerations = Some(vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]);
     let mut volumes = Vec::new();
-    if let Some(Export::Gate(remote)) = &place.node.export {
+    if let Some(Export::Gate(remote)) = &node_gateway.settings.export {
         let secret = SecretVolumeSource {
             secret_name: Some(remote.client_secret.clone()),
             ..SecretVolumeSource::default()
         };
         volumes.push((Volume { secret: Some(secret), ..volume("certificate") }, CERTIFICATE_FOLDER, true));
     }
-    if place.node.queue == Queue::Durable {
+    if node_gateway.settings.queue == Queue::Durable {
         let folder = HostPathVolumeSource {
-            path: format!("/var/lib/otlp-gate/{}", place.global().name.unwrap_or_default()),
+            path: format!("/var/lib/otlp-gate/{}", node_gateway.cluster_metadata().name.unwrap_or_default()),
             type_: Some("DirectoryOrCreate".to_owned()),
         };
         volumes.push((Volume { host_path: Some(folder), ..volume("queue") }, QUEUE_FOLDER, false));
-        // The kubelet makes the folder root's; without capabilities root is no more than its owner.
+        // The kubelet creates the folder as root. Without capabilities, root has no more rights than the folder's owner.
         if let Some(context) = &mut pod.security_context {
             context.run_as_non_root = Some(false);
             context.run_as_user = Some(0);
@@ -97,7 +99,7 @@ fn pod(place: &Place<'_>) -> PodSpec {
         });
         container.lifecycle = Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction { seconds: FAREWELL }),
+                sleep: Some(SleepAction { seconds: PRE_STOP }),
                 ..LifecycleHandler::default()
             }),
             ..Lifecycle::default()

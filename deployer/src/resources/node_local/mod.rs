@@ -1,9 +1,9 @@
-//! The gateway on every node: a Collector that takes plain-text OTLP from the pods of its own node, and a Service that leads to
-//! no other.
+//! The node-local gateway: a Collector on every node that receives plain-text OTLP from the pods of its node, and a Service
+//! that routes to the pod on the client's own node only.
 
 mod config;
 mod daemon_set;
-mod rights;
+mod rbac;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -17,44 +17,45 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::mesh::{self, Part};
-use super::{Gate, Object, collector_pod, yaml};
+use super::collector_pod;
 use crate::config::{NodeLocal, Queue};
 use crate::error::Error;
+use crate::model::mesh::{self, DataPlaneMode};
+use crate::model::{Installation, Object, yaml};
 use crate::sha256;
 
-/// Before most workloads, which are of no use unseen, and after what the cluster itself needs.
+/// Priority of the pods: above ordinary workloads, below the cluster's own components.
 const PRIORITY: i32 = 1_000_000;
 
-/// What the objects are called, and where they are.
-pub(super) struct Place<'a> {
-    gate: &'a Gate<'a>,
-    node: &'a NodeLocal,
+/// The node-local gateway of an installation: its settings, name and namespace.
+pub(super) struct NodeGateway<'a> {
+    installation: &'a Installation<'a>,
+    settings: &'a NodeLocal,
     name: String,
     namespace: String,
 }
 
-impl<'a> Place<'a> {
-    /// Nowhere, where there is none.
-    pub(super) fn of(gate: &'a Gate<'a>) -> Option<Self> {
-        let node = &gate.config.node_local;
-        node.enabled.then(|| Place {
-            gate,
-            node,
-            name: gate.names.node_local(),
-            namespace: gate.names.node_local_namespace(node),
+impl<'a> NodeGateway<'a> {
+    /// The node-local gateway, if the config enables it.
+    pub(super) fn of(installation: &'a Installation<'a>) -> Option<Self> {
+        let settings = &installation.config.node_local;
+        settings.enabled.then(|| NodeGateway {
+            installation,
+            settings,
+            name: installation.names.node_local(),
+            namespace: installation.names.node_local_namespace(settings),
         })
     }
 
     fn metadata(&self, name: &str) -> ObjectMeta {
-        let mut metadata = self.gate.names.metadata(name);
+        let mut metadata = self.installation.names.metadata(name);
         metadata.namespace = Some(self.namespace.clone());
         metadata
     }
 
-    /// Of what is in no namespace.
-    fn global(&self) -> ObjectMeta {
-        let mut metadata = self.gate.names.metadata(&format!("{}-{}", self.namespace, self.name));
+    /// Metadata of a cluster-scoped object.
+    fn cluster_metadata(&self) -> ObjectMeta {
+        let mut metadata = self.installation.names.metadata(&format!("{}-{}", self.namespace, self.name));
         metadata.namespace = None;
         metadata
     }
@@ -71,70 +72,75 @@ impl<'a> Place<'a> {
         LabelSelector { match_labels: Some(self.selector()), ..LabelSelector::default() }
     }
 
-    /// The strictest level of pod security at which its pods may run.
-    fn level(&self) -> &'static str {
-        match (self.node.queue, self.gate.mesh.part) {
-            // A folder of the node, or what a sidecar's first container does to the pod's network.
-            (Queue::Durable, _) | (_, Part::Sidecar) => "privileged",
+    /// The strictest Pod Security level that admits the pods.
+    fn pod_security_level(&self) -> &'static str {
+        match (self.settings.queue, self.installation.mesh.node_local) {
+            // A hostPath volume needs it, and so does a sidecar's init container, which changes the pod's network.
+            (Queue::Durable, _) | (_, DataPlaneMode::Sidecar) => "privileged",
             (Queue::Memory, _) => "restricted",
         }
     }
 }
 
-/// The gateway's pods, as a NetworkPolicy elsewhere selects them.
-pub(super) fn sender(gate: &Gate<'_>) -> Option<NetworkPolicyPeer> {
-    let place = Place::of(gate)?;
-    let namespace = [("kubernetes.io/metadata.name".to_owned(), place.namespace.clone())].into();
+/// Selects the node-local gateway's pods in a NetworkPolicy of another namespace.
+pub(super) fn sender(installation: &Installation<'_>) -> Option<NetworkPolicyPeer> {
+    let node_gateway = NodeGateway::of(installation)?;
+    let namespace = [("kubernetes.io/metadata.name".to_owned(), node_gateway.namespace.clone())].into();
     Some(NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector { match_labels: Some(namespace), ..LabelSelector::default() }),
-        pod_selector: Some(place.label_selector()),
+        pod_selector: Some(node_gateway.label_selector()),
         ..NetworkPolicyPeer::default()
     })
 }
 
-/// Its objects.
-pub(super) fn objects(gate: &Gate<'_>) -> Result<Vec<Object>, Error> {
-    let Some(place) = Place::of(gate) else { return Ok(Vec::new()) };
-    let metadata = place.metadata(&place.name);
-    let text = yaml(&config::config(gate))?;
+/// The objects of the node-local gateway; none if the config does not enable it.
+pub(crate) fn objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
+    let Some(node_gateway) = NodeGateway::of(installation) else { return Ok(Vec::new()) };
+    let metadata = node_gateway.metadata(&node_gateway.name);
+    let text = yaml(&config::config(installation))?;
     let digest = sha256::short(&text, 16);
     let mut objects = vec![
-        Object::builtin(&namespace(&place))?,
+        Object::builtin(&namespace(&node_gateway))?,
         Object::builtin(&PriorityClass {
-            metadata: place.global(),
+            metadata: node_gateway.cluster_metadata(),
             value: PRIORITY,
             description: Some("otlp-gate's gateway on every node".to_owned()),
             ..PriorityClass::default()
         })?,
         Object::builtin(&ServiceAccount { metadata: metadata.clone(), ..ServiceAccount::default() })?,
-        Object::builtin(&rights::role(&place))?,
-        Object::builtin(&rights::binding(&place))?,
+        Object::builtin(&rbac::role(&node_gateway))?,
+        Object::builtin(&rbac::binding(&node_gateway))?,
         Object::builtin(&collector_pod::config_map(metadata.clone(), text))?,
-        Object::builtin(&daemon_set::daemon_set(&place, &digest))?,
-        Object::builtin(&service(&place, metadata.clone()))?,
-        Object::builtin(&network_policy(&place, metadata))?,
+        Object::builtin(&daemon_set::daemon_set(&node_gateway, &digest))?,
+        Object::builtin(&service(&node_gateway, metadata.clone()))?,
+        Object::builtin(&network_policy(&node_gateway, metadata))?,
     ];
-    if gate.mesh.noticed {
-        objects.push(mesh::plain_text(&place.name, &place.namespace, place.metadata(&place.name))?);
+    if installation.mesh.present {
+        objects.push(mesh::plain_text(
+            &node_gateway.name,
+            &node_gateway.namespace,
+            node_gateway.metadata(&node_gateway.name),
+        )?);
     }
     Ok(objects)
 }
 
-fn namespace(place: &Place<'_>) -> Namespace {
-    let mut metadata = place.metadata(&place.namespace);
+fn namespace(node_gateway: &NodeGateway<'_>) -> Namespace {
+    let mut metadata = node_gateway.metadata(&node_gateway.namespace);
     metadata.namespace = None;
-    let level = ("pod-security.kubernetes.io/enforce".to_owned(), place.level().to_owned());
+    let level =
+        ("pod-security.kubernetes.io/enforce".to_owned(), node_gateway.pod_security_level().to_owned());
     metadata.labels.get_or_insert_default().extend([level]);
     Namespace { metadata, ..Namespace::default() }
 }
 
-fn service(place: &Place<'_>, metadata: ObjectMeta) -> Service {
+fn service(node_gateway: &NodeGateway<'_>, metadata: ObjectMeta) -> Service {
     Service {
         metadata,
         spec: Some(ServiceSpec {
-            selector: Some(place.selector()),
+            selector: Some(node_gateway.selector()),
             ports: Some(collector_pod::service_ports()),
-            // To the pod's own node, or nowhere.
+            // To the pod on the client's node only.
             internal_traffic_policy: Some("Local".to_owned()),
             ..ServiceSpec::default()
         }),
@@ -142,14 +148,14 @@ fn service(place: &Place<'_>, metadata: ObjectMeta) -> Service {
     }
 }
 
-/// Pods may send, and read its metrics.
-fn network_policy(place: &Place<'_>, metadata: ObjectMeta) -> NetworkPolicy {
+/// Any pod may send, and read the metrics.
+fn network_policy(node_gateway: &NodeGateway<'_>, metadata: ObjectMeta) -> NetworkPolicy {
     let mut ports = collector_pod::policy_ports();
     ports.push(collector_pod::policy_port(config::METRICS));
     NetworkPolicy {
         metadata,
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(place.label_selector()),
+            pod_selector: Some(node_gateway.label_selector()),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![NetworkPolicyIngressRule { from: None, ports: Some(ports) }]),
             ..NetworkPolicySpec::default()

@@ -1,16 +1,18 @@
 use serde_json::{Value, json};
 
-use super::super::{Gate, KINDS, Mesh, Module, Object};
-use super::Part;
 use crate::config::{Config, Source};
+use crate::model::{Certificates, DataPlaneMode, Installation, Mesh, Object};
+use crate::module::Location;
+use crate::render::{self, KINDS};
 
 /// What is made of a config with a gateway on every node that has these keys as well.
 fn objects(node: &str, mesh: Mesh) -> Vec<Object> {
-    let config = config(node, "");
-    let module = Module::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
-    let mut gate = Gate::new(&config, module, None).unwrap();
-    gate.mesh = mesh;
-    super::objects(&gate).unwrap()
+    super::objects(&installation(&config(node, ""), mesh)).unwrap()
+}
+
+fn installation(config: &Config, mesh: Mesh) -> Installation<'_> {
+    let module = Location::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
+    Installation::new(config, module, mesh, Certificates::default())
 }
 
 fn config(node: &str, more: &str) -> Config {
@@ -35,7 +37,7 @@ fn pod(objects: &[Object]) -> &Value {
     &find(objects, "DaemonSet")["spec"]["template"]
 }
 
-const NO_MESH: Mesh = Mesh { noticed: false, part: Part::None };
+const NO_MESH: Mesh = Mesh { present: false, node_local: DataPlaneMode::None };
 const MODES: [&str; 3] = ["", ", acknowledge: delivered", ", queue: durable"];
 const GATE: &str = ", export: {gate: {endpoint: \"gate.example:4317\", clientSecret: edge}}";
 
@@ -58,7 +60,7 @@ fn a_pod_is_led_to_its_own_node_only() {
 #[test]
 fn what_it_owns_is_pruned_and_has_one_namespace_of_its_own() {
     for mode in MODES {
-        for object in objects(mode, Mesh { noticed: true, part: Part::Sidecar }) {
+        for object in objects(mode, Mesh { present: true, node_local: DataPlaneMode::Sidecar }) {
             assert!(
                 object.kind == "Namespace" || KINDS.contains(&(object.api_version(), object.kind.as_str())),
                 "{object:?}"
@@ -82,10 +84,10 @@ fn a_queue_in_memory_is_replaced_beside_the_old_one_and_one_on_disk_after_it() {
 
 #[test]
 fn pod_security_is_as_strict_as_what_the_pods_need() {
-    let sidecar = Mesh { noticed: true, part: Part::Sidecar };
+    let sidecar = Mesh { present: true, node_local: DataPlaneMode::Sidecar };
     for (mode, mesh, level) in [
         ("", NO_MESH, "restricted"),
-        ("", Mesh { noticed: true, part: Part::Ambient }, "restricted"),
+        ("", Mesh { present: true, node_local: DataPlaneMode::Ambient }, "restricted"),
         ("", sidecar, "privileged"),
         (", queue: durable", NO_MESH, "privileged"),
     ] {
@@ -152,9 +154,7 @@ fn what_the_user_wrote_of_an_exporter_stays() {
 fn it_sends_to_this_gates_collector_or_to_its_service_or_to_another_gate_as_a_client() {
     let endpoint = |node: &str, more: &str| {
         let config = config(node, more);
-        let module = Module::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
-        let gate = Gate::new(&config, module, None).unwrap();
-        let exporters = &collector(&super::objects(&gate).unwrap())["exporters"];
+        let exporters = &collector(&super::objects(&installation(&config, NO_MESH)).unwrap())["exporters"];
         (
             exporters["otlp_grpc"]["endpoint"].as_str().unwrap().to_owned(),
             exporters["otlp_grpc"]["tls"].clone(),
@@ -188,12 +188,12 @@ fn it_sends_to_this_gates_collector_or_to_its_service_or_to_another_gate_as_a_cl
 
 #[test]
 fn a_sidecar_is_only_for_what_is_sent_and_only_where_it_is_needed() {
-    for (part, inject, mode, capture) in [
-        (Part::None, "false", "none", Value::Null),
-        (Part::Sidecar, "true", "none", json!("")),
-        (Part::Ambient, "false", "ambient", Value::Null),
+    for (node_local, inject, mode, capture) in [
+        (DataPlaneMode::None, "false", "none", Value::Null),
+        (DataPlaneMode::Sidecar, "true", "none", json!("")),
+        (DataPlaneMode::Ambient, "false", "ambient", Value::Null),
     ] {
-        let objects = objects("", Mesh { noticed: true, part });
+        let objects = objects("", Mesh { present: true, node_local });
         let metadata = &pod(&objects)["metadata"];
         assert_eq!(metadata["labels"]["sidecar.istio.io/inject"], inject);
         assert_eq!(metadata["labels"]["istio.io/dataplane-mode"], mode);
@@ -206,7 +206,7 @@ fn where_there_is_a_mesh_its_clients_are_told_to_send_plain_text_and_its_own_spa
     let without = objects("", NO_MESH);
     assert!(without.iter().all(|it| it.kind != "DestinationRule"));
     assert_eq!(collector(&without)["processors"]["filter/mesh"], Value::Null);
-    let with = objects("", Mesh { noticed: true, part: Part::None });
+    let with = objects("", Mesh { present: true, node_local: DataPlaneMode::None });
     let rule = &find(&with, "DestinationRule")["spec"];
     assert_eq!(rule["host"], "otel-gateway-node.otel-collector-node.svc.cluster.local");
     assert_eq!(rule["trafficPolicy"]["tls"]["mode"], "DISABLE");
@@ -236,8 +236,7 @@ fn no_telemetry_is_stamped_before_what_it_claims_is_gone() {
 #[test]
 fn the_collector_lets_the_nodes_gateways_in() {
     let config = config("", "");
-    let module = Module::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
-    let all = Gate::new(&config, module, None).unwrap().objects().unwrap();
+    let all = render::objects(&installation(&config, NO_MESH)).unwrap();
     let policies = all.iter().filter(|it| it.kind == "NetworkPolicy");
     let policy = policies.into_iter().find(|it| it.name == "otel-gateway-collector").unwrap();
     let from = policy.value["spec"]["ingress"][0]["from"].as_array().unwrap();
@@ -250,26 +249,21 @@ fn the_collector_lets_the_nodes_gateways_in() {
 #[test]
 fn without_a_gateway_there_is_nothing_but_what_is_on_the_nodes() {
     let config = config(GATE, "gateway: {enabled: false}");
-    let module = Module::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
-    let gate = Gate::new(&config, module, None).unwrap();
+    let installation = installation(&config, NO_MESH);
     let kinds = |objects: Vec<Object>| objects.into_iter().map(|it| it.kind).collect::<Vec<_>>();
-    assert_eq!(kinds(gate.objects().unwrap()), kinds(super::objects(&gate).unwrap()));
-    assert!(!gate.expects_certificates());
+    assert_eq!(kinds(render::objects(&installation).unwrap()), kinds(super::objects(&installation).unwrap()));
+    assert!(!installation.expects_certificates());
 }
 
 #[test]
-fn render_knows_of_no_mesh_but_what_the_config_says() {
-    let mesh = |node: &str, more: &str| {
-        let config = config(node, more);
-        let module = Module::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
-        Gate::new(&config, module, None).unwrap().mesh
-    };
+fn without_a_cluster_the_mesh_follows_from_the_config() {
+    let mesh = |node: &str, more: &str| Mesh::from_config(&config(node, more));
     let envoy = "gateway: {provider: envoy-gateway}";
     assert_eq!(mesh("", envoy), NO_MESH);
-    // Where Istio is the gateway, it is there.
-    assert_eq!(mesh("", ""), Mesh { noticed: true, part: Part::None });
+    // With Istio's gateway, Istio is there.
+    assert_eq!(mesh("", ""), Mesh { present: true, node_local: DataPlaneMode::None });
     assert_eq!(mesh(", mesh: off", ""), NO_MESH);
-    assert_eq!(mesh(", mesh: on", envoy), Mesh { noticed: true, part: Part::Sidecar });
+    assert_eq!(mesh(", mesh: on", envoy), Mesh { present: true, node_local: DataPlaneMode::Sidecar });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether the clocks agree: Envoy refuses certificates and revocation lists that are from its future.
+//! Checks whether clocks agree: Envoy rejects certificates and revocation lists that are not valid yet by its clock.
 
 use http::Request;
 use http::header::DATE;
@@ -15,18 +15,19 @@ use crate::certs::BACKDATED;
 use crate::cluster::Cluster;
 use crate::output::duration;
 
-/// Less is no matter, and an answer on its way looks like it.
+/// A smaller difference is harmless, and cannot be told from the time that a response takes.
 const TOLERANCE: Duration = Duration::seconds(5);
-/// A node renews its lease every 10 s, and is ready no more after 40 s without (50 s in later versions).
-const RENEWED_WITHIN: Duration = Duration::seconds(90);
+/// Age of a ready node's lease above which the node's clock is behind. A node renews its lease every 10 s, and is not ready
+/// after 40 s without renewal (50 s in later versions).
+const MAX_LEASE_AGE: Duration = Duration::seconds(90);
 
-/// What one node says of the time.
+/// What a node's lease shows of its clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct NodeClock {
     name: String,
-    /// When it last renewed its lease, by its own clock.
+    /// The last renewal of the lease, by the node's clock.
     renewed: OffsetDateTime,
-    /// Whether it has just renewed it, by the clock of the control plane.
+    /// Whether the node is ready: it has renewed the lease lately, by the control plane's clock.
     ready: bool,
 }
 
@@ -36,7 +37,7 @@ pub(super) async fn checks(cluster: &Cluster) -> Vec<Check> {
     let after = OffsetDateTime::now_utc();
     let nodes = node_clocks(cluster).await;
     let now = date.unwrap_or(after);
-    // What the server said when it was asked is older than what nodes say since.
+    // The server's date is older than the leases, which were read afterwards.
     let passed = OffsetDateTime::now_utc() - after;
     date.map(|date| of_server(before, after, date))
         .into_iter()
@@ -47,11 +48,11 @@ pub(super) async fn checks(cluster: &Cluster) -> Vec<Check> {
 /// The API server's clock (RFC 9110 section 6.6.1), in whole seconds.
 async fn server_date(cluster: &Cluster) -> Option<OffsetDateTime> {
     let request = Request::get("/version").body(Body::empty()).ok()?;
-    let answer = cluster.client.send(request).await.ok()?;
-    OffsetDateTime::parse(answer.headers().get(DATE)?.to_str().ok()?, &Rfc2822).ok()
+    let response = cluster.client.send(request).await.ok()?;
+    OffsetDateTime::parse(response.headers().get(DATE)?.to_str().ok()?, &Rfc2822).ok()
 }
 
-/// `None` where they may not be seen.
+/// The clocks of all nodes; `None` if Nodes or Leases may not be listed.
 async fn node_clocks(cluster: &Cluster) -> Option<Vec<NodeClock>> {
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "kube-node-lease");
     let leases = leases.list(&ListParams::default()).await.ok()?;
@@ -71,60 +72,60 @@ async fn node_clocks(cluster: &Cluster) -> Option<Vec<NodeClock>> {
     Some(clocks.collect())
 }
 
-/// This machine's clock against the API server's, whose `date` is of some time between `before` and `after`.
+/// Compares this machine's clock with the API server's, whose `date` is from between `before` and `after`.
 fn of_server(before: OffsetDateTime, after: OffsetDateTime, date: OffsetDateTime) -> Check {
     let subject = "clock";
-    // It has whole seconds: its clock may have shown almost one more.
+    // The date has whole seconds, so the server's clock may have been almost a second later.
     let ahead = before - (date + Duration::SECOND);
     let behind = date - after;
-    let cure = "set it right, as with NTP (`timedatectl`)";
+    let hint = "synchronise it, for example with NTP (`timedatectl`)";
     if ahead > BACKDATED {
         Check::fail(
             subject,
             format!(
-                "this machine's is {} ahead of the API server's: certificates and lists that are made here are from the gate's \
-                 future, with which it refuses all clients",
+                "this machine's clock is {} ahead of the API server's: certificates and revocation lists that are created here are \
+                 not valid yet for the gateway, which rejects all clients with them",
                 duration(ahead)
             ),
-            format!("{cure}, then `otlp-gate certs crl` and `otlp-gate certs renew --all`"),
+            format!("{hint}, then run `otlp-gate certs crl` and `otlp-gate certs renew --all`"),
         )
     } else if ahead > TOLERANCE {
         Check::warn(
             subject,
             format!(
-                "this machine's is {} ahead of the API server's; what `otlp-gate certs` makes is dated back by {}, a list of \
-                 another CA may not be",
+                "this machine's clock is {} ahead of the API server's: `otlp-gate certs` backdates by {}, but another CA's \
+                 revocation list may not be backdated",
                 duration(ahead),
                 duration(BACKDATED)
             ),
-            cure,
+            hint,
         )
     } else if behind > TOLERANCE {
         Check::warn(
             subject,
             format!(
-                "this machine's is {} behind the API server's: certificates end earlier than it shows here",
+                "this machine's clock is {} behind the API server's: certificates expire earlier than this machine shows",
                 duration(behind)
             ),
-            cure,
+            hint,
         )
     } else {
-        Check::pass(subject, "this machine's and the API server's agree")
+        Check::pass(subject, "this machine's clock and the API server's agree")
     }
 }
 
-/// The nodes' clocks against `now`.
+/// Compares the nodes' clocks with `now`.
 fn of_nodes(now: OffsetDateTime, nodes: Option<Vec<NodeClock>>) -> Check {
     let subject = "clocks of nodes";
     let Some(nodes) = nodes else {
-        return Check::pass(subject, "not seen: Nodes, or Leases in kube-node-lease, may not be listed");
+        return Check::pass(subject, "unknown: Nodes, or Leases in kube-node-lease, may not be listed");
     };
     let mut wrong = Vec::new();
     for node in &nodes {
         let (ahead, behind) = (node.renewed - now, now - node.renewed);
         if ahead > TOLERANCE {
             wrong.push(format!("{} is {} ahead", node.name, duration(ahead)));
-        } else if behind > RENEWED_WITHIN && node.ready {
+        } else if behind > MAX_LEASE_AGE && node.ready {
             wrong.push(format!("{} is up to {} behind", node.name, duration(behind)));
         }
     }
@@ -133,7 +134,7 @@ fn of_nodes(now: OffsetDateTime, nodes: Option<Vec<NodeClock>>) -> Check {
         return Check::pass(
             subject,
             match number {
-                0 => "not seen: there are no leases of nodes".to_owned(),
+                0 => "unknown: nodes have no leases".to_owned(),
                 1 => "1 agrees".to_owned(),
                 _ => format!("{number} agree"),
             },
@@ -143,15 +144,15 @@ fn of_nodes(now: OffsetDateTime, nodes: Option<Vec<NodeClock>>) -> Check {
     wrong.truncate(5);
     Check::warn(
         subject,
-        format!("{}{more}, as their leases show", wrong.join(", ")),
-        "set them right: a gateway there whose clock is behind refuses all clients while a revocation list is from its future, and \
-         new certificates; one that is ahead refuses certificates before they end",
+        format!("{}{more}, by their leases", wrong.join(", ")),
+        "synchronise them: a gateway whose clock is behind rejects new certificates, and all clients while its revocation list is not \
+         valid yet; a gateway whose clock is ahead rejects certificates before they expire",
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::CheckResult;
     use super::*;
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -161,39 +162,39 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_clock_is_judged_by_the_api_servers() {
-        for (ahead, took, verdict, found) in [
-            (0, 0, Verdict::Pass, "agree"),
-            (5, 0, Verdict::Pass, "agree"),
-            (-5, 0, Verdict::Pass, "agree"),
-            (20, 0, Verdict::Warn, "this machine's is 19 s ahead"),
-            (-20, 0, Verdict::Warn, "this machine's is 20 s behind"),
-            // the answer took so long that it says less
-            (-20, 16, Verdict::Pass, "agree"),
-            (3500, 0, Verdict::Warn, "58 min ahead"),
-            (3700, 0, Verdict::Fail, "refuses all clients"),
-            (86400, 0, Verdict::Fail, "23 h ahead"),
-            (-86400, 0, Verdict::Warn, "24 h behind"),
+    fn this_machines_clock_is_compared_with_the_api_servers() {
+        for (ahead, took, result, found) in [
+            (0, 0, CheckResult::Pass, "agree"),
+            (5, 0, CheckResult::Pass, "agree"),
+            (-5, 0, CheckResult::Pass, "agree"),
+            (20, 0, CheckResult::Warn, "clock is 19 s ahead"),
+            (-20, 0, CheckResult::Warn, "clock is 20 s behind"),
+            // the response took so long that the difference may be smaller
+            (-20, 16, CheckResult::Pass, "agree"),
+            (3500, 0, CheckResult::Warn, "58 min ahead"),
+            (3700, 0, CheckResult::Fail, "rejects all clients"),
+            (86400, 0, CheckResult::Fail, "23 h ahead"),
+            (-86400, 0, CheckResult::Warn, "24 h behind"),
         ] {
             let before = NOW + seconds(ahead);
             let check = of_server(before, before + seconds(took), NOW);
-            assert_eq!(check.verdict, verdict, "{ahead} {took}: {check:?}");
+            assert_eq!(check.result, result, "{ahead} {took}: {check:?}");
             assert!(check.found.contains(found), "{ahead} {took}: {check:?}");
-            assert_eq!(check.cure.is_some(), verdict != Verdict::Pass);
+            assert_eq!(check.hint.is_some(), result != CheckResult::Pass);
         }
     }
 
     #[test]
-    fn nodes_clocks_are_judged_by_their_leases() {
-        for (nodes, verdict, found) in [
-            (vec![], Verdict::Pass, "there are no leases"),
-            (vec![("a", -9, true)], Verdict::Pass, "1 agrees"),
-            (vec![("a", -9, true), ("b", 3, true), ("c", -80, true)], Verdict::Pass, "3 agree"),
-            (vec![("a", 20, true), ("b", -9, true)], Verdict::Warn, "a is 20 s ahead, as"),
-            (vec![("a", -150, true)], Verdict::Warn, "a is up to 2 min behind"),
-            // it is gone, and its clock with it
-            (vec![("a", -150, false)], Verdict::Pass, "1 agrees"),
-            (vec![("a", 99, false); 7], Verdict::Warn, "and 2 more"),
+    fn nodes_clocks_are_compared_by_their_leases() {
+        for (nodes, result, found) in [
+            (vec![], CheckResult::Pass, "nodes have no leases"),
+            (vec![("a", -9, true)], CheckResult::Pass, "1 agrees"),
+            (vec![("a", -9, true), ("b", 3, true), ("c", -80, true)], CheckResult::Pass, "3 agree"),
+            (vec![("a", 20, true), ("b", -9, true)], CheckResult::Warn, "a is 20 s ahead, by"),
+            (vec![("a", -150, true)], CheckResult::Warn, "a is up to 2 min behind"),
+            // a node that is not ready may be gone
+            (vec![("a", -150, false)], CheckResult::Pass, "1 agrees"),
+            (vec![("a", 99, false); 7], CheckResult::Warn, "and 2 more"),
         ] {
             let nodes: Vec<NodeClock> = nodes
                 .into_iter()
@@ -204,14 +205,14 @@ mod tests {
                 })
                 .collect();
             let check = of_nodes(NOW, Some(nodes.clone()));
-            assert_eq!(check.verdict, verdict, "{nodes:?}: {check:?}");
+            assert_eq!(check.result, result, "{nodes:?}: {check:?}");
             assert!(check.found.contains(found), "{nodes:?}: {check:?}");
         }
-        assert!(of_nodes(NOW, None).found.contains("not seen"));
+        assert!(of_nodes(NOW, None).found.contains("unknown"));
     }
 
     #[test]
-    fn the_date_of_an_http_answer_is_read() {
+    fn the_date_of_an_http_response_is_parsed() {
         let date = OffsetDateTime::parse("Sat, 28 Nov 2026 05:02:38 GMT", &Rfc2822).unwrap();
         assert_eq!(date.unix_timestamp(), 1_795_842_158);
     }

@@ -1,12 +1,12 @@
-//! What the Collector may read of the cluster, to know which pod sends: names and labels, and nothing that is secret.
+//! RBAC for the node-local Collector, which identifies pods by their address: it reads names and labels, and no Secrets.
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 
-use super::Place;
+use super::NodeGateway;
 
-pub(super) fn role(place: &Place<'_>) -> ClusterRole {
+pub(super) fn role(node_gateway: &NodeGateway<'_>) -> ClusterRole {
     ClusterRole {
-        metadata: place.global(),
+        metadata: node_gateway.cluster_metadata(),
         rules: Some(vec![PolicyRule {
             api_groups: Some(vec![String::new()]),
             resources: Some(vec!["namespaces".to_owned(), "nodes".to_owned(), "pods".to_owned()]),
@@ -17,8 +17,8 @@ pub(super) fn role(place: &Place<'_>) -> ClusterRole {
     }
 }
 
-pub(super) fn binding(place: &Place<'_>) -> ClusterRoleBinding {
-    let metadata = place.global();
+pub(super) fn binding(node_gateway: &NodeGateway<'_>) -> ClusterRoleBinding {
+    let metadata = node_gateway.cluster_metadata();
     ClusterRoleBinding {
         role_ref: RoleRef {
             api_group: "rbac.authorization.k8s.io".to_owned(),
@@ -27,8 +27,8 @@ pub(super) fn binding(place: &Place<'_>) -> ClusterRoleBinding {
         },
         subjects: Some(vec![Subject {
             kind: "ServiceAccount".to_owned(),
-            name: place.name.clone(),
-            namespace: Some(place.namespace.clone()),
+            name: node_gateway.name.clone(),
+            namespace: Some(node_gateway.namespace.clone()),
             ..Subject::default()
         }]),
         metadata,

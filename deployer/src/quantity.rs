@@ -1,9 +1,9 @@
-//! Amounts of what a quota counts, for people.
+//! Quantities that quotas count, formatted for people.
 
 use otlp_gate_core::quota::Dimension;
 
-/// In the largest unit of which it is a whole number: `50k`, `8MiB`.
-pub(super) fn amount(number: u128, of: Dimension) -> String {
+/// A quantity in the largest unit that divides it: `50k`, or for bytes `8MiB`.
+pub(crate) fn quantity(number: u128, of: Dimension) -> String {
     let units = if of == Dimension::Bytes { BINARY } else { DECIMAL };
     match units.into_iter().find(|(unit, _)| number > 0 && number.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", number / unit),
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_exact_in_the_largest_unit() {
+    fn quantities_are_exact_in_the_largest_unit() {
         for (number, of, expected) in [
             (0, Dimension::Items, "0"),
             (999, Dimension::Items, "999"),
@@ -29,7 +29,7 @@ mod tests {
             (16 << 20, Dimension::Bytes, "16MiB"),
             (1000, Dimension::Bytes, "1000"),
         ] {
-            assert_eq!(amount(number, of), expected);
+            assert_eq!(quantity(number, of), expected);
         }
     }
 }

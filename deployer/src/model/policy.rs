@@ -1,4 +1,4 @@
-//! The policy as the filter is sent it.
+//! The policy as the filter receives it.
 
 use std::io::Write as _;
 
@@ -10,28 +10,28 @@ use otlp_gate_core::config::PolicyConfig;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Module;
 use crate::error::Error;
+use crate::module::Location;
 
-/// Above this many bytes of JSON the policy is compressed; below it people can read it in the cluster.
+/// Bytes of JSON above which the policy is compressed. A smaller one stays readable in the cluster.
 const READABLE: usize = 64 << 10;
-/// etcd takes requests of 1.5 MiB, and the object is more than its policy.
+/// Bytes of a compressed policy: etcd accepts requests of up to 1.5 MiB, and the object contains more than the policy.
 const LARGEST: usize = 1 << 20;
 
-/// How a policy becomes smaller.
-pub(crate) const SMALLER_POLICY: &str = "write rules for many clients at once, with {word} in `match` and `name`; take out of `deny` what has expired";
+/// Hint for a policy that is too large.
+pub(crate) const SMALLER_POLICY: &str = "write rules for many clients at once, with {word} in `match` and `name`; remove expired entries from `deny`";
 
-/// Which policy it is: the beginning of a SHA-256.
+/// Identifies a policy and module: the first 48 bits of a SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revision {
-    /// In hex digits.
-    pub text: String,
-    /// As the filter's metric `otlp_gate_policy_revision` has it.
-    pub number: u64,
+pub(crate) struct Revision {
+    /// 12 hex digits.
+    pub(crate) text: String,
+    /// The value of the filter's metric `otlp_gate_policy_revision`.
+    pub(crate) number: u64,
 }
 
-/// The revision of a policy, and of the module that acts by it. Where one of them differs, it does.
-pub fn revision(policy: &PolicyConfig, module: &Module) -> Result<Revision, Error> {
+/// The revision of a policy and of the module that applies it. It changes when either of them changes.
+pub(crate) fn revision(policy: &PolicyConfig, module: &Location) -> Result<Revision, Error> {
     let text = serde_json::to_vec(&PolicyConfig { revision: String::new(), ..policy.clone() })
         .map_err(|e| Error::failed(format_args!("cannot write the policy: {e}")))?;
     let bytes = Sha256::new().chain_update(text).chain_update(module.source()).finalize();
@@ -39,11 +39,11 @@ pub fn revision(policy: &PolicyConfig, module: &Module) -> Result<Revision, Erro
     Ok(Revision { text: format!("{number:012x}"), number })
 }
 
-/// The policy as JSON, with its revision; or, where that is large, as `{"gzip": base64}`.
+/// The policy with its revision as JSON, or as `{"gzip": base64}` where the JSON is larger than 64 KiB.
 ///
 /// # Errors
-/// It does not fit into one Kubernetes object.
-pub fn plugin_config(policy: &PolicyConfig, module: &Module) -> Result<Value, Error> {
+/// The policy does not fit into one Kubernetes object.
+pub(crate) fn plugin_config(policy: &PolicyConfig, module: &Location) -> Result<Value, Error> {
     let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot write the policy: {e}"));
     let policy = &PolicyConfig { revision: revision(policy, module)?.text, ..policy.clone() };
     let text = serde_json::to_vec(policy).map_err(|e| cannot(&e))?;

@@ -1,4 +1,4 @@
-//! Commands that go on until they are told to end.
+//! Runs asynchronous commands until they end or a signal arrives.
 
 use std::future::Future;
 use std::{io, thread};
@@ -9,23 +9,22 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// What blocks, such as reading what somebody types, in a thread of its own: while it goes on, we can be told to end, and
-/// then it is not waited for.
-pub(super) async fn elsewhere<T: Send + 'static>(
+/// Runs blocking work, such as reading a line from a terminal, in a thread of its own. The thread is not joined when a
+/// signal ends the command.
+pub(crate) async fn in_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let (give, got) = oneshot::channel();
-    thread::Builder::new().spawn(move || give.send(work()))?;
-    got.await.map_err(io::Error::other)?
+    let (send, receive) = oneshot::channel();
+    thread::Builder::new().spawn(move || send.send(work()))?;
+    receive.await.map_err(io::Error::other)?
 }
 
-/// Runs `work` to its end, or until someone asks us to end: then `None`.
-pub(super) fn until_told_to_end<T>(work: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+/// Runs `work` to its end, or until SIGINT, SIGTERM or SIGHUP: then `None`.
+pub(crate) fn until_signal<T>(work: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
     let cannot = |error| Error::failed(format_args!("cannot start: {error}"));
-    // One thread: the kernel ends Envoy when the thread that started it does.
+    // One thread: the kernel ends Envoy when the thread that started it ends (PR_SET_PDEATHSIG).
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     runtime.block_on(async {
-        // Ctrl-C, a supervisor, or the terminal that goes away.
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
@@ -46,13 +45,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_blocks_keeps_nobody_from_ending_us() {
+    fn blocking_work_does_not_delay_the_end() {
         let (answer, asked) = mpsc::channel::<()>();
-        let typed = elsewhere(move || asked.recv().map_err(io::Error::other));
-        let ended = until_told_to_end(async {
+        let typed = in_thread(move || asked.recv().map_err(io::Error::other));
+        let ended = until_signal(async {
             tokio::select! {
                 biased;
-                _ = typed => Err(Error::failed("nobody has answered")),
+                _ = typed => Err(Error::failed("the thread has ended")),
                 () = tokio::task::yield_now() => Ok(()),
             }
         });
@@ -61,8 +60,8 @@ mod tests {
     }
 
     #[test]
-    fn what_it_comes_to_is_given() {
-        let came = until_told_to_end(async { elsewhere(|| Ok(5)).await.map_err(Error::failed) });
-        assert_eq!(came.unwrap(), Some(5));
+    fn the_result_of_blocking_work_is_returned() {
+        let result = until_signal(async { in_thread(|| Ok(5)).await.map_err(Error::failed) });
+        assert_eq!(result.unwrap(), Some(5));
     }
 }

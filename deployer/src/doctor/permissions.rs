@@ -1,4 +1,4 @@
-//! Whether whoever asks may do what `apply` does.
+//! Checks whether RBAC allows the user to apply the gate's objects.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use kube::api::{Api, PostParams};
 use tokio::task::JoinSet;
 
 use super::Check;
-use crate::cluster::{Cluster, Discovery, failed};
+use crate::cluster::{Cluster, Discovery, api_error};
 use crate::error::Error;
-use crate::resources::Object;
+use crate::model::Object;
 
-pub(super) async fn checks(
+pub(super) async fn check(
     cluster: &Cluster,
     discovery: &Discovery,
     objects: &[Object],
-) -> Result<Vec<Check>, Error> {
+) -> Result<Check, Error> {
     let asked: BTreeSet<(String, String, Option<String>)> = objects
         .iter()
         .filter_map(|object| {
@@ -26,10 +26,10 @@ pub(super) async fn checks(
             Some((group.to_owned(), plural.to_owned(), object.namespace.clone()))
         })
         .collect();
-    let mut answers = JoinSet::new();
+    let mut reviews = JoinSet::new();
     for (group, plural, namespace) in asked {
         let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
-        answers.spawn(async move {
+        reviews.spawn(async move {
             let review = SelfSubjectAccessReview {
                 spec: SelfSubjectAccessReviewSpec {
                     resource_attributes: Some(ResourceAttributes {
@@ -47,21 +47,21 @@ pub(super) async fn checks(
         });
     }
     let mut denied = Vec::new();
-    for (plural, namespace, answer) in answers.join_all().await {
-        let answer = answer.map_err(|e| failed("cannot ask for your rights", &e))?;
-        if !answer.status.is_some_and(|status| status.allowed) {
-            let place = namespace.map_or_else(|| "the cluster".to_owned(), |it| format!("namespace {it}"));
-            denied.push(format!("{plural} in {place}"));
+    for (plural, namespace, review) in reviews.join_all().await {
+        let review = review.map_err(|e| api_error("cannot review your permissions", &e))?;
+        if !review.status.is_some_and(|status| status.allowed) {
+            let scope = namespace.map_or_else(|| "the cluster".to_owned(), |it| format!("namespace {it}"));
+            denied.push(format!("{plural} in {scope}"));
         }
     }
     denied.sort_unstable();
-    Ok(vec![if denied.is_empty() {
-        Check::pass("rights", "you may apply all that the gate is made of")
+    Ok(if denied.is_empty() {
+        Check::pass("rights", "you may apply all of the gate's objects")
     } else {
         Check::fail(
             "rights",
             format!("you may not patch {}", denied.join(", ")),
             "ask for a role with get, list, create, patch and delete on them",
         )
-    }])
+    })
 }

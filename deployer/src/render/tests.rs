@@ -6,7 +6,9 @@ use otlp_gate_core::config::{Match, Matches};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Provider, Source};
+use crate::config::{Config, Provider, Source};
+use crate::model::{Certificates, Mesh, plugin_config, revision};
+use crate::module::Location;
 
 const MODULE: &str = "oci://registry.example/otlp-gate:0.1.0";
 const PROVIDERS: [(Provider, &str); 2] =
@@ -18,9 +20,12 @@ fn config(text: &str) -> Config {
     source.load().unwrap_or_else(|report| panic!("{report}")).config
 }
 
+fn installation(config: &Config, module: Location) -> Installation<'_> {
+    Installation::new(config, module, Mesh::from_config(config), Certificates::default())
+}
+
 fn objects(config: &Config) -> Vec<Object> {
-    let module = Module::at(MODULE, None, "").unwrap();
-    Gate::new(config, module, None).unwrap().objects().unwrap()
+    super::objects(&installation(config, Location::at(MODULE, None, "").unwrap())).unwrap()
 }
 
 fn everything() -> Vec<Object> {
@@ -66,7 +71,7 @@ fn every_kind_is_one_that_is_pruned() {
 
 #[test]
 fn a_policy_has_another_revision_than_any_other_and_so_it_has_with_another_module() {
-    let at = |url| Module::at(url, None, "").unwrap();
+    let at = |url| Location::at(url, None, "").unwrap();
     let [one, same, other, elsewhere] =
         [("", MODULE), ("", MODULE), ("attributes: {a: b}", MODULE), ("", "oci://registry.example/other:2")]
             .map(|(text, url)| revision(&config(text).policy(), &at(url)).unwrap());
@@ -246,8 +251,8 @@ fn with_cert_manager_no_gateway_lets_in_who_is_not_of_the_clients_issuer() {
 #[test]
 fn the_module_is_mounted_where_the_plugin_looks_for_it() {
     let config = config("");
-    let module = Module::in_config_map(b"\0asm").unwrap();
-    let objects = Gate::new(&config, module, None).unwrap().objects().unwrap();
+    let module = Location::config_map(b"\0asm").unwrap();
+    let objects = super::objects(&installation(&config, module)).unwrap();
     let map = objects.iter().find(|object| object.value.get("binaryData").is_some()).unwrap();
     assert_eq!(map.value["binaryData"]["otlp-gate.wasm"], "AGFzbQ==");
     let overlay = objects.iter().find(|object| object.name == "otel-gateway-deployment").unwrap();
@@ -262,10 +267,10 @@ fn the_module_is_mounted_where_the_plugin_looks_for_it() {
 
 #[test]
 fn what_does_not_fit_is_refused_with_its_size() {
-    let error = Module::in_config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
+    let error = Location::config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
     assert_eq!(error.to_string(), "the filter's module has 1048577 bytes, and a ConfigMap holds 1048576");
 
-    let (mut policy, module) = (config("").policy(), Module::at(MODULE, None, "").unwrap());
+    let (mut policy, module) = (config("").policy(), Location::at(MODULE, None, "").unwrap());
     // a digest of a counter does not compress
     let digest = |number: u32| {
         use sha2::{Digest, Sha256};
@@ -278,7 +283,7 @@ fn what_does_not_fit_is_refused_with_its_size() {
 
 #[test]
 fn ten_thousand_clients_fit_into_one_object() {
-    let (mut policy, module) = (config("").policy(), Module::at(MODULE, None, "").unwrap());
+    let (mut policy, module) = (config("").policy(), Location::at(MODULE, None, "").unwrap());
     let one = policy.clients[0].clone();
     policy.clients = (0..10_000)
         .map(|number| {
@@ -301,23 +306,23 @@ fn ten_thousand_clients_fit_into_one_object() {
 fn envoy_gateway_is_not_promised_what_it_cannot_load() {
     let mut config = config("");
     config.gateway.provider = Provider::EnvoyGateway;
-    let gate = Gate::new(&config, Module::in_config_map(b"\0asm").unwrap(), None).unwrap();
-    let error = gate.objects().unwrap_err().to_string();
+    let module = Location::config_map(b"\0asm").unwrap();
+    let error = super::objects(&installation(&config, module)).unwrap_err().to_string();
     assert_eq!(error, "Envoy Gateway takes the filter's module from a registry or a web server only");
 }
 
 #[test]
 fn a_module_is_named_by_a_url() {
-    let at = |url| Module::at(url, None, "00");
-    assert_eq!(at("oci://r/i:1").unwrap(), Module::Oci { image: "r/i:1".to_owned(), sha256: None });
+    let at = |url| Location::at(url, None, "00");
+    assert_eq!(at("oci://r/i:1").unwrap(), Location::Oci { image: "r/i:1".to_owned(), sha256: None });
     assert_eq!(
         at("https://x/m.wasm").unwrap(),
-        Module::Http { url: "https://x/m.wasm".to_owned(), sha256: "00".to_owned() }
+        Location::Http { url: "https://x/m.wasm".to_owned(), sha256: "00".to_owned() }
     );
     for url in ["", "r/i:1", "oci://", "file:///x"] {
         assert!(at(url).is_err(), "{url}");
     }
-    assert!(Module::at("oci://r/i:1", Some("sha256:12"), "").is_err());
+    assert!(Location::at("oci://r/i:1", Some("sha256:12"), "").is_err());
 }
 
 /// `OTLP_GATE_UPDATE_MANIFESTS=1` writes them instead.

@@ -1,4 +1,4 @@
-//! The filter's module as an image, in the form that both Istio and Envoy Gateway take: one layer, a gzipped tar that holds
+//! The filter's module as an OCI image that both Istio and Envoy Gateway accept: one layer, a gzipped tar that contains
 //! `plugin.wasm` (Wasm OCI image specification, "compat" variant).
 
 use std::io;
@@ -11,25 +11,25 @@ use serde_json::json;
 use crate::error::Error;
 use crate::sha256;
 
-/// The file in the layer, whose name the specification gives.
+/// The file in the layer. The specification defines its name.
 const FILE: &str = "plugin.wasm";
 
 /// An image, ready to be pushed.
-pub struct Image {
-    /// Its only layer.
-    pub layer: ImageLayer,
-    /// Its configuration.
-    pub config: Config,
-    /// Its manifest, as it is pushed.
-    pub manifest: Vec<u8>,
-    /// The SHA-256 of the manifest in hex: what `gateway.module.sha256` is for an image.
-    pub sha256: String,
+pub(crate) struct Image {
+    /// The only layer.
+    pub(crate) layer: ImageLayer,
+    /// The image configuration.
+    pub(crate) config: Config,
+    /// The manifest, byte for byte as it is pushed.
+    pub(crate) manifest: Vec<u8>,
+    /// The SHA-256 of the manifest in hex: the value of `gateway.module.sha256` for an image.
+    pub(crate) sha256: String,
 }
 
 impl Image {
-    /// The image that holds a module. The same module gives the same image, byte for byte.
-    pub fn of(module: &[u8]) -> Result<Self, Error> {
-        let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot make the image: {e}"));
+    /// The image of a module. The same module gives the same image, byte for byte.
+    pub(crate) fn of(module: &[u8]) -> Result<Self, Error> {
+        let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot create the image: {e}"));
         let tar = tar(module).map_err(|e| cannot(&e))?;
         let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
         io::copy(&mut tar.as_slice(), &mut gzip).map_err(|e| cannot(&e))?;
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_holds_the_module_and_is_always_the_same() {
+    fn an_image_contains_the_module_and_is_reproducible() {
         let image = Image::of(b"\0asm").unwrap();
         assert_eq!(image.sha256, Image::of(b"\0asm").unwrap().sha256);
         assert_ne!(image.sha256, Image::of(b"\0asn").unwrap().sha256);

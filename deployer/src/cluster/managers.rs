@@ -1,4 +1,4 @@
-//! Whose an object is, by what the API server keeps of who wrote which of its fields.
+//! Field managers: who owns which fields of an object, as the API server records it in `managedFields`.
 
 use std::collections::BTreeSet;
 
@@ -6,34 +6,35 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::FIELD_MANAGER;
+/// The field manager of everything that otlp-gate applies.
+pub(super) const FIELD_MANAGER: &str = "otlp-gate";
 
-/// Whether otlp-gate has applied it. Labels say nothing of that: whoever may change an object may write them.
-pub(super) fn applied_by_us(object: &DynamicObject) -> bool {
+/// Whether otlp-gate has applied the object. Labels do not prove that: anyone who may change an object may set them.
+pub(super) fn is_ours(object: &DynamicObject) -> bool {
     managers(object).any(|it| it.manager.as_deref() == Some(FIELD_MANAGER))
 }
 
-/// Who, of all others, has written something into it, beside metadata and status, that we have not: a field that we leave out, or another value for one of ours,
-/// which is not ours any longer then. Whoever writes the same value as we has it together with us.
-pub(super) fn others(object: &DynamicObject) -> Vec<String> {
-    let (ours, foreign): (Vec<_>, Vec<_>) =
+/// Other field managers that own fields outside of metadata and status that otlp-gate does not own: fields that it does not
+/// set, and fields whose value they have changed. A manager that sets the same value shares the field with otlp-gate.
+pub(super) fn other_managers(object: &DynamicObject) -> Vec<String> {
+    let (ours, others): (Vec<_>, Vec<_>) =
         managers(object).partition(|it| it.manager.as_deref() == Some(FIELD_MANAGER));
     let ours: Vec<Value> = ours.into_iter().map(fields).collect();
-    let foreign = foreign.into_iter().filter(|it| {
+    let others = others.into_iter().filter(|it| {
         let fields = fields(it);
         fields.as_object().is_some_and(|it| !it.is_empty()) && !ours.iter().any(|ours| covers(ours, &fields))
     });
-    let names: BTreeSet<String> = foreign.map(|it| it.manager.clone().unwrap_or_default()).collect();
+    let names: BTreeSet<String> = others.map(|it| it.manager.clone().unwrap_or_default()).collect();
     names.into_iter().collect()
 }
 
-/// Those who have written the object itself; its status is its controllers' to write.
+/// Entries of managers of the object itself, without those of subresources such as `status`.
 fn managers(object: &DynamicObject) -> impl Iterator<Item = &ManagedFieldsEntry> {
     let entries = object.metadata.managed_fields.iter().flatten();
     entries.filter(|it| it.subresource.as_deref().unwrap_or_default().is_empty())
 }
 
-/// What somebody has written, beside metadata and status, and what every object has.
+/// The fields that an entry owns, without metadata, status, `apiVersion` and `kind`.
 fn fields(entry: &ManagedFieldsEntry) -> Value {
     let mut fields = entry.fields_v1.as_ref().map(|it| it.0.clone()).unwrap_or_default();
     if let Some(fields) = fields.as_object_mut() {
@@ -42,22 +43,24 @@ fn fields(entry: &ManagedFieldsEntry) -> Value {
     fields
 }
 
-/// Whether a set of fields has all of another one. Both are trees; `.` stands for the field itself.
+/// Whether a set of fields contains another one. Both are trees in the `fieldsV1` format, where `.` is the field itself.
 fn covers(all: &Value, some: &Value) -> bool {
     let Some(some) = some.as_object() else { return true };
     some.iter().all(|(key, below)| all.get(key).map_or(key == ".", |all| covers(all, below)))
 }
 
-/// Whether an object has all that is wanted. It may have more, since the API server fills in what is left out; but no list is longer.
-pub(super) fn contains(live: &Value, wanted: &Value) -> bool {
-    match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| live.get(key).is_some_and(|live| contains(live, wanted)))
+/// Whether an object has all desired fields. It may have more fields, because the API server sets defaults, but not longer
+/// lists.
+pub(super) fn contains(live: &Value, desired: &Value) -> bool {
+    match (live, desired) {
+        (Value::Object(live), Value::Object(desired)) => {
+            desired.iter().all(|(key, desired)| live.get(key).is_some_and(|live| contains(live, desired)))
         }
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| contains(live, wanted))
+        (Value::Array(live), Value::Array(desired)) => {
+            live.len() == desired.len()
+                && live.iter().zip(desired).all(|(live, desired)| contains(live, desired))
         }
-        (live, wanted) => live == wanted,
+        (live, desired) => live == desired,
     }
 }
 
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn who_else_wrote_into_the_spec_is_known() {
+    fn managers_of_other_fields_in_the_spec_are_found() {
         let patches =
             json!({"f:spec": {"f:configPatches": {}, "f:workloadSelector": {"f:labels": {"f:a": {}}}}});
         let ours = ("otlp-gate", "", patches.clone());
@@ -99,19 +102,19 @@ mod tests {
             ),
         ] {
             let object = written_by(&[ours.clone(), other]);
-            assert!(applied_by_us(&object));
-            assert_eq!(others(&object), expected);
+            assert!(is_ours(&object));
+            assert_eq!(other_managers(&object), expected);
         }
-        assert!(!applied_by_us(&written_by(&[("kubectl", "", json!({"f:spec": {}}))])));
-        assert!(!applied_by_us(&written_by(&[("otlp-gate", "status", json!({}))])));
-        assert!(!applied_by_us(&written_by(&[])), "labels alone");
+        assert!(!is_ours(&written_by(&[("kubectl", "", json!({"f:spec": {}}))])));
+        assert!(!is_ours(&written_by(&[("otlp-gate", "status", json!({}))])));
+        assert!(!is_ours(&written_by(&[])), "labels alone");
     }
 
     #[test]
-    fn what_the_api_server_fills_in_is_no_change_and_one_more_in_a_list_is() {
-        let wanted = json!({"rules": [{"backendRefs": [{"name": "collector"}]}], "failOpen": false});
+    fn defaults_are_no_difference_and_another_list_element_is() {
+        let desired = json!({"rules": [{"backendRefs": [{"name": "collector"}]}], "failOpen": false});
         for (live, same) in [
-            (wanted.clone(), true),
+            (desired.clone(), true),
             (
                 json!({"rules": [{"backendRefs": [{"name": "collector", "weight": 1}]}], "failOpen": false, "x": 1}),
                 true,
@@ -123,7 +126,7 @@ mod tests {
             (json!({"rules": [{"backendRefs": [{"name": "collector"}]}], "failOpen": true}), false),
             (json!({"rules": [{"backendRefs": [{"name": "collector"}]}]}), false),
         ] {
-            assert_eq!(contains(&live, &wanted), same, "{live}");
+            assert_eq!(contains(&live, &desired), same, "{live}");
         }
     }
 }

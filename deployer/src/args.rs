@@ -1,0 +1,114 @@
+//! Options that several commands share, and what they read: the config, the module's location and the certificates.
+
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+
+use crate::certs::{Folder, ListenerTls};
+use crate::config::{Config, Loaded};
+use crate::error::Error;
+use crate::global::Global;
+use crate::model::{Certificates, ClientCa, Installation, Mesh, Server};
+use crate::module::{self, Location};
+use crate::output;
+
+/// Options of the commands that compare the cluster with the config.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallationArgs {
+    /// The folder with the certificates that `certs init` created. If it has none, the certificates in the cluster stay
+    /// unchanged
+    #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
+    certs: PathBuf,
+    #[command(flatten)]
+    module: ModuleArgs,
+}
+
+/// Options for the location of the filter's module.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModuleArgs {
+    /// Where the gateway gets the filter's module: oci://, https:// or http:// [default: the config's
+    /// `gateway.module`, else a ConfigMap]
+    #[arg(long, value_name = "URL")]
+    module: Option<String>,
+    /// The SHA-256 digest of what is at --module
+    #[arg(long, value_name = "HEX", requires = "module")]
+    module_sha256: Option<String>,
+}
+
+/// What the options and the config give before a cluster is asked.
+pub(crate) struct Inputs<'a> {
+    /// The config.
+    pub(crate) config: &'a Config,
+    module: Location,
+    certificates: Certificates,
+}
+
+/// Reads the config and prints its warnings.
+pub(crate) fn config(global: &Global) -> Result<Config, Error> {
+    Ok(loaded(global)?.config)
+}
+
+/// Reads and compiles the config, and prints its warnings.
+pub(crate) fn loaded(global: &Global) -> Result<Loaded, Error> {
+    let loaded = Loaded::read(global)?;
+    if !loaded.warnings.findings.is_empty() {
+        output::say(&loaded.warnings);
+    }
+    Ok(loaded)
+}
+
+/// Reads the client CA and its revocation list.
+pub(crate) fn client_ca(folder: &Folder) -> Result<ClientCa, Error> {
+    let (certificates, revocations) = ListenerTls::read_clients(folder.path())?;
+    Ok(ClientCa { certificates, revocations: revocations.ok_or_else(|| no_revocation_list(folder))? })
+}
+
+impl InstallationArgs {
+    /// Reads the certificates, if the folder has some, and prints warnings about them.
+    pub(crate) fn read<'a>(&self, config: &'a Config) -> Result<Inputs<'a>, Error> {
+        let module = self.module.location(config)?;
+        let mut certificates = Certificates::default();
+        let folder = Folder::at(&self.certs);
+        if config.takes_certificates() && folder.server_files().certificate.exists() {
+            let ListenerTls { server, key, client_ca, client_crl } = ListenerTls::read(&self.certs)?;
+            let revocations = client_crl.ok_or_else(|| no_revocation_list(&folder))?;
+            certificates = Certificates {
+                server: Some(Server { certificate: server, key }),
+                client_ca: Some(ClientCa { certificates: client_ca, revocations }),
+            };
+            folder.warnings(OffsetDateTime::now_utc()).iter().for_each(Error::warn);
+        }
+        Ok(Inputs { config, module, certificates })
+    }
+
+    /// The file from which the server's certificate is read.
+    pub(crate) fn server_certificate(&self) -> PathBuf {
+        Folder::at(&self.certs).server_files().certificate
+    }
+}
+
+impl<'a> Inputs<'a> {
+    /// The installation, in a cluster with this mesh.
+    pub(crate) fn installation(self, mesh: Mesh) -> Installation<'a> {
+        Installation::new(self.config, self.module, mesh, self.certificates)
+    }
+}
+
+impl ModuleArgs {
+    /// The location on the command line, else in the config, else a ConfigMap with the module that this command
+    /// contains.
+    pub(crate) fn location(&self, config: &Config) -> Result<Location, Error> {
+        match (&self.module, &config.gateway.module) {
+            (Some(url), _) => Location::at(url, self.module_sha256.as_deref(), &module::sha256()),
+            (None, Some(module)) => Location::at(&module.url, module.sha256.as_deref(), &module::sha256()),
+            (None, None) => Location::config_map(module::bytes()),
+        }
+    }
+}
+
+fn no_revocation_list(folder: &Folder) -> Error {
+    Error::failed(format_args!("{} does not exist", folder.revocations_file().display())).hint(
+        "without a revocation list no client can be revoked: ask the CA for its list; `otlp-gate certs init` creates \
+         one for its own CA",
+    )
+}

@@ -1,0 +1,78 @@
+//! Puts all objects of a gate together. This is the only module that knows both the model's objects and the providers.
+//!
+//! **Architecture Invariant:** the same config gives the same objects, byte for byte. No cluster and no clock is asked.
+
+mod folder;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use folder::write_folder;
+
+use crate::config::Backend;
+use crate::error::Error;
+use crate::model::{Installation, Object};
+use crate::providers;
+use crate::resources::{cert_manager, collector, gateway, namespace, node_local, routes};
+
+/// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds. The
+/// Namespace is not among them, because it may contain other objects.
+pub(crate) const KINDS: [(&str, &str); 25] = [
+    ("scheduling.k8s.io/v1", "PriorityClass"),
+    ("v1", "ServiceAccount"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("v1", "Secret"),
+    ("v1", "ConfigMap"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "DaemonSet"),
+    ("v1", "Service"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    (cert_manager::API_VERSION, "Issuer"),
+    (cert_manager::API_VERSION, "Certificate"),
+    ("networking.istio.io/v1", "DestinationRule"),
+    ("networking.istio.io/v1alpha3", "EnvoyFilter"),
+    ("extensions.istio.io/v1alpha1", "WasmPlugin"),
+    ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
+    ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"),
+    ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"),
+    ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy"),
+    ("gateway.networking.k8s.io/v1", "Gateway"),
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+];
+
+/// All objects of an installation, in the order of creation.
+///
+/// # Errors
+/// The policy does not fit into an object, or the provider cannot get the module from its location.
+pub(crate) fn objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
+    let mut objects = match installation.config.gateway.enabled {
+        true => gateway_objects(installation)?,
+        false => Vec::new(),
+    };
+    objects.extend(node_local::objects(installation)?);
+    Ok(objects)
+}
+
+/// The gateway, its certificates, its routes and its backend.
+fn gateway_objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
+    let config = installation.config;
+    let provider = providers::of(config);
+    let settings = provider.settings(installation);
+    let mut objects = Vec::new();
+    objects.extend(namespace::namespace(installation)?);
+    match &config.backend {
+        Backend::Collector(it) => objects.extend(collector::objects(installation, it, &settings)?),
+        Backend::Service(it) => objects.extend(routes::reference_grant(installation, it)?),
+    }
+    if let Some(it) = &config.certificates.cert_manager {
+        objects.extend(cert_manager::objects(installation, it)?);
+    }
+    objects.extend(provider.objects(installation)?);
+    objects.push(gateway::gateway(installation, &settings)?);
+    objects.extend(routes::routes(installation)?);
+    Ok(objects)
+}
