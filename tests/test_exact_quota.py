@@ -298,10 +298,17 @@ def test_a_burst_that_a_backend_rejects_late_is_refunded(
     some = connections(gate, "late", 10)
     sink.fail = (grpc.StatusCode.UNAVAILABLE, 503)
     sink.answering.clear()
-    began = time.monotonic()
-    threading.Timer(1, sink.answering.set).start()
+
+    def answer_late() -> None:
+        wait_until(lambda: sink.received.qsize() == 3 * len(some), "all requests have arrived")
+        time.sleep(1)
+        sink.answering.set()
+
+    answering = threading.Thread(target=answer_late)
+    answering.start()
     sent = send_together([(connection, [spans(10)] * 3) for connection in some])
-    assert sent.ended - began >= 1
+    answering.join()
+    assert sent.seconds >= 1
     assert {answer.grpc_status for answers in sent.answers for answer in answers} == {14}
     sink.fail = None
 

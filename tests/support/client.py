@@ -133,7 +133,8 @@ def handshake_fails(address: str, context: ssl.SSLContext) -> bool:
             socket.create_connection((host, int(port)), timeout=TIMEOUT) as raw,
             context.wrap_socket(raw, server_hostname="localhost") as connection,
         ):
-            # After a good handshake the server sends first: HTTP/2 settings.
+            # The connection preface and an empty SETTINGS frame (RFC 9113, 3.4), which the server answers.
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
             return not connection.recv(1)
     except (ssl.SSLError, ConnectionError):
         return True
