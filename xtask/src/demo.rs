@@ -1,8 +1,8 @@
-//! `cargo xtask demo`: sets everything up, then shows the whole road on this machine.
+//! `cargo xtask demo`: builds what the demo needs, then runs `otlp-gate demo`.
 
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::{process, project, setup, wasm};
 
@@ -10,13 +10,7 @@ use crate::{process, project, setup, wasm};
 pub(crate) fn recipe(json: bool, keep: bool) -> Result<()> {
     let python = setup::python()?;
     wasm::filter()?;
-    process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
-    let mut demo = Command::new(project::target_dir()?.join("debug/otlp-gate"));
+    let mut demo = Command::new(project::command()?);
     demo.arg("demo").args(json.then_some("--json")).args(keep.then_some("--keep"));
-    let status: ExitStatus =
-        demo.arg("--envoy").arg(python.envoy).status().context("could not start `otlp-gate demo`")?;
-    if !status.success() {
-        bail!("`otlp-gate demo` failed ({status})");
-    }
-    Ok(())
+    process::run_with_stdout(demo.arg("--envoy").arg(python.envoy))
 }

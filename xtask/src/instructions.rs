@@ -1,6 +1,6 @@
-//! `cargo xtask instructions`: how many instructions the hot functions take, against the table in bench/instructions.txt.
+//! `cargo xtask instructions`: counts the instructions of the code that runs for every request.
 //!
-//! Times differ from run to run and from machine to machine, counts hardly do, so a test can hold them.
+//! Times differ between runs and machines. Counts hardly do, so a test can compare them with bench/instructions.txt.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,20 +11,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::{debian, process, project};
 
-/// What counts.
+/// The Debian package with the program that counts.
 pub(crate) const PACKAGES: [&str; 1] = ["valgrind"];
 const PACKAGE: &str = "otlp-gate-bench-instructions";
-/// The function in it that is counted, each call by itself.
+/// The function whose calls are counted, each separately.
 const MEASURED: &str = "otlp_gate_measured";
-/// How much more than the table has is a failure, in percent. The C library picks other ways to copy on other processors.
+/// An increase by more than this, in percent, is a failure. The C library copies differently on other processors.
 const TOLERANCE: u64 = 5;
 
 /// A piece of work and its instructions.
 type Count = (String, u64);
 
-/// Counts, and compares with the table, or writes it.
+/// Counts, and compares with the table, or writes the table.
 pub(crate) fn recipe(bless: bool) -> Result<()> {
-    debian::install(&PACKAGES)?;
+    debian::require(&PACKAGES)?;
     let counts = count()?;
     let table = project::root().join("bench/instructions.txt");
     if bless {
@@ -78,12 +78,12 @@ fn compare(counts: &[Count], table: &[Count]) -> Result<()> {
     let (mut worse, mut better) = (Vec::new(), 0);
     for (name, count) in counts {
         let Some((_, allowed)) = table.iter().find(|(of, _)| of == name) else {
-            worse.push(format!("{name}: not in the table"));
+            worse.push(format!("{name}: not in bench/instructions.txt"));
             continue;
         };
         eprintln!("{count:>9} of {allowed:>9} instructions: {name}");
         if count * 100 > allowed * (100 + TOLERANCE) {
-            worse.push(format!("{name}: {count} instructions, more than {allowed} and {TOLERANCE} %"));
+            worse.push(format!("{name}: {count} instructions, over {allowed} by more than {TOLERANCE} %"));
         }
         better += usize::from(count * 100 < allowed * (100 - TOLERANCE));
     }
@@ -91,13 +91,15 @@ fn compare(counts: &[Count], table: &[Count]) -> Result<()> {
         table
             .iter()
             .filter(|(name, _)| !counts.iter().any(|(of, _)| of == name))
-            .map(|(name, _)| format!("{name}: in the table only")),
+            .map(|(name, _)| format!("{name}: in bench/instructions.txt only")),
     );
     if !worse.is_empty() {
-        bail!("{}\n\nhint: where that is wanted, `cargo xtask instructions --bless`", worse.join("\n"));
+        bail!("{}\n\nhint: `cargo xtask instructions --bless` writes the table", worse.join("\n"));
     }
     if better > 0 {
-        eprintln!("{better} take less than the table has: `cargo xtask instructions --bless` keeps it so");
+        eprintln!(
+            "{better} counts are lower than in the table: `cargo xtask instructions --bless` writes them"
+        );
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! `cargo xtask NAME`: the project's recipes, the same for a person and for CI.
+//! `cargo xtask NAME`: the project's recipes. A person and CI use the same ones.
 //!
-//! Data goes to stdout, talk to stderr; what child processes print goes to stderr as well.
+//! Data goes to standard output. Progress, errors and the output of other programs go to standard error.
 
 #![allow(clippy::disallowed_methods, reason = "recipes run on the host, where there is a clock")]
 
@@ -18,61 +18,70 @@ mod wasm;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-/// The project's recipes.
+/// The project's recipes
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    recipe: Recipe,
+    /// Install missing Debian packages (default: report the command that installs them)
+    #[arg(long, global = true)]
+    install: bool,
+}
+
+#[derive(Subcommand)]
 enum Recipe {
-    /// Build the filter into target/otlp-gate.wasm, check what it imports and print its size
+    /// Build the filter into target/otlp-gate.wasm, check its imports and print its size
     BuildWasm,
-    /// Install what the other recipes need beside Rust, once, into the cache
+    /// Install what the other recipes need beside Rust into the cache
     Setup,
-    /// Show the whole road on this machine: set everything up, then run `otlp-gate demo`
+    /// Run `otlp-gate demo` on this machine, with everything that it needs
     Demo {
         /// Print one JSON object on one line
         #[arg(long)]
         json: bool,
-        /// Leave it running and print how to send to it
+        /// Keep it running, and print how to send to it
         #[arg(long)]
         keep: bool,
     },
-    /// Measure what the filter costs Envoy, beside no filter, one that does nothing and one that copies
+    /// Measure the cost of the filter in Envoy, compared with no filter and with simpler ones
     Bench {
         /// Print one JSON object on one line
         #[arg(long)]
         json: bool,
-        /// Fewer requests and rounds
+        /// Send fewer requests in fewer rounds
         #[arg(long)]
         quick: bool,
-        /// Measure this part alone: the clients of a trusted hop
+        /// Measure only this part: `hop`, the clients of a trusted hop
         #[arg(long, value_name = "PART", value_parser = ["hop"], conflicts_with = "node_local")]
         only: Option<String>,
-        /// Measure the gateway on a node instead, on a real cluster
+        /// Measure the node-local gateway instead, in a cluster
         #[arg(long)]
         node_local: bool,
     },
-    /// Count the instructions of what runs for every request, and compare with bench/instructions.txt
+    /// Count the instructions of the code that runs for every request, and compare with bench/instructions.txt
     Instructions {
-        /// Write the table instead
+        /// Write bench/instructions.txt instead
         #[arg(long)]
         bless: bool,
     },
-    /// A real Kubernetes with a real gateway on this machine, for tests
+    /// Start, stop and inspect a Kubernetes cluster on this machine, for tests
     #[command(subcommand)]
     Cluster(cluster::Action),
-    /// Test the whole road on a real cluster that is started for it
+    /// Run the tests in tests/cluster, on a cluster of yours or on one that is started for them
     E2e(e2e::Args),
-    /// Run every check: format, lints, unit tests on the host and on wasm32, integration tests against a real Envoy
-    Test {
-        /// Run only this step
-        #[arg(long, value_name = "NAME")]
-        only: Option<String>,
-    },
+    /// Run the checks of CI: format, lints, unit tests, integration tests with Envoy, tests in clusters
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
-    let done = match Recipe::parse() {
+    let arguments = Arguments::parse();
+    if arguments.install {
+        debian::allow_installation();
+    }
+    let done = match arguments.recipe {
         Recipe::BuildWasm => wasm::recipe(),
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
@@ -81,7 +90,7 @@ fn main() -> ExitCode {
         Recipe::Instructions { bless } => instructions::recipe(bless),
         Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::E2e(args) => e2e::recipe(&args),
-        Recipe::Test { only } => test::recipe(only.as_deref()),
+        Recipe::Test(args) => test::recipe(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Running programs, with errors that name them.
+//! Running programs, with errors that contain the command line.
 
 use std::env;
 use std::io;
@@ -7,12 +7,21 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a program to its end; what it prints on stdout goes to stderr. An error if it cannot be started or fails.
+/// Runs a program to its end. Its standard output goes to standard error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     run_unless(command, 0).map(drop)
 }
 
-/// The same, where one exit code is no failure: whether it ended with another one than that.
+/// Runs a program to its end, with its data on our standard output.
+pub(crate) fn run_with_stdout(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("could not start `{}`", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs a program to its end like [`run`]. Exit code `code` is no failure: the result is `false` then, else `true`.
 pub(crate) fn run_unless(command: &mut Command, code: i32) -> Result<bool> {
     let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
     let status = status.with_context(|| format!("could not start `{}`", shown(command)))?;
@@ -23,7 +32,7 @@ pub(crate) fn run_unless(command: &mut Command, code: i32) -> Result<bool> {
     Ok(other)
 }
 
-/// Runs a program to its end and gives what it printed on stdout, without white space at the end.
+/// Runs a program to its end and returns its standard output, without white space at the end.
 pub(crate) fn stdout(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("could not start `{}`", shown(command)))?;
@@ -33,23 +42,28 @@ pub(crate) fn stdout(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// The place of a program on `PATH`.
+/// The path of a program on `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Go, with which what some tests need is built.
+/// Go, which builds programs for some of the tests.
 pub(crate) fn go() -> Result<Command> {
     if find("go").is_none() {
         bail!(
-            "go is not on PATH, and some of the tests' programs are built with it\n\nhint: https://go.dev/doc/install"
+            "go is not on PATH; it builds programs for some of the tests\n\nhint: see https://go.dev/doc/install"
         );
     }
     Ok(Command::new("go"))
 }
 
-/// The command as a person would type it, cut where it gets long.
+/// Whether this process runs as root.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(stdout(Command::new("id").arg("-u"))? == "0")
+}
+
+/// The command line, cut after 200 characters.
 fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy()];
     words.extend(command.get_args().map(|word| word.to_string_lossy()));

@@ -1,6 +1,7 @@
 //! The ledger: every client's bucket, in a store that all workers share.
 //!
-//! The store never frees a key, so the number of keys is bounded. A key holds a bucket set of up to [`BUCKETS_PER_SET`] clients.
+//! The store never frees a key, so the number of keys is bounded. A key holds a bucket set of up to
+//! [`BUCKETS_PER_SET`](super::bucket_set::BUCKETS_PER_SET) clients.
 //! Which set is a client's follows from its [`BucketId`] and the store's [`Salt`](super::Salt). Without the salt, nobody can
 //! choose a name that shares a set with another client. Where the set is full, the client goes to a set of a second table, by
 //! another hash. Where that one is full, too, it takes the place of the bucket that is settled first. So no two clients share a

@@ -1,4 +1,4 @@
-//! OTLP export requests: reads signals, counts items, and sets a client's resource attributes ([`splice`]).
+//! OTLP export requests: reads signals, counts items, and sets a client's resource attributes ([`splice()`]).
 
 mod health;
 mod json;

@@ -24,7 +24,7 @@ impl StringTable {
     /// Adds the next string of the table, which is at offset `at` of the message.
     ///
     /// # Errors
-    /// The first string is not empty (profiles.proto: "string_table[0] must always be """). The Collector (0.155) takes it for
+    /// The first string is not empty (profiles.proto: `string_table[0] must always be ""`). The Collector (0.155) takes it for
     /// the key of every attribute without an index, so any other string could forge an attribute. Or too many strings are
     /// spellings of owned keys.
     pub(super) fn add(

@@ -1,5 +1,5 @@
-//! The keys of the control plane: one certificate authority, the API server's certificate, the administrator's, and
-//! the key that signs the tokens of service accounts.
+//! The control plane's keys: a certificate authority, certificates of the API server and the administrator, and the key
+//! that signs the tokens of service accounts.
 
 use std::fs;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use rcgen::{
 use super::network;
 use super::state::State;
 
-/// Writes them all.
+/// Writes all keys and certificates.
 pub(super) fn write(state: &State) -> Result<()> {
     fs::create_dir_all(state.dir().join("pki"))?;
     let mut params = named("kube-ca", None);

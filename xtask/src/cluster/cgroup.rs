@@ -1,4 +1,4 @@
-//! A control group per node, so that a kubelet takes nobody else's pods for its own and ends them.
+//! A control group for each node. Without it, a kubelet would kill the other node's pods as unknown ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,25 @@ use anyhow::{Context, Result};
 const MOUNT: &str = "/sys/fs/cgroup";
 const GROUP: &str = "otlp-gate-cluster";
 
-/// The group of a node, below each hierarchy's root.
+/// The path of a node's group below each hierarchy's root.
 pub(super) fn of_node(node: u8) -> String {
     format!("/{GROUP}/node-{node}")
 }
 
-/// Makes it.
+/// Creates a node's group.
 pub(super) fn create(node: u8) -> Result<()> {
     for hierarchy in hierarchies()? {
         let group = hierarchy.join(GROUP);
         let leaf = group.join(format!("node-{node}"));
-        fs::create_dir_all(&leaf).with_context(|| format!("making the control group {}", leaf.display()))?;
-        // Version 2 hands each controller on by hand.
+        fs::create_dir_all(&leaf)
+            .with_context(|| format!("creating the control group {}", leaf.display()))?;
+        // In cgroup v2 each level must enable its controllers for the next one.
         if let Ok(controllers) = fs::read_to_string(hierarchy.join("cgroup.controllers")) {
             for level in [&hierarchy, &group] {
                 for controller in controllers.split_whitespace() {
                     let file = level.join("cgroup.subtree_control");
                     fs::write(&file, format!("+{controller}"))
-                        .with_context(|| format!("handing {controller} on in {}", file.display()))?;
+                        .with_context(|| format!("enabling {controller} in {}", file.display()))?;
                 }
             }
         }
@@ -35,8 +36,8 @@ pub(super) fn create(node: u8) -> Result<()> {
     Ok(())
 }
 
-/// Removes all of them. A process that was killed stays in its group for a moment; what is still in use after a
-/// second goes at the next `down`.
+/// Removes all groups. A killed process stays in its group for a moment. A group that is in use after a second is
+/// removed by the next `down`.
 pub(super) fn remove() -> Result<()> {
     for hierarchy in hierarchies()? {
         let group = hierarchy.join(GROUP);
@@ -51,14 +52,14 @@ pub(super) fn remove() -> Result<()> {
     Ok(())
 }
 
-/// The one hierarchy of version 2, or version 1's many.
+/// The hierarchy of cgroup v2, or the hierarchies of v1.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let mount = Path::new(MOUNT);
     if mount.join("cgroup.controllers").is_file() {
         return Ok(vec![mount.to_path_buf()]);
     }
     let mut found = Vec::new();
-    for entry in fs::read_dir(mount).with_context(|| format!("{MOUNT}: no control groups"))? {
+    for entry in fs::read_dir(mount).with_context(|| format!("no control groups in {MOUNT}"))? {
         let dir = entry?.path();
         if dir.join("cgroup.procs").is_file()
             && !dir.join("cgroup.controllers").is_file()

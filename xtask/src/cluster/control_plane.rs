@@ -1,4 +1,4 @@
-//! etcd, the API server, the controllers and the scheduler, in the namespace of the first node.
+//! etcd, the API server, the controller manager and the scheduler, in the network namespace of the first node.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::state::State;
 use super::{certificates, daemon, kubectl, network};
 
-/// Starts it and waits until the API server is ready.
+/// Starts them and waits until the API server is ready.
 pub(super) fn up(state: &State) -> Result<()> {
     certificates::write(state)?;
     write_kubeconfig(state)?;
@@ -33,7 +33,7 @@ pub(super) fn up(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// A program of Kubernetes in the namespace of a node.
+/// A program of Kubernetes in the network namespace of a node.
 pub(super) fn kube(state: &State, node: u8, program: &str) -> Command {
     let mut command = network::inside(node, state.kubebox());
     command.arg(program);
@@ -58,7 +58,7 @@ fn etcd(state: &State) -> Command {
     let mut command = kube(state, 1, "etcd");
     let (clients, peers) = ("http://127.0.0.1:2379", "http://127.0.0.1:2380");
     command.arg(format!("--data-dir={}", state.dir().join("etcd").display()));
-    // Nothing in it must survive the machine.
+    // The data need not survive a crash.
     command.arg("--unsafe-no-fsync=true");
     for flag in ["listen-client-urls", "advertise-client-urls"] {
         command.arg(format!("--{flag}={clients}"));

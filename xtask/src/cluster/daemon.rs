@@ -1,4 +1,4 @@
-//! Processes that outlive the recipe, and their logs.
+//! Processes that run on after the recipe, and their logs.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,15 +11,15 @@ use anyhow::{Context, Result, bail};
 
 use super::state::State;
 
-/// Starts a process whose output goes to the end of the log of that name. It is in a process group of its own, so that Ctrl-C
-/// ends the recipe only; `down` finds it by its network namespace.
+/// Starts a process and appends its output to the log of this name. It has a process group of its own, so that Ctrl-C
+/// stops only the recipe. `down` finds it by its network namespace.
 pub(super) fn start(state: &State, name: &str, command: &mut Command) -> Result<()> {
     let path = state.logs().join(name);
     let log = File::options()
         .create(true)
         .append(true)
         .open(&path)
-        .with_context(|| format!("making {}", path.display()))?;
+        .with_context(|| format!("creating {}", path.display()))?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -30,12 +30,12 @@ pub(super) fn start(state: &State, name: &str, command: &mut Command) -> Result<
     Ok(())
 }
 
-/// Waits until it is so, at most a minute and a half.
-pub(super) fn wait_until(log: &str, what: &str, mut so: impl FnMut() -> bool) -> Result<()> {
+/// Waits until `condition` is true, for at most 90 s.
+pub(super) fn wait_until(log: &str, what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
     let start = Instant::now();
-    while !so() {
+    while !condition() {
         if start.elapsed() > Duration::from_secs(90) {
-            bail!("{what}: not after 90 s\n\nhint: cargo xtask cluster logs {log}");
+            bail!("not within 90 s: {what}\n\nhint: run `cargo xtask cluster logs {log}`");
         }
         thread::sleep(Duration::from_millis(100));
     }
@@ -46,7 +46,7 @@ pub(super) fn wait_until(log: &str, what: &str, mut so: impl FnMut() -> bool) ->
 pub(super) fn logs(state: &State, name: Option<&str>) -> Result<()> {
     let dir = state.logs();
     let mut names = Vec::new();
-    for entry in fs::read_dir(&dir).with_context(|| format!("{}: no cluster", dir.display()))? {
+    for entry in fs::read_dir(&dir).with_context(|| format!("no cluster has logs in {}", dir.display()))? {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     names.sort();
@@ -55,7 +55,7 @@ pub(super) fn logs(state: &State, name: Option<&str>) -> Result<()> {
         Some(name) if names.iter().any(|known| known == name) => {
             io::copy(&mut File::open(dir.join(name))?, &mut io::stdout().lock())?;
         }
-        Some(name) => bail!("{name}: no such log\n\nhint: {}", names.join(", ")),
+        Some(name) => bail!("no log {name}\n\nhint: the logs are {}", names.join(", ")),
     }
     Ok(())
 }

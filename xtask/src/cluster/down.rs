@@ -1,4 +1,4 @@
-//! The end of a cluster, also of one that ended uncleanly: what is found is ended and removed, whatever it belonged to.
+//! Stopping a cluster, also one that was interrupted: everything that is found is removed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,18 +13,18 @@ use super::state::State;
 use super::{cgroup, network};
 use crate::process;
 
-/// Refuses where a cluster is up, or was cut off while it came up: it may be in use by somebody else.
+/// Fails if a cluster is running or was interrupted while it started: another person may use it.
 pub(super) fn expect_none(state: &State) -> Result<()> {
     match processes(state)?.len() {
         0 => Ok(()),
         count => bail!(
-            "a cluster is up on this machine already, with {count} processes: there can be one only\n\n\
-             hint: `cargo xtask cluster down` ends it, whoever started it"
+            "a cluster is already running on this machine ({count} processes), and there can be only one\n\n\
+             hint: `cargo xtask cluster down` stops it, also if another person has started it"
         ),
     }
 }
 
-/// Ends every process, then removes mounts, namespaces, control groups and files.
+/// Kills every process, then removes mounts, namespaces, control groups and files.
 pub(super) fn down(state: &State) -> Result<()> {
     end_processes(state)?;
     unmount(state)?;
@@ -38,7 +38,7 @@ pub(super) fn down(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Ends a node's part of Kubernetes, as a crash would.
+/// Kills a program of Kubernetes on a node.
 pub(super) fn end_of_node(state: &State, node: u8, program: &str) -> Result<()> {
     let namespace = identity(&fs::metadata(network::namespace_path(node)).context("looking for the node")?);
     let kubebox = state.kubebox();
@@ -60,7 +60,7 @@ fn end_processes(state: &State) -> Result<()> {
     end(|| processes(state))
 }
 
-/// Ends processes until there are none.
+/// Kills the processes that `find` returns, until there are none.
 fn end(find: impl Fn() -> Result<BTreeSet<u32>>) -> Result<()> {
     for _ in 0..100 {
         let processes = find()?;
@@ -69,14 +69,14 @@ fn end(find: impl Fn() -> Result<BTreeSet<u32>>) -> Result<()> {
         }
         let mut kill = Command::new("kill");
         kill.arg("-KILL").args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
-        // Some may have ended by themselves: the next look tells.
+        // Some may have ended meanwhile, so a failure of `kill` does not matter.
         kill.status().context("could not start `kill`")?;
         thread::sleep(Duration::from_millis(50));
     }
-    bail!("{:?}: processes of the cluster that do not end", find()?)
+    bail!("processes of the cluster do not end: {:?}", find()?)
 }
 
-/// The processes in the nodes' network namespaces, the shims of their containers, and all that descends from both.
+/// The processes in the nodes' network namespaces, the shims of their containers, and the descendants of both.
 fn processes(state: &State) -> Result<BTreeSet<u32>> {
     let namespaces: Vec<_> = (1..=2)
         .filter_map(|node| fs::metadata(network::namespace_path(node)).ok())
@@ -116,7 +116,8 @@ fn identity(namespace: &fs::Metadata) -> (u64, u64) {
     (namespace.dev(), namespace.ino())
 }
 
-/// containerd starts one shim per pod, with the address of its socket among the arguments.
+/// Whether a process is a shim of this cluster. containerd starts one for each pod, with a socket of ours as an
+/// argument.
 fn is_shim(process: &Path, state: &State) -> bool {
     let Ok(line) = fs::read(process.join("cmdline")) else { return false };
     let line = String::from_utf8_lossy(&line);
@@ -133,10 +134,10 @@ fn status_field(process: &Path, name: &str) -> Option<String> {
 }
 
 fn unmount(state: &State) -> Result<()> {
-    // The last mounted first.
+    // In reverse order of mounting.
     for path in mounts(state)?.iter().rev() {
         let unmounted = process::run(Command::new("umount").args(["--lazy", "--quiet"]).arg(path));
-        // A mount may go by itself meanwhile, with the process or the mount that held it.
+        // A mount may have ended with the process or the mount that held it.
         if unmounted.is_err() && mounts(state)?.contains(path) {
             return unmounted;
         }
@@ -150,7 +151,7 @@ fn mounts(state: &State) -> Result<Vec<PathBuf>> {
     Ok(paths.filter(|path| path.starts_with(state.dir())).collect())
 }
 
-/// The kubelet makes links to its pods' logs in a place that cannot be configured.
+/// Removes the kubelet's links to logs of pods, whose folder cannot be configured.
 fn remove_log_links(state: &State) {
     for entry in fs::read_dir("/var/log/containers").into_iter().flatten().flatten() {
         if fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(state.dir())) {
@@ -159,7 +160,7 @@ fn remove_log_links(state: &State) {
     }
 }
 
-/// Nor can the place where shims have their sockets; each writes down where its own is.
+/// Removes the shims' sockets, whose folder cannot be configured. Each shim writes the path into its state.
 fn remove_shim_sockets(state: &State) {
     for node in 1..=2 {
         let tasks = state.node(node).join("containerd-state/io.containerd.runtime.v2.task/k8s.io");

@@ -1,4 +1,4 @@
-//! Envoy Gateway, in the cluster as its chart would put it there.
+//! Envoy Gateway, installed like its Helm chart does.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::{process, project};
 
 /// The image of the controller, and of the shutdown manager beside each proxy.
 const CONTROLLER: &str = "docker.io/envoyproxy/gateway:v1.9.1";
-/// The default image of the proxies (`DefaultEnvoyProxyImage` in its api/v1alpha1/shared_types.go). containerd drops
-/// the tag of a name that has a digest, and does not compare the digest of an image that it already has.
+/// The default image of the proxies (`DefaultEnvoyProxyImage` in api/v1alpha1/shared_types.go). containerd ignores the
+/// tag of a name with a digest, and does not check the digest of an imported image.
 const PROXY: &str =
     "docker.io/envoyproxy/envoy@sha256:eb2c01c13125d1629637cb4e4cce7207009fb7cc2c8027f9742758549d15b6f4";
 const NAMESPACE: &str = "envoy-gateway-system";
@@ -29,7 +29,7 @@ pub(super) fn images(envoy_gateway: &Path, envoy: &Path) -> Result<Vec<Image>> {
     ])
 }
 
-/// Installs it, with the keys between it and its proxies.
+/// Installs Envoy Gateway, with the keys of the controller and its proxies.
 pub(super) fn up(state: &State, envoy_gateway: &Path) -> Result<()> {
     let manifest = project::root().join("tests/cluster/envoy-gateway/envoy-gateway.yaml");
     kubectl::apply(state, &kubectl::manifests(envoy_gateway)?)?;
@@ -40,7 +40,7 @@ pub(super) fn up(state: &State, envoy_gateway: &Path) -> Result<()> {
     process::stdout(&mut certgen).map(drop)
 }
 
-/// Waits until it takes Gateways.
+/// Waits until the controller is ready.
 pub(super) fn wait_ready(state: &State) -> Result<()> {
     kubectl::rolled_out(state, NAMESPACE, "envoy-gateway")
 }

@@ -1,5 +1,5 @@
-//! The cluster's container images, made from the built programs and nothing else, since there is no registry: one
-//! layer each, in the archive format of `docker save`, which containerd imports.
+//! The cluster's container images. Each contains the built programs only, in one layer, in the archive format of
+//! `docker save`, which containerd imports. There is no registry.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,24 +15,24 @@ use super::programs::Programs;
 use super::state::State;
 use crate::process;
 
-/// What holds a pod's namespaces.
+/// The image that holds a pod's namespaces.
 pub(super) const PAUSE: &str = "localhost/pause:1";
-/// The name by which `otlp-gate` deploys the Collector.
+/// The image of the Collector that `otlp-gate` deploys.
 const COLLECTOR: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
 
-/// A path in an image, and the machine's file that it is a copy of.
+/// Paths in an image, with the files of this machine that are copied there.
 pub(super) type Files = BTreeMap<String, PathBuf>;
 
-/// An image to be.
+/// An image to build.
 pub(super) struct Image {
-    /// The name that manifests ask for.
+    /// The name in manifests.
     pub(super) name: &'static str,
     pub(super) files: Files,
-    /// The `config` of the image, as OCI's image specification has it.
+    /// The image's `config`, by OCI's image specification.
     pub(super) config: Value,
 }
 
-/// What every cluster runs.
+/// The images of every cluster.
 pub(super) fn base(programs: &Programs) -> Vec<Image> {
     let sleep = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
     let collector = json!({"Entrypoint": ["/otelcol"], "User": "10001:10001"});
@@ -47,26 +47,26 @@ pub(super) fn base(programs: &Programs) -> Vec<Image> {
     ]
 }
 
-/// Makes their archives.
+/// Builds the archives of images.
 pub(super) fn make(state: &State, images: &[Image]) -> Result<Vec<PathBuf>> {
     let out = state.dir().join("images");
     fs::create_dir_all(&out)?;
     images.iter().map(|image| archive(&out, image)).collect()
 }
 
-/// These copies at these places, relative to the root.
+/// Pairs of a path relative to the image's root and a file.
 pub(super) fn files<T: Into<String>, S: Into<PathBuf>, const N: usize>(pairs: [(T, S); N]) -> Files {
     pairs.into_iter().map(|(target, source)| (target.into(), source.into())).collect()
 }
 
-/// The shared libraries of a program, where it looks for them.
+/// The shared libraries of a program, at their paths on this machine.
 pub(super) fn libraries(program: &Path) -> Result<Files> {
     let linked = process::stdout(Command::new("ldd").arg(program))?;
     let paths = linked.split_whitespace().filter(|word| word.starts_with('/'));
     Ok(paths.map(|path| (path.trim_start_matches('/').to_owned(), PathBuf::from(path))).collect())
 }
 
-/// The machine's iptables with its extensions: the init container of a sidecar calls it.
+/// This machine's iptables with its extensions, for the init container of sidecars.
 pub(super) fn iptables() -> Result<Files> {
     let multi = Path::new("/usr/sbin/xtables-nft-multi");
     let mut found = libraries(multi)?;
@@ -86,7 +86,7 @@ pub(super) fn iptables() -> Result<Files> {
 
 fn archive(out: &Path, image: &Image) -> Result<PathBuf> {
     let Image { name, files, config } = image;
-    let layer = layer(files).with_context(|| format!("making the image {name}"))?;
+    let layer = layer(files).with_context(|| format!("building the image {name}"))?;
     let diff_id: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },

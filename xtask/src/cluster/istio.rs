@@ -11,8 +11,8 @@ use super::state::State;
 use super::{kubectl, network};
 use crate::process;
 
-/// What differs from Istio's minimal profile: our images, small requests, and no filters that only Istio's own build
-/// of Envoy has (istio.stats, istio.metadata_exchange, istio.alpn).
+/// Differences from Istio's minimal profile: our images, small resource requests, and none of the filters that only
+/// Istio's build of Envoy has (istio.stats, istio.metadata_exchange, istio.alpn).
 const VALUES: [&str; 9] = [
     "values.global.hub=localhost",
     "values.global.tag=1",
@@ -27,7 +27,7 @@ const VALUES: [&str; 9] = [
 
 const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nistio-proxy:x:1337:1337::/tmp:/bin/false\n";
 
-/// The images of istiod and of the proxy, which gateways and sidecars run.
+/// The images of istiod and of the proxy of gateways and sidecars.
 pub(super) fn images(state: &State, istio: &Path, envoy: &Path) -> Result<Vec<Image>> {
     let users = state.dir().join("passwd");
     fs::write(&users, USERS)?;
@@ -58,7 +58,7 @@ pub(super) fn images(state: &State, istio: &Path, envoy: &Path) -> Result<Vec<Im
     ])
 }
 
-/// Installs it.
+/// Installs Istio.
 pub(super) fn up(state: &State, istio: &Path) -> Result<()> {
     let manifest = state.dir().join("istio.yaml");
     let mut generate = network::inside(1, istio.join("istioctl"));
@@ -68,12 +68,12 @@ pub(super) fn up(state: &State, istio: &Path) -> Result<()> {
     }
     fs::write(&manifest, process::stdout(&mut generate)?)?;
     process::stdout(&mut kubectl::kubectl(state, &["create", "namespace", "istio-system"]))?;
-    // The first round makes the CRDs that some objects of the second are of.
+    // The first try creates the CRDs and fails for objects of these kinds.
     let apply = || kubectl::apply(state, &[&manifest]);
     apply().or_else(|_| apply())
 }
 
-/// Waits until it takes Gateways.
+/// Waits until istiod is ready.
 pub(super) fn wait_ready(state: &State) -> Result<()> {
     kubectl::rolled_out(state, "istio-system", "istiod")
 }

@@ -1,4 +1,4 @@
-//! kubectl as the cluster's administrator.
+//! kubectl with the cluster's administrator rights.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ pub(super) fn kubectl(state: &State, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it in silence; whether it succeeded.
+/// Whether kubectl succeeds with these arguments. Its output is dropped.
 pub(super) fn succeeds(state: &State, arguments: &[&str]) -> bool {
     let mut command = kubectl(state, arguments);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Applies manifests on the server's side, which takes CRDs of any size.
+/// Applies manifests with server-side apply, which has no size limit for CRDs.
 pub(super) fn apply(state: &State, files: &[impl AsRef<Path>]) -> Result<()> {
     let mut command = kubectl(state, &["apply", "--server-side", "--force-conflicts"]);
     for file in files {
@@ -43,7 +43,7 @@ pub(super) fn manifests(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Waits until a Deployment is as it should be.
+/// Waits until a Deployment is rolled out.
 pub(super) fn rolled_out(state: &State, namespace: &str, name: &str) -> Result<()> {
     let target = format!("deployment/{name}");
     process::stdout(&mut kubectl(state, &["-n", namespace, "rollout", "status", &target, "--timeout=120s"]))

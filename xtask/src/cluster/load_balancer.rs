@@ -1,5 +1,5 @@
-//! A stand-in for a cloud's load balancer: a Service of type LoadBalancer gets its own cluster IP as its address,
-//! which this machine and every pod can reach.
+//! A replacement for a cloud's load balancer. A Service of type LoadBalancer gets its cluster IP as its address, which
+//! this machine and every pod can reach.
 
 use std::env;
 use std::io::BufReader;
@@ -14,13 +14,13 @@ use super::state::State;
 use super::{daemon, kubectl, network};
 use crate::process;
 
-/// Starts it as a process of its own.
+/// Starts [`serve`] in a process of its own.
 pub(super) fn start(state: &State) -> Result<()> {
-    let xtask = env::current_exe().context("where xtask is")?;
+    let xtask = env::current_exe().context("looking for the path of xtask")?;
     daemon::start(state, "load-balancer", network::inside(1, xtask).args(["cluster", "load-balancer"]))
 }
 
-/// Watches Services for ever.
+/// Watches Services and sets their addresses, without end.
 pub(super) fn serve(state: &State) -> Result<()> {
     loop {
         if let Err(error) = watch(state) {
@@ -41,7 +41,7 @@ fn watch(state: &State) -> Result<()> {
             let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}).to_string();
             let patch =
                 ["patch", "service", name, "-n", namespace, "--subresource=status", "--type=merge", "-p"];
-            // It may be gone again.
+            // The Service may have been deleted.
             if let Err(error) = process::stdout(kubectl::kubectl(state, &patch).arg(status)) {
                 eprintln!("{error:#}");
             }
@@ -51,7 +51,7 @@ fn watch(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Namespace, name and cluster IP of a Service that waits for an address.
+/// Namespace, name and cluster IP of a Service that needs an address.
 fn waiting(service: &Value) -> Option<(&str, &str, &str)> {
     let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str);
     let served = service.pointer("/status/loadBalancer/ingress/0").is_some();
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_load_balancer_without_address_waits() {
+    fn only_a_load_balancer_without_an_address_gets_one() {
         let service = |kind: &str, status: Value| {
             json!({
                 "metadata": {"namespace": "a", "name": "b"},

@@ -1,5 +1,5 @@
-//! `cargo xtask cluster`: a real Kubernetes with a real gateway on this machine, from plain processes in network
-//! namespaces of their own. tests/cluster/README.md says how to use it.
+//! `cargo xtask cluster`: a Kubernetes cluster with a Gateway provider on this machine, as processes in network
+//! namespaces. tests/cluster/README.md describes it.
 
 mod certificates;
 mod cgroup;
@@ -29,43 +29,43 @@ use phase::Phase;
 use programs::Programs;
 use state::State;
 
-/// What Debian has of a node.
+/// The Debian packages with the programs of a node.
 const PACKAGES: [&str; 7] =
     ["busybox-static", "containerd", "containernetworking-plugins", "iproute2", "iptables", "procps", "runc"];
 
-/// What to do with the cluster.
+/// A command for the cluster.
 #[derive(Subcommand)]
 pub(crate) enum Action {
-    /// Start it, and print the path of its kubeconfig
+    /// Start a cluster and print the path of its kubeconfig
     Up {
-        /// Who makes Gateways real
+        /// The Gateway provider
         #[arg(long, value_enum, default_value_t = Provider::Istio)]
         provider: Provider,
-        /// How many nodes
+        /// The number of nodes
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes())]
         nodes: u8,
     },
-    /// End it and remove everything of it
+    /// Stop the cluster and remove its files, mounts and network
     Down,
-    /// Print the path of its kubeconfig
+    /// Print the path of the cluster's kubeconfig
     Kubeconfig,
-    /// List its logs, or print one
+    /// List the logs of the cluster's processes, or print one
     Logs {
-        /// Which one
+        /// The log to print
         name: Option<String>,
     },
-    /// Kill a node's kubelet, and start it again
+    /// Kill a node's kubelet and start it again
     RestartKubelet {
-        /// Which node
+        /// The node's number
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes())]
         node: u8,
     },
-    /// Give Services of type LoadBalancer an address, as a cloud would
+    /// Set the address of Services of type LoadBalancer
     #[command(hide = true)]
     LoadBalancer,
 }
 
-/// Who makes Gateways real.
+/// A Gateway provider.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Provider {
     /// Istio
@@ -75,7 +75,7 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
-    /// As the config of a gate names it.
+    /// Its name in `gateway.provider`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Provider::Istio => "istio",
@@ -84,17 +84,17 @@ impl Provider {
     }
 }
 
-/// How many nodes there may be, and which one is meant: each has a network of its own that is known beforehand.
+/// A number of nodes, or the number of a node. Each node has a fixed network, so there are at most two.
 pub(crate) fn nodes() -> RangedI64ValueParser<u8> {
     clap::value_parser!(u8).range(1..=2)
 }
 
-/// The OpenTelemetry Collector of the clusters.
+/// The path of the OpenTelemetry Collector.
 pub(crate) fn collector() -> Result<PathBuf> {
     programs::collector()
 }
 
-/// A registry for images.
+/// The path of an image registry.
 pub(crate) fn registry() -> Result<PathBuf> {
     programs::registry()
 }
@@ -104,7 +104,7 @@ pub(crate) fn cert_manager() -> Result<PathBuf> {
     programs::cert_manager()
 }
 
-/// Starts a cluster, runs `work` with its kubeconfig and its kubectl, and ends it, whatever becomes of the work.
+/// Starts a cluster, calls `work` with its kubeconfig and kubectl, and stops it, also if `work` fails.
 pub(crate) fn with(
     provider: Provider,
     nodes: u8,
@@ -112,15 +112,15 @@ pub(crate) fn with(
 ) -> Result<()> {
     let state = State::new()?;
     let kubectl = format!("{} kubectl", state.kubebox().display());
-    // A cluster that is up already is somebody's, and stays.
+    // Fails if a cluster is running, without stopping it.
     let parts = Parts::gather(&state, provider)?;
     let done = up(&state, &parts, nodes).and_then(|()| work(&state.kubeconfig(), &kubectl));
-    // Where both fail, the work's error is the one that tells why.
-    let ended = down::down(&state);
-    done.and(ended)
+    // If both fail, the first error is the cause.
+    let stopped = down::down(&state);
+    done.and(stopped)
 }
 
-/// The recipe.
+/// Runs a command for the cluster.
 pub(crate) fn recipe(action: &Action) -> Result<()> {
     let state = State::new()?;
     match action {
@@ -131,7 +131,10 @@ pub(crate) fn recipe(action: &Action) -> Result<()> {
         }
         Action::Down => {
             need_root()?;
-            down::down(&state)
+            let phase = Phase::start("stopping the cluster");
+            down::down(&state)?;
+            phase.done();
+            Ok(())
         }
         Action::Kubeconfig => {
             println!("{}", state.running_kubeconfig()?.display());
@@ -147,28 +150,32 @@ pub(crate) fn recipe(action: &Action) -> Result<()> {
     }
 }
 
-/// What a cluster is made of.
+/// The programs of a cluster.
 struct Parts {
     programs: Programs,
     provider: Provider,
-    /// The folder of the provider's programs.
+    /// The folder with the provider's programs.
     provider_dir: PathBuf,
     envoy: PathBuf,
 }
 
 impl Parts {
-    /// Builds and installs what is missing, where a cluster can come up.
+    /// Builds and installs what is missing.
+    ///
+    /// # Errors
+    ///
+    /// If this is not root, or a cluster is running.
     fn gather(state: &State, provider: Provider) -> Result<Self> {
         need_root()?;
         down::expect_none(state)?;
-        debian::install(&PACKAGES)?;
+        debian::require(&PACKAGES)?;
         let programs = programs::built()?;
         let provider_dir = match provider {
             Provider::Istio => programs::istio()?,
             Provider::EnvoyGateway => programs::envoy_gateway()?,
         };
         let envoy = setup::python()?.envoy;
-        // Building may have taken long enough for another one to come up.
+        // Another cluster may have been started during the build.
         down::expect_none(state)?;
         Ok(Parts { programs, provider, provider_dir, envoy })
     }
@@ -176,16 +183,21 @@ impl Parts {
 
 fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     let Parts { programs, provider, provider_dir, envoy } = parts;
-    let phase = Phase::start("clean");
+    eprintln!(
+        "starting a cluster with {} and {nodes} node{}",
+        provider.name(),
+        if nodes == 1 { "" } else { "s" }
+    );
+    let phase = Phase::start("removing a former cluster");
     down::down(state)?;
     state.create(programs)?;
     phase.done();
 
-    let phase = Phase::start("network");
+    let phase = Phase::start("creating networks");
     network::up(nodes)?;
     phase.done();
 
-    let phase = Phase::start("images");
+    let phase = Phase::start("building images");
     let mut images = images::base(programs);
     images.extend(match provider {
         Provider::Istio => istio::images(state, provider_dir, envoy)?,
@@ -194,7 +206,7 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     let images = images::make(state, &images)?;
     phase.done();
 
-    // What the nodes read from the disk and what the API server computes go well together.
+    // Importing images uses the disk and starting the API server uses the CPU, so both run at once.
     thread::scope(|scope| {
         let import = |node| {
             scope.spawn({
@@ -204,12 +216,12 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
         };
         let imports: Vec<_> = (1..=nodes).map(import).collect();
 
-        let phase = Phase::start("control plane");
+        let phase = Phase::start("starting the control plane");
         control_plane::up(state)?;
         load_balancer::start(state)?;
         phase.done();
 
-        let phase = Phase::start("gateway");
+        let phase = Phase::start("installing the provider");
         kubectl::apply(state, &[project::root().join("tests/cluster/coredns/coredns.yaml")])?;
         kubectl::apply(state, &kubectl::manifests(&programs.gateway_api)?)?;
         match provider {
@@ -218,7 +230,7 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
         }
         phase.done();
 
-        let phase = Phase::start("nodes");
+        let phase = Phase::start("joining the nodes");
         for (node, import) in (1..).zip(imports) {
             import.join().map_err(|_| anyhow!("importing images into node {node} panicked"))??;
             node::join(state, node)?;
@@ -227,7 +239,7 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
         anyhow::Ok(())
     })?;
 
-    let phase = Phase::start("ready");
+    let phase = Phase::start("waiting for pods");
     node::wait_ready(state, nodes)?;
     match provider {
         Provider::Istio => istio::wait_ready(state)?,
@@ -237,23 +249,20 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     Ok(())
 }
 
-/// Why this machine cannot have a cluster now, if it cannot.
-pub(crate) fn lacking() -> Result<Option<String>> {
-    if !root()? {
-        return Ok(Some("a cluster's network namespaces and containers need root".into()));
+/// Why a cluster cannot be started on this machine now, if it cannot.
+pub(crate) fn why_not() -> Result<Option<String>> {
+    if let Err(error) = need_root() {
+        return Ok(Some(error.to_string()));
     }
     let ready = process::go().and_then(|_| down::expect_none(&State::new()?));
     Ok(ready.err().map(|error| error.to_string()))
 }
 
-fn root() -> Result<bool> {
-    Ok(process::stdout(std::process::Command::new("id").arg("-u"))? == "0")
-}
-
 fn need_root() -> Result<()> {
-    if !root()? {
+    if !process::is_root()? {
         bail!(
-            "network namespaces and containers need root\n\nhint: sudo --preserve-env=PATH,HOME cargo xtask cluster ..."
+            "a cluster of network namespaces and containers needs root\n\nhint: use a cluster of yours \
+             (tests/cluster/README.md), or run `sudo --preserve-env=PATH,HOME cargo xtask ...`"
         );
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! The cluster's network: one namespace per node, the first one linked to this machine and to the second.
+//! The cluster's network: a namespace for each node. The first is linked to this machine and to the second.
 //!
-//! This machine reaches pods and Services by two routes. No namespace has a default route, so nothing in the cluster
-//! reaches any address outside of it but this machine's end of the link.
+//! This machine reaches pods and Services by two routes. No namespace has a default route, so the cluster reaches only
+//! one address outside: this machine's end of the link.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,27 +10,27 @@ use anyhow::Result;
 
 use crate::process;
 
-/// Pods, nodes and the link to this machine.
+/// The addresses of pods, of nodes and of the link to this machine.
 pub(super) const PODS: &str = "10.244.0.0/16";
-/// Services.
+/// The addresses of Services.
 pub(super) const SERVICES: &str = "10.96.0.0/16";
-/// The Service of the API server: the first address.
+/// The address of the API server's Service, which is always the first.
 pub(super) const API_SERVICE: &str = "10.96.0.1";
-/// The Service of CoreDNS, as in tests/cluster/coredns/coredns.yaml.
+/// The address of CoreDNS's Service, as in tests/cluster/coredns/coredns.yaml.
 pub(super) const DNS_SERVICE: &str = "10.96.0.10";
 /// This machine's end of the link.
 const MACHINE: &str = "10.244.255.1";
-/// The first node's end of it.
+/// The first node's end of the link.
 const GATEWAY: &str = "10.244.255.2";
-/// The device of this machine's end.
+/// The network device of this machine's end.
 const LINK_NAME: &str = "otlp-gate";
 
-/// The network namespace of a node.
+/// The name of a node's network namespace.
 pub(super) fn namespace(node: u8) -> String {
     format!("otlp-gate-{node}")
 }
 
-/// The address of a node, which nothing but its loopback device has.
+/// The address of a node, on its loopback device.
 pub(super) fn node_address(node: u8) -> String {
     format!("10.244.0.{node}")
 }
@@ -47,7 +47,7 @@ pub(super) fn inside(node: u8, program: impl AsRef<std::ffi::OsStr>) -> Command 
     command
 }
 
-/// Makes the namespaces, links and routes.
+/// Creates the namespaces, links and routes.
 pub(super) fn up(nodes: u8) -> Result<()> {
     for node in 1..=nodes {
         namespace_up(node)?;
@@ -64,23 +64,23 @@ pub(super) fn up(nodes: u8) -> Result<()> {
     if nodes > 1 { link(1, 2) } else { Ok(()) }
 }
 
-/// Removes all of it that is there.
+/// Removes what exists of them.
 pub(super) fn down() -> Result<()> {
-    // A namespace lives on, without a name, for as long as connections of processes that were killed try to end: its
-    // link would stay as well.
+    // A namespace stays, without a name, until all TCP connections of killed processes have ended. Its link would stay
+    // as well.
     if Path::new("/sys/class/net").join(LINK_NAME).exists() {
         ip(&format!("link del {LINK_NAME}"))?;
     }
     for node in 1..=2 {
         if namespace_path(node).exists() {
-            // The other links in it go with it.
+            // This removes the other links in it.
             ip(&format!("netns del {}", namespace(node)))?;
         }
     }
     Ok(())
 }
 
-/// Where a process finds the namespace.
+/// The path of a node's network namespace.
 pub(super) fn namespace_path(node: u8) -> PathBuf {
     Path::new("/run/netns").join(namespace(node))
 }
@@ -93,12 +93,12 @@ fn namespace_up(node: u8) -> Result<()> {
     ip(&format!("-n {name} link add cni0 type bridge"))?;
     ip(&format!("-n {name} addr add 10.244.{node}.1/24 dev cni0"))?;
     ip(&format!("-n {name} link set cni0 up"))?;
-    // kube-proxy rewrites a Service's address before the packet leaves, but only if there is a route at all.
+    // kube-proxy rewrites the address of a Service before the packet leaves, but only if there is a route.
     ip(&format!("-n {name} route add {SERVICES} dev cni0 src {address}"))?;
     process::run(inside(node, "sysctl").args(["-qw", "net.ipv4.ip_forward=1"]))
 }
 
-/// A link between two nodes: the second one sends everything by way of the first.
+/// Links two nodes. The second sends everything through the first.
 fn link(first: u8, second: u8) -> Result<()> {
     let (a, b) = (namespace(first), namespace(second));
     let (a_address, b_address) = (node_address(first), node_address(second));

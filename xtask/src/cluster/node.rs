@@ -13,7 +13,7 @@ use super::state::State;
 use super::{cgroup, daemon, kubectl, network};
 use crate::process;
 
-/// Starts containerd and gives it the images.
+/// Starts containerd and imports the images.
 pub(super) fn containers(state: &State, node: u8, images: &[PathBuf]) -> Result<()> {
     cgroup::create(node)?;
     let dir = state.node(node);
@@ -36,7 +36,7 @@ pub(super) fn containers(state: &State, node: u8, images: &[PathBuf]) -> Result<
     Ok(())
 }
 
-/// Makes it a node of the cluster.
+/// Joins the node to the cluster.
 pub(super) fn join(state: &State, node: u8) -> Result<()> {
     start_kubelet(state, node)?;
     let config = configured(state, node, "kube-proxy", &proxy_config(state, node))?;
@@ -44,7 +44,7 @@ pub(super) fn join(state: &State, node: u8) -> Result<()> {
     daemon::start(state, &format!("kube-proxy-{node}"), proxy.arg("--config").arg(config))
 }
 
-/// Starts what runs pods.
+/// Starts the kubelet.
 pub(super) fn start_kubelet(state: &State, node: u8) -> Result<()> {
     let dir = state.node(node);
     let config = configured(state, node, "kubelet", &kubelet_config(state, node))?;
@@ -61,7 +61,7 @@ fn configured(state: &State, node: u8, program: &str, config: &Value) -> Result<
     Ok(path)
 }
 
-/// Waits until the nodes take pods and names are resolved.
+/// Waits until the nodes are ready and DNS works.
 pub(super) fn wait_ready(state: &State, nodes: u8) -> Result<()> {
     for node in 1..=nodes {
         let node_name = name(node);
@@ -100,8 +100,8 @@ fn cni(state: &State, node: u8) -> Value {
     }]})
 }
 
-/// containerd 1.6 and 1.7 both read version 2. Pods' namespaces and runc's state are kept below our own folder, so
-/// that several containerds live side by side and `down` leaves nothing behind.
+/// containerd's configuration, in version 2, which 1.6 and 1.7 read. Pods' namespaces and runc's state are in our own
+/// folder, so that several containerds can run and `down` can remove everything.
 fn containerd_config(state: &State, node: u8) -> String {
     let dir = state.node(node);
     let dir = dir.display();
@@ -145,11 +145,11 @@ fn kubelet_config(state: &State, node: u8) -> Value {
         "failSwapOn": false,
         "localStorageCapacityIsolation": false,
         "enforceNodeAllocatable": [],
-        // The disk is the machine's, not ours: fill it as you like, and keep the images that no registry has.
+        // No eviction when the disk is full, and no removal of images, which no registry has.
         "evictionHard": {},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
-        // Secrets and ConfigMaps reach pods soon after they change.
+        // Updates Secrets and ConfigMaps in pods soon after they change.
         "syncFrequency": "2s",
         "podLogsDir": dir.join("pod-logs"),
         "volumePluginDir": dir.join("volume-plugins"),
@@ -165,7 +165,7 @@ fn proxy_config(state: &State, node: u8) -> Value {
         "mode": "iptables",
         "clusterCIDR": network::PODS,
         "hostnameOverride": name(node),
-        // The limits of connection tracking are the machine's.
+        // Keeps the machine's limits of connection tracking.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "clientConnection": {"kubeconfig": state.kubeconfig()},
     })

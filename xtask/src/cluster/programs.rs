@@ -1,4 +1,5 @@
-//! The cluster's programs, built from the Go modules in tests/cluster into the cache: minutes, once per go.sum.
+//! The cluster's programs, built from the Go modules in tests/cluster into the cache. This takes minutes, and is
+//! repeated only when a go.sum changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,17 @@ const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.155.0";
 const GATEWAY_API: &str = "v1.6.3";
 const CERT_MANAGER: &str = "v1.21.2";
 
-/// What every cluster runs. Static, so that they run in images with nothing else.
+/// The programs of every cluster. They are static, so that images need nothing else.
 pub(super) struct Programs {
-    /// etcd, Kubernetes and kubectl in one.
+    /// etcd, Kubernetes and kubectl in one program.
     pub(super) kube: PathBuf,
     pub(super) coredns: PathBuf,
     pub(super) collector: PathBuf,
-    /// The folder of Gateway API's CRDs, the standard channel's.
+    /// The folder with Gateway API's CRDs of the standard channel.
     pub(super) gateway_api: PathBuf,
 }
 
-/// All of it. Calls Go only for what is not in the cache.
+/// Builds the programs that are not in the cache.
 pub(super) fn built() -> Result<Programs> {
     Ok(Programs {
         kube: kube()?.join("kubebox"),
@@ -34,7 +35,7 @@ pub(super) fn built() -> Result<Programs> {
     })
 }
 
-/// The folder of envoy-gateway and its CRDs.
+/// The folder with envoy-gateway and its CRDs.
 pub(super) fn envoy_gateway() -> Result<PathBuf> {
     module("envoy-gateway", &[], |source, out| {
         let package = "github.com/envoyproxy/gateway";
@@ -44,7 +45,7 @@ pub(super) fn envoy_gateway() -> Result<PathBuf> {
         let charts = Path::new(&process::stdout(go(source)?.args(list))?).join("charts/gateway-crds-helm");
         for entry in fs::read_dir(charts.join("templates/generated"))? {
             let file = entry?.path();
-            // Plain manifests, but for a condition around them.
+            // Manifests within a template condition, which is removed.
             let text = fs::read_to_string(&file)?;
             let plain: Vec<&str> = text.lines().filter(|line| !line.starts_with("{{")).collect();
             fs::write(out.join(file.file_name().unwrap_or_default()), plain.join("\n"))?;
@@ -64,7 +65,7 @@ fn kube() -> Result<PathBuf> {
     })
 }
 
-/// The folder of pilot-discovery, pilot-agent, istioctl and envoy_bootstrap.json.
+/// The folder with pilot-discovery, pilot-agent, istioctl and envoy_bootstrap.json.
 pub(super) fn istio() -> Result<PathBuf> {
     module("istio", &[], |source, out| {
         for package in ["pilot/cmd/pilot-discovery", "pilot/cmd/pilot-agent", "istioctl/cmd/istioctl"] {
@@ -86,8 +87,8 @@ fn coredns() -> Result<PathBuf> {
     })
 }
 
-/// The OpenTelemetry Collector Builder writes main.go; go.mod is ours, because not every version of every component
-/// that it would choose can be had.
+/// The Collector. Its builder generates main.go. go.mod is ours, because some versions that the builder would choose
+/// cannot be downloaded everywhere.
 pub(super) fn collector() -> Result<PathBuf> {
     let folder = module("otelcol", &["builder.yaml"], |source, out| {
         process::run(go(source)?.args(["install", BUILDER]).env("GOBIN", source))?;
@@ -106,7 +107,7 @@ pub(super) fn collector() -> Result<PathBuf> {
     Ok(folder.join("otelcol"))
 }
 
-/// A registry for images, where a machine has none.
+/// An image registry.
 pub(super) fn registry() -> Result<PathBuf> {
     let folder = module("registry", &[], |source, out| {
         let package = "github.com/distribution/distribution/v3/cmd/registry";
@@ -119,13 +120,14 @@ fn gateway_api() -> Result<PathBuf> {
     crds("gateway-api", &format!("sigs.k8s.io/gateway-api@{GATEWAY_API}"), "config/crd/standard", "gateway")
 }
 
-/// The folder of cert-manager's CRDs. Its controllers are in a module of their own, which cannot be had.
+/// The folder with cert-manager's CRDs. Its controllers are in another Go module, which cannot be downloaded
+/// everywhere.
 pub(super) fn cert_manager() -> Result<PathBuf> {
     let module = format!("github.com/cert-manager/cert-manager@{CERT_MANAGER}");
     crds("cert-manager", &module, "deploy/crds", "cert-manager.io")
 }
 
-/// The CRDs in a folder of a Go module, of the files whose names begin like this.
+/// The CRDs in a folder of a Go module: the files whose names have this prefix.
 fn crds(name: &str, module: &str, folder: &str, prefix: &str) -> Result<PathBuf> {
     let version = module.rsplit('@').next().unwrap_or_default();
     cache::folder(&format!("cluster-{name}-{version}"), |out| {
@@ -143,8 +145,8 @@ fn crds(name: &str, module: &str, folder: &str, prefix: &str) -> Result<PathBuf>
     })
 }
 
-/// The cache's folder for what a module of tests/cluster says now. `compile` gets a copy of it, because Go may write
-/// to go.mod, and where its programs go.
+/// The cache folder for the present content of a module in tests/cluster. `compile` gets a copy of the module, because
+/// Go may change go.mod, and the folder for the programs.
 fn module(name: &str, more: &[&str], compile: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<PathBuf> {
     let dir = project::root().join("tests/cluster").join(name);
     let files: Vec<PathBuf> = ["go.mod", "go.sum"].iter().chain(more).map(|file| dir.join(file)).collect();

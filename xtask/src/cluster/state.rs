@@ -1,5 +1,5 @@
-//! Where everything that the cluster writes is kept. The routes to it are the machine's, so there is one cluster per
-//! machine, and its state is in the cache, where each work tree finds it.
+//! The folder with all files of the cluster. The routes to the cluster are the machine's, so there is one cluster on a
+//! machine, and its folder is in the cache, where every work tree finds it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ impl State {
         Ok(Self(project::cache_dir()?.join("cluster")))
     }
 
-    /// Makes the folder, with a link to the Kubernetes programs, so that what runs needs no other place.
+    /// Creates the folder, with a link to the program `kubebox`.
     pub(super) fn create(&self, programs: &Programs) -> Result<()> {
-        fs::create_dir_all(self.logs()).with_context(|| format!("making {}", self.0.display()))?;
+        fs::create_dir_all(self.logs()).with_context(|| format!("creating {}", self.0.display()))?;
         std::os::unix::fs::symlink(&programs.kube, self.kubebox()).context("linking kubebox")
     }
 
@@ -45,16 +45,19 @@ impl State {
         self.0.join("kubeconfig")
     }
 
-    /// The kubeconfig, where there is a cluster.
+    /// The kubeconfig of the running cluster.
     pub(super) fn running_kubeconfig(&self) -> Result<PathBuf> {
         let file = self.kubeconfig();
         if !file.is_file() {
-            bail!("{}: not there, so no cluster is up\n\nhint: cargo xtask cluster up", file.display());
+            bail!(
+                "no cluster is running: {} does not exist\n\nhint: run `cargo xtask cluster up`",
+                file.display()
+            );
         }
         Ok(file)
     }
 
-    /// What one node keeps.
+    /// The folder of a node.
     pub(super) fn node(&self, number: u8) -> PathBuf {
         self.0.join(format!("node-{number}"))
     }

@@ -1,4 +1,4 @@
-//! The cache of installed things: each in a folder of its own, named after its version, filled once and never changed.
+//! The cache of installed programs. Each has a folder that is named after its version and never changes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::project;
 
-/// The folder `<cache>/NAME`. Where it is not there whole, `install` fills it; recipes that run at once wait for one
-/// another.
+/// The folder `<cache>/NAME`. If it is missing or incomplete, `install` fills it. Only one recipe at a time does so;
+/// others wait.
 pub(crate) fn folder(name: &str, install: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let cache = project::cache_dir()?;
     let dir = cache.join(name);
@@ -18,25 +18,25 @@ pub(crate) fn folder(name: &str, install: impl FnOnce(&Path) -> Result<()>) -> R
     if complete.is_file() {
         return Ok(dir);
     }
-    fs::create_dir_all(&cache).with_context(|| format!("making the cache {}", cache.display()))?;
-    let lock = File::create(cache.join(".lock")).context("making the cache's lock")?;
-    lock.lock().context("waiting for another recipe that is setting up")?;
+    fs::create_dir_all(&cache).with_context(|| format!("creating the cache {}", cache.display()))?;
+    let lock = File::create(cache.join(".lock")).context("creating the cache's lock")?;
+    lock.lock().context("waiting for the lock of another recipe")?;
     if complete.is_file() {
         return Ok(dir);
     }
     if dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("removing the unfinished {}", dir.display()))?;
+        fs::remove_dir_all(&dir).with_context(|| format!("removing the incomplete {}", dir.display()))?;
     }
     fs::create_dir_all(&dir)?;
-    eprintln!("setting up {name}");
+    eprintln!("installing {name} into the cache");
     let start = Instant::now();
-    install(&dir).with_context(|| format!("setting up {name}"))?;
+    install(&dir).with_context(|| format!("installing {name}"))?;
     File::create(complete)?;
-    eprintln!("setting up {name}: done in {} s", start.elapsed().as_secs());
+    eprintln!("installed {name} in {} s", start.elapsed().as_secs());
     Ok(dir)
 }
 
-/// Makes `<cache>/bin/NAME` the program at `target`, and gives that path: the one place where the CLI and people look.
+/// Links `<cache>/bin/NAME` to the program at `target`, and returns the link. `otlp-gate` looks for Envoy there.
 pub(crate) fn program(name: &str, target: &Path) -> Result<PathBuf> {
     let bin = project::cache_dir()?.join("bin");
     let link = bin.join(name);
@@ -44,14 +44,14 @@ pub(crate) fn program(name: &str, target: &Path) -> Result<PathBuf> {
         return Ok(link);
     }
     fs::create_dir_all(&bin)?;
-    // By way of a rename, so that nobody ever finds it missing.
+    // A rename, so that the link always exists.
     let fresh = bin.join(format!(".{name}.{}", std::process::id()));
     std::os::unix::fs::symlink(target, &fresh).with_context(|| format!("linking {}", fresh.display()))?;
     fs::rename(&fresh, &link).with_context(|| format!("linking {}", link.display()))?;
     Ok(link)
 }
 
-/// A short name for what these files say: twelve hex digits of their SHA-256.
+/// A short name for the content of these files: twelve hex digits of their SHA-256.
 pub(crate) fn key(files: &[&Path]) -> Result<String> {
     let mut hash = Sha256::new();
     for file in files {

@@ -1,4 +1,4 @@
-//! Tools that come from crates, built once per version.
+//! Tools from crates, built once per version.
 
 use std::path::PathBuf;
 
@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::cache;
 use crate::{process, project};
 
-/// The program `program` of the package `package` in this version, built when it is not there. Optimized just
-/// enough: these tools run for seconds, and building them is what takes minutes.
+/// The path of `program` of `package` in this version; built if it is not in the cache. It is barely optimized, because
+/// it runs for seconds and takes minutes to build.
 pub(crate) fn cargo_tool(package: &str, version: &str, program: &str) -> Result<PathBuf> {
     let dir = cache::folder(&format!("{package}-{version}"), |dir| {
         let install = |locked: &[&str]| {
@@ -22,7 +22,7 @@ pub(crate) fn cargo_tool(package: &str, version: &str, program: &str) -> Result<
             ]);
             process::run(cargo.env_remove("CARGO_TARGET_DIR"))
         };
-        // A mirror may lack a version that the tool's own Cargo.lock names.
+        // A registry mirror may lack a version in the tool's own Cargo.lock.
         install(&["--locked"]).or_else(|_| install(&[]))
     })?;
     Ok(dir.join("bin").join(program))

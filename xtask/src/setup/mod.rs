@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: what the other recipes need beside Rust, installed into the cache once.
+//! `cargo xtask setup`: installs what the other recipes need beside Rust into the cache.
 
 pub(crate) mod cache;
 mod cargo_tool;
@@ -19,18 +19,18 @@ pub(crate) use telemetrygen::telemetrygen;
 
 use crate::{debian, project};
 
-/// The Debian package of the bench: h2load.
+/// The Debian package with h2load, for the bench.
 pub(crate) const LOAD_PACKAGES: [&str; 1] = ["nghttp2-client"];
 
-/// Installs everything that the recipes use and says where it is. What only the bench or only some tests need, and
-/// cannot be had here, is named and left out.
+/// Installs everything that the recipes use, and prints the paths. Programs for the bench or for some tests only may be
+/// missing.
 pub(crate) fn recipe() -> Result<()> {
     let python = python()?;
     let optional = [
         ("telemetrygen", telemetrygen()),
         ("pdata", pdata()),
         ("protobufjs", protobufjs()),
-        ("h2load", debian::install(&LOAD_PACKAGES).map(|()| PathBuf::from("/usr/bin/h2load"))),
+        ("h2load", debian::require(&LOAD_PACKAGES).map(|()| PathBuf::from("/usr/bin/h2load"))),
     ];
     eprintln!("cache         {}", project::cache_dir()?.display());
     eprintln!("python        {}", python.interpreter.display());
@@ -38,7 +38,7 @@ pub(crate) fn recipe() -> Result<()> {
     for (name, found) in optional {
         match found {
             Ok(path) => eprintln!("{name:<13} {}", path.display()),
-            Err(error) => eprintln!("{name:<13} left out: {error:#}"),
+            Err(error) => eprintln!("{name:<13} missing: {error:#}"),
         }
     }
     Ok(())

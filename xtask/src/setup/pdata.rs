@@ -1,4 +1,4 @@
-//! The Collector's own decoders, and others that are written in Go, as a program that tests ask what they read from a message.
+//! A program with the Collector's decoders and others in Go. Tests compare what they read from a message.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::cache;
 use crate::{process, project};
 
-/// The program, built with Go when it is not there.
+/// The program's path; built with Go if it is not in the cache.
 pub(crate) fn pdata() -> Result<PathBuf> {
     let source = project::root().join("tests/pdata");
     let files = ["main.go", "readers.go", "go.mod", "go.sum"].map(|name| source.join(name));

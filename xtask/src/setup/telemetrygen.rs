@@ -1,4 +1,4 @@
-//! OpenTelemetry's own load generator, as a client that nobody here wrote.
+//! OpenTelemetry's load generator, as a client of another project.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::process;
 const PACKAGE: &str = "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen";
 const VERSION: &str = "v0.149.0";
 
-/// The program, built with Go when it is not there.
+/// The program's path; built with Go if it is not in the cache.
 pub(crate) fn telemetrygen() -> Result<PathBuf> {
     let dir = cache::folder(&format!("telemetrygen-{VERSION}"), |dir| {
         process::run(process::go()?.args(["install", &format!("{PACKAGE}@{VERSION}")]).env("GOBIN", dir))

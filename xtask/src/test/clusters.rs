@@ -1,4 +1,4 @@
-//! The tests in tests/cluster, on a cluster with each provider in turn.
+//! The tests in tests/cluster, on a cluster with each provider.
 
 use anyhow::Result;
 
@@ -15,8 +15,8 @@ pub(super) fn envoy_gateway() -> Result<Outcome> {
 }
 
 fn on(provider: Provider) -> Result<Outcome> {
-    if let Some(lacking) = cluster::lacking()? {
-        return Ok(Outcome::Skipped(lacking));
+    if let Some(why) = cluster::why_not()? {
+        return Ok(Outcome::Skipped(why));
     }
     e2e::recipe(&e2e::Args::new(provider))?;
     Ok(Outcome::Passed)

@@ -1,4 +1,4 @@
-//! The tests in tests/: the command that a user runs, a real Envoy, and clients that nobody here wrote.
+//! The tests in tests/: the command, a real Envoy, and clients and decoders of other projects.
 
 use std::process::Command;
 
@@ -16,21 +16,21 @@ pub(super) fn pytest() -> Result<Outcome> {
         },
     };
     let python = setup::python()?;
-    process::run(project::cargo().args(["build", "--package", "otlp-gate"]))?;
+    let command = project::command()?;
     let mut pytest = Command::new(python.interpreter);
     pytest.current_dir(project::root()).args([
         "-m",
         "pytest",
         "--timeout=120",
-        // Most of a test's time is waiting.
+        // Tests mostly wait, so more of them than cores.
         "--numprocesses=3",
         "--dist=worksteal",
         "tests",
         "--ignore=tests/cluster",
     ]);
-    pytest.env("OTLP_GATE", project::target_dir()?.join("debug/otlp-gate"));
+    pytest.env("OTLP_GATE", command);
     pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
-    // Without Node the tests leave these decoders out.
+    // Without Node the tests skip these decoders.
     if process::find("node").is_some() {
         pytest.env("PROTOBUFJS", setup::protobufjs()?);
     }

@@ -1,80 +1,91 @@
-//! `cargo xtask test`: every check of the project, in the order in which they fail fastest.
+//! `cargo xtask test`: every check of the project. Steps that fail fast come first.
 
 mod clusters;
 mod integration;
 mod lints;
 mod units;
 
-use std::env;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::wasm;
+use crate::{project, wasm};
+
+/// Which checks to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only this step
+    #[arg(long, value_name = "NAME", value_parser = STEPS.map(|step| step.name))]
+    only: Option<String>,
+    /// Run the steps that take less than two minutes together: format, lints, docs and unit tests
+    #[arg(long, conflicts_with = "only")]
+    fast: bool,
+}
 
 /// One check.
+#[derive(Clone, Copy)]
 struct Step {
-    /// What `--only` calls it.
+    /// The value of `--only`.
     name: &'static str,
+    /// Whether `--fast` includes it.
+    fast: bool,
     run: fn() -> Result<Outcome>,
 }
 
-/// How a step ended that did not fail.
+/// The end of a step that did not fail.
 enum Outcome {
     Passed,
-    /// The machine lacks something that the step needs: which, and how to get it.
+    /// The machine lacks something that the step needs: what, and how to get it.
     Skipped(String),
 }
 
-const STEPS: [Step; 12] = [
-    Step { name: "format", run: lints::format },
-    // Before all that looks at the command, which carries the module.
-    Step { name: "build-wasm", run: || wasm::filter().map(|_| Outcome::Passed) },
-    Step { name: "clippy", run: lints::clippy },
-    Step { name: "clippy-filter", run: lints::clippy_filter },
-    Step { name: "deny", run: lints::deny },
-    Step { name: "unit", run: units::host },
-    Step { name: "fuzz", run: units::fuzz },
-    Step { name: "instructions", run: units::instructions },
-    Step { name: "core-wasm32", run: units::core_wasm32 },
-    Step { name: "integration", run: integration::pytest },
-    Step { name: "istio", run: clusters::istio },
-    Step { name: "envoy-gateway", run: clusters::envoy_gateway },
+const STEPS: [Step; 14] = [
+    Step { name: "format", fast: true, run: lints::format },
+    Step { name: "ruff", fast: true, run: lints::ruff },
+    // Before the steps that compile the command, which embeds the module.
+    Step { name: "build-wasm", fast: true, run: || wasm::filter().map(|_| Outcome::Passed) },
+    Step { name: "clippy", fast: true, run: lints::clippy },
+    Step { name: "clippy-filter", fast: true, run: lints::clippy_filter },
+    Step { name: "docs", fast: true, run: lints::docs },
+    Step { name: "deny", fast: false, run: lints::deny },
+    Step { name: "unit", fast: true, run: units::host },
+    Step { name: "fuzz", fast: false, run: units::fuzz },
+    Step { name: "instructions", fast: false, run: units::instructions },
+    Step { name: "core-wasm32", fast: false, run: units::core_wasm32 },
+    Step { name: "integration", fast: false, run: integration::pytest },
+    Step { name: "istio", fast: false, run: clusters::istio },
+    Step { name: "envoy-gateway", fast: false, run: clusters::envoy_gateway },
 ];
 
-/// Runs all steps, or only the one of that name, up to the first that fails. What a machine lacks is an error where
-/// `CI` is set, and reported at the end elsewhere.
-pub(crate) fn recipe(only: Option<&str>) -> Result<()> {
-    let steps: Vec<&Step> = STEPS.iter().filter(|step| only.is_none_or(|name| name == step.name)).collect();
-    if steps.is_empty() {
-        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
-        bail!("no step is called {:?}\n\nhint: one of {}", only.unwrap_or_default(), names.join(", "));
-    }
+/// Runs the steps up to the first that fails. A step that cannot run on this machine is reported at the end; in CI it
+/// is an error.
+pub(crate) fn recipe(args: &Args) -> Result<()> {
+    let wanted = |step: &&Step| match &args.only {
+        Some(name) => step.name == name,
+        None => step.fast || !args.fast,
+    };
     let start = Instant::now();
-    let mut skipped = Vec::new();
-    for step in &steps {
+    let mut passed: Vec<(&str, Duration)> = Vec::new();
+    let mut skipped: Vec<(&str, String)> = Vec::new();
+    for step in STEPS.iter().filter(wanted) {
         eprintln!("==> {}", step.name);
         let begun = Instant::now();
-        let outcome = (step.run)().with_context(|| format!("step {} failed", step.name))?;
-        let seconds = begun.elapsed().as_secs_f32();
-        match outcome {
-            Outcome::Passed => eprintln!("==> {} passed in {seconds:.1} s", step.name),
-            Outcome::Skipped(why) if ci() => bail!("step {} cannot run: {why}", step.name),
+        match (step.run)().with_context(|| format!("step {} failed", step.name))? {
+            Outcome::Passed => passed.push((step.name, begun.elapsed())),
+            Outcome::Skipped(why) if project::ci() => bail!("step {} cannot run: {why}", step.name),
             Outcome::Skipped(why) => skipped.push((step.name, why)),
         }
     }
-    for (name, why) in &skipped {
-        println!("skipped {name}: {why}");
+    for (name, time) in &passed {
+        println!("{name:<14} {:>6.1} s", time.as_secs_f32());
     }
-    let (passed, seconds) = (steps.len() - skipped.len(), start.elapsed().as_secs());
+    for (name, why) in &skipped {
+        println!("{name:<14} skipped: {why}");
+    }
+    let seconds = start.elapsed().as_secs();
     match skipped.len() {
-        0 => println!("all {passed} steps passed in {seconds} s"),
-        skipped => println!("{passed} steps passed, {skipped} skipped in {seconds} s"),
+        0 => println!("all {} steps passed in {seconds} s", passed.len()),
+        skipped => println!("{} steps passed, {skipped} skipped in {seconds} s", passed.len()),
     }
     Ok(())
-}
-
-/// True in CI, where nothing may be skipped.
-fn ci() -> bool {
-    env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }

@@ -1,4 +1,4 @@
-//! Unit and property tests, on the host and on wasm32, and the fuzz targets' promises.
+//! Unit and property tests on the host and on wasm32, and the fuzz targets' properties.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ pub(super) fn host() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// What the fuzz targets do, for some seconds and without a fuzzer, which needs a nightly compiler; and whether they compile, which
-/// does not. They are a workspace of their own; what both build is built once.
+/// Runs the fuzz targets' properties for some seconds without a fuzzer, which would need a nightly compiler, and checks
+/// that the targets compile. They are a workspace of their own, which shares the target folder.
 pub(super) fn fuzz() -> Result<Outcome> {
     let target = project::target_dir()?;
     let cargo = |words: &[&str]| {
@@ -27,21 +27,21 @@ pub(super) fn fuzz() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// What runs for every request takes no more instructions than it did.
+/// Compares the instructions of the code that runs for every request with bench/instructions.txt.
 pub(super) fn instructions() -> Result<Outcome> {
-    if let Err(lacking) = debian::install(&instructions::PACKAGES) {
-        return Ok(Outcome::Skipped(format!("{lacking:#}")));
+    if let Err(missing) = debian::require(&instructions::PACKAGES) {
+        return Ok(Outcome::Skipped(format!("{missing:#}")));
     }
     instructions::recipe(false)?;
     Ok(Outcome::Passed)
 }
 
-/// Core's tests as they are, in Node: lengths have 32 bits there, as they have in the proxy (see core/wasm-test).
+/// Runs core's tests in Node, where lengths have 32 bits as in the proxy. See core/wasm-test.
 pub(super) fn core_wasm32() -> Result<Outcome> {
     if process::find("node").is_none() {
         return Ok(Outcome::Skipped("node is not on PATH".into()));
     }
-    // The runner reads what the macro wrote into the binary, so both have one version.
+    // The runner must have the version of the macro that wrote the binary.
     let runner = setup::cargo_tool("wasm-bindgen-cli", &locked("wasm-bindgen")?, "wasm-bindgen-test-runner")?;
     let toolchain = Toolchain::find()?;
     let mut cargo = toolchain.cargo("test")?;

@@ -1,4 +1,4 @@
-//! Debian's toolchain for wasm32: the way where rustup cannot download.
+//! Debian's toolchain for wasm32, for machines where rustup cannot download.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{debian, process, project};
 
-/// The packages that hold the toolchain: newer than Debian's own `rustc`, as browsers need it.
+/// The packages of the toolchain. It is newer than Debian's `rustc`, because browsers need it.
 pub(crate) const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 const RUSTC: &str = "/usr/bin/rustc";
@@ -21,11 +21,11 @@ pub(crate) struct Debian {
 }
 
 impl Debian {
-    /// Finds the toolchain, installing its packages where that is possible.
+    /// Finds the toolchain.
     pub(crate) fn find() -> Result<Self> {
-        debian::install(&PACKAGES)?;
+        debian::require(&PACKAGES)?;
         let sysroot = process::stdout(&mut rustc(&["--print", "sysroot"]))?;
-        // A link into /usr/src, which the compiler resolves before it writes paths.
+        // A link into /usr/src. The compiler resolves it before it writes paths into the module.
         let source = Path::new(&sysroot).join("lib/rustlib/src/rust");
         let source = source.canonicalize().with_context(|| format!("reading {}", source.display()))?;
         let version = process::stdout(&mut rustc(&["--version"]))?;
@@ -33,7 +33,7 @@ impl Debian {
         Ok(Debian { version, source, linker: linker()? })
     }
 
-    /// What the compiler calls itself, such as `rustc 1.96.0`.
+    /// The compiler's version, such as `rustc 1.96.0`.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -48,11 +48,11 @@ impl Debian {
         let mut cargo = Command::new(CARGO);
         cargo
             .current_dir(project::root())
-            // -Zbuild-std is not stable yet.
+            // -Zbuild-std is unstable.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTC", RUSTC)
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker)
-            // `cargo run` puts rustup's libraries here.
+            // `cargo run` sets this to rustup's libraries.
             .env_remove("LD_LIBRARY_PATH");
         cargo
     }
@@ -64,7 +64,7 @@ fn rustc(args: &[&str]) -> Command {
     rustc
 }
 
-/// rustup's rust-lld: the one in Debian's packages is a dangling link.
+/// The rust-lld of rustup's toolchain, because the one in Debian's packages is a dangling link.
 fn linker() -> Result<PathBuf> {
     let mut rustc = Command::new("rustc");
     let sysroot = process::stdout(rustc.args(["--print", "sysroot"]).current_dir(project::root()))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask build-wasm`: the filter as a module that Envoy loads, the same bytes wherever it is built.
+//! `cargo xtask build-wasm`: the filter as a module for Envoy. Builds are reproducible.
 
 mod debian;
 mod module;
@@ -13,8 +13,8 @@ pub(crate) use toolchain::{TARGET, Toolchain};
 
 use crate::{process, project};
 
-/// What proxies on the market can run and a compiler may use. Bulk memory makes copies one instruction; SIMD makes
-/// inflating a third faster.
+/// WebAssembly features that current proxies support. Bulk memory makes a copy one instruction. SIMD makes
+/// decompression a third faster.
 const FEATURES: &str = "-Ctarget-feature=+simd128,+bulk-memory";
 
 /// Builds the filter into `<target>/otlp-gate.wasm` and prints that path.
@@ -23,21 +23,21 @@ pub(crate) fn recipe() -> Result<()> {
     Ok(())
 }
 
-/// Builds the filter into `<target>/otlp-gate.wasm`, where the CLI's build script looks for it, and gives the path.
+/// Builds the filter into `<target>/otlp-gate.wasm`, from where `otlp-gate` embeds it, and returns the path.
 pub(crate) fn filter() -> Result<PathBuf> {
     let built = build("otlp-gate-filter")?;
     let module = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
     module::check(&module)?;
     eprintln!("otlp-gate.wasm: {}", module::Size::of(&module)?);
     let placed = project::target_dir()?.join("otlp-gate.wasm");
-    // Left alone when nothing changed, so that the CLI is not linked again.
+    // Not written if nothing changed, so that `otlp-gate` is not built again.
     if fs::read(&placed).ok().as_ref() != Some(&module) {
         fs::write(&placed, &module).with_context(|| format!("writing {}", placed.display()))?;
     }
     Ok(placed)
 }
 
-/// Builds one package of the workspace as a module and gives the file cargo wrote.
+/// Builds a package of the workspace as a module and returns cargo's output file.
 pub(crate) fn build(package: &str) -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     let target_dir = toolchain.target_dir()?;
@@ -52,8 +52,8 @@ pub(crate) fn build(package: &str) -> Result<PathBuf> {
     Ok(target_dir.join(TARGET).join("wasm").join(file))
 }
 
-/// The compiler's flags, in the form of `CARGO_ENCODED_RUSTFLAGS`. Host paths would end up in the module in the
-/// places of panics, so each is replaced by a name that is the same everywhere.
+/// The compiler's flags, in the form of `CARGO_ENCODED_RUSTFLAGS`. Panic locations contain paths of the host, so each
+/// is replaced by a fixed name.
 fn rustflags(toolchain: &Toolchain) -> Result<String> {
     let mut flags = vec![FEATURES.to_owned()];
     for (path, name) in toolchain.paths()? {

@@ -1,4 +1,4 @@
-//! What a built module asks of the proxy, and what it weighs.
+//! The imports and the size of a built module.
 
 use std::fmt;
 use std::io::Write;
@@ -8,18 +8,18 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use wasmparser::{Imports, Parser, Payload};
 
-/// The size to stay under: seven tenths of the 1 MiB that a ConfigMap with the module in base64 holds, so that the module has room to
-/// grow. Inflating zstd is 36 KB of it.
+/// The largest size intended, in bytes. A ConfigMap holds 1 MiB, or 786 KB before base64, so this leaves room to grow.
+/// The zstd decompressor is 36 KB.
 const GOAL: usize = 550_000;
 
-/// An error unless everything the module imports is a proxy-wasm host call: a proxy refuses to load any other.
+/// Checks that the module imports only proxy-wasm host calls. A proxy does not load it otherwise.
 pub(crate) fn check(module: &[u8]) -> Result<()> {
     let foreign: Vec<String> =
         imports(module)?.into_iter().filter(|import| !import.starts_with("env.proxy_")).collect();
     if !foreign.is_empty() {
         bail!(
-            "the module imports {}, and a proxy offers only env.proxy_*\n\nhint: `cargo tree --package \
-             otlp-gate-filter --target wasm32-unknown-unknown` shows the dependency that asks for it",
+            "the module imports {}, but a proxy provides only env.proxy_*\n\nhint: `cargo tree --package \
+             otlp-gate-filter --target wasm32-unknown-unknown` shows the dependencies",
             foreign.join(", ")
         );
     }
@@ -33,7 +33,7 @@ fn imports(module: &[u8]) -> Result<Vec<String>> {
         let Payload::ImportSection(section) = payload.context("reading the module")? else { continue };
         for import in section {
             let Imports::Single(_, import) = import? else {
-                bail!("the module groups its imports, which proxies do not read");
+                bail!("the module groups its imports, which proxies do not support");
             };
             names.push(format!("{}.{}", import.module, import.name));
         }
@@ -48,7 +48,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// The size as it is, and packed by gzip as registries keep it.
+    /// The size as it is, and compressed with gzip as in registries.
     pub(crate) fn of(module: &[u8]) -> Result<Self> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(module)?;
@@ -59,9 +59,9 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kb = |bytes: usize| bytes.div_ceil(1000);
-        let verdict = if self.raw <= GOAL { "within" } else { "OVER" };
+        let relation = if self.raw <= GOAL { "within" } else { "OVER" };
         let (raw, gzip, goal) = (kb(self.raw), kb(self.gzip), kb(GOAL));
-        write!(f, "{raw} KB ({gzip} KB gzip), {verdict} the goal of {goal} KB")
+        write!(f, "{raw} KB ({gzip} KB gzip), {relation} the goal of {goal} KB")
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_host_calls_of_a_proxy_are_let_through() {
+    fn only_imports_of_host_calls_are_accepted() {
         check(&module_that_imports("env", "proxy_log")).unwrap();
         for (module, name) in
             [("env", "abort"), ("__wbindgen_placeholder__", "__wbindgen_throw"), ("wasi", "proxy_log")]

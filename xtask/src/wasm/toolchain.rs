@@ -1,4 +1,4 @@
-//! The compiler for wasm32: rustup's where it can be had, else Debian's.
+//! The compiler for wasm32: rustup's if it can be installed, else Debian's.
 
 use std::env;
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::debian;
 use crate::{process, project};
 
-/// The one target that a proxy-wasm module has.
+/// The target of proxy-wasm modules.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// A compiler that can build for [`TARGET`].
@@ -22,7 +22,7 @@ pub(crate) enum Toolchain {
 }
 
 impl Toolchain {
-    /// The first way that works, installing what it needs. `OTLP_GATE_WASM_TOOLCHAIN=debian` leaves out the first.
+    /// The first toolchain that is available. `OTLP_GATE_WASM_TOOLCHAIN` chooses one: `rustup` or `debian`.
     pub(crate) fn find() -> Result<Self> {
         let chosen = env::var("OTLP_GATE_WASM_TOOLCHAIN").unwrap_or_default();
         let rustup = match chosen.as_str() {
@@ -37,8 +37,8 @@ impl Toolchain {
         };
         let debian = debian::Debian::find().map_err(|no_debian| {
             anyhow::anyhow!(
-                "no compiler for {TARGET}\n  rustup: {no_rustup:#}\n  Debian: {no_debian:#}\n\nhint: `rustup target \
-                 add {TARGET}` where rustup can download, or, on Debian as root, `apt-get install {}`",
+                "no compiler for {TARGET}\n  rustup: {no_rustup:#}\n  Debian: {no_debian:#}\n\nhint: run `rustup \
+                 target add {TARGET}`, or on Debian `sudo apt-get install {}`",
                 debian::PACKAGES.join(" ")
             )
         })?;
@@ -58,8 +58,8 @@ impl Toolchain {
         Ok(cargo)
     }
 
-    /// A target folder of its own, so that these flags do not throw away what the host's builds cached. Debian's
-    /// is outside the tree: it holds a standard library, which every clone can share.
+    /// A separate target folder, because other flags would invalidate the host's builds. Debian's contains a standard
+    /// library, so it is in the cache, where all work trees share it.
     pub(crate) fn target_dir(&self) -> Result<PathBuf> {
         match self {
             Toolchain::Rustup => Ok(project::target_dir()?.join("wasm")),
@@ -69,8 +69,8 @@ impl Toolchain {
         }
     }
 
-    /// The host's paths that a compiler writes into what it builds, each with a name to put in its place. Where
-    /// several fit, the last counts.
+    /// Paths of the host that the compiler may write into the module, each with its replacement. If several match, the
+    /// last one applies.
     pub(crate) fn paths(&self) -> Result<Vec<(PathBuf, String)>> {
         let home = cargo_home()?;
         let mut paths = vec![(home.clone(), "/cargo".to_owned())];
@@ -85,7 +85,7 @@ impl Toolchain {
     }
 }
 
-/// Makes sure that the running toolchain has the target.
+/// Makes sure that this toolchain has the target.
 fn rustup_target() -> Result<()> {
     if installed()? {
         return Ok(());
