@@ -1,8 +1,8 @@
-//! What is read as a gRPC frame is the whole body, and what is written is read again.
+//! Target: a body that is read as a gRPC frame is exactly that frame, and a frame that is written is read back.
 
 use otlp_gate_wire::encoding::{HEADER_LEN, frame, header};
 
-/// Takes one input.
+/// Runs one input.
 pub fn target(body: &[u8]) {
     if let Ok(read) = frame(body) {
         assert_eq!(read.message, &body[HEADER_LEN..]);

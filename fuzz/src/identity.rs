@@ -1,4 +1,4 @@
-//! Any text in a certificate, or in what a proxy says of one, is read and matched without a panic.
+//! Target: any certificate, and any text that a proxy sends about one, is read and matched without a panic.
 
 use otlp_gate_core::gate::{Gate, TrustedHop};
 use otlp_gate_core::identity::{Certificate, Identity, Validity};
@@ -9,7 +9,7 @@ const POLICY: &str = r#"{"clients":[
     {"name":"p.{org}.{site}","match":{"dns":"{site}.{org}.example"},"attributes":{"site":"{site}"}},
     {"name":"s-{cn}","match":{"subject":{"CN":"{cn}","O":"Acme, Inc."}}}]}"#;
 
-/// Takes one input.
+/// Runs one input.
 pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let gate = Gate::load(POLICY.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let digest = [b'0'; 64];

@@ -1,4 +1,4 @@
-//! What each fuzz target does with its input: for the fuzzer, and for the tests, which need no fuzzer.
+//! The fuzz targets as functions, for the fuzzer and for the tests, which need no fuzzer.
 
 pub mod costly;
 pub mod framing;

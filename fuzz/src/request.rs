@@ -1,4 +1,5 @@
-//! A whole request with any headers and any body in any chunks: forwarded or refused, nothing held afterwards.
+//! Target: a whole request with any headers and any body in any chunks is forwarded or rejected, and no memory is held
+//! afterwards.
 
 use std::rc::Rc;
 
@@ -7,7 +8,7 @@ use otlp_gate_core::identity::Identity;
 use otlp_gate_core::quota::{Store, StoreFailed};
 use otlp_gate_core::time::Timestamp;
 
-/// A store in which any bytes may stand.
+/// A store that returns the same bytes for every key.
 struct Any<'a>(&'a [u8]);
 
 impl Store for Any<'_> {
@@ -23,7 +24,7 @@ impl Store for Any<'_> {
 const POLICY: &str = r#"{"clients":[{"name":"a","match":{"dns":"a"},"attributes":{"t":"acme"}}],
     "quotas":{"tiers":{"default":{"requests":"5/s","bytes":"1MiB/s","items":"1k/s"}}}}"#;
 
-/// Takes one input.
+/// Runs one input.
 pub fn target(input: (u8, u8, Vec<&[u8]>, &[u8], u64)) {
     let (kind, encoding, chunks, stored, now) = input;
     let now = Timestamp::from_nanos(now);

@@ -1,4 +1,5 @@
-//! What the splice lets through holds the client's attributes once per Resource and no forged ones, as prost reads it.
+//! Target: in a forwarded message, as prost reads it, every Resource has the client's attributes once and no forged
+//! ones.
 
 use std::rc::Rc;
 
@@ -6,22 +7,22 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use otlp_gate_wire::otlp::{Owned, ResourceAttributes, Signal, splice};
 use prost::Message;
 
-/// Takes one input.
+/// Runs one input.
 pub fn target(message: &[u8]) {
     let owned = Rc::new(Owned::new(["t"], true));
-    let stamp = ResourceAttributes::new(&owned, [("t", "acme")]);
+    let attributes = ResourceAttributes::new(&owned, [("t", "acme")]);
     for signal in Signal::ALL {
-        let Ok(splice) = splice(signal, message, &stamp, 1 << 20) else { continue };
+        let Ok(splice) = splice(signal, message, &attributes, 1 << 20) else { continue };
         let out = splice.pieces(message).collect::<Vec<_>>().concat();
         assert_eq!(out.len(), splice.len);
         if signal != Signal::Traces {
             continue;
         }
         let Ok(decoded) = ExportTraceServiceRequest::decode(&out[..]) else { continue };
-        let spans = decoded.resource_spans.iter().flat_map(|container| &container.scope_spans);
+        let spans = decoded.resource_spans.iter().flat_map(|entry| &entry.scope_spans);
         assert_eq!(splice.items, spans.map(|scope| scope.spans.len() as u64).sum::<u64>());
-        for container in decoded.resource_spans {
-            let attributes = container.resource.unwrap_or_default().attributes;
+        for entry in decoded.resource_spans {
+            let attributes = entry.resource.unwrap_or_default().attributes;
             assert_eq!(attributes.iter().filter(|attribute| attribute.key == "t").count(), 1);
         }
     }

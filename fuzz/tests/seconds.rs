@@ -1,5 +1,5 @@
-//! Every target for some seconds, without a fuzzer: over what the fuzzer once found, over what is written here, and over
-//! both with bytes changed. The dice are the same in every run.
+//! Runs every target for some seconds, without a fuzzer: on inputs that the fuzzer once found, on inputs that are
+//! written here, and on both with random changes. The random numbers are the same in every run.
 
 use std::fs;
 
@@ -10,42 +10,45 @@ use otlp_gate_fuzz::{
     costly, framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd,
 };
 
-/// How many changed inputs each target gets.
+/// How many changed inputs a target gets.
 const ROUNDS: usize = 10_000;
 
-/// SplitMix64.
-struct Dice(u64);
+/// Random numbers (SplitMix64).
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut out = self.0;
         out = (out ^ (out >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         out = (out ^ (out >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((out ^ (out >> 31)) % sides.max(1) as u64) as usize
+        ((out ^ (out >> 31)) % bound.max(1) as u64) as usize
     }
 
-    /// Changes some bytes, takes some out, puts some in, or goes on with another input.
+    /// Changes, removes, inserts or repeats some bytes, or continues with another input.
     fn change(&mut self, input: &mut Vec<u8>, other: &[u8]) {
-        const TELLING: [u8; 12] = [0, 1, 5, 7, 0x0a, 0x0b, 0x0c, 0x12, 0x7f, 0x80, 0xff, b'"'];
-        for _ in 0..=self.roll(4) {
-            let place = self.roll(input.len() + 1);
-            match self.roll(5) {
-                0 => input.insert(place, TELLING[self.roll(TELLING.len())]),
-                1 => input.truncate(place),
+        const SPECIAL: [u8; 12] = [0, 1, 5, 7, 0x0a, 0x0b, 0x0c, 0x12, 0x7f, 0x80, 0xff, b'"'];
+        for _ in 0..=self.below(4) {
+            let at = self.below(input.len() + 1);
+            match self.below(5) {
+                0 => input.insert(at, SPECIAL[self.below(SPECIAL.len())]),
+                1 => input.truncate(at),
                 2 => {
-                    let from = self.roll(other.len() + 1);
-                    input.splice(place.., other[from..].iter().copied());
+                    let from = self.below(other.len() + 1);
+                    input.splice(at.., other[from..].iter().copied());
                 }
                 3 => {
-                    let end = (place + self.roll(8)).min(input.len());
-                    let piece = input[place..end].to_vec();
-                    input.splice(place..place, piece);
+                    let end = (at + self.below(8)).min(input.len());
+                    let piece = input[at..end].to_vec();
+                    input.splice(at..at, piece);
                 }
                 _ => {
-                    if let Some(byte) = input.get_mut(place) {
-                        *byte =
-                            if self.roll(2) == 0 { self.roll(256) as u8 } else { *byte ^ 1 << self.roll(8) };
+                    if let Some(byte) = input.get_mut(at) {
+                        *byte = if self.below(2) == 0 {
+                            self.below(256) as u8
+                        } else {
+                            *byte ^ 1 << self.below(8)
+                        };
                     }
                 }
             }
@@ -53,31 +56,31 @@ impl Dice {
     }
 }
 
-/// Runs a target over these inputs, as they are and changed.
+/// Runs a target on these inputs, unchanged and changed.
 fn run(inputs: &[Vec<u8>], rounds: usize, target: impl Fn(&[u8])) {
     for input in inputs {
         target(input);
     }
-    let mut dice = Dice(1);
+    let mut random = Random(1);
     for _ in 0..rounds {
-        let mut input = inputs[dice.roll(inputs.len())].clone();
-        let other = &inputs[dice.roll(inputs.len())];
-        dice.change(&mut input, other);
+        let mut input = inputs[random.below(inputs.len())].clone();
+        let other = &inputs[random.below(inputs.len())];
+        random.change(&mut input, other);
         target(&input);
     }
 }
 
-/// What the fuzzer once found worth keeping, one input a line.
+/// The inputs that the fuzzer once found, one per line.
 fn found(name: &str) -> Vec<Vec<u8>> {
     let file = format!("{}/seeds/{name}.b64", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&file).expect(&file);
     text.lines().map(|line| STANDARD.decode(line).expect(line)).collect()
 }
 
-/// Inputs of any bytes, for a target that reads numbers from them.
+/// Random inputs, for a target that reads numbers from them.
 fn noise(count: usize, len: usize) -> Vec<Vec<u8>> {
-    let mut dice = Dice(2);
-    (0..count).map(|_| (0..dice.roll(len)).map(|_| dice.roll(256) as u8).collect()).collect()
+    let mut random = Random(2);
+    (0..count).map(|_| (0..random.below(len)).map(|_| random.below(256) as u8).collect()).collect()
 }
 
 #[test]
@@ -137,13 +140,13 @@ fn identity_holds() {
         "CN=a,CN=b",
         "CN=\\",
     ];
-    let dice = std::cell::RefCell::new(Dice(3));
+    let random = std::cell::RefCell::new(Random(3));
     for _ in 0..ROUNDS / 2 {
         let one = |of: &[&str]| {
-            let mut dice = dice.borrow_mut();
-            let mut text = of[dice.roll(of.len())].as_bytes().to_vec();
-            let other = of[dice.roll(of.len())].as_bytes();
-            dice.change(&mut text, other);
+            let mut random = random.borrow_mut();
+            let mut text = of[random.below(of.len())].as_bytes().to_vec();
+            let other = of[random.below(of.len())].as_bytes();
+            random.change(&mut text, other);
             text
         };
         identity::target((&one(&uris), &one(&names), &one(&subjects)));

@@ -4,10 +4,9 @@ use std::rc::Rc;
 
 use otlp_gate_core::gate::{Gate, Head, Headers, Memory, Request, TrustedHop};
 use otlp_gate_core::identity::{Identity, Validity};
-use otlp_gate_core::quota::CachedStore;
+use otlp_gate_core::quota::{CachedStore, MemoryStore};
 use otlp_gate_core::time::{Nanos, Timestamp};
 
-use crate::quota::Shared;
 use crate::{measure, messages};
 
 const HEADERS: &Headers = &[
@@ -64,7 +63,7 @@ pub(crate) fn all() {
     measure("identify a client by what a hop says of it", || gate.forwarded_client(&said).is_ok());
     let Ok(client) = identify() else { return };
     let client = Rc::new(client);
-    let (store, memory) = (CachedStore::new(Shared::default()), Memory::default());
+    let (store, memory) = (CachedStore::new(MemoryStore::default()), Memory::default());
     let message = messages::gzip(&messages::protobuf(100));
     let frame = [&[1][..], &(message.len() as u32).to_be_bytes(), &message].concat();
     let mut now = START;

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use otlp_gate_wire::otlp::put_bytes;
 
 const RESOURCE: [(&str, &str); 4] = [
     ("service.name", "shop"),
@@ -79,15 +80,9 @@ fn attribute(key: &str, value: &str) -> Vec<u8> {
     [field(1, key.as_bytes()), field(2, &field(1, value.as_bytes()))].concat()
 }
 
-/// A field with a length in front (protobuf's wire type 2).
+/// A length-delimited field.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut len = bytes.len();
-    while len >= 0x80 {
-        out.push(len as u8 | 0x80);
-        len >>= 7;
-    }
-    out.push(len as u8);
-    out.extend_from_slice(bytes);
+    let mut out = Vec::new();
+    put_bytes(&mut out, u32::from(number), bytes);
     out
 }

@@ -1,11 +1,9 @@
 //! Charges, for one client and for one of a hundred thousand.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use otlp_gate_core::quota::{
-    Amounts, BucketId, CachedStore, Charge, Dimension, Ledger, Rates, Store, StoreFailed, Tier,
+    Amounts, BucketId, CachedStore, Charge, Dimension, Ledger, MemoryStore, Rates, Tier,
 };
 use otlp_gate_core::time::{Nanos, Timestamp};
 
@@ -13,29 +11,6 @@ use crate::measure;
 
 const SECOND: Timestamp = Timestamp::from_secs(1);
 const AMOUNTS: Amounts = Amounts::ZERO.with(Dimension::Bytes, 32_000).with(Dimension::Items, 100);
-
-/// A store as the proxy has it: one counter gives out the versions of all keys.
-#[derive(Default)]
-pub(crate) struct Shared {
-    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    versions: Cell<u32>,
-}
-
-impl Store for Shared {
-    fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
-        Ok(self.values.borrow().get(key).cloned())
-    }
-
-    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
-        let mut values = self.values.borrow_mut();
-        let fits = values.get(key).is_none_or(|(_, current)| *current == version);
-        if fits {
-            self.versions.set(self.versions.get() + 1);
-            values.insert(key.to_owned(), (value.to_vec(), self.versions.get()));
-        }
-        Ok(fits)
-    }
-}
 
 pub(crate) fn all() {
     let rates = Rates::UNLIMITED
@@ -45,7 +20,7 @@ pub(crate) fn all() {
     let tier = Tier::new("large", Duration::from_secs(4), rates);
     let id = |client: u32| BucketId::of(&[&client.to_le_bytes()]);
     for clients in [1, 100_000] {
-        let store = CachedStore::new(Shared::default());
+        let store = CachedStore::new(MemoryStore::default());
         let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
         for client in 0..clients {
             ledger.charge(id(client), &tier, &AMOUNTS, SECOND);
@@ -64,7 +39,7 @@ pub(crate) fn all() {
             }
         });
     }
-    let store = CachedStore::new(Shared::default());
+    let store = CachedStore::new(MemoryStore::default());
     let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
     let id = id(1);
     measure("charge the ledger and give it back", || {

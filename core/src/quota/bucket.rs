@@ -25,8 +25,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Pays off what was earned until `now`. An older `now` changes nothing, unless the clock was set back. Debts of dimensions
-    /// without a limit are kept, for when they have one again.
+    /// Pays off what was earned until `now`. An older `now` changes nothing, unless the clock was set back. Debts of
+    /// dimensions without a limit are kept, for when they have one again.
     pub(super) fn advance(&mut self, tier: &Tier, now: Timestamp) {
         let elapsed = now.since(self.updated);
         let (mut settled, mut stale) = (true, false);
@@ -58,7 +58,8 @@ impl Bucket {
         let mut check = Check::default();
         for (dimension, debt) in self.debts.iter() {
             let asked = amounts[dimension];
-            // A request without any of this dimension is not throttled by an old debt of it (the capacity may have been lowered).
+            // A request without any of this dimension is not throttled by an old debt of it (the capacity may have been
+            // lowered).
             if let Some(limit) = tier.limits[dimension].filter(|_| asked > 0) {
                 check.add(dimension, limit, asked, debt.owed + Tokens::of(asked))?;
             }
@@ -101,8 +102,8 @@ impl Bucket {
         Some((limit.tokens() - self.debts[Dimension::Bytes].owed).units())
     }
 
-    /// Records so many bytes of work on a request that was then rejected. Where bytes have no limit, [`BYTES_PER_ITEM`] of them
-    /// count as an item. Call after [`Bucket::advance`].
+    /// Records so many bytes of work on a request that was then rejected. Where bytes have no limit, [`BYTES_PER_ITEM`]
+    /// of them count as an item. Call after [`Bucket::advance`].
     pub(super) fn record_wasted(&mut self, tier: &Tier, bytes: u64) {
         let by_bytes = tier.limits[Dimension::Bytes].is_some();
         for (dimension, debt) in self.debts.iter_mut() {
@@ -121,8 +122,8 @@ impl Bucket {
         }
     }
 
-    /// Refunds a charge made at `charged`. The debt is never lower than without that charge, and in total no more is refunded
-    /// than the capacity and what the rate adds to it from then on. Call after [`Bucket::advance`].
+    /// Refunds a charge made at `charged`. The debt is never lower than without that charge, and in total no more is
+    /// refunded than the capacity and what the rate adds to it from then on. Call after [`Bucket::advance`].
     pub(super) fn refund(&mut self, tier: &Tier, amounts: &Amounts, charged: Timestamp) {
         self.take_back(tier, amounts, charged, true);
     }
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_that_never_fits_is_told_apart() {
+    fn a_charge_above_the_burst_is_told_apart() {
         let tier = items(10, Duration::from_secs(2));
         let mut bucket = Bucket::default();
         let limit = Limit { rate: 10, capacity: 20 };
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_neither_starves_nor_pays() {
+    fn a_clock_that_was_set_back_neither_blocks_nor_refills() {
         let tier = items(10, Duration::from_secs(1));
         let mut bucket = Bucket::default();
         bucket.advance(&tier, Timestamp::from_secs(3600));
@@ -267,10 +268,10 @@ mod tests {
     }
 
     proptest! {
-        /// Against exact arithmetic: over any stretch of time no more is admitted than capacity + rate x time, and
-        /// nothing is refused that leaves room for one whole unit more.
+        /// Against exact arithmetic: in any period no more is granted than capacity + rate x time, and nothing is
+        /// throttled that leaves room for one more whole unit.
         #[test]
-        fn admits_what_the_quota_allows_and_no_more(
+        fn grants_what_the_quota_allows_and_no_more(
             rate in 1..100_000u64, burst in 1..5_000u64,
             steps in prop::collection::vec((0..2_000_000_000u64, 0..50_000u64), 1..60),
         ) {

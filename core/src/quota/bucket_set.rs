@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 /// How many buckets a set holds.
 pub(super) const BUCKETS_PER_SET: usize = 8;
 
-/// A bucket is stored as its id, a bit for each dimension that has a debt, four times (when it is settled at the rates of its
-/// last charge, when it was brought up to date, when its two refund windows began), and the debts.
+/// A bucket is stored as its id, a bit for each dimension that has a debt, four times (when it is settled at the rates
+/// of its last charge, when it was brought up to date, when its two refund windows began), and the debts.
 const ID_LEN: usize = 16;
 const FIXED_LEN: usize = ID_LEN + 1 + 4 * 8;
 const DEBT_LEN: usize = NUMBERS * 8;
@@ -22,8 +22,8 @@ pub(super) struct BucketSet {
 }
 
 impl BucketSet {
-    /// Takes the bucket of `id` out of a stored set, or a new one if there is none, and drops the buckets that are settled at
-    /// `now`.
+    /// Takes the bucket of `id` out of a stored set, or a new one if there is none, and drops the buckets that are
+    /// settled at `now`.
     pub(super) fn take(mut value: &[u8], id: BucketId, now: Timestamp) -> (Bucket, BucketSet) {
         // Room for a bucket that owes requests, bytes and items.
         let mut others = Vec::with_capacity(value.len() + FIXED_LEN + 3 * DEBT_LEN);

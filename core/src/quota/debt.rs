@@ -1,28 +1,29 @@
 //! The debt of one dimension of a bucket, and how much of it a refund returns.
 //!
-//! A refund makes the debt what it would be if the charge had never been made. Time pays debts off, and no debt is below zero.
-//! So a refund returns at most the lowest debt since the charge. The rest of the charge was paid off by time that would have had
-//! nothing else to pay off. Example, at a rate of 10/s: 10 items are charged, and half a second later 5 are owed. A refund of the
-//! 10 items then returns 5, and nothing is owed.
+//! A refund makes the debt what it would be if the charge had never been made. Time pays debts off, and no debt is
+//! below zero. So a refund returns at most the lowest debt since the charge. The rest of the charge was paid off by
+//! time that would have had nothing else to pay off. Example, at a rate of 10/s: 10 items are charged, and half a
+//! second later 5 are owed. A refund of the 10 items then returns 5, and nothing is owed.
 //!
-//! To know the lowest debt since each charge, all charges would have to be stored. A debt has two [`RefundWindow`]s instead. Each
-//! began at a point in time and has two bounds for the charges since then:
+//! To know the lowest debt since each charge, all charges would have to be stored. A debt has two [`RefundWindow`]s
+//! instead. Each began at a point in time and has two bounds for the charges since then:
 //!
-//! - Without the refunded charges, the debt is at most what is left of the debt from before the window, and all other charges
-//!   since in full. By this bound a burst that is rejected as a whole is refunded as a whole, in any order.
-//! - A charge since then returns at least the lowest debt since, less what was refunded. By this bound a client that is always
-//!   near its limit gets full refunds while the backend accepts its other requests.
+//! - Without the refunded charges, the debt is at most what is left of the debt from before the window, and all other
+//!   charges since in full. By this bound a burst that is rejected as a whole is refunded as a whole, in any order.
+//! - A charge since then returns at least the lowest debt since, less what was refunded. By this bound a client that is
+//!   always near its limit gets full refunds while the backend accepts its other requests.
 //!
-//! Neither bound refunds too much. This is plain for the first. For the second, let `O` be the debt here, `D` the debt if nothing
-//! of what was refunded had been sent (at most `O`), and `M` the lowest `D` since a charge. Without that charge the debt is
-//! `D - min(charge, M)`, so up to `O - (D - M)` of it may be refunded. That is `O` at first, since `M` starts as `D`. A later
-//! charge adds to `O` and `D` alike. Time takes from both alike, until `D` is at `M` and the bound is `O`. A refund of another
-//! charge makes `D - M` no larger, and `O` smaller by what was refunded. So the bound is never below [`RefundWindow::lowest`].
+//! Neither bound refunds too much. This is plain for the first. For the second, let `O` be the debt here, `D` the debt
+//! if nothing of what was refunded had been sent (at most `O`), and `M` the lowest `D` since a charge. Without that
+//! charge the debt is `D - min(charge, M)`, so up to `O - (D - M)` of it may be refunded. That is `O` at first, since
+//! `M` starts as `D`. A later charge adds to `O` and `D` alike. Time takes from both alike, until `D` is at `M` and the
+//! bound is `O`. A refund of another charge makes `D - M` no larger, and `O` smaller by what was refunded. So the bound
+//! is never below [`RefundWindow::lowest`].
 //!
-//! Refunds are bounded in total, too. Otherwise a flood that the backend rejects could go on without end. A debt counts what was
-//! wasted: refunds, and work on requests that were then rejected. Time pays that off like a debt, and nothing is refunded beyond
-//! the capacity. With a capacity `C` and a rate `R`, at most `C + R t` is charged in a time `t` and not refunded, and at most as
-//! much is refunded, so at most `2 (C + R t)` is forwarded.
+//! Refunds are bounded in total, too. Otherwise a flood that the backend rejects could go on without end. A debt counts
+//! what was wasted: refunds, and work on requests that were then rejected. Time pays that off like a debt, and nothing
+//! is refunded beyond the capacity. With a capacity `C` and a rate `R`, at most `C + R t` is charged in a time `t` and
+//! not refunded, and at most as much is refunded, so at most `2 (C + R t)` is forwarded.
 
 use super::tokens::Tokens;
 
@@ -70,8 +71,8 @@ impl Debt {
         }
     }
 
-    /// Refunds a charge, of which time can have paid off at most `earned`. `covered` tells which windows began before it.
-    /// Returns how much was refunded, which is at most `limit`.
+    /// Refunds a charge, of which time can have paid off at most `earned`. `covered` tells which windows began before
+    /// it. Returns how much was refunded, which is at most `limit`.
     pub(super) fn refund(
         &mut self,
         amount: Tokens,
@@ -159,10 +160,10 @@ mod tests {
     struct Charge {
         at: Timestamp,
         items: u64,
-        back: bool,
+        refunded: bool,
     }
 
-    /// A bucket, and all that was charged to it.
+    /// A bucket and everything that was charged to it.
     struct Model {
         tier: Tier,
         rate: u64,
@@ -188,31 +189,31 @@ mod tests {
             self.bucket.advance(&self.tier, self.now);
             let fits = self.bucket.charge(&self.tier, &amount(items)).is_ok();
             if fits {
-                self.charges.push(Charge { at: self.now, items, back: false });
+                self.charges.push(Charge { at: self.now, items, refunded: false });
             }
             fits
         }
 
         fn refund(&mut self, number: usize) {
-            let Some(charge) = self.charges.get_mut(number).filter(|charge| !charge.back) else { return };
-            charge.back = true;
+            let Some(charge) = self.charges.get_mut(number).filter(|charge| !charge.refunded) else { return };
+            charge.refunded = true;
             let Charge { at, items, .. } = *charge;
             self.bucket.advance(&self.tier, self.now);
             self.bucket.refund(&self.tier, &amount(items), at);
         }
 
-        /// What was sent altogether, come back or not, is within twice the quota.
-        fn is_bounded(&self) {
+        /// Asserts that everything that was sent, refunded or not, is within twice the quota.
+        fn assert_bounded(&self) {
             let sent: u64 = self.charges.iter().map(|charge| charge.items).sum();
             let limit = self.tier.limits[Dimension::Items].unwrap();
             let allowed = limit.capacity * 1000 + limit.rate * self.now.since(START).get() / MS.get();
             assert!(sent * 1000 <= 2 * allowed, "{sent} of twice {allowed} / 1000");
         }
 
-        /// What would be owed if what came back had never been sent, in 10^-9 items.
+        /// The debt if what was refunded had never been sent, in 10^-9 items.
         fn exact(&self) -> u128 {
             let (mut debt, mut last) = (0u128, Timestamp::EPOCH);
-            for charge in self.charges.iter().filter(|charge| !charge.back) {
+            for charge in self.charges.iter().filter(|charge| !charge.refunded) {
                 debt = debt.saturating_sub(u128::from(self.rate) * u128::from(charge.at.since(last).get()));
                 debt += u128::from(charge.items) * 1_000_000_000;
                 last = charge.at;
@@ -220,17 +221,17 @@ mod tests {
             debt.saturating_sub(u128::from(self.rate) * u128::from(self.now.since(last).get()))
         }
 
-        /// What is owed more than that, in items.
+        /// By how many items the debt is above that.
         fn lost(&self) -> u128 {
             let owed = u128::from(self.bucket.debts[Dimension::Items].owed.to_bits()) * 1_000_000_000;
             let exact = self.exact() << FRACTION_BITS;
-            assert!(owed >= exact, "{} items too many are given back", (exact - owed) >> FRACTION_BITS);
+            assert!(owed >= exact, "{} items too many are refunded", (exact - owed) >> FRACTION_BITS);
             ((owed - exact) / 1_000_000_000) >> FRACTION_BITS
         }
     }
 
     #[test]
-    fn all_of_a_burst_comes_back_when_all_of_it_is_refused() {
+    fn a_burst_that_is_rejected_as_a_whole_is_refunded_as_a_whole() {
         for order in [|n: usize| n, |n| 29 - n, |n| n * 7 % 30] {
             let mut model = Model::new(10, 30_000);
             for _ in 0..30 {
@@ -247,22 +248,22 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_while_a_backend_refuses_everything_for_long() {
+    fn nothing_is_lost_while_a_backend_rejects_everything_for_long() {
         let mut model = Model::new(1000, 4000);
-        // Half of the burst was taken by the backend before.
+        // The backend accepted half of the burst before.
         assert!(model.charge(2000));
-        let mut refused = 0;
+        let mut rejected = 0;
         for _ in 0..2000 {
             model.wait(MS * 10);
             model.charge(10);
-            // Answered a second later, every other one before the one before it.
+            // Answered a second later, two by two in reverse order.
             let answered = model.charges.len().saturating_sub(100) ^ 1;
             if answered > 1 {
                 model.refund(answered);
-                refused += 1;
+                rejected += 1;
             }
         }
-        assert!(refused > 1500);
+        assert!(rejected > 1500);
         for number in 1..model.charges.len() {
             model.refund(number);
         }
@@ -270,49 +271,50 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_that_is_refused_sends_no_more_than_twice_the_quota() {
+    fn a_flood_that_is_rejected_sends_at_most_twice_the_quota() {
         let mut model = Model::new(1000, 4000);
         while model.now < Timestamp::from_secs(61) {
             model.wait(MS);
             while model.charge(50) {
                 model.refund(model.charges.len() - 1);
             }
-            model.is_bounded();
+            model.assert_bounded();
         }
         let sent: u64 = model.charges.iter().map(|charge| charge.items).sum();
         assert!(sent > 2 * (4000 + 1000 * 60) * 95 / 100, "{sent}");
     }
 
     #[test]
-    fn who_sends_all_that_it_may_gets_its_rate_although_half_is_refused() {
+    fn a_client_at_its_limit_gets_its_rate_although_half_is_rejected() {
         let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let mut model = Model::new(1000, 4000);
-        let (mut flying, mut seconds) = (Vec::new(), 0);
+        let (mut in_flight, mut seconds) = (Vec::new(), 0);
         while seconds < 60 {
             seconds = model.now.since(START).get() / 1_000_000_000;
             model.wait(MS);
             while model.charge(10) {
                 let answered = model.now + MS * u64::from(rng.next_u32() % 2000);
-                flying.push((answered, model.charges.len() - 1, rng.next_u32().is_multiple_of(2)));
+                in_flight.push((answered, model.charges.len() - 1, rng.next_u32().is_multiple_of(2)));
             }
             let now = model.now;
-            for (_, number, refused) in flying.extract_if(.., |(answered, ..)| *answered <= now) {
-                if refused {
+            for (_, number, rejected) in in_flight.extract_if(.., |(answered, ..)| *answered <= now) {
+                if rejected {
                     model.refund(number);
                 }
             }
         }
-        let taken: u64 = model.charges.iter().filter(|charge| !charge.back).map(|charge| charge.items).sum();
+        let taken: u64 =
+            model.charges.iter().filter(|charge| !charge.refunded).map(|charge| charge.items).sum();
         let allowed = 4000 + 1000 * 60;
         assert!(taken <= allowed + 1000, "{taken}");
         assert!(taken >= allowed * 95 / 100, "{taken} of {allowed}, {} lost", model.lost());
     }
 
     proptest! {
-        // The rarest mistake that it should find takes some thousand.
+        // The rarest mistake that it should find takes some thousand cases.
         #![proptest_config(ProptestConfig::with_cases(10_000))]
         #[test]
-        fn nobody_owes_less_than_if_what_came_back_had_never_been_sent(
+        fn no_debt_is_lower_than_without_the_refunded_charges(
             rate in 1..2000u64, burst in 100..5000u64,
             steps in prop::collection::vec((0..600u64, any::<bool>(), 0..500u64), 1..120),
         ) {
@@ -325,7 +327,7 @@ mod tests {
                     model.refund(what as usize % model.charges.len().max(1));
                 }
                 model.lost();
-                model.is_bounded();
+                model.assert_bounded();
             }
         }
     }

@@ -1,15 +1,16 @@
 //! The ledger: every client's bucket, in a store that all workers share.
 //!
-//! The store never frees a key, so the number of keys is bounded. A key holds a bucket set of up to
-//! [`BUCKETS_PER_SET`](super::bucket_set::BUCKETS_PER_SET) clients.
-//! Which set is a client's follows from its [`BucketId`] and the store's [`Salt`](super::Salt). Without the salt, nobody can
-//! choose a name that shares a set with another client. Where the set is full, the client goes to a set of a second table, by
-//! another hash. Where that one is full, too, it takes the place of the bucket that is settled first. So no two clients share a
-//! bucket: the others can make a client owe less, but never more. Settled buckets are dropped when their set is written.
+//! The store never frees a key, so the number of keys is bounded. A key holds a bucket set of up to eight
+//! clients. Which set is a client's follows from its [`BucketId`] and the store's [`Salt`](super::Salt). Without the
+//! salt, nobody can choose a name that shares a set with another client. Where the set is full, the client goes to a
+//! set of a second table, by another hash. Where that one is full, too, it takes the place of the bucket that is
+//! settled first. So no two clients share a bucket: the others can make a client owe less, but never more. Settled
+//! buckets are dropped when their set is written.
 //!
-//! With 100,000 clients in debt, a set of the first table has 1.7 on average, and one client in 2,200 finds eight others there
-//! (Poisson distribution). Only these are in the second table, so no bucket is dropped before it is settled. The tests simulate
-//! this with 250,000 clients. A client that moves from one table to the other starts with a full bucket.
+//! With 100,000 clients in debt, a set of the first table has 1.7 on average, and one client in 2,200 finds eight
+//! others there (Poisson distribution). Only these are in the second table, so no bucket is dropped before it is
+//! settled. The tests simulate this with 250,000 clients. A client that moves from one table to the other starts with a
+//! full bucket.
 
 use super::bucket::Bucket;
 use super::bucket_id::BucketId;
@@ -25,7 +26,8 @@ const FIRST_TABLE: u32 = 7 << 13;
 /// How many sets the second table has.
 const SECOND_TABLE: u32 = 1 << 13;
 
-/// How often a change is tried again when other workers change the same set. Each failure means that another worker succeeded.
+/// How often a change is tried again when other workers change the same set. Each failure means that another worker
+/// succeeded.
 const TRIES: usize = 1000;
 
 /// One request: what a request is charged for its headers.
@@ -47,7 +49,8 @@ pub enum Charge {
 pub struct Receipt {
     /// The table of the bucket that was charged.
     table: Table,
-    /// The time of the charge by the bucket, which may be a moment later than the worker's: another worker's clock may be ahead.
+    /// The time of the charge by the bucket, which may be a moment later than the worker's: another worker's clock may
+    /// be ahead.
     at: Timestamp,
     /// How much of the tightest limit is spent after the charge, in percent; `None` where there is no limit.
     pub used: Option<u64>,
@@ -82,8 +85,8 @@ impl<'a, S: Store> Ledger<'a, S> {
         Ledger { store, prefix }
     }
 
-    /// Charges one request, at its headers. `probe` are the other dimensions that it will need. If one of them has nothing left,
-    /// the request is throttled although it is charged.
+    /// Charges one request, at its headers. `probe` are the other dimensions that it will need. If one of them has
+    /// nothing left, the request is throttled although it is charged.
     pub fn request(&self, id: BucketId, tier: &Tier, probe: &[Dimension], now: Timestamp) -> Charge {
         if tier.limits.iter().all(|(_, limit)| limit.is_none()) {
             return Charge::Granted(Receipt::default());
@@ -111,8 +114,8 @@ impl<'a, S: Store> Ledger<'a, S> {
         self.update(id, tier, now, true, &mut |bucket| bucket.charge(tier, amounts))
     }
 
-    /// How many bytes may be spent on a message of which `bytes` have arrived, before it is charged; `None` where bytes have no
-    /// limit. Other workers may charge in the meantime.
+    /// How many bytes may be spent on a message of which `bytes` have arrived, before it is charged; `None` where bytes
+    /// have no limit. Other workers may charge in the meantime.
     ///
     /// # Errors
     /// The bytes that have arrived do not fit.
@@ -138,8 +141,8 @@ impl<'a, S: Store> Ledger<'a, S> {
         }
     }
 
-    /// Records so many bytes of work on a request that was then rejected. A client that wastes as much as its bucket holds is
-    /// throttled at the headers of its requests, until time has paid that off.
+    /// Records so many bytes of work on a request that was then rejected. A client that wastes as much as its bucket
+    /// holds is throttled at the headers of its requests, until time has paid that off.
     pub fn record_wasted(&self, id: BucketId, tier: &Tier, bytes: u64, now: Timestamp) {
         let limited =
             |(dimension, limit): (Dimension, &Option<_>)| dimension != Dimension::Requests && limit.is_some();
@@ -278,7 +281,8 @@ fn limits(tier: &Tier, amounts: &Amounts) -> bool {
 
 /// The outcome of a change to a bucket set.
 enum Update {
-    /// The bucket was changed at this time of its own. `used` is how much of the tightest limit is spent then, in percent.
+    /// The bucket was changed at this time of its own. `used` is how much of the tightest limit is spent then, in
+    /// percent.
     Done {
         at: Timestamp,
         used: Option<u64>,

@@ -1,11 +1,13 @@
 //! The store that all workers share, as the proxy has it: keys, values and compare-and-swap.
 
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 
 use super::salt::Salt;
 
-/// The version to insert a key with. Any version but 0 inserts a key that has no value yet, and no value has this one: Envoy
-/// counts versions from 1, over all keys.
+/// The version to insert a key with. Any version but 0 inserts a key that has no value yet, and no value has this one:
+/// Envoy counts versions from 1, over all keys.
 pub(super) const NEW_KEY: u32 = u32::MAX;
 
 /// The key of the salt that all workers of a process share.
@@ -13,8 +15,8 @@ const SALT_KEY: &str = "otlp-gate/salt";
 
 /// A key-value store with compare-and-swap.
 pub trait Store {
-    /// The value of `key` and its version (not 0), or `None` if it was never set. Unless it must be `fresh`, it may be out of
-    /// date: [`Store::set`] then does not accept its version.
+    /// The value of `key` and its version (not 0), or `None` if it was never set. Unless it must be `fresh`, it may be
+    /// out of date: [`Store::set`] then does not accept its version.
     fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed>;
 
     /// The secret on which it depends which clients share a bucket set.
@@ -26,12 +28,26 @@ pub trait Store {
     fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed>;
 }
 
+impl<S: Store> Store for Rc<S> {
+    fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+        S::get(self, key, fresh)
+    }
+
+    fn salt(&self) -> Salt {
+        S::salt(self)
+    }
+
+    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
+        S::set(self, key, value, version)
+    }
+}
+
 /// The store does not work. Requests are then admitted without being charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreFailed;
 
-/// The salt that all workers with this store share. The first worker derives it from `entropy`: bytes that nobody outside can
-/// know, however little of each is random.
+/// The salt that all workers with this store share. The first worker derives it from `entropy`: bytes that nobody
+/// outside can know, however little of each is random.
 ///
 /// # Errors
 /// The store failed.

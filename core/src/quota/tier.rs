@@ -26,8 +26,8 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// A tier of these rates. `burst` is the time in which a rate fills its bucket: a capacity is rate x burst, rounded down, and
-    /// at most [`MAX_CAPACITY`].
+    /// A tier of these rates. `burst` is the time in which a rate fills its bucket: a capacity is rate x burst, rounded
+    /// down, and at most [`MAX_CAPACITY`].
     pub fn new(name: impl Into<String>, burst: Duration, rates: Rates) -> Self {
         let limit = |rate| {
             let capacity = u128::from(rate) * burst.as_millis() / 1000;

@@ -1,4 +1,4 @@
-//! A `#[test]` for wasm32, where the compiler's own has nothing to run it: core takes it in with `#[macro_use]`, and so
-//! none of its tests has to know.
+//! A `#[test]` for wasm32, where the compiler's own has no runner. Core and wire import it with `#[macro_use]`, so
+//! their tests are the same on all targets.
 
 pub use wasm_bindgen_test::wasm_bindgen_test as test;

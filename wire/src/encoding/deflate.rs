@@ -4,7 +4,8 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{InflateError, cost_of_parts};
 
-/// The most members of a gzip body. Each needs a decoder to be set up, so twenty bytes of input could cost as much as a page.
+/// The most members of a gzip body. Each needs a decoder to be set up, so twenty bytes of input could cost as much as a
+/// page.
 pub(super) const MAX_MEMBERS: usize = 256;
 
 /// zlib's window bits for gzip with its header and the largest window.
@@ -33,7 +34,8 @@ pub(super) fn gunzip(
     Err(InflateError::TooManyParts)
 }
 
-/// Inflates one stream. Bytes behind it are an error: Go's reader does not look at them, and no byte may have two readings.
+/// Inflates one stream. Bytes behind it are an error: Go's reader does not look at them, and no byte may have two
+/// readings.
 pub(super) fn unzlib(
     body: &[u8],
     limit: usize,
@@ -48,7 +50,8 @@ pub(super) fn unzlib(
     }
 }
 
-/// The length in the trailer of a gzip body: what its last member inflates to, modulo 2^32. A client can send any number.
+/// The length in the trailer of a gzip body: what its last member inflates to, modulo 2^32. A client can send any
+/// number.
 pub fn gzip_length(body: &[u8]) -> Option<u64> {
     Some(u64::from(u32::from_le_bytes(*body.last_chunk()?)))
 }
@@ -132,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn a_trailer_that_lies_is_no_more_than_a_hint() {
-        let mut lying = gzip(&[7; 100]);
-        let end = lying.len();
-        lying[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert_eq!(gunzip(&lying, 64 << 20), Err(InflateError::Invalid));
-        assert!(first_capacity(&lying, 64 << 20) < 100_000);
+    fn a_wrong_trailer_is_only_a_hint() {
+        let mut wrong = gzip(&[7; 100]);
+        let end = wrong.len();
+        wrong[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(gunzip(&wrong, 64 << 20), Err(InflateError::Invalid));
+        assert!(first_capacity(&wrong, 64 << 20) < 100_000);
     }
 
     #[test]
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cost_is_known_also_where_it_fails() {
+    fn work_is_reported_also_on_errors() {
         let work = |wire: &[u8], limit| {
             let mut work = 0;
             let result = Compression::Gzip.inflate_into(wire, limit, &mut Vec::new(), &mut work);
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_gzip_is_refused() {
+    fn other_bytes_than_gzip_are_rejected() {
         let good = gzip(b"hello");
         assert_eq!(gunzip(b"", 100), Err(InflateError::Invalid));
         assert_eq!(gunzip(b"hello", 100), Err(InflateError::Invalid));
@@ -184,12 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_stream_of_zlib_is_refused() {
+    fn other_bytes_than_one_zlib_stream_are_rejected() {
         let good = compress(b"hello", ZLIB);
         assert_eq!(unzlib(&good, 5), Ok(b"hello".to_vec()));
         assert_eq!(unzlib(&good, 4), Err(InflateError::TooLarge));
         let raw = &good[2..good.len() - 4];
-        // The descriptor's bit for a dictionary, with the check bits that belong to it.
+        // The header with the flag for a preset dictionary and its check bits.
         let dictionary = [&[0x78, 0xbb, 0, 0, 0, 1][..], &good[2..]].concat();
         for bad in [&b""[..], b"hello", raw, &gzip(b"hello"), &dictionary] {
             assert_eq!(unzlib(bad, 100), Err(InflateError::Invalid), "{bad:?}");

@@ -59,8 +59,8 @@ pub fn frame(body: &[u8]) -> Result<Frame<'_>, FrameError> {
     }
 }
 
-/// The length of a body according to the header of its first message, in bytes; `None` while the header has not arrived. A client
-/// may send less.
+/// The length of a body according to the header of its first message, in bytes; `None` while the header has not
+/// arrived. A client may send less.
 pub fn announced(body: &[u8]) -> Option<u64> {
     let (&[_, a, b, c, d], _) = body.split_first_chunk()?;
     Some(HEADER_LEN as u64 + u64::from(u32::from_be_bytes([a, b, c, d])))
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_exactly_one_message() {
+    fn reads_exactly_one_message() {
         let plain = Frame { compressed: false, message: b"ab" };
         for (body, want) in [
             (&b"\0\0\0\0\x02ab"[..], Ok(plain)),

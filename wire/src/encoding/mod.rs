@@ -28,8 +28,8 @@ impl Compression {
         }
     }
 
-    /// Inflates `body` to at most `limit` bytes. Memory in use stays below twice the limit; for zstd below three times the limit,
-    /// or 16 MiB where that is more.
+    /// Inflates `body` to at most `limit` bytes. Memory in use stays below twice the limit; for zstd below three times
+    /// the limit, or 16 MiB where that is more.
     ///
     /// # Errors
     /// See [`InflateError`].
@@ -39,8 +39,8 @@ impl Compression {
         Ok(out)
     }
 
-    /// Does what [`Compression::inflate`] does, into `out`, which must be empty. Sets `work` to the cost in bytes, also when it
-    /// fails: what was inflated, and more for a body of many parts.
+    /// Does what [`Compression::inflate`] does, into `out`, which must be empty. Sets `work` to the cost in bytes, also
+    /// when it fails: what was inflated, and more for a body of many parts.
     ///
     /// # Errors
     /// See [`InflateError`].
@@ -70,8 +70,8 @@ pub enum InflateError {
     TooManyParts,
 }
 
-/// What the parts of a body cost in addition to what they inflate to, in bytes. To set up a decoder for a member or tables for
-/// a block takes as long as to inflate 8 KiB. An ordinary body has few parts, which cost nothing.
+/// What the parts of a body cost in addition to what they inflate to, in bytes. To set up a decoder for a member or
+/// tables for a block takes as long as to inflate 8 KiB. An ordinary body has few parts, which cost nothing.
 fn cost_of_parts(parts: usize) -> usize {
     const FREE: usize = 16;
     const EACH: usize = 8 << 10;

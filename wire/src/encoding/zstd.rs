@@ -1,16 +1,17 @@
-//! zstd (RFC 8878), one frame after another until the input ends, without skippable frames, as Go's klauspost/compress takes it.
+//! zstd (RFC 8878), one frame after another until the input ends, without skippable frames, as Go's klauspost/compress
+//! takes it.
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::{InflateError, cost_of_parts};
 
-/// The most blocks in all frames of a body. Ten bytes can ask for tables that cost as much as a page. Encoders make blocks of
-/// 128 KiB, so no body needs nearly as many.
+/// The most blocks in all frames of a body. Ten bytes can ask for tables that cost as much as a page. Encoders make
+/// blocks of 128 KiB, so no body needs nearly as many.
 pub(super) const MAX_BLOCKS: usize = 4096;
 
-/// The largest window that a frame may ask for, in bytes. RFC 8878 (3.1.1.1.2) requires every decoder to support it, and encoders
-/// do not use a larger one by default. The decoder holds as much before it returns anything.
+/// The largest window that a frame may ask for, in bytes. RFC 8878 (3.1.1.1.2) requires every decoder to support it,
+/// and encoders do not use a larger one by default. The decoder holds as much before it returns anything.
 const MAX_WINDOW: usize = 8 << 20;
 
 /// The most bytes that a block inflates to (RFC 8878, 3.1.1.2.4).
@@ -48,7 +49,8 @@ fn frame<'a>(
     limit: usize,
     blocks: &mut usize,
 ) -> Result<&'a [u8], InflateError> {
-    // A decoder for each frame: a new one allocates memory for its output, while one that is used again allocates a whole window.
+    // A decoder for each frame: a new one allocates memory for its output, while one that is used again allocates a
+    // whole window.
     let mut decoder = FrameDecoder::new();
     decoder.set_max_window_size(limit.max(MAX_WINDOW) as u64);
     let mut rest = body;
@@ -104,13 +106,14 @@ mod tests {
     }
 
     const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-    /// A descriptor byte: a window and no size.
+    /// A descriptor byte: with a window, without a size.
     const WINDOW: u8 = 0;
-    /// Descriptor bytes: a size of one byte, and no window.
+    /// A descriptor byte: with a size of one byte, without a window.
     const SIZE: u8 = 0x20;
-    /// The window that encoders take by default.
+    /// The default window of encoders.
     const EIGHT_MIB: u8 = 13 << 3;
-    /// A block's header is 3 bytes: whether it is the last (1 bit), its type (2), its size (21).
+    /// Types of blocks. A block header has 3 bytes: whether it is the last (1 bit), its type (2 bits), its size (21
+    /// bits).
     const RAW: u32 = 0;
     const RLE: u32 = 2;
 
@@ -138,7 +141,7 @@ mod tests {
 
     /// Written by klauspost/compress 1.20.4: `EncodeAll`, and a `Writer` that was flushed in between.
     #[test]
-    fn what_go_writes_is_read() {
+    fn frames_written_by_go_are_read() {
         let want = "telemetry of acme, ".repeat(40) + "the end";
         for text in [
             "KLUv/UQA/wEVAQCUAXRlbGVtZXRyeSBvZiBhY21lLCBoZSBlbmQBVBEELcdZCcrvqQ==",
@@ -157,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn frames_follow_one_another_and_skippable_ones_hold_nothing() {
+    fn frames_follow_one_another_and_skippable_ones_are_empty() {
         let wire = [skippable(b"x"), zstd(b"he"), skippable(b""), zstd(b""), zstd(b"llo"), skippable(b"y")];
         assert_eq!(unzstd(&wire.concat(), 5), Ok(b"hello".to_vec()));
         assert_eq!(unzstd(&wire.concat(), 4), Err(InflateError::TooLarge));
-        // As in Go, whose encoder writes nothing for nothing.
+        // As in Go, whose encoder writes nothing for an empty input.
         assert_eq!(unzstd(b"", 5), Ok(vec![]));
     }
 
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_or_a_size_that_is_too_large_is_refused_before_anything_comes_out() {
+    fn a_window_or_size_that_is_too_large_is_rejected_at_the_header() {
         let empty = [block(true, RAW, 0, b"")];
         assert_eq!(unzstd(&by_hand(&[WINDOW, EIGHT_MIB], &empty), 10), Ok(vec![]));
         for header in [
@@ -185,7 +188,7 @@ mod tests {
         ] {
             assert_eq!(unzstd(&by_hand(header, &empty), 10), Err(InflateError::TooLarge), "{header:?}");
         }
-        // Where more may come out, windows may be as large.
+        // With a larger limit, windows may be larger, too.
         assert_eq!(unzstd(&by_hand(&[WINDOW, 14 << 3], &empty), 16 << 20), Ok(vec![]));
     }
 
@@ -201,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_zstd_is_refused() {
+    fn other_bytes_than_zstd_are_rejected() {
         let last = |size, content: &[u8]| [block(true, RAW, size, content)];
         assert_eq!(unzstd(&by_hand(&[SIZE, 2], &last(2, b"ab")), 10), Ok(b"ab".to_vec()));
         for (case, wire) in [
             ("no zstd", b"hello".to_vec()),
-            ("rubbish behind it", [zstd(b"hello"), b"x".to_vec()].concat()),
+            ("bytes behind it", [zstd(b"hello"), b"x".to_vec()].concat()),
             ("zeros behind it", [zstd(b"hello"), vec![0; 8]].concat()),
-            ("a cut skippable frame", skippable(b"abc")[..9].to_vec()),
+            ("a truncated skippable frame", skippable(b"abc")[..9].to_vec()),
             ("a dictionary", by_hand(&[SIZE | 1, 7, 2], &last(2, b"ab"))),
             ("the reserved bit", by_hand(&[SIZE | 8, 2], &last(2, b"ab"))),
             ("less than the size", by_hand(&[SIZE, 3], &last(2, b"ab"))),
@@ -218,10 +221,7 @@ mod tests {
                 "a block above 128 KiB",
                 by_hand(&[WINDOW, EIGHT_MIB], &[block(true, RLE, (128 << 10) + 1, b"a")]),
             ),
-            (
-                "literals that are not there",
-                by_hand(&[WINDOW, EIGHT_MIB], &[block(true, 4, 2, &[0xff, 0xff])]),
-            ),
+            ("literals that are missing", by_hand(&[WINDOW, EIGHT_MIB], &[block(true, 4, 2, &[0xff, 0xff])])),
         ] {
             assert_eq!(unzstd(&wire, 1 << 20), Err(InflateError::Invalid), "{case}");
         }

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_names_one_service_or_none() {
+    fn a_check_has_one_service_or_none() {
         assert_eq!(health_service(b""), Ok(&b""[..]));
         assert_eq!(health_service(b"\x0a\x01a"), Ok(&b"a"[..]));
         // With an unknown field.

@@ -2,13 +2,14 @@
 //!
 //! Many backends store several keys under one name:
 //!
-//! - Loki, Prometheus and Mimir replace every character other than letters and digits with `_`, some of them a run of such
-//!   characters with one `_`.
+//! - Loki, Prometheus and Mimir replace every character other than letters and digits with `_`, some of them a run of
+//!   such characters with one `_`.
 //! - Datadog ignores case, and everything before the first and after the last letter.
 //! - VictoriaLogs and Elasticsearch join the keys of nested maps with dots, Elasticsearch also through lists.
 //!
-//! So keys are compared in folded form: letters in lower case, everything between letters and digits as one `_`, and nothing
-//! before or after them. `Tenant-ID`, `_tenant.id` and the map `{"tenant": {"id": ..}}` all fold to `tenant_id`.
+//! So keys are compared in folded form: letters in lower case, everything between letters and digits as one `_`, and
+//! nothing before or after them. `Tenant-ID`, `_tenant.id` and the map `{"tenant": {"id": ..}}` all fold to
+//! `tenant_id`.
 
 /// The keys that only the filter may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +170,8 @@ fn kind_at(name: usize, folded: &[u8], at: usize, key: &[u8]) -> KeyKind {
     best([plain, kind(follow(folded, at, letters(key)))].into_iter())
 }
 
-/// The letters of a key with Unicode's variants of ASCII letters replaced: the Kelvin sign by `k`, `ſ` by `s`, and `İ` by `i`.
+/// The letters of a key with Unicode's variants of ASCII letters replaced: the Kelvin sign by `k`, `ſ` by `s`, and `İ`
+/// by `i`.
 fn letters(key: &[u8]) -> impl Iterator<Item = u8> {
     core::str::from_utf8(key).unwrap_or_default().chars().map(|letter| match letter {
         '\u{212a}' => b'k',
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_that_a_backend_folds_into_an_owned_name_is_owned() {
+    fn every_key_that_folds_to_an_owned_one_is_owned() {
         for key in [
             "tenant.id",
             "tenant_id",
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_free() {
+    fn similar_keys_are_free() {
         for key in [
             "tenant.identity",
             "tenantid",
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_through_maps_to_an_owned_name() {
+    fn a_path_through_maps_can_be_an_owned_key() {
         for (path, want) in [
             (&["tenant", "id"][..], true),
             (&["TENANT.", ".ID"], true),

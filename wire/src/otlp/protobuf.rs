@@ -1,7 +1,8 @@
-//! Protobuf's wire format, read without a schema: fields and their offsets in the buffer. Source: protobuf's "Encoding" document.
+//! Protobuf's wire format, read without a schema: fields and their offsets in the buffer. Source: protobuf's "Encoding"
+//! document.
 //!
-//! The reader is stricter than most decoders. If two decoders could disagree about the meaning of some bytes, a client could show
-//! one thing to the filter and another to the backend. Such input is [`Malformed`].
+//! The reader is stricter than most decoders. If two decoders could disagree about the meaning of some bytes, a client
+//! could show one thing to the filter and another to the backend. Such input is [`Malformed`].
 
 pub(super) mod splice;
 
@@ -162,8 +163,8 @@ impl<'a> Reader<'a> {
         self.varint_of::<10>()
     }
 
-    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and go on at another offset than other
-    /// decoders. No encoder writes more than 5 bytes.
+    /// A tag or a length. protobufjs 6 and 7 take one of 6 to 9 bytes for one of 10, and go on at another offset than
+    /// other decoders. No encoder writes more than 5 bytes.
     #[inline]
     fn short_varint(&mut self) -> Result<u64, Malformed> {
         self.varint_of::<5>()
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_decoders_disagree_about() {
+    fn rejects_input_that_decoders_disagree_about() {
         for (bytes, what) in [
             (&b"\x00"[..], "field number 0"),
             (b"\x0c", "group end without a group start"),
@@ -370,12 +371,12 @@ mod tests {
     }
 
     #[test]
-    fn takes_varints_that_are_longer_than_needed() {
+    fn reads_varints_that_are_longer_than_needed() {
         assert_eq!(fields(b"\x8a\x80\x00\x81\x00x").unwrap()[0].value, Value::Len(Span { start: 5, end: 6 }));
     }
 
     #[test]
-    fn varint_lengths_are_those_of_the_bytes() {
+    fn varint_len_is_the_number_of_bytes() {
         for shift in 0..64 {
             for value in [1u64 << shift, (1u64 << shift) - 1, u64::MAX >> shift] {
                 let mut bytes = Vec::new();

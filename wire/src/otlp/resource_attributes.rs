@@ -15,7 +15,8 @@ pub struct ResourceAttributes {
 }
 
 impl ResourceAttributes {
-    /// Sets `attributes`, which are pairs of a key and a string value, and removes all other attributes with `owned` keys.
+    /// Sets `attributes`, which are pairs of a key and a string value, and removes all other attributes with `owned`
+    /// keys.
     pub fn new<'a>(owned: &Rc<Owned>, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut fields = Vec::new();
         let (mut any_value, mut key_value) = (Vec::new(), Vec::new());
@@ -51,8 +52,8 @@ impl ResourceAttributes {
         &self.fields
     }
 
-    /// The same attributes with keys by index into the string table of profiles, where they begin at index `first`. Also returns
-    /// the keys, as fields of the dictionary.
+    /// The same attributes with keys by index into the string table of profiles, where they begin at index `first`.
+    /// Also returns the keys, as fields of the dictionary.
     pub(super) fn by_index(&self, first: usize) -> (ResourceAttributes, Vec<u8>) {
         let (mut fields, mut strings) = (Vec::new(), Vec::new());
         for (index, (key, value)) in (first..).zip(self.attributes()) {

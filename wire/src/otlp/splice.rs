@@ -7,8 +7,8 @@ use super::protobuf::{Malformed, Span};
 pub enum SpliceError {
     /// The message is not valid.
     Malformed(Malformed),
-    /// The message needs more than [`MAX_EDITS`] edits, or has too many attributes or ResourceSpans and the like to look at (more
-    /// than 2^20).
+    /// The message needs more than [`MAX_EDITS`] edits, or has too many attributes or ResourceSpans and the like to
+    /// look at (more than 2^20).
     TooManyEdits,
     /// With the client's attributes, the message would be larger than the limit.
     TooLarge,
@@ -20,13 +20,13 @@ impl From<Malformed> for SpliceError {
     }
 }
 
-/// The most edits of a message. An entry of two bytes grows by all attributes of a client, so without a bound a small message
-/// could fill the worker's memory. Exporters stay far below: a batch has at most one Resource per item.
+/// The most edits of a message. An entry of two bytes grows by all attributes of a client, so without a bound a small
+/// message could fill the worker's memory. Exporters stay far below: a batch has at most one Resource per item.
 pub const MAX_EDITS: usize = 1 << 17;
 
-/// The most attributes of all Resources of a message, plus its entries (ResourceSpans and the like): an empty entry is two bytes
-/// and takes as long to read as many bytes of a span. Elements of attribute values that are looked into count as well. A batch
-/// of 8192 items with a Resource each may have 128 attributes per Resource.
+/// The most attributes of all Resources of a message, plus its entries (ResourceSpans and the like): an empty entry is
+/// two bytes and takes as long to read as many bytes of a span. Elements of attribute values that are looked into count
+/// as well. A batch of 8192 items with a Resource each may have 128 attributes per Resource.
 pub(super) const MAX_ATTRIBUTES: usize = 1 << 20;
 
 /// How deep lists and maps may be nested in an attribute value that is searched for an owned key.
@@ -99,7 +99,8 @@ impl Splice {
         Ok(Splice { edits, patch, len, items, removed, empty_entries })
     }
 
-    /// The message to forward, in pieces and in order: parts of `message`, which must be the one that was spliced, and new bytes.
+    /// The message to forward, in pieces and in order: parts of `message`, which must be the one that was spliced, and
+    /// new bytes.
     pub fn pieces<'a>(&'a self, message: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let mut from = 0;
         let edits = self.edits.iter().flat_map(move |edit| {

@@ -24,9 +24,9 @@ impl StringTable {
     /// Adds the next string of the table, which is at offset `at` of the message.
     ///
     /// # Errors
-    /// The first string is not empty (profiles.proto: `string_table[0] must always be ""`). The Collector (0.155) takes it for
-    /// the key of every attribute without an index, so any other string could forge an attribute. Or too many strings are
-    /// spellings of owned keys.
+    /// The first string is not empty (profiles.proto: `string_table[0] must always be ""`). The Collector (0.155) takes
+    /// it for the key of every attribute without an index, so any other string could forge an attribute. Or too many
+    /// strings are spellings of owned keys.
     pub(super) fn add(
         &mut self,
         string: &[u8],
@@ -51,8 +51,8 @@ impl StringTable {
     /// Whether the key of the KeyValue at offset `at` is owned, by its key_strindex `index`, which is not 0.
     ///
     /// # Errors
-    /// The KeyValue also has a `key` (common.proto: "key MUST NOT be set if key_strindex is used"; decoders differ in which one
-    /// they take), or the index is outside the table, or its string is not a valid key.
+    /// The KeyValue also has a `key` (common.proto: "key MUST NOT be set if key_strindex is used"; decoders differ in
+    /// which one they take), or the index is outside the table, or its string is not a valid key.
     pub(super) fn kind(&self, index: u64, key: &[u8], at: usize) -> Result<KeyKind, Malformed> {
         if !key.is_empty() {
             return Err(Malformed { what: "attribute has both key and key_strindex", at });

@@ -1,40 +1,30 @@
-use core::cell::RefCell;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::super::bucket_set::BUCKETS_PER_SET;
 use super::super::dimension::Rates;
+use super::super::memory_store::MemoryStore;
 use super::super::salt::Salt;
 use super::super::store::shared_salt;
 use super::*;
 use crate::time::Nanos;
 
-/// A store like the proxy's: the first version is 1.
-#[derive(Default)]
-struct Memory {
-    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    broken: bool,
-}
+/// A store that fails.
+struct Broken;
 
-impl Store for Memory {
-    fn get(&self, key: &str, _fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
-        if self.broken { Err(StoreFailed) } else { Ok(self.values.borrow().get(key).cloned()) }
+impl Store for Broken {
+    fn get(&self, _: &str, _: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
+        Err(StoreFailed)
     }
 
-    fn set(&self, key: &str, value: &[u8], version: u32) -> Result<bool, StoreFailed> {
-        let mut values = self.values.borrow_mut();
-        let current = values.get(key).map(|(_, current)| *current);
-        let fits = current.is_none_or(|current| current == version);
-        if fits {
-            values.insert(key.to_owned(), (value.to_vec(), current.unwrap_or_default() + 1));
-        }
-        Ok(fits)
+    fn set(&self, _: &str, _: &[u8], _: u32) -> Result<bool, StoreFailed> {
+        Err(StoreFailed)
     }
 }
 
 /// The first second, and how long half of one is.
 const SECOND: Timestamp = Timestamp::from_secs(1);
-/// A second after that.
+/// A second later.
 const LATER: Timestamp = Timestamp::from_secs(2);
 const HALF: Nanos = Nanos::from_millis(500);
 
@@ -58,13 +48,13 @@ fn items(items: u64) -> Amounts {
     Amounts::ZERO.with(Dimension::Items, items)
 }
 
-fn granted(ledger: &Ledger<Memory>, name: &str, amount: u64, now: Timestamp) -> bool {
+fn granted(ledger: &Ledger<MemoryStore>, name: &str, amount: u64, now: Timestamp) -> bool {
     ledger.charge(id(name), &tier(), &items(amount), now).is_granted()
 }
 
 #[test]
 fn clients_do_not_share_buckets() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     assert!(granted(&ledger, "a", 10, SECOND));
     assert!(!granted(&ledger, "a", 1, SECOND));
@@ -73,8 +63,8 @@ fn clients_do_not_share_buckets() {
 }
 
 #[test]
-fn a_request_is_refused_at_its_headers_where_another_bucket_is_empty() {
-    let store = Memory::default();
+fn a_request_is_throttled_at_its_headers_if_another_bucket_is_empty() {
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let probe = [Dimension::Bytes, Dimension::Items];
     assert!(ledger.request(id("a"), &tier(), &probe, SECOND).is_granted());
@@ -85,37 +75,37 @@ fn a_request_is_refused_at_its_headers_where_another_bucket_is_empty() {
         panic!()
     };
     assert_eq!(dimension, Dimension::Items);
-    // It was charged all the same: three of five are left.
+    // It was charged nevertheless: three of five are left.
     let left = (0..5).filter(|_| ledger.request(id("a"), &tier(), &[], SECOND).is_granted()).count();
     assert_eq!(left, 3);
 }
 
 #[test]
 fn the_number_of_keys_and_the_size_of_values_are_bounded() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let (key, same) = same_set(&ledger, BUCKETS_PER_SET + 2);
     let charge = |n: usize, now| ledger.charge(same[n], &tier(), &items(10), now).is_granted();
     for n in 0..BUCKETS_PER_SET {
         assert!(charge(n, SECOND));
     }
-    // The set is full: each newcomer finds a place of its own, and those who were there keep theirs.
+    // The set is full. Each further client goes to the second table, and the others keep their buckets.
     assert!(charge(BUCKETS_PER_SET, SECOND));
     assert!(charge(BUCKETS_PER_SET + 1, SECOND));
     for n in 0..BUCKETS_PER_SET + 2 {
         assert!(!charge(n, SECOND), "{n}");
     }
-    // A second later nobody owes anything, and the set is empty but for the one who comes.
+    // A second later all debts are paid off, and only the bucket of the next charge is stored.
     assert!(charge(0, LATER));
     let values = store.values.borrow();
     assert!(values.len() <= 3);
-    // One bucket: its id, what is used, four times, and the numbers of one dimension.
+    // One bucket: its id, the bits of its dimensions, four times, and the debt of one dimension.
     assert_eq!(values[&key].0.len(), 16 + 1 + 4 * 8 + 8 * 8);
 }
 
 #[test]
 fn a_refund_makes_room_again() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let charge = || {
         let charge = ledger.charge(id("a"), &tier(), &items(10), SECOND);
@@ -124,14 +114,14 @@ fn a_refund_makes_room_again() {
     };
     ledger.refund(id("a"), &tier(), &items(10), charge(), SECOND);
     let receipt = charge();
-    // What was earned back meanwhile is not given twice.
+    // What was earned in the meantime is not refunded.
     ledger.refund(id("a"), &tier(), &items(10), receipt, SECOND + HALF);
     assert!(granted(&ledger, "a", 10, SECOND + HALF));
     assert!(!granted(&ledger, "a", 1, SECOND + HALF));
 }
 
-/// So many names whose set of the first table is the same, and its key. Only who knows the salt finds them.
-fn same_set(ledger: &Ledger<Memory>, count: usize) -> (String, Vec<BucketId>) {
+/// The key of a set of the first table, and `count` ids in this set. Finding them takes the salt.
+fn same_set(ledger: &Ledger<MemoryStore>, count: usize) -> (String, Vec<BucketId>) {
     let mut sets: BTreeMap<String, Vec<BucketId>> = BTreeMap::new();
     let mut found = (0u32..).filter_map(|n| {
         let id = BucketId::of(&[&n.to_be_bytes()]);
@@ -145,7 +135,7 @@ fn same_set(ledger: &Ledger<Memory>, count: usize) -> (String, Vec<BucketId>) {
 
 #[test]
 fn a_refund_goes_where_the_charge_was() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let (_, same) = same_set(&ledger, 2 * BUCKETS_PER_SET + 1);
     let charge = |n: usize, now, table| match ledger.charge(same[n], &tier(), &items(10), now) {
@@ -158,12 +148,12 @@ fn a_refund_goes_where_the_charge_was() {
     for n in 1..BUCKETS_PER_SET {
         charge(n, SECOND, Table::First);
     }
-    // A second later all of that is paid back; others come, and the first one must go to the second table.
+    // A second later all of that is paid off. Others come, and the first client must go to the second table.
     for n in 0..BUCKETS_PER_SET {
         charge(BUCKETS_PER_SET + 1 + n, LATER, Table::First);
     }
     let second = charge(0, LATER, Table::Second);
-    // What it was charged before is not there any more.
+    // The bucket of its first charge is gone.
     refund(0, first);
     assert!(is_full(0));
     refund(0, second);
@@ -171,10 +161,10 @@ fn a_refund_goes_where_the_charge_was() {
 }
 
 #[test]
-fn who_finds_both_sets_full_takes_the_place_of_the_one_that_owes_least() {
-    let store = Memory::default();
+fn with_both_sets_full_the_bucket_with_the_lowest_debt_is_dropped() {
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
-    // What the second table's set holds already, of names that the first one had no place for.
+    // Fill both sets.
     let (_, same) = same_set(&ledger, BUCKETS_PER_SET + 1);
     for id in same.iter().take(BUCKETS_PER_SET) {
         assert!(ledger.charge(*id, &tier(), &items(10), SECOND).is_granted());
@@ -190,7 +180,7 @@ fn who_finds_both_sets_full_takes_the_place_of_the_one_that_owes_least() {
         value = set.put(BucketId([n; 16]), &bucket, &tier()).unwrap();
     }
     store.values.borrow_mut().insert(key.clone(), (value.clone(), 1));
-    // What was charged elsewhere and comes back takes nobody's place.
+    // A refund of a charge whose bucket is gone drops no other bucket.
     let receipt = Receipt { table: Table::Second, at: SECOND, used: None };
     ledger.refund(newcomer, &tier(), &items(1), receipt, SECOND);
     assert_eq!(store.values.borrow()[&key].0, value);
@@ -203,8 +193,8 @@ fn who_finds_both_sets_full_takes_the_place_of_the_one_that_owes_least() {
 }
 
 #[test]
-fn who_is_in_the_second_table_is_looked_at_there() {
-    let store = Memory::default();
+fn a_bucket_in_the_second_table_is_found_there() {
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let (_, same) = same_set(&ledger, BUCKETS_PER_SET + 1);
     for id in &same {
@@ -217,21 +207,9 @@ fn who_is_in_the_second_table_is_looked_at_there() {
     assert!(!ledger.request(newcomer, &tier(), &[Dimension::Items], SECOND).is_granted());
 }
 
-/// How many clients of so many in debt find a set of each table full.
+/// Of so many clients in debt, how many find their set of the first table full, and how many both sets.
 fn crowded(clients: u32, salt: Salt) -> (usize, usize) {
-    struct Salted(Salt);
-    impl Store for Salted {
-        fn get(&self, _: &str, _: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
-            Err(StoreFailed)
-        }
-        fn set(&self, _: &str, _: &[u8], _: u32) -> Result<bool, StoreFailed> {
-            Err(StoreFailed)
-        }
-        fn salt(&self) -> Salt {
-            self.0
-        }
-    }
-    let store = Salted(salt);
+    let store = MemoryStore::with_salt(salt);
     let ledger = Ledger::new(&store, "");
     let mut taken = BTreeMap::<String, usize>::new();
     let mut full = |key| {
@@ -241,39 +219,27 @@ fn crowded(clients: u32, salt: Salt) -> (usize, usize) {
     };
     let ids = (0..clients).map(|n| BucketId::of(&[&n.to_be_bytes()]));
     let moved: Vec<BucketId> = ids.filter(|id| full(ledger.key(*id, Table::First))).collect();
-    let forgotten = moved.iter().filter(|id| full(ledger.key(**id, Table::Second))).count();
-    (moved.len(), forgotten)
+    let dropped = moved.iter().filter(|id| full(ledger.key(**id, Table::Second))).count();
+    (moved.len(), dropped)
 }
 
 #[test]
-fn a_bucket_is_seldom_moved_and_not_forgotten_among_hundreds_of_thousands() {
+fn with_250000_clients_few_buckets_move_and_none_is_dropped() {
     for seed in 0..2u8 {
-        let store = Memory::default();
+        let store = MemoryStore::default();
         let salt = shared_salt(&store, || vec![seed]).unwrap();
-        let (moved, forgotten) = crowded(100_000, salt);
-        assert!(moved < 20 && forgotten == 0, "{moved} moved, {forgotten} forgotten");
-        let (moved, forgotten) = crowded(250_000, salt);
-        assert!(moved < 10_000 && forgotten == 0, "{moved} moved, {forgotten} forgotten");
+        let (moved, dropped) = crowded(100_000, salt);
+        assert!(moved < 20 && dropped == 0, "{moved} moved, {dropped} dropped");
+        let (moved, dropped) = crowded(250_000, salt);
+        assert!(moved < 10_000 && dropped == 0, "{moved} moved, {dropped} dropped");
     }
 }
 
 #[test]
-fn names_that_were_chosen_for_one_set_are_spread_by_another_salt() {
-    let store = Memory::default();
+fn names_chosen_for_one_set_are_spread_by_another_salt() {
+    let store = MemoryStore::default();
     let (_, chosen) = same_set(&Ledger::new(&store, "gate"), BUCKETS_PER_SET + 2);
-    struct Salted(Salt);
-    impl Store for Salted {
-        fn get(&self, _: &str, _: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
-            Ok(None)
-        }
-        fn set(&self, _: &str, _: &[u8], _: u32) -> Result<bool, StoreFailed> {
-            Ok(true)
-        }
-        fn salt(&self) -> Salt {
-            self.0
-        }
-    }
-    let salted = Salted(shared_salt(&store, || vec![1]).unwrap());
+    let salted = MemoryStore::with_salt(shared_salt(&store, || vec![1]).unwrap());
     let ledger = Ledger::new(&salted, "gate");
     let mut keys: Vec<String> = chosen.iter().map(|id| ledger.key(*id, Table::First)).collect();
     keys.sort();
@@ -282,8 +248,8 @@ fn names_that_were_chosen_for_one_set_are_spread_by_another_salt() {
 }
 
 #[test]
-fn who_is_refused_after_the_work_for_as_much_as_it_may_send_is_refused_before_it() {
-    let store = Memory::default();
+fn a_client_that_wastes_its_quota_is_throttled_at_the_headers() {
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let probe = [Dimension::Bytes, Dimension::Items];
     let opens = |now| ledger.request(id("a"), &tier(), &probe, now).is_granted();
@@ -294,26 +260,26 @@ fn who_is_refused_after_the_work_for_as_much_as_it_may_send_is_refused_before_it
     waste(501);
     assert!(!opens(SECOND));
     assert!(ledger.bytes_left(id("a"), &tier(), 1, SECOND).is_err());
-    // It owes nothing of what it may send, and time pays back what it spent in vain.
+    // It owes nothing for requests that were forwarded, and time pays off what it wasted.
     assert!(!opens(SECOND + HALF - Nanos::from_millis(10)));
     assert!(opens(SECOND + HALF));
     assert!(granted(&ledger, "a", 10, SECOND + HALF));
-    // Where bytes have no limit, items are spent in vain.
+    // Where bytes have no limit, items are wasted.
     let by_items = Tier::new("t", Duration::from_secs(1), items_only(10));
     ledger.record_wasted(id("b"), &by_items, 11 << 10, SECOND);
     assert!(!ledger.request(id("b"), &by_items, &probe, SECOND).is_granted());
 }
 
 #[test]
-fn what_a_worker_charged_whose_clock_is_a_moment_behind_comes_back_too() {
-    let store = Memory::default();
+fn a_charge_by_a_worker_whose_clock_is_behind_is_refunded() {
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     let receipts = [SECOND, SECOND - Nanos::new(1000)].map(|now| {
         let charge = ledger.charge(id("a"), &tier(), &items(5), now);
         let Charge::Granted(receipt) = charge else { panic!("{charge:?}") };
         receipt
     });
-    // By then, time could have paid back each of them, but not both.
+    // By then, time could have paid off each of them, but not both.
     let later = SECOND + HALF;
     for receipt in receipts {
         ledger.refund(id("a"), &tier(), &items(5), receipt, later);
@@ -322,8 +288,8 @@ fn what_a_worker_charged_whose_clock_is_a_moment_behind_comes_back_too() {
 }
 
 #[test]
-fn what_was_spent_of_a_limit_is_kept_while_a_policy_does_not_have_it() {
-    let store = Memory::default();
+fn a_debt_is_kept_while_a_policy_does_not_have_its_limit() {
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     assert!(granted(&ledger, "a", 10, SECOND));
     let without = Tier::new(
@@ -331,22 +297,21 @@ fn what_was_spent_of_a_limit_is_kept_while_a_policy_does_not_have_it() {
         Duration::from_secs(1),
         Rates::UNLIMITED.with(Dimension::Requests, Some(5)).with(Dimension::Bytes, Some(1000)),
     );
-    // A request that began under a policy without the limit is over now, and its client is not given a new start.
+    // A charge under a policy without the limit does not reset the debt.
     assert!(ledger.charge(id("a"), &without, &Amounts::ZERO.with(Dimension::Bytes, 1), SECOND).is_granted());
     assert!(!granted(&ledger, "a", 1, SECOND));
 }
 
 #[test]
-fn a_store_that_fails_admits_and_says_so() {
-    let store = Memory { broken: true, ..Default::default() };
-    let ledger = Ledger::new(&store, "gate");
+fn with_a_store_that_fails_requests_are_unmetered() {
+    let ledger = Ledger::new(&Broken, "gate");
     assert_eq!(ledger.charge(id("a"), &tier(), &items(1), Timestamp::EPOCH), Charge::Unmetered);
     assert_eq!(ledger.request(id("a"), &tier(), &[], Timestamp::EPOCH), Charge::Unmetered);
 }
 
 #[test]
 fn a_change_of_rates_keeps_what_is_spent() {
-    let store = Memory::default();
+    let store = MemoryStore::default();
     let ledger = Ledger::new(&store, "gate");
     assert!(granted(&ledger, "a", 10, SECOND));
     let larger = Tier::new("t", Duration::from_secs(1), items_only(15));
@@ -356,8 +321,8 @@ fn a_change_of_rates_keeps_what_is_spent() {
 
 #[test]
 fn two_workers_that_write_a_key_first_do_not_erase_each_other() {
-    /// What a worker sees that looked before another wrote.
-    struct Before<'a>(&'a Memory);
+    /// The view of a worker that read before another one wrote.
+    struct Before<'a>(&'a MemoryStore);
     impl Store for Before<'_> {
         fn get(&self, key: &str, fresh: bool) -> Result<Option<(Vec<u8>, u32)>, StoreFailed> {
             if fresh { self.0.get(key, true) } else { Ok(None) }
@@ -367,7 +332,7 @@ fn two_workers_that_write_a_key_first_do_not_erase_each_other() {
         }
     }
 
-    let store = Memory::default();
+    let store = MemoryStore::default();
     assert!(granted(&Ledger::new(&store, "gate"), "a", 6, SECOND));
     let late = Before(&store);
     let charge = Ledger::new(&late, "gate").charge(id("a"), &tier(), &items(6), SECOND);
@@ -376,7 +341,7 @@ fn two_workers_that_write_a_key_first_do_not_erase_each_other() {
 
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
-fn workers_that_race_never_admit_one_item_too_many() {
+fn concurrent_workers_never_grant_one_item_too_many() {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -16,8 +16,8 @@ use super::signal::Signal;
 use super::splice::{Counts, Edit, MAX_ATTRIBUTES, MAX_NESTED, Splice, SpliceError, push};
 use super::string_table::StringTable;
 
-/// Sets `attributes` in every Resource of the export request `message`, which is JSON. The message to forward is at most `max_len`
-/// bytes long.
+/// Sets `attributes` in every Resource of the export request `message`, which is JSON. The message to forward is at
+/// most `max_len` bytes long.
 ///
 /// # Errors
 /// See [`SpliceError`].
@@ -145,8 +145,8 @@ impl Splicer<'_> {
         self.insert(resource.end, |insertions| insertions.attributes_member.after(!resource.empty))
     }
 
-    /// Edits the attributes of a Resource. The client's attributes come first, so each other attribute has a comma before it, and the
-    /// comma is removed with its attribute.
+    /// Edits the attributes of a Resource. The client's attributes come first, so each other attribute has a comma
+    /// before it, and the comma is removed with its attribute.
     fn attributes(&mut self) -> Result<(), SpliceError> {
         let start = self.scanner.start();
         let Some(mut attributes) = self.scanner.enter(b'[')? else {
@@ -237,8 +237,8 @@ impl Splicer<'_> {
         Ok(nested)
     }
 
-    /// Goes to the member of an AnyValue. Of several, some decoders take the first, some the last, and some merge them, so that is
-    /// an error.
+    /// Goes to the member of an AnyValue. Of several, some decoders take the first, some the last, and some merge them,
+    /// so that is an error.
     fn any_member(&mut self, value: &mut Open) -> Result<Option<usize>, Malformed> {
         let seen = value.seen();
         let member = self.scanner.member(value, ANY_VALUE)?;
@@ -251,10 +251,11 @@ impl Splicer<'_> {
         Ok(member)
     }
 
-    /// Whether a path of keys through the lists and maps of the next AnyValue is an owned key. The keys above them make `prefix`.
+    /// Whether a path of keys through the lists and maps of the next AnyValue is an owned key. The keys above them make
+    /// `prefix`.
     fn hides_owned(&mut self, prefix: Prefix) -> Result<bool, SpliceError> {
-        /// The kind of an object or array that is open: an AnyValue, an ArrayValue or KeyValueList, its `values`, or a KeyValue
-        /// with what is known of its key.
+        /// The kind of an object or array that is open: an AnyValue, an ArrayValue or KeyValueList, its `values`, or a
+        /// KeyValue with what is known of its key.
         enum Nesting {
             Value,
             Members { map: bool },
@@ -286,8 +287,8 @@ impl Splicer<'_> {
                     self.scanner.next(inside)?.map(|_| next)
                 }
                 Nesting::Pair(kind) => match self.scanner.member(inside, KEY_VALUE)? {
-                    // The value came first and was searched as one without a key. No encoder writes it like this, so the
-                    // attribute is removed without another search.
+                    // The value came first and was searched as one without a key. No encoder writes it like this, so
+                    // the attribute is removed without another search.
                     Some(KEY) if kind.is_some() => return Ok(true),
                     Some(KEY) => {
                         let at = self.scanner.start();
@@ -406,8 +407,8 @@ impl Member {
 }
 
 impl Insertions {
-    /// The patch, and the ranges of it. If the message has a table with so many strings, keys are written by index, as in
-    /// protobuf.
+    /// The patch, and the ranges of it. If the message has a table with so many strings, keys are written by index, as
+    /// in protobuf.
     fn write(attributes: &ResourceAttributes, strings: usize) -> (Vec<u8>, Option<Insertions>) {
         let (mut elements, mut keys) = (String::new(), String::new());
         for (index, (key, value)) in (strings..).zip(attributes.attributes()) {

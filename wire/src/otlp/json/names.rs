@@ -8,8 +8,8 @@ use crate::otlp::Signal;
 pub(super) struct Names {
     /// Members of the request. The first is the list of entries: ResourceSpans and the like.
     pub(super) request: Fields,
-    /// Members of an entry: [`RESOURCE`], and lists of scopes. If the first list is empty, the Collector takes the second (its
-    /// `MigrateTraces` and the like).
+    /// Members of an entry: [`RESOURCE`], and lists of scopes. If the first list is empty, the Collector takes the
+    /// second (its `MigrateTraces` and the like).
     pub(super) entry: Fields,
     /// From ScopeSpans and the like down to the items, level by level.
     pub(super) items: &'static [Level],

@@ -1,45 +1,47 @@
-//! JSON, read in place: strict, without a tree, without recursion.
+//! JSON, read in place: strictly, without a tree and without recursion.
 //!
-//! Stricter than RFC 8259 where decoders could disagree about what a text means, since a forger could then show one thing
-//! to the gate and another to the backend:
-//! - A name that the gate reads may occur once in its object, in one spelling. The Collector merges duplicates, others take
-//!   the last, and protobuf's own decoders refuse them.
-//! - Nor may a name differ from one only in case: Go's encoding/json would take it.
-//! - What is not UTF-8 may stand in a string that the gate does not read, but not in a name or a key.
-//! - No name is empty, however deep: jsoniter's `ReadObject`, on which the Collector's decoder stands, takes it for the end
-//!   of its object, and reads what follows as part of the outer one.
+//! The scanner is stricter than RFC 8259. If two decoders could disagree about the meaning of a text, a client could
+//! show one thing to the filter and another to the backend:
+//!
+//! - A member that the filter reads may occur once in its object, in one spelling. The Collector merges duplicates,
+//!   other decoders take the last, and protobuf's own decoders reject them.
+//! - No member name may differ from such a name only in case: Go's encoding/json would take it.
+//! - A string that the filter does not read may have bytes that are not UTF-8. A member name or an attribute key may
+//!   not.
+//! - No member name is empty, at any depth. jsoniter's `ReadObject`, which the Collector's decoder uses, takes an empty
+//!   name for the end of the object, and reads what follows as part of the outer object.
 
 use std::borrow::Cow;
 
 use crate::otlp::protobuf::Malformed;
 
-/// The members that are looked for in an object, each in all its spellings.
+/// The members to look for in an object, each in all its spellings.
 pub(super) type Fields = &'static [&'static [&'static str]];
 
-/// How deep objects and arrays may be nested in what is skipped. A map in a map is four of them, and SDKs write 64 levels of
-/// maps by default; the Collector reads ten thousand brackets.
+/// How deep objects and arrays may be nested in a value that is skipped. A map in a map is four levels, and SDKs write
+/// up to 64 levels of maps by default. The Collector reads ten thousand levels.
 const MAX_DEPTH: usize = 512;
 
-/// The longest escaped name or key that is decoded, in bytes; what is decoded is held beside the message.
+/// The longest member name or key with escapes, in bytes. Its decoded form is held in addition to the message.
 const MAX_ESCAPED: usize = 1 << 16;
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
-    /// Whether all of it is UTF-8. Where not, names and keys are, and nothing but strings can have what is not.
+    /// Whether the whole text is UTF-8. If not, names and keys must still be; only other strings may have other bytes.
     utf8: bool,
 }
 
-/// An object or array that was entered and is not yet left.
+/// An object or array that was entered.
 pub(super) struct Open {
     close: u8,
-    /// Nothing in it has been read.
+    /// Nothing in it has been read, so far or at all.
     pub(super) empty: bool,
-    /// Which of the fields have been read, a bit each.
+    /// Which fields have been read, with a bit for each.
     seen: u32,
-    /// Where its closing bracket is, once that has been read.
+    /// The offset of its closing bracket, after that has been read.
     pub(super) end: usize,
 }
 
@@ -64,23 +66,23 @@ struct Text {
 }
 
 impl<'a> Scanner<'a> {
-    /// The start of a text.
+    /// The start of `text`.
     pub(super) fn new(text: &'a [u8]) -> Self {
         Scanner { text, at: 0, utf8: core::str::from_utf8(text).is_ok() }
     }
 
-    /// Where it is.
+    /// The current offset.
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// Where the next token starts.
+    /// The offset of the next token.
     pub(super) fn start(&mut self) -> usize {
         self.token();
         self.at
     }
 
-    /// Enters the object or array, by its opening bracket, that must come next; `None` where it is null.
+    /// Enters the next value, which must be an object or array with this opening bracket; `None` if it is null.
     pub(super) fn enter(&mut self, open: u8) -> Result<Option<Open>, Malformed> {
         let token = self.token();
         if token == Some(b'n') {
@@ -90,19 +92,20 @@ impl<'a> Scanner<'a> {
         let (close, what) =
             if open == b'{' { (b'}', "expected a JSON object") } else { (b']', "expected a JSON array") };
         if token != Some(open) {
-            return Err(self.wrong(what));
+            return Err(self.malformed(what));
         }
         self.at += 1;
         Ok(Some(Open { close, empty: true, seen: 0, end: 0 }))
     }
 
-    /// Goes to the value of the next member that is one of `fields`; `None` at the end of the object.
+    /// Goes to the value of the next member that is one of `fields`, and returns which; `None` at the end of the
+    /// object.
     pub(super) fn member(&mut self, object: &mut Open, fields: Fields) -> Result<Option<usize>, Malformed> {
         while self.next(object)?.is_some() {
             let start = self.start();
             let name = self.name()?;
-            let Some(field) =
-                known(self.decoded(name)?.as_ref(), fields).map_err(|what| Malformed { what, at: start })?
+            let Some(field) = field_of(self.decoded(name)?.as_ref(), fields)
+                .map_err(|what| Malformed { what, at: start })?
             else {
                 self.skip()?;
                 continue;
@@ -116,8 +119,8 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Goes to the next element or member. Returns the place of the comma before it, or for the first one its own; `None` at
-    /// the end.
+    /// Goes to the next element or member. Returns the offset of the comma before it, or of the first element itself;
+    /// `None` at the end.
     pub(super) fn next(&mut self, open: &mut Open) -> Result<Option<usize>, Malformed> {
         let token = self.token();
         let at = self.at;
@@ -131,12 +134,12 @@ impl<'a> Scanner<'a> {
         } else if token == Some(b',') {
             self.at += 1;
         } else {
-            return Err(self.wrong("expected a comma or a closing bracket in JSON"));
+            return Err(self.malformed("expected a comma or a closing bracket in JSON"));
         }
         Ok(Some(at))
     }
 
-    /// The string that must come next, decoded; null is an empty one.
+    /// The next value, which must be a string, decoded. Null is an empty string.
     pub(super) fn text(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
         if self.token() == Some(b'n') {
             self.literal(b"null")?;
@@ -146,7 +149,8 @@ impl<'a> Scanner<'a> {
         self.decoded(text)
     }
 
-    /// The index that must come next, perhaps in quotes; null is 0. Other spellings of a number (`1e1`) are refused.
+    /// The next value, which must be an index, possibly in quotes. Null is 0. Other spellings of a number, such as
+    /// `1e1`, are an error.
     pub(super) fn index(&mut self) -> Result<u64, Malformed> {
         let start = self.start();
         let digits = match self.token() {
@@ -164,9 +168,10 @@ impl<'a> Scanner<'a> {
             .ok_or(Malformed { what: "index is not a plain integer", at: start })
     }
 
-    /// Skips a value, whatever it is.
+    /// Skips the next value.
     pub(super) fn skip(&mut self) -> Result<(), Malformed> {
-        // The kinds of what is open, innermost last: 1 is an object. Of every 64 that more are in, they are kept aside.
+        // The open objects (1) and arrays (0), with the innermost in the lowest bit. `outer` keeps each further 64 of
+        // them.
         let mut objects = 0u64;
         let mut outer = [0u64; MAX_DEPTH / 64];
         let mut depth = 0;
@@ -180,7 +185,7 @@ impl<'a> Scanner<'a> {
                     if self.token() != Some(if object { b'}' } else { b']' }) {
                         if depth % 64 == 0 {
                             let Some(aside) = outer.get_mut(depth / 64) else {
-                                return Err(self.wrong("JSON nested too deeply"));
+                                return Err(self.malformed("JSON nested too deeply"));
                             };
                             *aside = objects;
                         }
@@ -197,7 +202,7 @@ impl<'a> Scanner<'a> {
                 Some(b't') => self.literal(b"true")?,
                 Some(b'f') => self.literal(b"false")?,
                 Some(b'n') => self.literal(b"null")?,
-                _ => return Err(self.wrong("expected a JSON value")),
+                _ => return Err(self.malformed("expected a JSON value")),
             }
             loop {
                 if depth == 0 {
@@ -214,7 +219,7 @@ impl<'a> Scanner<'a> {
                     }
                     Some(b'}') if object => {}
                     Some(b']') if !object => {}
-                    _ => return Err(self.wrong("expected a comma or a closing bracket in JSON")),
+                    _ => return Err(self.malformed("expected a comma or a closing bracket in JSON")),
                 }
                 self.at += 1;
                 depth -= 1;
@@ -226,19 +231,19 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips a message: an object or null.
+    /// Skips the next value, which must be an object or null.
     pub(super) fn skip_message(&mut self) -> Result<(), Malformed> {
         match self.token() {
             Some(b'{' | b'n') => self.skip(),
-            _ => Err(self.wrong("expected a JSON object")),
+            _ => Err(self.malformed("expected a JSON object")),
         }
     }
 
-    /// Checks that nothing comes any more.
+    /// Checks that the text ends here.
     pub(super) fn finish(&mut self) -> Result<(), Malformed> {
         match self.token() {
             None => Ok(()),
-            Some(_) => Err(self.wrong("data after the end of the JSON text")),
+            Some(_) => Err(self.malformed("data after the end of the JSON text")),
         }
     }
 
@@ -253,7 +258,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A member's name and the colon behind it.
+    /// Reads a member name and the colon behind it.
     #[inline]
     fn name(&mut self) -> Result<Text, Malformed> {
         let start = self.start();
@@ -262,13 +267,14 @@ impl<'a> Scanner<'a> {
             return Err(Malformed { what: "empty member name in a JSON object", at: start });
         }
         if self.token() != Some(b':') {
-            return Err(self.wrong("expected a colon in JSON"));
+            return Err(self.malformed("expected a colon in JSON"));
         }
         self.at += 1;
         Ok(name)
     }
 
-    /// A string that means something to the gate, or that is a name: what one decoder replaces in it, another refuses or leaves out.
+    /// Reads a member name, or a string that matters to the filter. It must be UTF-8: decoders replace, reject or drop
+    /// other bytes.
     #[inline]
     fn read_string(&mut self) -> Result<Text, Malformed> {
         let text = self.string()?;
@@ -283,13 +289,13 @@ impl<'a> Scanner<'a> {
 
     fn string(&mut self) -> Result<Text, Malformed> {
         if self.token() != Some(b'"') {
-            return Err(self.wrong("expected a JSON string"));
+            return Err(self.malformed("expected a JSON string"));
         }
         self.at += 1;
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.plain();
+            self.skip_plain();
             match self.text.get(self.at) {
                 Some(b'"') => {
                     let end = self.at;
@@ -300,19 +306,19 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     self.escape()?;
                 }
-                _ => return Err(self.wrong("control character in a JSON string")),
+                _ => return Err(self.malformed("control character in a JSON string")),
             }
         }
     }
 
-    /// Skips what stands for itself in a string: eight bytes at a time, since nearly all of a message is strings.
+    /// Skips bytes of a string that need no attention, eight at a time: nearly all of a message is strings.
     #[inline]
-    fn plain(&mut self) {
+    fn skip_plain(&mut self) {
         const ONES: u64 = u64::MAX / 255;
         const HIGHS: u64 = ONES << 7;
         while let Some(&bytes) = self.text.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
             let word = u64::from_le_bytes(bytes);
-            // The lowest byte that is zero has its high bit set; see "Bit Twiddling Hacks", "Determine if a word has a zero byte".
+            // Sets the high bit of the lowest zero byte: "Bit Twiddling Hacks", "Determine if a word has a zero byte".
             let zero = |word: u64| word.wrapping_sub(ONES) & !word;
             let quote = zero(word ^ (ONES * u64::from(b'"')));
             let backslash = zero(word ^ (ONES * u64::from(b'\\')));
@@ -333,19 +339,22 @@ impl<'a> Scanner<'a> {
         let len = match self.text.get(self.at + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
             Some(b'u') if self.unit(self.at).is_some() => 6,
-            _ => return Err(self.wrong("invalid escape in a JSON string")),
+            _ => return Err(self.malformed("invalid escape in a JSON string")),
         };
         self.at += len;
         Ok(())
     }
 
-    /// The UTF-16 code unit that the `\uXXXX` at `at` stands for.
+    /// The UTF-16 code unit of the `\uXXXX` at `at`.
     fn unit(&self, at: usize) -> Option<u32> {
         let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
         digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
     }
 
-    /// A string without its escapes. Half a surrogate pair is refused: decoders replace it, keep it, or fail.
+    /// A string without its escapes.
+    ///
+    /// # Errors
+    /// It has an unpaired surrogate, which decoders replace, keep or reject, or is too long.
     #[inline]
     fn decoded(&self, text: Text) -> Result<Cow<'a, [u8]>, Malformed> {
         let bytes = self.text.get(text.start..text.end).unwrap_or_default();
@@ -394,7 +403,7 @@ impl<'a> Scanner<'a> {
         Ok(out)
     }
 
-    /// RFC 8259, section 6.
+    /// Skips a number (RFC 8259, section 6).
     fn number(&mut self) -> Result<(), Malformed> {
         if self.text.get(self.at) == Some(&b'-') {
             self.at += 1;
@@ -418,32 +427,35 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// At least one digit.
+    /// Skips digits, at least one.
     fn digits(&mut self) -> Result<(), Malformed> {
         let start = self.at;
         while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
-        if self.at == start { Err(self.wrong("expected a digit in a JSON number")) } else { Ok(()) }
+        if self.at == start { Err(self.malformed("expected a digit in a JSON number")) } else { Ok(()) }
     }
 
     fn literal(&mut self, literal: &[u8]) -> Result<(), Malformed> {
         if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
-            return Err(self.wrong("expected a JSON value"));
+            return Err(self.malformed("expected a JSON value"));
         }
         self.at += literal.len();
         Ok(())
     }
 
     #[cold]
-    fn wrong(&self, what: &'static str) -> Malformed {
+    fn malformed(&self, what: &'static str) -> Malformed {
         let what = if self.at >= self.text.len() { "truncated JSON" } else { what };
         Malformed { what, at: self.at }
     }
 }
 
-/// Which of `fields` a name is; an error where it is one but for its case.
-fn known(name: &[u8], fields: Fields) -> Result<Option<usize>, &'static str> {
+/// Which of `fields` a name is.
+///
+/// # Errors
+/// It differs from one of them only in case.
+fn field_of(name: &[u8], fields: Fields) -> Result<Option<usize>, &'static str> {
     let position = |same: &dyn Fn(&[u8]) -> bool| {
         fields.iter().position(|spellings| spellings.iter().any(|spelling| same(spelling.as_bytes())))
     };
@@ -456,10 +468,10 @@ fn known(name: &[u8], fields: Fields) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// Whether a name is `spelling` without regard to case, as Go's `bytes.EqualFold` sees it: to Unicode, `ſ` is a kind of `s`
-/// and the Kelvin sign a kind of `k`. `spelling` is ASCII.
+/// Whether a name is `spelling`, which is ASCII, in any case. As in Go's `bytes.EqualFold`, `ſ` is a variant of `s` and
+/// the Kelvin sign of `k`.
 fn folds_to(name: &[u8], spelling: &[u8]) -> bool {
-    // The longest letter is three bytes.
+    // A variant has at most three bytes.
     if name.len() < spelling.len() || name.len() > 3 * spelling.len() {
         return false;
     }

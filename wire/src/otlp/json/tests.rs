@@ -1,5 +1,5 @@
-//! The splice against another implementation: what serde_json reads from the outcome is what it reads from the input, minus
-//! owned attributes, plus the client's. And what a forger would try.
+//! The splice against another implementation: serde_json reads the same from the outcome as from the input, except that
+//! the owned attributes are those of the client. Then ways to forge an attribute.
 
 use std::rc::Rc;
 
@@ -12,8 +12,8 @@ use super::*;
 
 const OWNED: [&str; 2] = ["tenant.id", "otlp_gate.client"];
 const LIMIT: usize = 64 << 20;
-/// What every Resource gets, as text.
-const STAMP: &str = concat!(
+/// The attributes that every Resource gets, as JSON.
+const SET: &str = concat!(
     r#"{"key":"otlp_gate.client","value":{"stringValue":"acme-edge"}},"#,
     r#"{"key":"tenant.id","value":{"stringValue":"acme"}}"#
 );
@@ -24,44 +24,44 @@ fn owned() -> Rc<Owned> {
     Rc::new(Owned::new(OWNED, true))
 }
 
-fn stamp() -> ResourceAttributes {
+fn attributes() -> ResourceAttributes {
     ResourceAttributes::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
 }
 
-fn stamped_with(
-    stamp: &ResourceAttributes,
+fn spliced_with(
+    attributes: &ResourceAttributes,
     signal: Signal,
     message: &str,
 ) -> Result<(String, Splice), SpliceError> {
-    let splice = splice(signal, message.as_bytes(), stamp, LIMIT)?;
+    let splice = splice(signal, message.as_bytes(), attributes, LIMIT)?;
     let out: Vec<u8> = splice.pieces(message.as_bytes()).flatten().copied().collect();
     assert_eq!(out.len(), splice.len);
     Ok((String::from_utf8(out).unwrap(), splice))
 }
 
-fn stamped(signal: Signal, message: &str) -> Result<(String, Splice), SpliceError> {
-    stamped_with(&stamp(), signal, message)
+fn spliced_text(signal: Signal, message: &str) -> Result<(String, Splice), SpliceError> {
+    spliced_with(&attributes(), signal, message)
 }
 
 fn error_of(signal: Signal, message: &str) -> &'static str {
-    match stamped(signal, message) {
+    match spliced_text(signal, message) {
         Err(SpliceError::Malformed(malformed)) => malformed.what,
         other => panic!("{message}: {other:?}"),
     }
 }
 
-/// Whether a text is well-formed, whatever its numbers and strings mean.
+/// Whether a text is well-formed JSON.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// The one container of a request for traces.
+/// A request for traces with one entry.
 fn traces(container: &str) -> String {
     format!(r#"{{"resourceSpans":[{container}]}}"#)
 }
 
 #[test]
-fn the_stamp_goes_where_it_fits_and_all_else_stays_as_it_was() {
+fn attributes_are_set_in_place_and_everything_else_stays() {
     for (container, want) in [
         ("{}", r#"{"resource":{"attributes":[$S]}}"#),
         ("null", r#"{"resource":{"attributes":[$S]}}"#),
@@ -83,15 +83,14 @@ fn the_stamp_goes_where_it_fits_and_all_else_stays_as_it_was() {
             r#"{"scopeSpans":[{"scope":{"attributes":[$F]},"spans":[{"attributes":[$F]}]}],"resource":{"entityRefs":[{"idKeys":["tenant.id"]}],"attributes":[$S]}}"#,
         ),
     ] {
-        let spelled =
-            |text: &str| traces(&text.replace("$S", STAMP).replace("$F", FORGED).replace("$N", NAME));
-        let (out, _) = stamped(Signal::Traces, &spelled(container)).unwrap();
+        let spelled = |text: &str| traces(&text.replace("$S", SET).replace("$F", FORGED).replace("$N", NAME));
+        let (out, _) = spliced_text(Signal::Traces, &spelled(container)).unwrap();
         assert_eq!(out, spelled(want), "{container}");
     }
 }
 
 #[test]
-fn a_client_without_attributes_only_loses_what_it_forged() {
+fn for_a_client_without_attributes_only_forged_ones_are_removed() {
     let none = ResourceAttributes::new(&owned(), []);
     for (attributes, want) in [
         (vec![FORGED], vec![]),
@@ -102,7 +101,7 @@ fn a_client_without_attributes_only_loses_what_it_forged() {
         let container = |attributes: &[&str]| {
             traces(&format!(r#"{{"resource":{{"attributes":[{}]}}}}"#, attributes.join(",")))
         };
-        let (out, _) = stamped_with(&none, Signal::Traces, &container(&attributes)).unwrap();
+        let (out, _) = spliced_with(&none, Signal::Traces, &container(&attributes)).unwrap();
         assert_eq!(out, container(&want));
     }
     for container in
@@ -115,7 +114,7 @@ fn a_client_without_attributes_only_loses_what_it_forged() {
 }
 
 #[test]
-fn a_key_is_owned_however_it_is_spelled() {
+fn a_key_is_owned_in_every_spelling() {
     for (attribute, owned) in [
         (r#"{"key":"tenant.id"}"#, true),
         (r#"{"value":{"intValue":"7"},"key":"tenant.id"}"#, true),
@@ -158,13 +157,13 @@ fn a_key_is_owned_however_it_is_spelled() {
         (r#"{"value":{"key":"tenant.id"}}"#, false),
     ] {
         let message = traces(&format!(r#"{{"re\u0073ource":{{"attributes":[{attribute}]}}}}"#));
-        let (_, splice) = stamped(Signal::Traces, &message).unwrap();
+        let (_, splice) = spliced_text(Signal::Traces, &message).unwrap();
         assert_eq!(splice.removed, u64::from(owned), "{attribute}");
     }
 }
 
 #[test]
-fn what_decoders_may_read_in_two_ways_is_refused() {
+fn messages_with_two_readings_are_rejected() {
     let twice = "duplicate member in a JSON object";
     let case = "member name differs from an OTLP name only in case";
     let two = "attribute value has more than one member";
@@ -242,7 +241,7 @@ fn what_decoders_may_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn what_is_on_the_way_to_resources_and_items_in_the_wrong_shape_is_refused() {
+fn wrong_types_on_the_way_to_resources_and_items_are_rejected() {
     let (object, array) = ("expected a JSON object", "expected a JSON array");
     for (signal, message, what) in [
         (Signal::Traces, "[]", object),
@@ -267,7 +266,7 @@ fn what_is_on_the_way_to_resources_and_items_in_the_wrong_shape_is_refused() {
 }
 
 #[test]
-fn what_is_not_json_is_refused_as_another_parser_does() {
+fn invalid_json_is_rejected_as_by_another_parser() {
     let inside = |value: &str| format!(r#"{{"a":[{value},{{"b":{value}}}]}}"#);
     let mut texts: Vec<String> = [
         "1",
@@ -364,16 +363,16 @@ fn what_is_not_json_is_refused_as_another_parser_does() {
     for text in texts {
         let valid = is_json(&text);
         good += usize::from(valid);
-        assert_eq!(stamped(Signal::Traces, &text).is_ok(), valid, "{text}");
+        assert_eq!(spliced_text(Signal::Traces, &text).is_ok(), valid, "{text}");
     }
     assert!(good > 10, "the test accepts nothing");
 }
 
 #[test]
-fn what_is_not_utf8_passes_where_the_gate_reads_nothing() {
+fn bytes_that_are_not_utf8_pass_where_the_filter_reads_nothing() {
     let spliced = |text: &str| {
         let bytes: Vec<u8> = text.bytes().map(|byte| if byte == b'^' { 0xff } else { byte }).collect();
-        splice(Signal::Traces, &bytes, &stamp(), LIMIT)
+        splice(Signal::Traces, &bytes, &attributes(), LIMIT)
             .map(|splice| splice.pieces(&bytes).flatten().copied().collect::<Vec<u8>>())
     };
     for text in [
@@ -398,9 +397,9 @@ fn what_is_not_utf8_passes_where_the_gate_reads_nothing() {
 fn nesting_and_growth_are_bounded() {
     let nested =
         |depth: usize| format!(r#"{{"a":{}{}}}"#, r#"{"a":["#.repeat(depth / 2), "]}".repeat(depth / 2));
-    assert!(stamped(Signal::Traces, &nested(512)).is_ok());
+    assert!(spliced_text(Signal::Traces, &nested(512)).is_ok());
     assert_eq!(error_of(Signal::Traces, &nested(516)), "JSON nested too deeply");
-    // What SDKs take by default, of an attribute of a span, a log's body, and a Resource's.
+    // The default depth of SDKs, in an attribute of a span event and in one of a Resource.
     let value = (0..64).fold(r#"{"intValue":1}"#.to_owned(), |value, _| {
         format!(r#"{{"kvlistValue":{{"values":[{{"key":"k","value":{{"arrayValue":{{"values":[{value}]}}}}}}]}}}}"#)
     });
@@ -410,7 +409,7 @@ fn nesting_and_growth_are_bounded() {
         )),
         traces(&format!(r#"{{"resource":{{"attributes":[{{"key":"a","value":{value}}}]}}}}"#)),
     ] {
-        assert!(stamped(Signal::Traces, &message).is_ok());
+        assert!(spliced_text(Signal::Traces, &message).is_ok());
     }
     assert_eq!(
         error_of(Signal::Traces, &format!("{{\"a\":{}", "[".repeat(1 << 20))),
@@ -418,13 +417,19 @@ fn nesting_and_growth_are_bounded() {
     );
 
     let containers = |count: usize| traces(&vec!["null"; count].join(","));
-    assert_eq!(stamped(Signal::Traces, &containers(MAX_EDITS + 1)).unwrap_err(), SpliceError::TooManyEdits);
+    assert_eq!(
+        spliced_text(Signal::Traces, &containers(MAX_EDITS + 1)).unwrap_err(),
+        SpliceError::TooManyEdits
+    );
     let pairs = vec!["{}"; MAX_ATTRIBUTES].join(",");
     let map = format!(r#"{{"key":"tenant","value":{{"kvlistValue":{{"values":[{pairs}]}}}}}}"#);
     let map = traces(&format!(r#"{{"resource":{{"attributes":[{map}]}}}}"#));
-    assert_eq!(stamped(Signal::Traces, &map).unwrap_err(), SpliceError::TooManyEdits);
+    assert_eq!(spliced_text(Signal::Traces, &map).unwrap_err(), SpliceError::TooManyEdits);
     let many = containers(1000);
-    assert_eq!(splice(Signal::Traces, many.as_bytes(), &stamp(), 20_000).unwrap_err(), SpliceError::TooLarge);
+    assert_eq!(
+        splice(Signal::Traces, many.as_bytes(), &attributes(), 20_000).unwrap_err(),
+        SpliceError::TooLarge
+    );
 }
 
 #[test]
@@ -459,7 +464,7 @@ fn items_of_every_signal_are_counted_in_both_spellings() {
             1,
         ),
     ] {
-        assert_eq!(stamped(signal, message).unwrap().1.items, items, "{message}");
+        assert_eq!(spliced_text(signal, message).unwrap().1.items, items, "{message}");
     }
 }
 
@@ -468,12 +473,12 @@ fn entries_without_items_are_counted() {
     let message = traces(
         r#"null,{},{"scopeSpans":null},{"scopeSpans":[{"spans":[]}]},{"scopeSpans":[{"spans":[{}]}]}"#,
     );
-    let (_, splice) = stamped(Signal::Traces, &message).unwrap();
+    let (_, splice) = spliced_text(Signal::Traces, &message).unwrap();
     assert_eq!((splice.empty_entries, splice.items), (4, 1));
 }
 
 #[test]
-fn where_profiles_have_a_table_the_stamp_spells_its_keys_by_index() {
+fn with_a_string_table_the_attributes_have_keys_by_index() {
     let by_index = concat!(
         r#"{"keyStrindex":2,"value":{"stringValue":"acme-edge"}},"#,
         r#"{"keyStrindex":3,"value":{"stringValue":"acme"}}"#
@@ -488,16 +493,16 @@ fn where_profiles_have_a_table_the_stamp_spells_its_keys_by_index() {
         (
             r#"{"dictionary":{"stringTable":[]},"resourceProfiles":[{}]}"#.to_owned(),
             format!(
-                r#"{{"dictionary":{{"stringTable":[]}},"resourceProfiles":[{{"resource":{{"attributes":[{STAMP}]}}}}]}}"#
+                r#"{{"dictionary":{{"stringTable":[]}},"resourceProfiles":[{{"resource":{{"attributes":[{SET}]}}}}]}}"#
             ),
         ),
     ] {
-        assert_eq!(stamped(Signal::Profiles, &before).unwrap().0, after);
+        assert_eq!(spliced_text(Signal::Profiles, &before).unwrap().0, after);
     }
 }
 
 #[test]
-fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
+fn profiles_may_have_keys_by_index_into_a_table_that_comes_later() {
     let profiles = |attribute: &str| {
         format!(
             r#"{{"resourceProfiles":[{{"resource":{{"attributes":[{attribute}]}}}}],"dictionary":{{"stringTable":["","x","tenant\u002eid"]}}}}"#
@@ -512,7 +517,7 @@ fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
         (r#"{"keyStrindex":null,"key":"x"}"#, 0),
     ] {
         assert_eq!(
-            stamped(Signal::Profiles, &profiles(attribute)).unwrap().1.removed,
+            spliced_text(Signal::Profiles, &profiles(attribute)).unwrap().1.removed,
             removed,
             "{attribute}"
         );
@@ -533,9 +538,9 @@ fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
     }
     let message = profiles(r#"{"keyStrindex":1}"#).replace("[\"\",", "[\"tenant.id\",");
     assert_eq!(error_of(Signal::Profiles, &message), "first string of the string table is not empty");
-    // Elsewhere there is no table that it could mean.
+    // Other signals have no string table.
     assert_eq!(
-        stamped(Signal::Traces, &traces(r#"{"resource":{"attributes":[{"keyStrindex":2}]}}"#))
+        spliced_text(Signal::Traces, &traces(r#"{"resource":{"attributes":[{"keyStrindex":2}]}}"#))
             .unwrap()
             .1
             .removed,
@@ -544,16 +549,16 @@ fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later() {
 }
 
 #[test]
-fn the_stamp_is_json_whatever_is_in_it() {
+fn the_set_attributes_are_valid_json() {
     let value = "\"\\\u{0}\u{1f}\u{7f}\n😀é/";
-    let stamp = ResourceAttributes::new(&owned(), [("a\"b", value)]);
-    let (out, _) = stamped_with(&stamp, Signal::Traces, &traces("{}")).unwrap();
+    let attributes = ResourceAttributes::new(&owned(), [("a\"b", value)]);
+    let (out, _) = spliced_with(&attributes, Signal::Traces, &traces("{}")).unwrap();
     let out: Value = serde_json::from_str(&out).unwrap();
     let want = json!([{"key": "a\"b", "value": {"stringValue": value}}]);
     assert_eq!(out["resourceSpans"][0]["resource"]["attributes"], want);
 }
 
-/// A JSON text that is still to be spelled: whitespace and escapes by dice.
+/// A JSON value, to be written with random whitespace and escapes.
 #[derive(Debug, Clone)]
 enum Node {
     Plain(&'static str),
@@ -617,7 +622,7 @@ fn scalar() -> impl Strategy<Value = Node> {
     ]
 }
 
-/// Anything, with names that OTLP knows elsewhere.
+/// Any value, with names that OTLP uses elsewhere.
 fn anything() -> impl Strategy<Value = Node> {
     let name = prop_oneof![
         "[a-zä_]{1,8}".prop_map(|name| format!("x{name}")),
@@ -633,7 +638,7 @@ fn anything() -> impl Strategy<Value = Node> {
     })
 }
 
-/// An object with these members, each of them there or not, and unknown ones, in any order.
+/// An object with some of these members and unknown ones, in any order.
 fn object(members: Vec<(Vec<&'static str>, BoxedStrategy<Node>)>) -> BoxedStrategy<Node> {
     let known: Vec<_> = members
         .into_iter()
@@ -713,7 +718,7 @@ fn request(signal: Signal) -> BoxedStrategy<Node> {
     object(vec![(containers.to_vec(), array(container))])
 }
 
-/// The member of an object, by any of its spellings.
+/// The member of an object, in any of its spellings.
 fn member<'a>(object: &'a mut Value, spellings: &[&str]) -> Option<&'a mut Value> {
     let object = object.as_object_mut()?;
     let name = spellings.iter().find(|name| object.contains_key(**name))?;
@@ -735,7 +740,7 @@ fn snake(camel: &str) -> String {
         .collect()
 }
 
-/// What the backend should see of a message; items and removed attributes.
+/// Changes a message to what the backend should receive. Returns the numbers of items and of removed attributes.
 fn expected(signal: Signal, message: &mut Value) -> (u64, u64) {
     let (mut items, mut removed) = (0, 0);
     let (of, scopes) = match signal {
@@ -769,8 +774,8 @@ fn expected(signal: Signal, message: &mut Value) -> (u64, u64) {
         let before = attributes.len();
         attributes.retain(|attribute| !OWNED.iter().any(|key| attribute["key"] == *key));
         removed += (before - attributes.len()) as u64;
-        let stamp: Vec<Value> = serde_json::from_str(&format!("[{STAMP}]")).unwrap();
-        attributes.splice(0..0, stamp);
+        let set: Vec<Value> = serde_json::from_str(&format!("[{SET}]")).unwrap();
+        attributes.splice(0..0, set);
     }
     (items, removed)
 }
@@ -779,7 +784,7 @@ fn any_signal() -> impl Strategy<Value = (Signal, Node)> {
     prop::sample::select(&Signal::ALL[..]).prop_flat_map(|signal| (Just(signal), request(signal)))
 }
 
-/// Numbers below a bound, from a seed.
+/// Pseudorandom numbers below a bound.
 fn dice(mut seed: u64) -> impl FnMut(u32) -> u32 {
     move |sides| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -789,38 +794,38 @@ fn dice(mut seed: u64) -> impl FnMut(u32) -> u32 {
 
 proptest! {
     #[test]
-    fn every_signal_is_stamped_and_nothing_else_changes((signal, node) in any_signal(), seed in any::<u64>()) {
+    fn attributes_are_set_for_every_signal_and_nothing_else_changes((signal, node) in any_signal(), seed in any::<u64>()) {
         let message = node.spell(&mut dice(seed));
         let mut want: Value = serde_json::from_str(&message).unwrap();
         let (items, removed) = expected(signal, &mut want);
-        let (out, splice) = stamped(signal, &message).unwrap();
+        let (out, splice) = spliced_text(signal, &message).unwrap();
         prop_assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), want);
         prop_assert_eq!((splice.items, splice.removed), (items, removed));
-        // What has been through a gate goes through the next one unchanged in meaning.
-        let (again, _) = stamped(signal, &out).unwrap();
+        // A second gateway behind the first does not change the meaning.
+        let (again, _) = spliced_text(signal, &out).unwrap();
         prop_assert_eq!(serde_json::from_str::<Value>(&again).unwrap(), serde_json::from_str::<Value>(&out).unwrap());
     }
 
     #[test]
-    fn a_damaged_message_is_refused_or_still_free_of_owned_attributes(
+    fn a_damaged_message_is_rejected_or_free_of_forged_attributes(
         (signal, node) in any_signal(), seed in any::<u64>(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
     ) {
         let mut message = node.spell(&mut dice(seed)).into_bytes();
         let at = at.index(message.len());
         if cut { message.truncate(at) } else { message[at] = byte & 0x7f }
         let Ok(message) = String::from_utf8(message) else { return Ok(()) };
-        let Ok((out, _)) = stamped(signal, &message) else { return Ok(()) };
+        let Ok((out, _)) = spliced_text(signal, &message) else { return Ok(()) };
         prop_assert!(is_json(&message));
-        // Half a surrogate pair where the gate reads nothing: well-formed, but no value.
+        // An unpaired surrogate where the filter reads nothing is well-formed, but serde_json cannot read it.
         let Ok(mut want) = serde_json::from_str(&message) else { return Ok(()) };
         expected(signal, &mut want);
         prop_assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), want);
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_what_it_forwards_is_json(message in "[\\[\\]{}\",:\\\\u0-9a-e \\n-]{0,40}|.{0,40}") {
+    fn no_bytes_make_it_panic_and_forwarded_bytes_are_json(message in "[\\[\\]{}\",:\\\\u0-9a-e \\n-]{0,40}|.{0,40}") {
         for signal in Signal::ALL {
-            if let Ok((out, _)) = stamped(signal, &message) {
+            if let Ok((out, _)) = spliced_text(signal, &message) {
                 prop_assert!(is_json(&message) && is_json(&out));
             }
         }

@@ -1,8 +1,8 @@
-//! The splice of a protobuf message: one pass that removes the owned attributes from every Resource, sets the client's, and counts
-//! items. Everything else stays byte for byte, unknown fields included.
+//! The splice of a protobuf message: one pass that removes the owned attributes from every Resource, sets the client's,
+//! and counts items. Everything else stays byte for byte, unknown fields included.
 //!
-//! The four export requests have one shape. Field 1 repeats an entry (ResourceSpans and the like). Field 1 of an entry is the
-//! Resource, field 2 repeats the scopes. Source: opentelemetry-proto 1.10.
+//! The four export requests have one shape. Field 1 repeats an entry (ResourceSpans and the like). Field 1 of an entry
+//! is the Resource, field 2 repeats the scopes. Source: opentelemetry-proto 1.10.
 
 use std::cell::Cell;
 
@@ -13,8 +13,8 @@ use crate::otlp::signal::Signal;
 use crate::otlp::splice::{Counts, Edit, MAX_ATTRIBUTES, MAX_NESTED, Splice, SpliceError, push};
 use crate::otlp::string_table::StringTable;
 
-/// Sets `attributes` in every Resource of the export request `message`, which is protobuf. The message to forward is at most
-/// `max_len` bytes long.
+/// Sets `attributes` in every Resource of the export request `message`, which is protobuf. The message to forward is at
+/// most `max_len` bytes long.
 ///
 /// # Errors
 /// See [`SpliceError`].
@@ -106,8 +106,8 @@ impl Splicer<'_> {
                     grown += self.resource(field.start, field.message()?)?;
                     has_resource = true;
                 }
-                // If field 2 is empty, the Collector reads field 1000 (its `MigrateTraces` and the like): the scopes before
-                // OTLP 1.0, in a field that is reserved since.
+                // If field 2 is empty, the Collector reads field 1000 (its `MigrateTraces` and the like): the scopes
+                // before OTLP 1.0, in a field that is reserved since.
                 number @ (2 | 1000) => {
                     if scopes != number && scopes != 0 {
                         return Err(malformed(
@@ -196,7 +196,8 @@ impl Splicer<'_> {
         }
     }
 
-    /// Reads a KeyValue. Of a field that occurs twice, some decoders take the first and others the last, so that is an error.
+    /// Reads a KeyValue. Of a field that occurs twice, some decoders take the first and others the last, so that is an
+    /// error.
     fn key_value(&self, attribute: Span) -> Result<KeyValue, Malformed> {
         // Nearly all are a short key, then a short value.
         if let [0x0a, len @ ..0x80, rest @ ..] = self.bytes(attribute)
@@ -229,8 +230,8 @@ impl Splicer<'_> {
         Ok(KeyValue { key, index: index.unwrap_or(0), value })
     }
 
-    /// Reads an AnyValue, which has one member. Of several, some decoders take the first, some the last, and some merge them, so
-    /// that is an error.
+    /// Reads an AnyValue, which has one member. Of several, some decoders take the first, some the last, and some merge
+    /// them, so that is an error.
     fn any_value(&self, value: Span) -> Result<Option<Nested>, Malformed> {
         // Nearly all are short strings.
         if let [0x0a, len @ ..0x80, text @ ..] = self.bytes(value)
@@ -325,8 +326,8 @@ impl Splicer<'_> {
         Ok(self.edits.len() - 1)
     }
 
-    /// Writes the reserved header of a message in field `number`, whose body grew by `grown` bytes. Drops it if nothing in the
-    /// message changed. Returns by how many bytes the message grows with its header.
+    /// Writes the reserved header of a message in field `number`, whose body grew by `grown` bytes. Drops it if nothing
+    /// in the message changed. Returns by how many bytes the message grows with its header.
     fn fill_header(&mut self, header: usize, number: u8, body: Span, grown: i64) -> i64 {
         if self.edits.len() == header + 1 {
             self.edits.truncate(header);

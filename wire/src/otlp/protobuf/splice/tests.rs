@@ -1,5 +1,5 @@
-//! The splice against another implementation: whatever legal message goes in, what prost decodes from the outcome is what
-//! it decodes from the input, minus owned attributes, plus the client's.
+//! The splice against another implementation: for every valid message, prost decodes the same from the outcome as from
+//! the input, except that the owned attributes are those of the client.
 
 use std::rc::Rc;
 
@@ -24,18 +24,18 @@ fn owned() -> Rc<Owned> {
     Rc::new(Owned::new(OWNED, true))
 }
 
-fn stamp() -> ResourceAttributes {
+fn attributes() -> ResourceAttributes {
     ResourceAttributes::new(&owned(), [("otlp_gate.client", "acme-edge"), ("tenant.id", "acme")])
 }
 
-fn stamped(signal: Signal, message: &[u8]) -> Result<(Vec<u8>, Splice), SpliceError> {
-    let splice = splice(signal, message, &stamp(), LIMIT)?;
+fn spliced(signal: Signal, message: &[u8]) -> Result<(Vec<u8>, Splice), SpliceError> {
+    let splice = splice(signal, message, &attributes(), LIMIT)?;
     let out: Vec<u8> = splice.pieces(message).flatten().copied().collect();
     assert_eq!(out.len(), splice.len);
     Ok((out, splice))
 }
 
-/// What the backend should see of a Resource: without owned keys, with the stamp, in any order.
+/// What the backend should receive of a Resource: without owned keys, with the client's attributes, in any order.
 fn expected(resource: Option<Resource>, owned: impl Fn(&KeyValue) -> bool) -> (Resource, u64) {
     let mut resource = resource.unwrap_or_default();
     let before = resource.attributes.len();
@@ -48,7 +48,7 @@ fn expected(resource: Option<Resource>, owned: impl Fn(&KeyValue) -> bool) -> (R
     (sorted(resource), removed)
 }
 
-/// The stamp goes into the first of several Resources, so the order of attributes is not that of a plain append.
+/// The Resource with its attributes in a fixed order.
 fn sorted(mut resource: Resource) -> Resource {
     resource.attributes.sort_by_key(Message::encode_to_vec);
     resource
@@ -58,18 +58,18 @@ fn owned_by_name(attribute: &KeyValue) -> bool {
     OWNED.map(fold).contains(&fold(&attribute.key))
 }
 
-/// A name as backends without case and separators have it.
+/// A key as backends have it that ignore case and separators.
 fn fold(key: &str) -> String {
     let words = key.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_").to_ascii_lowercase()
 }
 
-/// Checks one signal: `$resources` is the field of the request, `$items` counts what one container holds.
+/// Checks one signal. `$resources` is the field of the request, and `$items` counts the items of an entry.
 macro_rules! check {
     ($signal:expr, $request:ty, $resources:ident, $message:expr, $owned:expr, $items:expr) => {{
         let message: &[u8] = $message;
         let mut want = <$request>::decode(message).unwrap();
-        let (out, splice) = stamped($signal, message).unwrap();
+        let (out, splice) = spliced($signal, message).unwrap();
         let mut got = <$request>::decode(&out[..]).unwrap();
         let (mut items, mut removed) = (0u64, 0u64);
         for container in &mut want.$resources {
@@ -86,7 +86,7 @@ macro_rules! check {
     }};
 }
 
-/// A field, encoded as no sane encoder would: tags and lengths with needless bytes.
+/// A field whose tag and length have `padding` needless bytes, which no ordinary encoder writes.
 fn field(number: u32, body: &[u8], padding: usize) -> Vec<u8> {
     let mut out = padded(u64::from(number) << 3 | 2, padding);
     out.extend(padded(body.len() as u64, padding));
@@ -104,7 +104,7 @@ fn padded(value: u64, padding: usize) -> Vec<u8> {
     out
 }
 
-/// Fields that no version of OTLP knows, of every wire type.
+/// Fields that no version of OTLP has, of every wire type.
 fn unknown() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         any::<u64>().prop_map(|value| {
@@ -141,7 +141,7 @@ fn key() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A KeyValue, its key perhaps after the value; where `doubled`, with what may be there once also twice or not at all.
+/// A KeyValue in any order. If `doubled`, its fields may occur twice or not at all.
 fn attribute(doubled: bool) -> impl Strategy<Value = Vec<u8>> {
     let values = if doubled { 0..3usize } else { 1..2 };
     let keys = if doubled { 0..3usize } else { 0..2 };
@@ -156,7 +156,7 @@ fn attribute(doubled: bool) -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// An AnyValue: texts, and lists and maps in which no name is owned, or, where `doubled`, any.
+/// An AnyValue: strings, and lists and maps. In maps no key is owned, unless `doubled`.
 fn value(doubled: bool) -> BoxedStrategy<Vec<u8>> {
     let plain = prop_oneof![
         ".{0,20}".prop_map(|text| field(1, text.as_bytes(), 0)),
@@ -192,7 +192,7 @@ fn shuffled(parts: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     Just(parts).prop_shuffle().prop_map(|parts| parts.concat())
 }
 
-/// A Resource with entity references, dropped count, and attributes in any spelling.
+/// A Resource with attributes, a count of dropped attributes, and entity references.
 fn resource(doubled: bool) -> impl Strategy<Value = Vec<u8>> {
     (prop::collection::vec((attribute(doubled), 0..3usize), 0..5), unknown()).prop_flat_map(
         |(attributes, unknown)| {
@@ -205,12 +205,12 @@ fn resource(doubled: bool) -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A request that has one reading.
+/// A request with one reading.
 fn request(scope: impl Strategy<Value = Vec<u8>> + Clone) -> impl Strategy<Value = Vec<u8>> {
     any_request(scope, false)
 }
 
-/// A request: containers with no or one Resource, or several where `doubled`, before, between and after their scopes.
+/// A request. An entry has at most one Resource, or several if `doubled`, before, between and after its scopes.
 fn any_request(
     scope: impl Strategy<Value = Vec<u8>> + Clone,
     doubled: bool,
@@ -232,24 +232,24 @@ fn any_request(
     })
 }
 
-/// `count` messages in field `number`, each with some bytes in it.
+/// `count` empty messages in field `number`.
 fn repeated(number: u32, count: usize) -> Vec<u8> {
     (0..count).flat_map(|_| field(number, &[], 0)).collect()
 }
 
-/// A decoder that knows as much of OTLP as leads to the attributes of Resources, and what it makes of what occurs twice.
+/// A decoder of the attributes of Resources, by what it does with a field that occurs twice.
 #[derive(Debug, Clone, Copy)]
 enum Decoder {
-    /// As easyproto's `GetString` and its like.
+    /// Takes the first, as easyproto's `GetString` and the like do.
     First,
-    /// As protobufjs 7, of messages.
+    /// Takes the last, as protobufjs 7 does with messages.
     Last,
-    /// As protobuf's own.
+    /// Merges messages, as protobuf's own decoders do.
     Merging,
 }
 
 impl Decoder {
-    /// The fields of a message that have a length, and those that have none, as far as the message goes.
+    /// The fields of a message with their bodies, up to the first error.
     fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
         fn varint(message: &mut &[u8]) -> Option<u64> {
             let mut value = 0;
@@ -281,7 +281,7 @@ impl Decoder {
         fields
     }
 
-    /// A field that may be there once, and is a message.
+    /// A singular field that is a message.
     fn message(self, message: &[u8], number: u64) -> Vec<u8> {
         let all: Vec<&[u8]> =
             Self::fields(message).into_iter().filter(|(of, _)| *of == number).map(|(_, body)| body).collect();
@@ -292,14 +292,14 @@ impl Decoder {
         }
     }
 
-    /// The same of a string.
+    /// A singular field that is a string.
     fn text(self, message: &[u8], number: u64) -> String {
         let mut all = Self::fields(message).into_iter().filter(|(of, _)| *of == number).map(|(_, body)| body);
         let text = if matches!(self, Decoder::First) { all.next() } else { all.next_back() };
         String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
     }
 
-    /// Of each entry, the attributes whose names fold to owned ones, or whose path does, with their texts, or what they are.
+    /// For each entry, the attributes whose keys, or paths of keys, fold to owned ones, with their strings or types.
     fn owned(self, request: &[u8]) -> Vec<Vec<(String, String)>> {
         let entries = Self::fields(request).into_iter().filter(|(number, _)| *number == 1);
         let of_entry = |(_, entry): (u64, &[u8])| {
@@ -327,7 +327,7 @@ impl Decoder {
         let members: Vec<_> = Self::fields(value).into_iter().filter(|(number, _)| *number < 9).collect();
         let chosen = if matches!(self, Decoder::First) { members.first() } else { members.last() };
         let &(number, body) = chosen.unwrap_or(&(0, &[]));
-        // Of one member that occurs again and again, all parts are one.
+        // The last run of the same member is merged.
         let parts = members.iter().rev().take_while(|(of, _)| *of == number).map(|(_, body)| *body);
         let merged: Vec<u8> = parts.collect::<Vec<_>>().into_iter().rev().flatten().copied().collect();
         let body = if matches!(self, Decoder::Merging) && number != 1 { &merged } else { body };
@@ -345,7 +345,7 @@ impl Decoder {
 
 proptest! {
     #[test]
-    fn traces_are_stamped_and_nothing_else_changes(message in request((0..5usize).prop_map(|n| repeated(2, n)))) {
+    fn attributes_are_set_for_traces_and_nothing_else_changes(message in request((0..5usize).prop_map(|n| repeated(2, n)))) {
         check!(Signal::Traces, ExportTraceServiceRequest, resource_spans, &message, owned_by_name,
             |container: &opentelemetry_proto::tonic::trace::v1::ResourceSpans| {
                 container.scope_spans.iter().map(|scope| scope.spans.len() as u64).sum::<u64>()
@@ -353,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn logs_are_stamped_and_nothing_else_changes(message in request((0..5usize).prop_map(|n| repeated(2, n)))) {
+    fn attributes_are_set_for_logs_and_nothing_else_changes(message in request((0..5usize).prop_map(|n| repeated(2, n)))) {
         check!(Signal::Logs, ExportLogsServiceRequest, resource_logs, &message, owned_by_name,
             |container: &opentelemetry_proto::tonic::logs::v1::ResourceLogs| {
                 container.scope_logs.iter().map(|scope| scope.log_records.len() as u64).sum::<u64>()
@@ -380,7 +380,7 @@ proptest! {
     }
 
     #[test]
-    fn profiles_may_spell_keys_by_index_into_a_table_that_comes_later(
+    fn profiles_may_have_keys_by_index_into_a_table_that_comes_later(
         indexes in prop::collection::vec(1..6i32, 0..6), samples in 0..4usize, first in any::<bool>(), padding in 0..3usize,
     ) {
         let table = ["", "service.name", "tenant.id", "x", "otlp_gate.client", "tenant.id"];
@@ -391,9 +391,9 @@ proptest! {
         let container = field(1, &[field(1, &attributes, 0), scope].concat(), 0);
         let message = if first { [dictionary, container].concat() } else { [container, dictionary].concat() };
         let mut want = ExportProfilesServiceRequest::decode(&message[..]).unwrap();
-        let (out, splice) = stamped(Signal::Profiles, &message).unwrap();
+        let (out, splice) = spliced(Signal::Profiles, &message).unwrap();
         let mut got = ExportProfilesServiceRequest::decode(&out[..]).unwrap();
-        // The stamp's keys are in the table, behind all that was there.
+        // The keys of the client's attributes are in the table, behind all other strings.
         let (was, is) = (table.len() as i32, &mut got.dictionary.as_mut().unwrap().string_table);
         prop_assert_eq!(is.split_off(table.len()), ["otlp_gate.client", "tenant.id"]);
         let resource = want.resource_profiles[0].resource.as_mut().unwrap();
@@ -409,10 +409,10 @@ proptest! {
     }
 
     #[test]
-    fn what_is_let_through_has_one_reading_in_every_decoder(
+    fn forwarded_messages_have_one_reading_in_every_decoder(
         message in any_request((0..3usize).prop_map(|n| repeated(2, n)), true),
     ) {
-        if let Ok((out, _)) = stamped(Signal::Traces, &message) {
+        if let Ok((out, _)) = spliced(Signal::Traces, &message) {
             for decoder in [Decoder::First, Decoder::Last, Decoder::Merging] {
                 for owned in decoder.owned(&out) {
                     let want = OWNED.iter().rev().map(|key| (fold(key), (*key).to_owned()));
@@ -423,21 +423,21 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_what_it_forwards_can_be_decoded(message in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_it_panic(message in prop::collection::vec(any::<u8>(), 0..200)) {
         for signal in Signal::ALL {
-            let _ = stamped(signal, &message);
+            let _ = spliced(signal, &message);
         }
     }
 
     #[test]
-    fn a_damaged_message_is_refused_or_still_free_of_owned_attributes(
+    fn a_damaged_message_is_rejected_or_free_of_forged_attributes(
         message in request((0..3usize).prop_map(|n| repeated(2, n))), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
     ) {
         prop_assume!(!message.is_empty());
         let mut message = message;
         let at = at.index(message.len());
         if cut { message.truncate(at) } else { message[at] = byte }
-        let Ok((out, _)) = stamped(Signal::Traces, &message) else { return Ok(()) };
+        let Ok((out, _)) = spliced(Signal::Traces, &message) else { return Ok(()) };
         let Ok(decoded) = ExportTraceServiceRequest::decode(&out[..]) else { return Ok(()) };
         for container in decoded.resource_spans {
             let attributes = container.resource.unwrap_or_default().attributes;
@@ -455,7 +455,7 @@ proptest! {
 #[test]
 fn an_empty_request_is_valid_and_unchanged() {
     for signal in Signal::ALL {
-        let (out, splice) = stamped(signal, b"").unwrap();
+        let (out, splice) = spliced(signal, b"").unwrap();
         assert_eq!((out.len(), splice.items), (0, 0));
     }
 }
@@ -468,20 +468,23 @@ fn a_message_with_nothing_to_change_has_one_piece() {
 }
 
 #[test]
-fn items_are_counted_also_where_only_the_collector_looks() {
+fn items_in_the_deprecated_field_are_counted() {
     let message = field(1, &field(1000, &repeated(2, 3), 0), 0);
-    assert_eq!(stamped(Signal::Traces, &message).unwrap().1.items, 3);
+    assert_eq!(spliced(Signal::Traces, &message).unwrap().1.items, 3);
 }
 
 #[test]
 fn growth_is_bounded() {
     let containers = |count: usize| [0x0a, 0].repeat(count);
-    assert_eq!(stamped(Signal::Logs, &containers(MAX_EDITS)).unwrap_err(), SpliceError::TooManyEdits);
-    assert_eq!(splice(Signal::Logs, &containers(1000), &stamp(), 4000).unwrap_err(), SpliceError::TooLarge);
+    assert_eq!(spliced(Signal::Logs, &containers(MAX_EDITS)).unwrap_err(), SpliceError::TooManyEdits);
+    assert_eq!(
+        splice(Signal::Logs, &containers(1000), &attributes(), 4000).unwrap_err(),
+        SpliceError::TooLarge
+    );
 }
 
 #[test]
-fn refuses_what_stands_on_the_way_to_resources_and_items_in_the_wrong_shape() {
+fn wrong_types_on_the_way_to_resources_and_items_are_rejected() {
     let key_value = |body: &[u8]| field(1, &field(1, &field(1, body, 0), 0), 0);
     for (signal, message, what) in [
         (Signal::Traces, vec![0x08, 1], "wrong wire type for a message or string"),
@@ -514,7 +517,7 @@ fn refuses_what_stands_on_the_way_to_resources_and_items_in_the_wrong_shape() {
             "first string of the string table is not empty",
         ),
     ] {
-        let SpliceError::Malformed(malformed) = stamped(signal, &message).unwrap_err() else { panic!() };
+        let SpliceError::Malformed(malformed) = spliced(signal, &message).unwrap_err() else { panic!() };
         assert_eq!(malformed.what, what, "{message:x?}");
     }
 }
@@ -524,18 +527,18 @@ fn entries_without_items_are_counted() {
     let (empty, scope) = (field(1, &[], 0), field(1, &field(2, &repeated(2, 1), 0), 0));
     let of_no_span = field(1, &[field(1, &[], 0), field(2, &[], 0)].concat(), 0);
     let message = [empty.repeat(3), scope, of_no_span].concat();
-    let (_, splice) = stamped(Signal::Traces, &message).unwrap();
+    let (_, splice) = spliced(Signal::Traces, &message).unwrap();
     assert_eq!((splice.empty_entries, splice.items), (4, 1));
 }
 
 #[test]
-fn what_occurs_twice_on_the_way_to_attributes_is_refused() {
+fn duplicates_on_the_way_to_attributes_are_rejected() {
     let key_value = |body: &[u8]| field(1, &field(1, &field(1, body, 0), 0), 0);
     let value = |body: &[u8]| key_value(&field(2, body, 0));
     let (key, text) = (field(1, b"a", 0), field(1, b"b", 0));
     let two = "attribute has more than one key or value";
     let one_of = "attribute value has more than one member";
-    // Below a name that an owned one begins with, the same is refused.
+    // Also in the value of an attribute whose key is a prefix of an owned one.
     let nested = |body: &[u8]| {
         key_value(&[field(1, b"tenant", 0), field(2, &field(6, &field(1, body, 0), 0), 0)].concat())
     };
@@ -569,13 +572,13 @@ fn what_occurs_twice_on_the_way_to_attributes_is_refused() {
         (Signal::Traces, nested(&field(2, &repeated(6, 2), 0)), one_of),
         (Signal::Traces, nested(&field(2, &listed, 0)), one_of),
     ] {
-        let SpliceError::Malformed(malformed) = stamped(signal, &message).unwrap_err() else { panic!() };
+        let SpliceError::Malformed(malformed) = spliced(signal, &message).unwrap_err() else { panic!() };
         assert_eq!(malformed.what, what, "{message:x?}");
     }
 }
 
 #[test]
-fn maps_and_lists_that_hide_an_owned_name_are_removed() {
+fn maps_and_lists_that_hide_an_owned_key_are_removed() {
     fn map(key: &str, value: &[u8]) -> Vec<u8> {
         field(6, &field(1, &[field(1, key.as_bytes(), 0), field(2, value, 0)].concat(), 0), 0)
     }
@@ -598,7 +601,7 @@ fn maps_and_lists_that_hide_an_owned_name_are_removed() {
         let pair = [field(1, key.as_bytes(), 0), field(2, &value, 0)].concat();
         let message = field(1, &field(1, &field(1, &pair, 0), 0), 0);
         assert_eq!(
-            stamped(Signal::Traces, &message).unwrap().1.removed,
+            spliced(Signal::Traces, &message).unwrap().1.removed,
             u64::from(owned),
             "{key} {value:x?}"
         );
@@ -610,12 +613,12 @@ fn maps_and_lists_that_hide_an_owned_name_are_removed() {
         let pair = [field(1, b"tenant", 0), field(2, &deep(levels), 0)].concat();
         field(1, &field(1, &field(1, &pair, 0), 0), 0)
     };
-    assert!(stamped(Signal::Traces, &message(MAX_NESTED)).is_ok());
-    assert!(stamped(Signal::Traces, &message(MAX_NESTED + 1)).is_err());
+    assert!(spliced(Signal::Traces, &message(MAX_NESTED)).is_ok());
+    assert!(spliced(Signal::Traces, &message(MAX_NESTED + 1)).is_err());
 }
 
 #[test]
-fn in_profiles_an_index_spells_the_beginning_of_an_owned_name_as_well() {
+fn in_profiles_a_prefix_of_an_owned_key_may_be_an_index() {
     let strings = ["", "tenant", "x", "a\0", "TENANT_ID", ""];
     let dictionary =
         field(2, &strings.iter().flat_map(|text| field(5, text.as_bytes(), 0)).collect::<Vec<_>>(), 0);
@@ -626,37 +629,37 @@ fn in_profiles_an_index_spells_the_beginning_of_an_owned_name_as_well() {
     for (body, removed) in [
         (map(1, &field(1, b"id", 0)), 1),
         (map(1, &field(1, b"x", 0)), 0),
-        // Which string it is need not be known.
+        // An index below a prefix is removed without looking at its string.
         (map(1, &[0x18, 2]), 1),
         (map(2, &field(1, b"id", 0)), 0),
         (vec![0x18, 4], 1),
         (map(5, &field(1, b"tenant.id", 0)), 1),
     ] {
-        assert_eq!(stamped(Signal::Profiles, &message(&body)).unwrap().1.removed, removed, "{body:x?}");
+        assert_eq!(spliced(Signal::Profiles, &message(&body)).unwrap().1.removed, removed, "{body:x?}");
     }
-    assert!(matches!(stamped(Signal::Profiles, &message(&[0x18, 3])), Err(SpliceError::Malformed(_))));
+    assert!(matches!(spliced(Signal::Profiles, &message(&[0x18, 3])), Err(SpliceError::Malformed(_))));
 }
 
 #[test]
-fn what_may_be_read_in_one_message_is_bounded() {
+fn the_attributes_and_entries_of_a_message_are_bounded() {
     let attributes = |count: usize| field(1, &field(1, &[0x0a, 0].repeat(count), 0), 0);
-    assert!(stamped(Signal::Logs, &attributes(MAX_ATTRIBUTES - 1)).is_ok());
-    assert_eq!(stamped(Signal::Logs, &attributes(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
-    // In a map that may lead to an owned name, so that it is looked into.
+    assert!(spliced(Signal::Logs, &attributes(MAX_ATTRIBUTES - 1)).is_ok());
+    assert_eq!(spliced(Signal::Logs, &attributes(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
+    // In a map that is searched, since its key is a prefix of an owned one.
     let pairs = |count: usize| {
         let map = [field(1, b"tenant", 0), field(2, &field(6, &[0x0a, 0].repeat(count), 0), 0)].concat();
         field(1, &field(1, &field(1, &map, 0), 0), 0)
     };
-    assert!(stamped(Signal::Logs, &pairs(MAX_ATTRIBUTES - 2)).is_ok());
-    assert_eq!(stamped(Signal::Logs, &pairs(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
-    let nobody = ResourceAttributes::new(&owned(), []);
+    assert!(spliced(Signal::Logs, &pairs(MAX_ATTRIBUTES - 2)).is_ok());
+    assert_eq!(spliced(Signal::Logs, &pairs(MAX_ATTRIBUTES)).unwrap_err(), SpliceError::TooManyEdits);
+    let none = ResourceAttributes::new(&owned(), []);
     let entries = [0x0a, 0].repeat(MAX_ATTRIBUTES + 1);
-    assert_eq!(splice(Signal::Logs, &entries, &nobody, LIMIT).unwrap_err(), SpliceError::TooManyEdits);
+    assert_eq!(splice(Signal::Logs, &entries, &none, LIMIT).unwrap_err(), SpliceError::TooManyEdits);
 }
 
 #[test]
-fn what_protobufjs_reads_at_another_place_is_refused() {
-    // The client's own forged attribute, as a field of a Resource.
+fn messages_that_protobufjs_reads_at_another_offset_are_rejected() {
+    // A forged attribute, as a field of a Resource.
     const EVIL: &str = "0a130a0974656e616e742e696412060a046576696c";
     let bytes = |hex: String| -> Vec<u8> {
         let digits: Vec<u8> =
@@ -674,12 +677,12 @@ fn what_protobufjs_reads_at_another_place_is_refused() {
     ] {
         let message = bytes(message);
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
-            assert!(matches!(stamped(signal, &message), Err(SpliceError::Malformed(_))), "{what}");
+            assert!(matches!(spliced(signal, &message), Err(SpliceError::Malformed(_))), "{what}");
         }
     }
-    // Negative integers of 32 bits have 10 bytes, and those of 64 bits any number.
+    // Negative 32-bit integers have 10 bytes, and 64-bit integers any number.
     let value = |inner: &[u8]| field(1, &field(1, &field(1, &field(2, inner, 0), 0), 0), 0);
-    assert!(stamped(Signal::Logs, &value(&[0x18, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01])).is_ok());
+    assert!(spliced(Signal::Logs, &value(&[0x18, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01])).is_ok());
     let count = field(1, &field(1, &[&[0x10][..], &[0xff; 9], &[1]].concat(), 0), 0);
-    assert!(stamped(Signal::Logs, &count).is_ok());
+    assert!(spliced(Signal::Logs, &count).is_ok());
 }
