@@ -94,10 +94,10 @@ def test_the_last_element_of_a_hops_header_counts(trusting: Gate, hop: Identity,
 @pytest.mark.parametrize(
     ("header", "why"),
     [
-        (None, "no element but that of the proxy itself"),
-        ("", "no element but that of the proxy itself"),
+        (None, "only the element about the hop itself"),
+        ("", "only the element about the hop itself"),
         ("URI=spiffe://acme.example/edge/2", "without Hash"),
-        (f"Hash={HASH}00;URI=spiffe://acme.example/edge/2", "a Hash that is no SHA-256"),
+        (f"Hash={HASH}00;URI=spiffe://acme.example/edge/2", "a Hash that is not a SHA-256"),
         (f"Hash={HASH};Hash={HASH};URI=spiffe://acme.example/edge/2", "Hash twice"),
         (f'Hash={HASH};URI=spiffe://acme.example/edge/2;Subject="', "a quote that does not end"),
         (f"Hash={HASH};URI=spiffe://acme.example/edge/2,", "an empty element"),

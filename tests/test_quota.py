@@ -151,7 +151,7 @@ def test_the_total_quota_throttles_all_clients_together(
         assert "few-one" in one.grpc(TRACES, frame(spans(BURST))).grpc_message
         answer = two.grpc(TRACES, frame(spans(BURST)))
         assert (answer.grpc_status, len(answer.retry_infos())) == (8, 2), answer
-        assert "all clients together are over their quota of 1 spans/s" in answer.grpc_message
+        assert "rate limit exceeded: all clients together are limited to 1 spans/s" in answer.grpc_message
         answer = two.http(V1_TRACES, spans(BURST))
         assert answer.status == 429 and 1 <= int(answer.headers["retry-after"]) <= 10
         # A request over the total quota is not charged to the client's own.

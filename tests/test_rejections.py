@@ -386,16 +386,16 @@ def test_an_unknown_path_is_rejected_with_the_supported_paths(connect: Callable,
 @pytest.mark.parametrize(
     ("path", "kind", "hint"),
     [
-        ("/v1/traces/v1/traces", "application/json", "the endpoint has this path already"),
-        ("/v1/traces/v1/logs", "application/x-protobuf", "the endpoint has this path already"),
-        ("/otlp/v1/traces", "application/x-protobuf", 'the prefix "/otlp" is not taken'),
-        ("/v1/traces/", "application/x-protobuf", "no slash at its end"),
-        ("/", "application/x-protobuf", "needs its path"),
-        ("/metrics", "application/x-protobuf", "metrics go to /v1/metrics"),
-        (TRACES, "application/x-protobuf", "this path is of OTLP/gRPC"),
-        (TRACES, "application/grpc-web+proto", "gRPC-Web is not taken"),
-        (V1_TRACES, "application/grpc", "/v1/traces is of OTLP/HTTP"),
-        (f"/otlp{TRACES}", "application/grpc", 'the prefix "/otlp" is not taken'),
+        ("/v1/traces/v1/traces", "application/json", "to an endpoint that has it already"),
+        ("/v1/traces/v1/logs", "application/x-protobuf", "to an endpoint that has it already"),
+        ("/otlp/v1/traces", "application/x-protobuf", 'the prefix "/otlp" is not supported'),
+        ("/v1/traces/", "application/x-protobuf", "remove the slash at the end"),
+        ("/", "application/x-protobuf", "needs the signal's path"),
+        ("/metrics", "application/x-protobuf", "send metrics to /v1/metrics"),
+        (TRACES, "application/x-protobuf", "this is a path of OTLP/gRPC"),
+        (TRACES, "application/grpc-web+proto", "gRPC-Web is not supported"),
+        (V1_TRACES, "application/grpc", "/v1/traces is a path of OTLP/HTTP"),
+        (f"/otlp{TRACES}", "application/grpc", 'the prefix "/otlp" is not supported'),
     ],
 )
 def test_a_common_mistake_is_answered_with_a_hint(
@@ -419,7 +419,7 @@ def test_other_methods_than_post_are_rejected(connect: Callable, acme: Identity,
     answer = connection.request(V1_TRACES, b"", {"content-type": "application/x-protobuf"}, method="GET")
     assert answer.status == 405, answer
     assert answer.headers["allow"] == "POST"
-    assert answer.rpc_status().message == 'OTLP exports are sent by POST, not by "GET"'
+    assert answer.rpc_status().message == 'method "GET" is not allowed; hint: send OTLP exports with POST'
     nothing_arrived(sink, connection)
 
 
@@ -431,10 +431,10 @@ def test_an_unknown_content_type_is_rejected_with_the_supported_ones(
     for kind in ("text/plain", "application/octet-stream", "application/x-protobuf2"):
         answer = connection.http(V1_TRACES, VALID, {"content-type": kind})
         assert answer.status == 415, kind
-        assert answer.rpc_status().message == f'not supported: content type "{kind}"; hint: {known}'
+        assert answer.rpc_status().message == f'not supported: content type "{kind}"; hint: use {known}'
     answer = connection.request(V1_TRACES, VALID, {})
     assert answer.status == 415
-    assert answer.rpc_status().message == f"not supported: a request without a content type; hint: {known}"
+    assert answer.rpc_status().message == f"not supported: a request without a content type; hint: use {known}"
     answer = connection.http(V1_TRACES, VALID, {"content-type": "application/grpc-web+proto"})
     assert answer.status == 415
     assert "gRPC-Web; hint: " in answer.rpc_status().message
@@ -450,13 +450,13 @@ def test_an_unknown_encoding_is_rejected_with_the_supported_ones(connect: Callab
         answer = connection.grpc(TRACES, frame(VALID, compressed=True), {"grpc-encoding": encoding})
         assert answer.grpc_status == 12, (encoding, answer)
         assert (answer.headers | answer.trailers)["grpc-accept-encoding"] == "identity,gzip,zstd"
-        assert f'grpc-encoding "{encoding}"; hint: one of identity,gzip,zstd' in answer.grpc_message
+        assert f'grpc-encoding "{encoding}"; hint: use one of identity,gzip,zstd' in answer.grpc_message
         if encoding in ("deflate", "zlib"):
             continue
         answer = connection.http(V1_TRACES, VALID, {"content-encoding": encoding})
         assert answer.status == 415, (encoding, answer)
         assert answer.headers["accept-encoding"] == "identity,gzip,zstd,deflate"
-        assert f'content-encoding "{encoding}"; hint: one of identity' in answer.rpc_status().message
+        assert f'content-encoding "{encoding}"; hint: use one of identity' in answer.rpc_status().message
     nothing_arrived(sink, connection)
 
 

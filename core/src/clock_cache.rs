@@ -1,30 +1,32 @@
-//! What was of use lately, within a bound in bytes.
+//! A cache of limited size in bytes, which evicts entries that were not used lately (the clock algorithm).
 //!
-//! Clients choose the keys, and many of these start the same: to compare them in a tree would cost more than all else. So they are
-//! found by a hash, which has few places. The hash is no secret: whoever chooses keys with the same places gets some of them
-//! forgotten for others, and nothing else. What is found has the very key that was asked for, and no place holds more than one.
+//! Clients choose the keys, and many keys have the same prefix, so comparing them in a tree would be slow. Entries are found by a hash
+//! instead, which has a few slots. The hash is not secret: a client that chooses keys for the same slots makes some of these entries
+//! evict each other, and nothing else. An entry is only found by exactly its key.
 
 use std::hash::{DefaultHasher, Hasher};
 
-/// How many places a hash has.
+/// How many slots a hash has.
 const WAYS: usize = 4;
-/// How many bytes of the bound there are for each place: fewer than most entries take, so that seldom the places run out first.
-const PLACE: usize = 256;
-/// What an entry takes beside its key and what its value says, in bytes: its place and those of others that are free, and the
-/// allocator's own.
+/// The size limit divided by the number of slots, in bytes: fewer than most entries take, so that the slots seldom run out first.
+const BYTES_PER_SLOT: usize = 256;
+/// The overhead of an entry besides its key and the size of its value, in bytes: its slot, its share of free slots, and the allocator's
+/// overhead.
 const ENTRY: usize = 128;
 
-/// Values by their keys. Where there is no room for another, one goes that was of no use since it was last looked at for this.
+/// Values by their keys. Where a new one does not fit, entries are evicted that were not used since the clock's hand last passed them.
 #[derive(Debug)]
 pub struct ClockCache<V> {
-    most: usize,
+    /// The size limit, in bytes.
+    limit: usize,
+    /// The size of all entries, in bytes.
     bytes: usize,
-    /// None before the first is put in.
-    places: Vec<Option<Entry<V>>>,
-    /// Which place is looked at next to make room.
+    /// Empty before the first insertion.
+    slots: Vec<Option<Entry<V>>>,
+    /// The slot that the hand passed last.
     hand: usize,
-    /// Of the hashes that came last, one for each place here.
-    came: Vec<u64>,
+    /// The last hashes that were to be inserted: one for each remainder.
+    seen: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -37,12 +39,12 @@ struct Entry<V> {
 }
 
 impl<V> ClockCache<V> {
-    /// Room for so many bytes.
-    pub fn new(most: usize) -> Self {
-        ClockCache { most, bytes: 0, places: Vec::new(), hand: 0, came: Vec::new() }
+    /// An empty cache with this size limit, in bytes. It allocates nothing before the first insertion.
+    pub fn new(limit: usize) -> Self {
+        ClockCache { limit, bytes: 0, slots: Vec::new(), hand: 0, seen: Vec::new() }
     }
 
-    /// The value of this key, if it is still there.
+    /// The value of this key, if it is in the cache.
     pub fn get(&mut self, key: &str) -> Option<&mut V> {
         let hash = hash(key);
         let entry = self.ways(hash).iter_mut().flatten().find(|entry| entry.hash == hash)?;
@@ -53,38 +55,38 @@ impl<V> ClockCache<V> {
         Some(&mut entry.value)
     }
 
-    /// Keeps a value, which takes so many bytes beside its own size.
+    /// Inserts a value. `bytes` is its size besides `size_of::<V>()`.
     pub fn insert(&mut self, key: &str, value: V, bytes: usize) {
         self.put(hash(key), key, value, bytes);
     }
 
-    /// Keeps a value as [`ClockCache::insert`] does where its key came before. Of many more keys than there is room for, coming in
-    /// turn, none would be there any more when it comes again, and each would take the place of one that is of use.
-    pub fn insert_if_back(&mut self, key: &str, value: V, bytes: usize) {
+    /// Inserts a value, as [`ClockCache::insert`] does, if its key comes for the second time. Otherwise many more keys than fit, each used
+    /// once, would evict the entries that are used.
+    pub fn insert_if_seen(&mut self, key: &str, value: V, bytes: usize) {
         let hash = hash(key);
-        self.came.resize((self.most / PLACE).max(1), 0);
-        let place = hash as usize % self.came.len();
-        if self.came.get_mut(place).is_some_and(|came| core::mem::replace(came, hash) == hash) {
+        self.seen.resize((self.limit / BYTES_PER_SLOT).max(1), 0);
+        let remainder = hash as usize % self.seen.len();
+        if self.seen.get_mut(remainder).is_some_and(|seen| core::mem::replace(seen, hash) == hash) {
             self.put(hash, key, value, bytes);
         }
     }
 
-    /// Forgets the value of this key.
+    /// Removes the value of this key.
     pub fn remove(&mut self, key: &str) {
-        self.forget(hash(key));
+        self.remove_hash(hash(key));
     }
 
     fn put(&mut self, hash: u64, key: &str, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(key.len() + ENTRY);
-        self.forget(hash);
-        if bytes > self.most {
+        self.remove_hash(hash);
+        if bytes > self.limit {
             return;
         }
-        while self.bytes > self.most - bytes {
+        while self.bytes > self.limit - bytes {
             self.sweep();
         }
-        if self.places.is_empty() {
-            self.places.resize_with((self.most / PLACE).max(1).next_multiple_of(WAYS), || None);
+        if self.slots.is_empty() {
+            self.slots.resize_with((self.limit / BYTES_PER_SLOT).max(1).next_multiple_of(WAYS), || None);
         }
         let ways = self.ways(hash);
         let unused = |way: &Option<Entry<V>>| way.as_ref().is_none_or(|entry| !entry.used);
@@ -95,25 +97,25 @@ impl<V> ClockCache<V> {
         self.bytes = self.bytes + bytes - before;
     }
 
-    fn forget(&mut self, hash: u64) {
+    fn remove_hash(&mut self, hash: u64) {
         let way = self.ways(hash).iter_mut().find(|way| way.as_ref().is_some_and(|entry| entry.hash == hash));
         self.bytes -= way.and_then(Option::take).map_or(0, |entry| entry.bytes);
     }
 
-    /// The places that this hash has.
+    /// The slots of this hash.
     fn ways(&mut self, hash: u64) -> &mut [Option<Entry<V>>] {
-        let sets = (self.places.len() / WAYS).max(1);
+        let sets = (self.slots.len() / WAYS).max(1);
         let first = (hash >> 32) as usize % sets * WAYS;
-        self.places.get_mut(first..first + WAYS).unwrap_or_default()
+        self.slots.get_mut(first..first + WAYS).unwrap_or_default()
     }
 
-    /// Looks at one place to make room: who is there stays until the next time if it was of use since the last.
+    /// Moves the hand to the next slot and evicts its entry, unless that was used since the hand last passed it.
     fn sweep(&mut self) {
-        self.hand = (self.hand + 1) % self.places.len().max(1);
-        let Some(place) = self.places.get_mut(self.hand) else { return };
-        match place {
+        self.hand = (self.hand + 1) % self.slots.len().max(1);
+        let Some(slot) = self.slots.get_mut(self.hand) else { return };
+        match slot {
             Some(entry) if entry.used => entry.used = false,
-            _ => self.bytes -= place.take().map_or(0, |entry| entry.bytes),
+            _ => self.bytes -= slot.take().map_or(0, |entry| entry.bytes),
         }
     }
 }
@@ -132,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// What a key of ten bytes takes.
+    /// The size of an entry with a key of ten bytes.
     const TAKES: usize = ENTRY + 10;
 
     fn key(number: u32) -> String {
@@ -144,28 +146,28 @@ mod tests {
     }
 
     fn sum(cache: &ClockCache<u32>) -> usize {
-        cache.places.iter().flatten().map(|entry| entry.bytes).sum()
+        cache.slots.iter().flatten().map(|entry| entry.bytes).sum()
     }
 
     #[test]
-    fn what_is_of_use_stays_while_others_come_and_go() {
+    fn entries_that_are_used_stay_while_others_come_and_go() {
         let mut cache = ClockCache::new(1000 * 3 * TAKES);
-        let mut gone = 0;
+        let mut evicted = 0;
         for number in 0..10_000 {
             cache.insert(&key(number), number, 2 * TAKES);
             assert_eq!(of(&mut cache, number), Some(number));
             if of(&mut cache, 0).is_none() {
                 cache.insert(&key(0), 0, 2 * TAKES);
-                gone += 1;
+                evicted += 1;
             }
         }
         let kept = (0..10_000).filter(|number| of(&mut cache, *number).is_some()).count();
-        assert!(gone < 10 && (800..=1000).contains(&kept), "{gone} times gone, {kept} kept");
+        assert!(evicted < 10 && (800..=1000).contains(&kept), "evicted {evicted} times, {kept} kept");
         assert_eq!(sum(&cache), cache.bytes);
     }
 
     #[test]
-    fn half_of_what_there_is_room_for_is_all_there() {
+    fn entries_of_half_the_limit_all_fit() {
         let mut cache = ClockCache::new(1000 * 3 * TAKES);
         for number in 0..1000 {
             cache.insert(&key(number), number, 2 * TAKES);
@@ -175,20 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_once_takes_nobodys_place() {
+    fn a_key_that_comes_once_evicts_no_other() {
         let mut cache = ClockCache::new(20 * TAKES);
         for (number, kept) in [(1, None), (1, Some(1)), (2, None)] {
-            cache.insert_if_back(&key(number), number, 0);
+            cache.insert_if_seen(&key(number), number, 0);
             assert_eq!(of(&mut cache, number), kept);
         }
         for number in 100..1000 {
-            cache.insert_if_back(&key(number), number, 0);
+            cache.insert_if_seen(&key(number), number, 0);
         }
         assert_eq!((of(&mut cache, 1), cache.bytes), (Some(1), TAKES));
     }
 
     #[test]
-    fn a_new_value_takes_the_place_of_the_old_one() {
+    fn a_new_value_replaces_the_old_one() {
         let mut cache = ClockCache::new(20 * TAKES);
         for bytes in [5, 0, 7] {
             cache.insert(&key(1), bytes, bytes as usize);
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_all_the_room_is_not_kept() {
+    fn an_entry_larger_than_the_limit_is_not_cached() {
         let mut cache = ClockCache::new(20 * TAKES);
         cache.insert(&key(1), 1, 0);
         cache.insert(&key(2), 2, 20 * TAKES);
@@ -208,10 +210,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_taken_for_another_of_its_hash() {
+    fn another_key_with_the_same_hash_is_not_found() {
         let mut cache = ClockCache::new(20 * TAKES);
         cache.insert(&key(1), 1, 0);
-        for entry in cache.places.iter_mut().flatten() {
+        for entry in cache.slots.iter_mut().flatten() {
             entry.key = key(2).into();
         }
         assert_eq!(of(&mut cache, 1), None);
@@ -221,18 +223,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_was_put_in_last_comes_out_and_the_bound_holds(
-            most in 0..20 * TAKES,
+        fn only_the_last_value_is_found_and_the_limit_holds(
+            limit in 0..20 * TAKES,
             steps in prop::collection::vec((0..4u8, 0..30u32, 0..3 * TAKES), 1..200),
         ) {
-            let mut cache = ClockCache::new(most);
+            let mut cache = ClockCache::new(limit);
             let mut last = BTreeMap::new();
             for (step, (what, number, bytes)) in (0..).zip(steps) {
                 match what {
                     0 => {
                         cache.insert(&key(number), step, bytes);
                         last.insert(number, step);
-                        prop_assert_eq!(of(&mut cache, number), (TAKES + bytes <= most).then_some(step));
+                        prop_assert_eq!(of(&mut cache, number), (TAKES + bytes <= limit).then_some(step));
                     }
                     1 => {
                         cache.remove(&key(number));
@@ -240,7 +242,7 @@ mod tests {
                         prop_assert_eq!(of(&mut cache, number), None);
                     }
                     2 if of(&mut cache, number).is_none() => {
-                        cache.insert_if_back(&key(number), step, bytes);
+                        cache.insert_if_seen(&key(number), step, bytes);
                         last.insert(number, step);
                         let found = of(&mut cache, number);
                         prop_assert!(found.is_none() || found == Some(step));
@@ -251,7 +253,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(cache.bytes, sum(&cache));
-                prop_assert!(cache.bytes <= most);
+                prop_assert!(cache.bytes <= limit);
             }
         }
     }

@@ -1,8 +1,29 @@
-//! The logic of otlp-gate, without a proxy: who a client is ([`identity`], [`policy`]), what its telemetry is
-//! stamped with ([`gate`]), what it may send ([`quota`]), and how it is refused.
+//! The logic of otlp-gate, without a proxy: which client a request comes from ([`identity`], [`policy`]), which attributes and headers
+//! are set ([`gate`]), what the client may send ([`quota`]), and how a request is rejected ([`response`]).
 //!
-//! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows a proxy or Kubernetes. Time, stored
-//! bytes and headers come in as arguments, so all of it is tested on the host and runs unchanged in the module.
+//! ```
+//! use otlp_gate_core::gate::Gate;
+//! use otlp_gate_core::identity::Identity;
+//! use otlp_gate_core::response::Reason;
+//!
+//! let policy = br#"{"clients": [{
+//!     "name": "{site}.acme",
+//!     "match": {"spiffe": "spiffe://acme.example/edge/{site}"},
+//!     "attributes": {"tenant.id": "acme"}
+//! }]}"#;
+//! let gate = Gate::load(policy)?;
+//!
+//! // What Envoy reports about the certificate of a connection.
+//! let uri = |uri: &'static str| Identity::from_parts(Some(uri.as_bytes()), None, None, Some(&[b'0'; 64]));
+//! let client = gate.client(&uri("spiffe://acme.example/edge/berlin"));
+//! assert_eq!(client.map(|client| client.name().to_owned()), Ok("berlin.acme".to_owned()));
+//! let unknown = gate.client(&uri("spiffe://evil.example"));
+//! assert_eq!(unknown.err(), Some(Reason::UnknownClient));
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows Kubernetes. Time, stored bytes and headers are arguments, and
+//! a request asks the proxy through the trait [`gate::Host`]. So all of it is tested on the host, and runs unchanged in the module.
 
 // On wasm32 every `#[test]` is one of wasm-bindgen-test.
 #[cfg(all(test, target_arch = "wasm32"))]

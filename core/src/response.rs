@@ -1,4 +1,4 @@
-//! How a request is refused: status, message, and when to try again, in the client's own protocol.
+//! Rejections: the status, message and retry hint of a response, in the client's own protocol.
 //!
 //! Sources: OTLP specification ("Failures", "OTLP/HTTP Throttling"), google/rpc/status.proto, google/rpc/error_details.proto.
 
@@ -10,73 +10,73 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Serialize;
 
 use crate::identity::{Invalid, Utc, Validity, xfcc};
-use crate::quota;
+use crate::quota::Throttled;
 use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
-/// Longest time that a client is asked to wait. Python's exporters give up where the hint is beyond their deadline (10 s),
-/// so a long wait is told in short turns.
-const LONGEST_HINT: Duration = Duration::from_secs(5);
+/// The longest retry hint. Python's exporters give up if the hint is beyond their deadline (10 s), so a client with a longer wait gets
+/// another hint with each retry.
+const MAX_RETRY_HINT: Duration = Duration::from_secs(5);
 
-/// How long a client waits when it is not its own doing: no policy yet, or the worker's memory is full.
-const BUSY_HINT: Duration = Duration::from_secs(1);
+/// The retry hint where the gateway is the reason: it has no policy yet, or is at its memory limit.
+const BUSY_RETRY_HINT: Duration = Duration::from_secs(1);
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The connection has no client certificate.
     NoCertificate,
-    /// The proxy does not hand the client's certificate over to the filter.
+    /// The proxy does not pass the client's certificate to the filter.
     CertificateWithheld,
-    /// The certificate is not in the form that RFC 5280 asks for.
+    /// The certificate is not DER as RFC 5280 requires.
     CertificateUnreadable,
-    /// The certificate is not valid any more, or not yet.
+    /// The certificate has expired, or is not valid yet.
     CertificateInvalid {
         /// Which of the two.
         invalid: Invalid,
-        /// When it is valid.
+        /// The certificate's validity.
         validity: Validity,
     },
-    /// A hop does not say who its client is.
+    /// A trusted hop does not forward its client's identity.
     Hop(xfcc::Problem),
-    /// The certificate is no client's.
+    /// The certificate matches no rule.
     UnknownClient,
-    /// The certificate is on the deny list.
+    /// The certificate or its client is on the deny list.
     Denied,
-    /// A quota does not allow it, now or ever.
+    /// The request is over a quota.
     Quota {
-        /// The name of the client whose limit it is; none where it is that of all clients together.
+        /// The name of the client whose quota it is; `None` for the quota of all clients together.
         client: Option<String>,
-        /// Which limit, and for how long.
-        refusal: quota::Throttled,
+        /// The limit, and whether a retry may succeed.
+        throttled: Throttled,
     },
-    /// Larger than a limit of the gate: which one, in words.
+    /// The request is larger than a limit: which one.
     TooLarge(String),
-    /// Headers of more than the gate takes, in bytes.
+    /// The headers are larger than `limits.headers`, in bytes.
     Headers {
-        /// What they have.
+        /// Their size.
         size: u64,
-        /// What they may have.
+        /// The limit.
         limit: u64,
     },
-    /// Not a valid message: what is wrong.
+    /// The message is invalid: what is wrong.
     Invalid(String),
-    /// A content type or an encoding that the gate does not read: which one.
+    /// The content type or the encoding is not supported: which one.
     Unsupported(String),
-    /// Not an OTLP export: which path came, and which are taken.
+    /// The path is not one of OTLP: which one, and which are supported.
     UnknownPath(String),
-    /// An OTLP path with a method other than POST: which one, in quotes.
+    /// The method is not POST: which one, in quotes.
     Method(String),
-    /// The backend did not answer a health check as one that serves: what it did instead.
+    /// The backend failed a health check: what it did.
     NotServing(&'static str),
-    /// A health check of a service that the gate does not know: which one, in quotes.
+    /// A health check of an unknown service: which one, in quotes.
     UnknownService(String),
     /// There is no valid policy yet.
     NoPolicy,
-    /// The worker holds as many bytes as it may.
+    /// The worker is at its memory limit for requests.
     Busy,
 }
 
-/// What a refused client speaks, so that it can read why.
+/// The protocol of a request, in which a rejection is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
     /// OTLP/gRPC.
@@ -87,7 +87,7 @@ pub enum Protocol {
     HttpJson,
 }
 
-/// An answer that the gate gives itself. To an export it is never a success.
+/// A response of the gate itself. To an export it is never a success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status; 200 for gRPC, whose status is below.
@@ -101,7 +101,7 @@ pub struct Response {
 }
 
 impl Protocol {
-    /// What a client may compress with, as a header lists it.
+    /// The supported encodings, as a header lists them.
     pub(crate) fn encodings(self) -> &'static str {
         match self {
             Protocol::Grpc => "identity,gzip,zstd",
@@ -111,9 +111,9 @@ impl Protocol {
 }
 
 impl Response {
-    /// The same without the body: for a client that may leave it unread, where there is no room to keep it.
+    /// The same without the body: for a client that may leave it unread, where there is no memory to keep it.
     pub fn without_body(mut self) -> Self {
-        // What gRPC says is in its headers.
+        // gRPC has its message in the headers.
         if self.grpc_status.is_none() {
             self.body.clear();
             self.headers.retain(|(name, _)| *name != "content-type");
@@ -146,7 +146,7 @@ impl Reason {
         }
     }
 
-    /// The answer. `jitter` (any number) spreads clients that are refused at the same moment.
+    /// The response. `jitter` (any number) spreads the retries of clients that are rejected at the same moment.
     pub fn response(&self, protocol: Protocol, jitter: u64) -> Response {
         let message = self.to_string();
         let retry = self.retry().map(|wait| spread(wait, jitter));
@@ -164,10 +164,8 @@ impl Reason {
             | Reason::CertificateUnreadable
             | Reason::CertificateInvalid { .. } => (16, 401),
             Reason::UnknownClient | Reason::Denied => (7, 403),
-            Reason::Quota { refusal: quota::Throttled::RetryAfter { .. }, .. } => (8, 429),
-            Reason::Quota { refusal: quota::Throttled::ExceedsBurst { .. }, .. } | Reason::TooLarge(_) => {
-                (8, 413)
-            }
+            Reason::Quota { throttled: Throttled::RetryAfter { .. }, .. } => (8, 429),
+            Reason::Quota { throttled: Throttled::ExceedsBurst { .. }, .. } | Reason::TooLarge(_) => (8, 413),
             Reason::Headers { .. } => (8, 431),
             Reason::Invalid(_) => (3, 400),
             Reason::Unsupported(_) => (12, 415),
@@ -180,16 +178,16 @@ impl Reason {
         }
     }
 
-    /// How long until it makes sense to try again, if ever.
+    /// The time until a retry may succeed, if one may.
     fn retry(&self) -> Option<Duration> {
         match self {
-            Reason::Quota { refusal: quota::Throttled::RetryAfter { wait, .. }, .. } => Some(*wait),
-            Reason::NoPolicy | Reason::Busy | Reason::CertificateWithheld => Some(BUSY_HINT),
+            Reason::Quota { throttled: Throttled::RetryAfter { wait, .. }, .. } => Some(*wait),
+            Reason::NoPolicy | Reason::Busy | Reason::CertificateWithheld => Some(BUSY_RETRY_HINT),
             _ => None,
         }
     }
 
-    /// The hint goes out twice: the Collector reads it from the details, Python's exporter from a trailer of its own.
+    /// The retry hint is sent twice: the Collector reads it from the status details, Python's exporter from a trailer of its own.
     fn grpc(&self, message: String, retry: Option<Duration>) -> Response {
         let (grpc_status, _) = self.statuses();
         let mut headers = Vec::new();
@@ -231,80 +229,70 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::NoCertificate => f.write_str("a client certificate is required"),
+            Reason::NoCertificate => f.write_str("client certificate is required"),
             Reason::CertificateWithheld => f.write_str(
-                "the gateway does not hand the client certificate over to its filter \
-                 (no Cert of it in x-forwarded-client-cert)",
+                "gateway does not pass the client certificate to its filter (x-forwarded-client-cert has no Cert of it)",
             ),
             Reason::CertificateUnreadable => {
-                f.write_str("the client certificate cannot be read: it is not the DER that RFC 5280 asks for")
+                f.write_str("client certificate cannot be read: it is not DER as RFC 5280 requires")
             }
             Reason::CertificateInvalid { invalid: Invalid::Expired, validity } => write!(
                 f,
-                "the client certificate expired at {}: renew it and connect again",
+                "client certificate expired at {}; hint: renew it and reconnect",
                 Utc(validity.not_after)
             ),
             Reason::CertificateInvalid { invalid: Invalid::NotYet, validity } => {
-                write!(f, "the client certificate is not valid before {}", Utc(validity.not_before))
+                write!(f, "client certificate is not valid before {}", Utc(validity.not_before))
             }
             Reason::Hop(problem) => {
-                write!(f, "the proxy in front does not say who its client is: {problem}")
+                write!(f, "trusted hop does not forward its client's identity: {problem}")
             }
-            Reason::UnknownClient => f.write_str("this certificate belongs to no client of the gateway"),
-            Reason::Denied => f.write_str("this certificate is denied by the gateway"),
-            Reason::Quota {
-                client,
-                refusal: quota::Throttled::RetryAfter { dimension, limit, asked, wait },
-            } => {
-                let who = match client {
-                    Some(name) => format!("client {name} is over its"),
-                    None => "all clients together are over their".to_owned(),
-                };
-                write!(
-                    f,
-                    "{who} quota of {} {}/s (burst {}): {asked} more fit in {} ms",
-                    limit.rate,
-                    dimension.key(),
-                    limit.capacity,
-                    wait.as_millis().max(1)
-                )
-            }
-            Reason::Quota { client, refusal: quota::Throttled::ExceedsBurst { dimension, limit, asked } } => {
-                let whose = match client {
-                    Some(name) => format!("client {name}"),
-                    None => "all clients together".to_owned(),
-                };
-                write!(
-                    f,
-                    "{asked} {} in one request never fit into the quota of {whose}: {} {}/s (burst {})",
-                    dimension.key(),
-                    limit.rate,
-                    dimension.key(),
-                    limit.capacity
-                )
-            }
-            Reason::TooLarge(what) => write!(f, "the request is too large: {what}"),
+            Reason::UnknownClient => f.write_str("certificate matches no configured client"),
+            Reason::Denied => f.write_str("certificate is denied by the gateway's policy"),
+            Reason::Quota { client, throttled } => throttled_message(f, client.as_deref(), throttled),
+            Reason::TooLarge(what) => write!(f, "request too large: {what}"),
             Reason::Headers { size, limit } => write!(
                 f,
-                "the request's headers are too large: {size} bytes of {limit}; hint: send fewer, or raise limits.headers"
+                "request headers too large: {size} bytes, limit {limit}; hint: send fewer headers, or raise `limits.headers`"
             ),
-            Reason::Invalid(what) => write!(f, "not a valid OTLP request: {what}"),
+            Reason::Invalid(what) => write!(f, "invalid OTLP request: {what}"),
             Reason::Unsupported(what) => write!(f, "not supported: {what}"),
             Reason::UnknownPath(what) => write!(f, "not an OTLP export: {what}"),
-            Reason::Method(method) => write!(f, "OTLP exports are sent by POST, not by {method}"),
-            Reason::NotServing(what) => write!(f, "the backend is not serving: {what}"),
+            Reason::Method(method) => write!(f, "method {method} is not allowed; hint: send OTLP exports with POST"),
+            Reason::NotServing(what) => write!(f, "backend is not serving: {what}"),
             Reason::UnknownService(name) => {
-                write!(f, "no service {name}; hint: ask for \"\" or a service of OTLP")
+                write!(f, "unknown service {name}; hint: check the service \"\" or one of OTLP")
             }
-            Reason::NoPolicy => f.write_str("the gateway has no policy yet"),
-            Reason::Busy => f.write_str("the gateway holds as many requests as it can"),
+            Reason::NoPolicy => f.write_str("gateway has no valid policy yet"),
+            Reason::Busy => f.write_str("gateway is at its memory limit for requests in flight"),
         }
     }
 }
 
-/// The wait, cut to [`LONGEST_HINT`], and up to a quarter more.
+fn throttled_message(f: &mut fmt::Formatter<'_>, client: Option<&str>, throttled: &Throttled) -> fmt::Result {
+    let (Throttled::RetryAfter { dimension, limit, asked, .. }
+    | Throttled::ExceedsBurst { dimension, limit, asked }) = throttled;
+    let (items, rate, burst) = (dimension.key(), limit.rate, limit.capacity);
+    match throttled {
+        Throttled::RetryAfter { .. } => f.write_str("rate limit exceeded: ")?,
+        Throttled::ExceedsBurst { .. } => write!(f, "request of {asked} {items} exceeds the burst: ")?,
+    }
+    match client {
+        Some(name) => write!(f, "client {name} is")?,
+        None => f.write_str("all clients together are")?,
+    }
+    write!(f, " limited to {rate} {items}/s (burst {burst}); ")?;
+    match throttled {
+        Throttled::RetryAfter { wait, .. } => {
+            write!(f, "{asked} more are allowed in {} ms", wait.as_millis().max(1))
+        }
+        Throttled::ExceedsBurst { .. } => f.write_str("hint: send smaller batches"),
+    }
+}
+
+/// The wait, at most [`MAX_RETRY_HINT`], and up to a quarter more.
 fn spread(wait: Duration, jitter: u64) -> Duration {
-    let wait = wait.clamp(Duration::from_millis(20), LONGEST_HINT);
+    let wait = wait.clamp(Duration::from_millis(20), MAX_RETRY_HINT);
     wait + wait * (jitter % 1024) as u32 / 4096
 }
 
@@ -350,18 +338,18 @@ mod tests {
 
     fn over(wait: Duration) -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
-        let refusal = quota::Throttled::RetryAfter { dimension: Dimension::Items, limit, asked: 512, wait };
-        Reason::Quota { client: Some("acme".into()), refusal }
+        let throttled = Throttled::RetryAfter { dimension: Dimension::Items, limit, asked: 512, wait };
+        Reason::Quota { client: Some("acme".into()), throttled }
     }
 
     fn never() -> Reason {
         let limit = Limit { rate: 1000, capacity: 4000 };
-        let refusal = quota::Throttled::ExceedsBurst { dimension: Dimension::Bytes, limit, asked: 5000 };
-        Reason::Quota { client: Some("acme".into()), refusal }
+        let throttled = Throttled::ExceedsBurst { dimension: Dimension::Bytes, limit, asked: 5000 };
+        Reason::Quota { client: Some("acme".into()), throttled }
     }
 
     #[test]
-    fn every_case_has_the_status_that_its_protocol_gives_it() {
+    fn each_reason_has_its_status_in_each_protocol() {
         for (reason, grpc, http, retried) in [
             (Reason::NoCertificate, 16, 401, false),
             (Reason::Hop(xfcc::Problem::Missing), 16, 401, false),
@@ -394,14 +382,17 @@ mod tests {
     }
 
     #[test]
-    fn the_message_says_which_client_which_limit_which_number() {
+    fn messages_name_the_client_the_limit_and_the_amount() {
         assert_eq!(
             over(Duration::from_millis(1500)).to_string(),
-            "client acme is over its quota of 1000 items/s (burst 4000): 512 more fit in 1500 ms"
+            "rate limit exceeded: client acme is limited to 1000 items/s (burst 4000); 512 more are allowed in 1500 ms"
         );
         assert_eq!(
             never().to_string(),
-            "5000 bytes in one request never fit into the quota of client acme: 1000 bytes/s (burst 4000)"
+            concat!(
+                "request of 5000 bytes exceeds the burst: client acme is limited to 1000 bytes/s (burst 4000); ",
+                "hint: send smaller batches"
+            )
         );
     }
 
@@ -409,7 +400,7 @@ mod tests {
     fn hints_are_short_and_spread() {
         for jitter in 0..5000 {
             let hour = spread(Duration::from_secs(3600), jitter);
-            assert!(hour >= LONGEST_HINT && hour < LONGEST_HINT * 5 / 4, "{hour:?}");
+            assert!(hour >= MAX_RETRY_HINT && hour < MAX_RETRY_HINT * 5 / 4, "{hour:?}");
             assert!(spread(Duration::ZERO, jitter) >= Duration::from_millis(20));
         }
         assert_ne!(spread(Duration::from_secs(1), 1), spread(Duration::from_secs(1), 2));

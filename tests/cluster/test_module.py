@@ -17,7 +17,7 @@ from support.protobuf import traces
 from support.sink import GRPC_PATHS, Sink
 
 # Parts of the message to a certificate that matches no rule, by this version and by the next one.
-MESSAGE, NEXT_MESSAGE = b"this certificate belongs to no client", b"THIS certificate belongs to no client"
+MESSAGE, NEXT_MESSAGE = b"certificate matches no configured client", b"CERTIFICATE matches no configured client"
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,6 @@ impl ClientCache {
 
     /// Caches the client of an element that comes for the second time.
     pub(super) fn insert_forwarded(&self, element: &str, client: &Rc<Client>) {
-        self.forwarded.borrow_mut().insert_if_back(element, Rc::clone(client), client.size());
+        self.forwarded.borrow_mut().insert_if_seen(element, Rc::clone(client), client.size());
     }
 }

@@ -1,22 +1,22 @@
-//! Which headers of a request go on to the backend, and which the gate writes.
+//! Which headers of a request are forwarded, and which are set.
 //!
-//! Backends differ in what they take for one name: CGI, WSGI, Rack and PHP turn every character that is no letter and no digit
-//! into `_`, so that `x_scope_orgid` and `x.scope.orgid` are `X-Scope-OrgID` there. All such spellings are one name here.
+//! Some backends treat different names as one: CGI, WSGI, Rack and PHP turn every character that is not a letter or digit into `_`, so
+//! `x_scope_orgid` and `x.scope.orgid` are `X-Scope-OrgID` there. All such spellings are one name here.
 
 use super::headers::{FORWARDED_CERTIFICATE, Headers, value};
 use super::request::Request;
 use crate::policy::is_spelling;
 use crate::response::Protocol;
 
-/// What describes the body as the client encoded it, and what only a proxy may say.
+/// Headers that describe the body as the client encoded it, or that only a proxy may set.
 const REPLACED: [&str; 4] = ["content-length", "content-encoding", "grpc-encoding", FORWARDED_CERTIFICATE];
 
-/// Headers that go on as they are, but in no other spelling: those would say something else to some backends. Of the second list
-/// these are beginnings of names.
+/// Headers that are forwarded in this spelling only: other spellings would have an effect on some backends. The second list has prefixes
+/// of names.
 const ONE_SPELLING: [&str; 2] = ["content-type", "transfer-encoding"];
-const PROXYS: [&str; 2] = ["x-forwarded-", "x-envoy-"];
+const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "x-envoy-"];
 
-/// What to do to a request's headers before they are forwarded, in this order.
+/// The edits of headers, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HeaderEdits<'a> {
     /// Headers to remove, all values of them.
@@ -26,17 +26,17 @@ pub struct HeaderEdits<'a> {
 }
 
 impl Request {
-    /// What to do to the headers: what describes the body as the client encoded it goes, and so does what only the gate
-    /// may say, in every spelling.
+    /// The edits of the request's headers. Headers that describe the body as the client encoded it are removed, and owned headers in
+    /// every spelling.
     pub fn header_edits<'a>(&'a self, headers: &Headers<'a>) -> HeaderEdits<'a> {
         let owned = self.gate.policy.owned_headers();
-        let is_ours = |name: &[u8]| {
+        let is_removed = |name: &[u8]| {
             owned.iter().any(|own| is_spelling(name, own.as_bytes()))
                 || if is_plain(name) { is_any(name, &REPLACED) } else { is_other_spelling(name) }
         };
         let names = headers.iter().map(|(name, _)| *name);
         let mut edits = HeaderEdits {
-            remove: names.filter(|name| is_ours(name)).collect(),
+            remove: names.filter(|name| is_removed(name)).collect(),
             add: self
                 .client
                 .resolved
@@ -45,7 +45,7 @@ impl Request {
                 .map(|(name, value)| (name.as_str(), value.as_str()))
                 .collect(),
         };
-        // gRPC's specification requires it, and some servers refuse a call without it. Envoy lets no other value through.
+        // gRPC's specification requires this header, and some servers reject a call without it. Envoy forwards no other value.
         if self.head.protocol == Protocol::Grpc && value(headers, b"te").is_none() {
             edits.add.push(("te", "trailers"));
         }
@@ -53,7 +53,7 @@ impl Request {
     }
 }
 
-/// Whether a name has only letters, digits and `-`, as nearly all have; or is a pseudo header.
+/// Whether a name has only letters, digits and `-`, as nearly all names do, or is a pseudo header.
 fn is_plain(name: &[u8]) -> bool {
     let name = name.strip_prefix(b":").unwrap_or(name);
     name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
@@ -67,7 +67,7 @@ fn is_any(name: &[u8], names: &[&str]) -> bool {
 fn is_other_spelling(name: &[u8]) -> bool {
     let is = |own: &&str| is_spelling(name, own.as_bytes());
     let begins = |own: &&str| name.get(..own.len()).is_some_and(|start| is_spelling(start, own.as_bytes()));
-    REPLACED.iter().chain(&ONE_SPELLING).any(is) || PROXYS.iter().any(begins)
+    REPLACED.iter().chain(&ONE_SPELLING).any(is) || PROXY_PREFIXES.iter().any(begins)
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_body_and_of_the_proxy_have_one_spelling() {
+    fn headers_of_the_body_and_of_the_proxy_are_found_in_every_spelling() {
         for name in [
             "content_length",
             "content.encoding",

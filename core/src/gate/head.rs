@@ -1,22 +1,22 @@
-//! What a request's headers say: is it an OTLP export, of which signal, how is it encoded.
+//! The headers of an OTLP export: its protocol, signal and encoding.
 
 use super::headers::{self, Headers, headers_size, is_grpc, media_type, printable, value};
 use super::path;
 use crate::response::{Protocol, Reason};
 use otlp_gate_wire::otlp::Signal;
 
-/// An OTLP export.
+/// The headers of an OTLP export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// What the client speaks.
+    /// The protocol.
     pub protocol: Protocol,
-    /// What it sends.
+    /// The signal.
     pub signal: Signal,
-    /// How its message is compressed (for gRPC: if the message's flag says so).
+    /// The compression of its message (for gRPC: of a message whose flag is set).
     pub encoding: Encoding,
-    /// How long its body is, where it says so, in bytes. Nothing but a hint.
+    /// The length of its body by `content-length`, in bytes. It may be wrong.
     pub length: Option<u64>,
-    /// How large all headers are, by [`headers_size`].
+    /// The size of all headers by [`headers_size`], in bytes.
     pub headers: u64,
 }
 
@@ -34,7 +34,10 @@ pub enum Encoding {
 }
 
 impl Head {
-    /// Reads the headers of a request; or says how to refuse it, and in which protocol.
+    /// Reads the headers of a request.
+    ///
+    /// # Errors
+    /// Why it is rejected, and in which protocol.
     pub fn read(headers: &Headers) -> Result<Head, (Protocol, Reason)> {
         let raw = value(headers, b"content-type").unwrap_or_default();
         let content_type = media_type(raw);
@@ -45,38 +48,38 @@ impl Head {
         } else {
             Protocol::HttpProtobuf
         };
-        let refuse = |reason| Err((protocol, reason));
+        let reject = |reason| Err((protocol, reason));
 
         let signal = match protocol {
             Protocol::Grpc => headers::grpc_signal(headers),
             Protocol::HttpProtobuf | Protocol::HttpJson => headers::http_signal(headers),
         };
         let Some(signal) = signal else {
-            return refuse(path::unknown(headers, protocol));
+            return reject(path::unknown(headers, protocol));
         };
         if let Some(reason) = Head::method(headers) {
-            return refuse(reason);
+            return reject(reason);
         }
         match (&content_type[..], protocol) {
             (b"application/grpc" | b"application/grpc+proto", Protocol::Grpc)
             | (b"application/x-protobuf" | b"application/json", _) => {}
-            (other, _) => return refuse(unknown_content_type(other, protocol)),
+            (other, _) => return reject(unknown_content_type(other, protocol)),
         }
         let encoding = match Encoding::read(headers, protocol) {
             Ok(encoding) => encoding,
-            Err(reason) => return refuse(reason),
+            Err(reason) => return reject(reason),
         };
-        // A second value could be the one that the backend reads.
+        // The backend might read a second value instead.
         for name in ["content-type", Encoding::header(protocol)] {
             if headers.iter().filter(|(header, _)| *header == name.as_bytes()).count() > 1 {
-                return refuse(Reason::Unsupported(format!("more than one {name}; hint: send it once")));
+                return reject(Reason::Unsupported(format!("more than one {name}; hint: send it once")));
             }
         }
         let length = value(headers, b"content-length").and_then(|it| str::from_utf8(it).ok()?.parse().ok());
         Ok(Head { protocol, signal, encoding, length, headers: headers_size(headers) })
     }
 
-    /// How to refuse a method other than POST.
+    /// The reason to reject a method other than POST.
     pub(super) fn method(headers: &Headers) -> Option<Reason> {
         let method = value(headers, b":method").unwrap_or_default();
         (method != b"POST").then(|| Reason::Method(printable(method, 64)))
@@ -84,7 +87,7 @@ impl Head {
 }
 
 impl Encoding {
-    /// How the message of a request is compressed.
+    /// Reads the compression of a request's message.
     pub(super) fn read(headers: &Headers, protocol: Protocol) -> Result<Encoding, Reason> {
         let name = value(headers, Encoding::header(protocol).as_bytes()).unwrap_or_default();
         match (name.to_ascii_lowercase().as_slice(), protocol) {
@@ -93,7 +96,7 @@ impl Encoding {
             (b"zstd", _) => Ok(Encoding::Zstd),
             (b"deflate" | b"zlib", Protocol::HttpProtobuf | Protocol::HttpJson) => Ok(Encoding::Deflate),
             _ => Err(Reason::Unsupported(format!(
-                "{} {}; hint: one of {}",
+                "{} {}; hint: use one of {}",
                 Encoding::header(protocol),
                 printable(name, 64),
                 protocol.encodings()
@@ -108,17 +111,17 @@ impl Encoding {
 
 #[cold]
 fn unknown_content_type(content_type: &[u8], protocol: Protocol) -> Reason {
-    let taken = match protocol {
+    let supported = match protocol {
         Protocol::Grpc => "application/grpc or application/grpc+proto",
         Protocol::HttpProtobuf | Protocol::HttpJson => "application/x-protobuf or application/json",
     };
     Reason::Unsupported(match content_type {
-        b"" => format!("a request without a content type; hint: {taken}"),
-        // gRPC-Web has another framing, and its answers another form.
+        b"" => format!("a request without a content type; hint: use {supported}"),
+        // gRPC-Web has other frames, and its responses another form.
         grpc if grpc.starts_with(b"application/grpc-web") => {
-            format!("gRPC-Web; hint: pages send by OTLP/HTTP, as {taken}")
+            format!("gRPC-Web; hint: send OTLP/HTTP from web pages, as {supported}")
         }
-        other => format!("content type {}; hint: {taken}", printable(other, 64)),
+        other => format!("content type {}; hint: use {supported}", printable(other, 64)),
     })
 }
 
@@ -138,7 +141,7 @@ mod tests {
     const JSON: (&str, &str) = ("content-type", "application/json");
 
     #[test]
-    fn knows_every_export() {
+    fn reads_every_export() {
         for signal in Signal::ALL {
             let plain = Head {
                 protocol: Protocol::Grpc,
@@ -147,7 +150,7 @@ mod tests {
                 length: None,
                 headers: 0,
             };
-            // How large they are is another test's.
+            // The size has a test of its own.
             let read =
                 |path: &str, more: &[(&str, &str)]| read(path, more).map(|head| Head { headers: 0, ..head });
             assert_eq!(read(signal.grpc_path(), &[GRPC]), Ok(plain));
@@ -170,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_headers_is_that_of_all() {
+    fn the_size_of_headers_includes_all() {
         let head = read("/v1/logs", &[PROTOBUF, ("x", "yy")]).unwrap();
         let sizes = [":method".len() + "POST".len(), ":path".len() + "/v1/logs".len(), 12 + 22, 3];
         assert_eq!(head.headers, sizes.iter().map(|size| *size as u64 + 32).sum::<u64>());
     }
 
     #[test]
-    fn refuses_all_else_in_the_clients_protocol() {
+    fn rejects_all_else_in_the_clients_protocol() {
         let traces = Signal::Traces;
         for (path, headers, protocol, label) in [
             (traces.http_path(), vec![GRPC], Protocol::Grpc, "not_otlp"),
@@ -203,7 +206,7 @@ mod tests {
             ),
             (traces.grpc_path(), vec![GRPC, ("grpc-encoding", "br")], Protocol::Grpc, "unsupported"),
             (traces.grpc_path(), vec![GRPC, ("grpc-encoding", "deflate")], Protocol::Grpc, "unsupported"),
-            // What Envoy does not answer as gRPC is not gRPC.
+            // A content type to which Envoy does not respond as gRPC is not gRPC.
             (traces.grpc_path(), vec![GRPC_WEB], Protocol::HttpProtobuf, "not_otlp"),
             (
                 traces.grpc_path(),
@@ -240,32 +243,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_read_is_named_with_what_is() {
+    fn unsupported_values_are_named_with_the_supported_ones() {
         let (known, grpc) =
             ("application/x-protobuf or application/json", "application/grpc or application/grpc+proto");
         for (path, headers, said) in [
-            ("/v1/logs", vec![], format!("a request without a content type; hint: {known}")),
+            ("/v1/logs", vec![], format!("a request without a content type; hint: use {known}")),
             (
                 "/v1/logs",
                 vec![("content-type", "text/plain; charset=utf-8")],
-                format!("content type \"text/plain\"; hint: {known}"),
+                format!("content type \"text/plain\"; hint: use {known}"),
             ),
-            ("/v1/logs", vec![GRPC_WEB], format!("gRPC-Web; hint: pages send by OTLP/HTTP, as {known}")),
+            (
+                "/v1/logs",
+                vec![GRPC_WEB],
+                format!("gRPC-Web; hint: send OTLP/HTTP from web pages, as {known}"),
+            ),
             (
                 Signal::Logs.grpc_path(),
                 vec![("content-type", "application/grpc+json")],
-                format!("content type \"application/grpc+json\"; hint: {grpc}"),
+                format!("content type \"application/grpc+json\"; hint: use {grpc}"),
             ),
             ("/v1/logs", vec![JSON, JSON], "more than one content-type; hint: send it once".to_owned()),
             (
                 "/v1/logs",
                 vec![JSON, ("content-encoding", "gzip, br")],
-                "content-encoding \"gzip, br\"; hint: one of identity,gzip,zstd,deflate".to_owned(),
+                "content-encoding \"gzip, br\"; hint: use one of identity,gzip,zstd,deflate".to_owned(),
             ),
             (
                 Signal::Logs.grpc_path(),
                 vec![GRPC, ("grpc-encoding", "snappy")],
-                "grpc-encoding \"snappy\"; hint: one of identity,gzip,zstd".to_owned(),
+                "grpc-encoding \"snappy\"; hint: use one of identity,gzip,zstd".to_owned(),
             ),
         ] {
             let (_, reason) = read(path, &headers).unwrap_err();

@@ -1,9 +1,9 @@
-//! gRPC's health checks, answered from the backend's state. Source: grpc/doc/health-checking.md, grpc/health/v1/health.proto.
+//! gRPC health checks, answered from the backend's state. Sources: grpc/doc/health-checking.md, grpc/health/v1/health.proto.
 //!
-//! A backend of OTLP seldom has the health service. What each has is `Export`, so a check goes on as an export of nothing: the proxy
-//! lets a filter choose the path only before it sees the body, so that all services share the answer. A backend that takes the
-//! export serves. All else becomes 14 UNAVAILABLE, never `NOT_SERVING` in a message: to an answer without a body, as nearly every
-//! error is one, a filter cannot add any. Clients take both for the same.
+//! An OTLP backend seldom implements the health service, but always `Export`, so a check is forwarded as an empty export. All services
+//! share the result, since a filter can change the path only before it sees the body. A backend that accepts the export is serving.
+//! Everything else becomes 14 UNAVAILABLE, never a message with `NOT_SERVING`: nearly every error response has no body, and a filter
+//! cannot add one. Clients treat both the same.
 
 use std::rc::Rc;
 
@@ -20,10 +20,10 @@ use crate::response::{Protocol, Reason};
 use crate::time::Timestamp;
 use otlp_gate_wire::otlp::{Signal, health_service};
 
-/// The longest body that is read, in bytes: many times what any service's name needs.
-const LONGEST: usize = 4096;
+/// The longest body of a check, in bytes: many times the length of any service's name.
+const MAX_BODY: usize = 4096;
 
-/// A health check, as its headers are.
+/// The headers of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthHead {
     watch: bool,
@@ -31,16 +31,19 @@ pub struct HealthHead {
     headers: u64,
 }
 
-/// A health check of a known client on its way.
+/// A health check of an identified client.
 pub struct HealthCheck {
     request: Request,
     watch: bool,
-    /// Whether a message of the backend's answer has come.
-    message: bool,
+    /// Whether the backend's response has a message.
+    has_message: bool,
 }
 
 impl HealthHead {
-    /// Reads the headers of a request that is no export, or says how to refuse it; `None` where it is no health check either.
+    /// Reads the headers of a request that is not an export. `None` where it is not a health check either.
+    ///
+    /// # Errors
+    /// Why the health check is rejected.
     pub fn read(headers: &Headers) -> Option<Result<HealthHead, Reason>> {
         let path = value(headers, b":path")?;
         let watch = path == HEALTH_WATCH.as_bytes();
@@ -56,7 +59,10 @@ impl HealthHead {
 }
 
 impl HealthCheck {
-    /// Opens it at its headers: it is charged as a request, and nothing else.
+    /// Opens a check at its headers. It is charged as one request and nothing else.
+    ///
+    /// # Errors
+    /// As [`Request::open`], except that no other quota needs anything left.
     pub fn open<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
@@ -73,55 +79,66 @@ impl HealthCheck {
             headers: health.headers,
         };
         let request = Request::open_for(gate, client, head, &[], memory, store, now)?;
-        Ok(HealthCheck { request, watch: health.watch, message: false })
+        Ok(HealthCheck { request, watch: health.watch, has_message: false })
     }
 
-    /// What to do to the headers, besides the path.
+    /// The header edits, besides the path.
     pub fn header_edits<'a>(&'a self, headers: &Headers<'a>) -> HeaderEdits<'a> {
         self.request.header_edits(headers)
     }
 
-    /// Where it goes instead.
+    /// The path of the export that it is forwarded as.
     pub fn path(&self) -> &'static str {
         self.request.head.signal.grpc_path()
     }
 
-    /// Who asks.
+    /// The client that sends it.
     pub fn client(&self) -> &Rc<Client> {
         &self.request.client
     }
 
-    /// The body so far, with room for `len` bytes more.
+    /// The body so far, with capacity for `len` bytes more.
+    ///
+    /// # Errors
+    /// The body is too large, or the worker is at its memory limit.
     pub fn body(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
         let body = self.request.body(0)?;
-        if body.len().saturating_add(len) > LONGEST {
-            return Err(Reason::TooLarge(format!("more than {LONGEST} bytes in a health check")));
+        if body.len().saturating_add(len) > MAX_BODY {
+            return Err(Reason::TooLarge(format!("more than {MAX_BODY} bytes in a health check")));
         }
         self.request.body(len)
     }
 
-    /// Whether what has arrived can still become one message.
+    /// Checks whether what has been received may still become one message.
+    ///
+    /// # Errors
+    /// It is more than one message, or has a wrong frame.
     pub fn check_received(&self) -> Result<(), Reason> {
         self.request.check_received()
     }
 
-    /// Judges the whole body; gives the one that goes on.
+    /// Checks the whole body; gives the body of the export.
+    ///
+    /// # Errors
+    /// Why the check is rejected.
     pub fn finish<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<&'static [u8], Reason> {
-        /// An export of nothing, behind its frame.
-        const NOTHING: &[u8] = &[0; 5];
-        let (message, offset) = self.request.message(store, now, Some(LONGEST as u64))?;
+        /// The frame of an empty export.
+        const EMPTY_EXPORT: &[u8] = &[0; 5];
+        let (message, offset) = self.request.message(store, now, Some(MAX_BODY as u64))?;
         self.request.receiving = None;
-        let asked = health_service(message.get(offset..).unwrap_or_default())
+        let name = health_service(message.get(offset..).unwrap_or_default())
             .map_err(|malformed| Reason::Invalid(malformed.to_string()))?;
-        if !asked.is_empty() && !Signal::ALL.iter().any(|signal| service(*signal).as_bytes() == asked) {
-            return Err(Reason::UnknownService(printable(asked, 64)));
+        if !name.is_empty() && !Signal::ALL.iter().any(|signal| service(*signal).as_bytes() == name) {
+            return Err(Reason::UnknownService(printable(name, 64)));
         }
         let bound = self.request.gate.policy.limits().inflated.bytes().saturating_mul(MAX_FORWARDED);
-        if self.request.forwarded.resize(0, bound) { Ok(NOTHING) } else { Err(Reason::Busy) }
+        if self.request.forwarded.resize(0, bound) { Ok(EMPTY_EXPORT) } else { Err(Reason::Busy) }
     }
 
-    /// Judges the headers of the answer: its HTTP status, the status of gRPC if that is there already, and whether it is the backend
-    /// who answers.
+    /// Checks the headers of the response: its HTTP status, its gRPC status if it is there already, and whether it comes from the backend.
+    ///
+    /// # Errors
+    /// The backend is not serving.
     pub fn check_headers(
         &self,
         http: Option<&[u8]>,
@@ -129,44 +146,46 @@ impl HealthCheck {
         backend: bool,
     ) -> Result<(), Reason> {
         match grpc {
-            Some(status) => Err(self.refused(status, backend)),
+            Some(status) => Err(self.not_serving(status, backend)),
             None if http == Some(b"200") => Ok(()),
-            None => Err(Reason::NotServing("it does not answer as a gRPC server does")),
+            None => Err(Reason::NotServing("its response is not gRPC")),
         }
     }
 
-    /// What a piece of the answer's body becomes.
+    /// What replaces a piece of the response's body.
     pub fn response_body(&mut self) -> &'static [u8] {
         /// HealthCheckResponse{status (1): SERVING (1)}, behind its frame.
         const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
-        if core::mem::replace(&mut self.message, true) { b"" } else { SERVING }
+        if core::mem::replace(&mut self.has_message, true) { b"" } else { SERVING }
     }
 
-    /// Judges the end of the answer; whether the client is kept waiting for a change.
+    /// Checks the gRPC status at the end of the response; returns whether the stream stays open to wait for a change. A client whose `Watch`
+    /// ends after a message calls it again at once, so it stays open until the proxy ends it.
     ///
-    /// A `Watch` that ends is asked again at once by every client that got a message, so it is held until the proxy ends it.
+    /// # Errors
+    /// The backend is not serving.
     pub fn check_end(&self, grpc: Option<&[u8]>) -> Result<bool, Reason> {
         match grpc {
-            Some(b"0") if self.message => Ok(self.watch),
-            status => Err(self.refused(status.unwrap_or_default(), true)),
+            Some(b"0") if self.has_message => Ok(self.watch),
+            status => Err(self.not_serving(status.unwrap_or_default(), true)),
         }
     }
 
-    fn refused(&self, status: &[u8], backend: bool) -> Reason {
+    fn not_serving(&self, status: &[u8], backend: bool) -> Reason {
         Reason::NotServing(match status {
-            _ if !backend => "it cannot be reached",
-            b"0" => "it answers without a message",
+            _ if !backend => "it is unreachable",
+            b"0" => "its response has no message",
             b"12" => {
-                // Clients take this one for "there is no health service", and the backend for healthy.
+                // Clients read status 12 as "no health service", and treat the backend as healthy.
                 self.request.gate.probe_signal.unimplemented(self.request.head.signal);
-                "it does not take this signal, by another one it is asked next"
+                "it does not implement this signal; the next check uses another one"
             }
-            _ => "it refuses an empty export",
+            _ => "it rejects an empty export",
         })
     }
 }
 
-/// The name of a signal's service.
+/// The name of the gRPC service of a signal.
 fn service(signal: Signal) -> &'static str {
     signal.grpc_path().trim_start_matches('/').trim_end_matches("/Export")
 }
@@ -210,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_calls_of_its_two_methods_are_health_checks() {
+    fn only_calls_of_check_and_watch_are_health_checks() {
         assert!(read(HEALTH_CHECK, &[GRPC]).unwrap().is_ok_and(|head| !head.watch));
         assert!(read(HEALTH_WATCH, &[GRPC]).unwrap().is_ok_and(|head| head.watch));
         for (path, more) in [
@@ -229,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_and_the_services_of_otlp_can_be_asked_for() {
+    fn the_server_and_the_services_of_otlp_can_be_checked() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
         for service in core::iter::once("").chain(Signal::ALL.map(service)) {
             let check = asked(&fixture, HEALTH_CHECK, &framed(&of(service), 0)).unwrap();
@@ -250,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_backend_says_is_what_the_client_hears() {
+    fn the_backends_response_decides_the_result() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
         let mut check = asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).unwrap();
         assert_eq!(check.check_headers(Some(b"200"), None, true), Ok(()));
-        // A backend that ends without a message has not taken anything.
+        // A backend that ends without a message has not accepted anything.
         assert!(check.check_end(Some(b"0")).is_err());
         assert_eq!((check.response_body(), check.response_body()), (&[0, 0, 0, 0, 2, 8, 1][..], &b""[..]));
         assert_eq!(check.check_end(Some(b"0")), Ok(false));
@@ -267,7 +286,7 @@ mod tests {
             (None, None, true),
         ] {
             let reason = check.check_headers(http, grpc, backend).unwrap_err();
-            // Never 12, which clients take for healthy.
+            // Never 12, which clients read as healthy.
             assert_eq!(reason.response(Protocol::Grpc, 0).grpc_status, Some(14), "{reason}");
         }
         let mut watch = asked(&fixture, HEALTH_WATCH, &framed(b"", 0)).unwrap();
@@ -276,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_is_asked_by_a_signal_that_it_takes() {
+    fn a_check_is_forwarded_as_a_signal_that_the_backend_implements() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
         let path = || asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).unwrap();
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs, Signal::Profiles, Signal::Traces] {
@@ -291,17 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_check_is_charged_as_a_request_and_needs_nothing_else() {
+    fn a_check_is_charged_as_a_request_only() {
         let fixture = Fixture::new(POLICY);
         let client = acme(&fixture.gate);
         assert!(fixture.send(&client, HTTP, &forged(100)).is_ok());
         for _ in 0..9 {
-            assert!(
-                asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).is_ok(),
-                "though nothing of its items is left"
-            );
+            assert!(asked(&fixture, HEALTH_CHECK, &framed(b"", 0)).is_ok(), "although no items are left");
         }
-        let Err(Reason::Quota { refusal: Throttled::RetryAfter { dimension, .. }, .. }) =
+        let Err(Reason::Quota { throttled: Throttled::RetryAfter { dimension, .. }, .. }) =
             open(&fixture, HEALTH_CHECK)
         else {
             panic!()
@@ -310,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn held_watches_are_bounded_like_requests() {
+    fn open_watches_are_limited_like_requests() {
         let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"10k/s\""));
         let mut held = Vec::new();
         let busy = loop {
@@ -319,7 +335,7 @@ mod tests {
                 Err(reason) => break reason,
             }
         };
-        // Half of what the backend may owe answers for: twice 4 MiB, each with 16 KiB and three times its headers.
+        // Half of the memory for forwarded messages: twice 4 MiB, each with 16 KiB and three times its headers.
         assert_eq!((busy, held.len()), (Reason::Busy, 246));
         drop(held);
         assert_eq!(fixture.memory.held(), 0);

@@ -26,10 +26,10 @@ impl QuotaUsed {
     pub fn of(reason: &Reason) -> QuotaUsed {
         let all = Some(100);
         match reason {
-            Reason::Quota { client: Some(_), refusal: Throttled::RetryAfter { .. } } => {
+            Reason::Quota { client: Some(_), throttled: Throttled::RetryAfter { .. } } => {
                 QuotaUsed { own: all, total: None }
             }
-            Reason::Quota { client: None, refusal: Throttled::RetryAfter { .. } } => {
+            Reason::Quota { client: None, throttled: Throttled::RetryAfter { .. } } => {
                 QuotaUsed { own: None, total: all }
             }
             _ => QuotaUsed::default(),

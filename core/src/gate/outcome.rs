@@ -70,8 +70,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// The details that another gate sends as a backend: over quota for now, or a request that never fits.
-    fn details(refusal: Throttled) -> Option<Vec<u8>> {
-        let response = Reason::Quota { client: None, refusal }.response(Protocol::Grpc, 0);
+    fn details(throttled: Throttled) -> Option<Vec<u8>> {
+        let response = Reason::Quota { client: None, throttled }.response(Protocol::Grpc, 0);
         let found = response.headers.into_iter().find(|(name, _)| *name == "grpc-status-details-bin");
         found.map(|(_, value)| value.into_bytes())
     }

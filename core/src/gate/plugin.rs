@@ -38,7 +38,10 @@ impl<'w, H: Host> Plugin<'w, H> {
             Err(mistakes) => {
                 worker.counters.add(Metric::RejectedPolicies, None, None, None, 1);
                 let last = worker.last_valid.borrow().get(&name).cloned();
-                let kept = if last.is_some() { "the last good one stays" } else { "nobody is let in" };
+                let kept = match last {
+                    Some(_) => "the last valid policy stays active",
+                    None => "all requests are rejected until a valid policy comes",
+                };
                 host.warn(&format!("otlp-gate: {mistakes}; {kept}"));
                 last
             }

@@ -1,4 +1,4 @@
-//! One export request on its way through the gate: opened at its headers, filled chunk by chunk, finished at its end.
+//! One export request: opened at its headers, filled piece by piece, finished at its end.
 
 use std::rc::Rc;
 
@@ -13,59 +13,60 @@ use crate::time::Timestamp;
 use otlp_gate_wire::encoding::{self, Compression, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
-/// Bodies of some KiB reach the ratio of a bomb by being dull; below this size the ratio does not matter.
-const HARMLESS: u64 = 1 << 20;
+/// A message of up to this size may have any compression ratio, in bytes: repetitive messages of some KiB reach that of a
+/// decompression bomb.
+const ANY_RATIO: u64 = 1 << 20;
 
-/// How many messages of the largest size a worker may have forwarded before the first is answered.
+/// How many messages of the largest size a worker may forward before the backend responds to the first.
 pub(super) const MAX_FORWARDED: u64 = 2;
 
-/// A plain message up to this size costs less than to look at what its client may still send, in bytes.
-const CHEAP: usize = 64 << 10;
+/// Up to this size an uncompressed message costs less than looking up what is left of its client's quota, in bytes.
+const NO_LOOKUP: usize = 64 << 10;
 
-/// A stamped message may have so many times the bytes of what came, and [`STAMPS`] more. Without a bound a few bytes of empty entries
-/// could become the largest message there is.
-const GROWTH: usize = 4;
+/// How many times its size a message may grow by the attributes that are set, besides [`MAX_ADDED`]. Without a limit a few bytes of
+/// empty entries could become the largest message.
+const MAX_GROWTH: usize = 4;
 
-/// What stamps may add to a message of any size, in bytes: 8192 Resources, each with its own kilobyte, and as much again.
-const STAMPS: usize = 16 << 20;
+/// What the attributes may add to a message of any size, in bytes: twice a kilobyte for each of 8192 Resources.
+const MAX_ADDED: usize = 16 << 20;
 
-/// A request of a known client.
+/// A request of an identified client.
 pub struct Request {
     pub(super) gate: Rc<Gate>,
-    /// Who sends it.
+    /// The client that sends it.
     pub client: Rc<Client>,
-    /// What it is.
+    /// Its headers.
     pub head: Head,
     body: Vec<u8>,
     pub(super) receiving: Option<Reservation>,
     pub(super) forwarded: Reservation,
     spent: Option<Spent>,
-    /// How many bytes have been worked on: what is refused then is charged by them.
+    /// How many bytes have been processed: a message that is rejected afterwards is charged by them.
     work: u64,
-    /// How much is spent of the client's quota and of that of all clients together.
+    /// How much of the client's quota, and of the quota of all clients together, is used.
     pub used: QuotaUsed,
-    /// A quota was exceeded, but the gate only watches (`mode: shadow`).
+    /// It is over a quota that is not enforced (`mode: shadow`).
     pub shadow_throttled: bool,
-    /// The shared counters failed, so that this request was admitted without being counted.
+    /// It was not charged, because the shared store failed.
     pub unmetered: bool,
 }
 
 struct Spent {
     amounts: Amounts,
-    /// What the client was charged by.
+    /// Of the client's quota.
     own: Receipt,
-    /// What all clients together were, if they have a quota.
+    /// Of the quota of all clients together, if there is one.
     total: Option<Receipt>,
 }
 
-/// The bucket that all clients share. No client's is in the same set: its key starts with another prefix.
+/// The bucket of the quota of all clients together. No client's bucket is in the same set: its key has another prefix.
 const TOTAL: BucketId = BucketId([0; 16]);
 
-/// The request as it goes on.
+/// A message as it is forwarded.
 #[derive(Debug)]
 pub struct Outgoing {
     header: Option<[u8; encoding::HEADER_LEN]>,
-    /// The message inflated, or still in the body behind its frame.
+    /// The inflated message; or the body, in which it begins at `offset`.
     message: Vec<u8>,
     offset: usize,
     splice: Splice,
@@ -74,8 +75,11 @@ pub struct Outgoing {
 }
 
 impl Request {
-    /// Opens a request at its headers: charges it, and refuses it where its client's certificate has ended or its client has
-    /// nothing left to spend.
+    /// Opens a request at its headers and charges it as one request.
+    ///
+    /// # Errors
+    /// Its client's certificate is not valid, its client has nothing left of a quota, its headers are too large, or the worker is at its
+    /// memory limit.
     pub fn open<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
@@ -88,7 +92,7 @@ impl Request {
         Request::open_for(gate, client, head, &needed, memory, store, now)
     }
 
-    /// Opens a request whose client needs something left in these dimensions.
+    /// Opens a request whose client must have something left in the `needed` dimensions.
     pub(super) fn open_for<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
@@ -117,7 +121,7 @@ impl Request {
         };
         let charge = Ledger::new(store, &gate.prefix).request(client.bucket(), client.tier(), needed, now);
         request.settle(charge, false)?;
-        // Who is over its own quota takes nothing from what all share.
+        // A client over its own quota takes nothing from the quota of all clients.
         if let (Charge::Granted(_), Some(total)) = (charge, gate.policy.total()) {
             let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, needed, now);
             request.settle(charge, true)?;
@@ -129,7 +133,10 @@ impl Request {
         if room { Ok(request) } else { Err(Reason::Busy) }
     }
 
-    /// The body so far, with room for `len` bytes more.
+    /// The body so far, with capacity for `len` bytes more.
+    ///
+    /// # Errors
+    /// The body is too large, or the worker is at its memory limit.
     pub fn body(&mut self, len: usize) -> Result<&mut Vec<u8>, Reason> {
         let limits = self.gate.policy.limits();
         let wanted = self.body.len().saturating_add(len);
@@ -149,7 +156,7 @@ impl Request {
         Ok(&mut self.body)
     }
 
-    /// How long the body says that it will be. It is given no more room than that, nor any before it needs it.
+    /// The length that the request announces for its body. No more than that is reserved, and nothing before it is needed.
     fn announced(&self) -> Option<u64> {
         match self.head.protocol {
             Protocol::Grpc => encoding::announced(&self.body).or(self.head.length),
@@ -157,8 +164,11 @@ impl Request {
         }
     }
 
-    /// Whether what has arrived can still become one message. A client that sends several may wait for an answer to the
-    /// first before it ends.
+    /// Checks whether what has been received may still become one message. A client that sends several may wait for a response to the first
+    /// before it ends.
+    ///
+    /// # Errors
+    /// It is more than one message, or has a wrong frame.
     pub fn check_received(&self) -> Result<(), Reason> {
         match (self.head.protocol, encoding::frame(&self.body)) {
             (Protocol::Grpc, Err(error @ (FrameError::Trailing | FrameError::Flag))) => {
@@ -168,9 +178,12 @@ impl Request {
         }
     }
 
-    /// Judges the whole body, stamps it and charges it. What is refused after it was worked on is not free either.
+    /// Checks the whole body, sets the attributes and charges it.
+    ///
+    /// # Errors
+    /// Why it is rejected. The work on a rejected message is charged too.
     pub fn finish<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
-        let outgoing = self.judge(store, now);
+        let outgoing = self.finish_message(store, now);
         if outgoing.is_err() {
             let ledger = Ledger::new(store, &self.gate.prefix);
             ledger.record_wasted(self.client.bucket(), self.client.tier(), self.work, now);
@@ -178,11 +191,11 @@ impl Request {
         outgoing
     }
 
-    fn judge<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
-        // The body may have taken longer than the certificate had left.
+    fn finish_message<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
+        // The certificate may have expired while the body was received.
         self.client.check_validity(now)?;
         let bound = self.gate.policy.limits().inflated.bytes().saturating_mul(MAX_FORWARDED);
-        // Where there is no room for what came, it is not worked on.
+        // A message that there is no memory for is not processed.
         if !self.forwarded.resize(self.body.len() as u64, bound) {
             return Err(Reason::Busy);
         }
@@ -222,17 +235,17 @@ impl Request {
         Ok(outgoing)
     }
 
-    /// Takes note that the backend took it.
+    /// The backend accepted it.
     pub fn accepted(&self) {
         self.gate.probe_signal.accepted(self.head.signal);
     }
 
-    /// What it holds until the proxy has forgotten it, whose answer may wait for its client.
+    /// The memory that it holds until the proxy deletes its stream: the response may wait for its client.
     pub fn into_reservation(self) -> Option<Reservation> {
         self.forwarded.without_body().or_else(|| self.receiving?.without_body())
     }
 
-    /// Gives items and bytes back: the backend answered that they may be sent again.
+    /// Refunds items and bytes, once.
     pub fn refund<S: Store>(&mut self, store: &S, now: Timestamp) {
         if let Some(Spent { amounts, own, total }) = self.spent.take() {
             let ledger = Ledger::new(store, &self.gate.prefix);
@@ -251,9 +264,9 @@ impl Request {
                 self.unmetered = true;
                 QuotaUsed::default()
             }
-            Charge::Throttled(refusal) => {
+            Charge::Throttled(throttled) => {
                 let reason =
-                    Reason::Quota { client: (!total).then(|| self.client.name().to_owned()), refusal };
+                    Reason::Quota { client: (!total).then(|| self.client.name().to_owned()), throttled };
                 if !self.gate.policy.shadow() {
                     return Err(reason);
                 }
@@ -265,9 +278,9 @@ impl Request {
         Ok(())
     }
 
-    /// How many bytes may be spent on a message of which so many are there; `None` where that has no limit.
-    fn left<S: Store>(&mut self, bytes: u64, store: &S, now: Timestamp) -> Result<Option<u64>, Reason> {
-        // Who is only watched is not held back either.
+    /// How many bytes a message of which `bytes` have been received may have; `None` where there is no limit.
+    fn bytes_left<S: Store>(&mut self, bytes: u64, store: &S, now: Timestamp) -> Result<Option<u64>, Reason> {
+        // In shadow mode a quota limits nothing.
         if self.gate.policy.shadow() {
             return Ok(None);
         }
@@ -275,15 +288,15 @@ impl Request {
         let ledger = Ledger::new(store, &gate.prefix);
         match ledger.bytes_left(self.client.bucket(), self.client.tier(), bytes, now) {
             Ok(left) => Ok(left),
-            Err(refusal) => {
-                self.settle(Charge::Throttled(refusal), false)?;
+            Err(throttled) => {
+                self.settle(Charge::Throttled(throttled), false)?;
                 Ok(None)
             }
         }
     }
 
-    /// The message inflated, or the whole body, and where the message begins. With `most`, it may inflate to so many bytes, whatever
-    /// its client has left.
+    /// The inflated message or the whole body, and where the message begins in it. With `most`, it may inflate to that many bytes,
+    /// whatever is left of its client's quota.
     pub(super) fn message<S: Store>(
         &mut self,
         store: &S,
@@ -295,7 +308,7 @@ impl Request {
             Protocol::Grpc => {
                 let frame = encoding::frame(&body).map_err(|error| Reason::Invalid(error.what().into()))?;
                 if frame.compressed && self.head.encoding == Encoding::Identity {
-                    return Err(Reason::Invalid("a compressed message without grpc-encoding".into()));
+                    return Err(Reason::Invalid("compressed message without grpc-encoding".into()));
                 }
                 (frame.compressed, encoding::HEADER_LEN)
             }
@@ -304,8 +317,8 @@ impl Request {
         if compressed {
             return Ok((self.inflate(body.get(offset..).unwrap_or_default(), store, now, most)?, 0));
         }
-        if body.len() > CHEAP {
-            self.left((body.len() - offset) as u64, store, now)?;
+        if body.len() > NO_LOOKUP {
+            self.bytes_left((body.len() - offset) as u64, store, now)?;
         }
         Ok((body, offset))
     }
@@ -316,7 +329,7 @@ impl Request {
         let bytes = otlp.len() as u64;
         self.work = self.work.max(bytes);
         let limit = usize::try_from(self.gate.policy.limits().inflated.bytes()).unwrap_or(usize::MAX);
-        let limit = limit.min(otlp.len().saturating_mul(GROWTH).saturating_add(STAMPS));
+        let limit = limit.min(otlp.len().saturating_mul(MAX_GROWTH).saturating_add(MAX_ADDED));
         let splice = match self.head.protocol {
             Protocol::Grpc | Protocol::HttpProtobuf => splice,
             Protocol::HttpJson => splice_json,
@@ -329,7 +342,7 @@ impl Request {
                         Reason::TooLarge(format!("more than {MAX_EDITS} changes to Resources"))
                     }
                     SpliceError::TooLarge => {
-                        Reason::TooLarge(format!("more than {limit} bytes when stamped"))
+                        Reason::TooLarge(format!("more than {limit} bytes with its attributes set"))
                     }
                 },
             )?;
@@ -346,16 +359,16 @@ impl Request {
         let limits = self.gate.policy.limits();
         let inflated = limits.inflated.bytes();
         let bound = limits.ratio.map_or(inflated, |ratio| {
-            inflated.min((wire.len() as u64).saturating_mul(u64::from(ratio)).max(HARMLESS))
+            inflated.min((wire.len() as u64).saturating_mul(u64::from(ratio)).max(ANY_RATIO))
         });
-        // What says itself that it does not fit need not be inflated. Who says less than the truth is stopped where it ends to fit.
-        let said = match self.head.encoding {
-            Encoding::Gzip => encoding::gzip_length(wire).filter(|said| *said <= bound).unwrap_or_default(),
+        // A gzip whose own size does not fit is not inflated. One that gives too small a size stops where it no longer fits.
+        let announced = match self.head.encoding {
+            Encoding::Gzip => encoding::gzip_length(wire).filter(|size| *size <= bound).unwrap_or_default(),
             _ => 0,
         };
         let (bound, left) = match most {
             Some(most) => (bound.min(most), None),
-            None => (bound, self.left(said.max(wire.len() as u64), store, now)?),
+            None => (bound, self.bytes_left(announced.max(wire.len() as u64), store, now)?),
         };
         let limit = left.map_or(bound, |left| bound.min(left));
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -380,29 +393,29 @@ impl Request {
         }
     }
 
-    /// Why a message is refused that has more bytes than these, which its client has left.
+    /// The reason to reject a message that inflates to more bytes than are left of its client's quota.
     fn too_many_bytes<S: Store>(&mut self, left: u64, store: &S, now: Timestamp) -> Reason {
         let capacity = self.client.tier().limit(Dimension::Bytes).map_or(0, |limit| limit.capacity);
-        // How many it has is not known; twice as many are likely to be enough.
+        // Its size is unknown; twice as many bytes are likely to be enough.
         let asked = left.saturating_mul(2).min(capacity).max(left.saturating_add(1));
-        // Where so many fit now, another worker gave some back meanwhile.
-        self.left(asked, store, now).err().unwrap_or(Reason::Busy)
+        // If that many fit now, another worker has refunded some meanwhile.
+        self.bytes_left(asked, store, now).err().unwrap_or(Reason::Busy)
     }
 }
 
 impl Outgoing {
-    /// The body to forward, in pieces and in order.
+    /// The body to forward, in pieces.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let message = self.message.get(self.offset..).unwrap_or_default();
         self.header.iter().map(|header| &header[..]).chain(self.splice.pieces(message))
     }
 
-    /// Spans, data points, log records or samples.
+    /// The number of spans, data points, log records or samples.
     pub fn items(&self) -> u64 {
         self.splice.items
     }
 
-    /// Attributes that the client wrote and the gate owns.
+    /// The number of owned attributes that the client sent and that are removed.
     pub fn removed(&self) -> u64 {
         self.splice.removed
     }

@@ -160,7 +160,7 @@ impl<'w, H: Host> Stream<'w, H> {
 
     /// The request's trailers came. OTLP's clients end a request with its body. Here the body cannot be returned to the proxy any more.
     pub fn on_request_trailers(&mut self) -> Action {
-        self.reject_open(&Reason::Invalid("it ends with trailers".to_owned()))
+        self.reject_open(&Reason::Invalid("the request ends with trailers".to_owned()))
     }
 
     /// The response's headers came.

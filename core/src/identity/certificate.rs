@@ -1,32 +1,33 @@
-//! What a certificate's own bytes say: when it ends, its serial number, its key, and what its issuer signed.
+//! A certificate's validity, serial number, key and signed part, read from its DER.
 //!
-//! Envoy's texts about a certificate leave all of this out, so the DER is walked here as far as it is needed (RFC 5280, section
-//! 4.1). The proxy has validated the certificate; what this reader does not understand is an error, never a guess.
+//! Envoy's properties of a certificate do not have these, so the DER is read as far as needed (RFC 5280, section 4.1). The proxy has
+//! validated the certificate. What this reader does not understand is an error, never a guess.
 
 use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
 
-/// Seconds by which a clock may have been set back since the handshake before a certificate counts as not yet valid. Its end
-/// has no leeway: the clock that judges it is the one that the handshake was judged by.
+/// How far the clock may have been set back since the handshake before a certificate counts as not yet valid, in seconds. The end of its
+/// validity has no leeway: it is checked with the same clock as in the handshake.
 const START_LEEWAY: i64 = 300;
 
-/// What the gate needs of a certificate beside its names.
+/// The fields of a certificate besides its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The serial number, most significant byte first, without leading zeros.
     pub serial: Vec<u8>,
-    /// The SHA-256 of the signed part (TBSCertificate). Nobody but the issuer can make another certificate of it.
+    /// The SHA-256 of the signed part (TBSCertificate). Only the issuer can make a certificate with another signed part.
     pub signed: [u8; 32],
     /// The SHA-256 of the public key (SubjectPublicKeyInfo), as `openssl pkey -pubin -outform der | sha256sum` gives it.
     pub key: [u8; 32],
-    /// When it is valid.
+    /// Its validity.
     pub validity: Validity,
-    /// The SHA-256 of the same certificate with the other ECDSA signature that its holder can compute from the first.
-    pub twin: Option<[u8; 32]>,
+    /// The fingerprint of the same certificate with the other valid ECDSA signature, which its holder can compute from the first; `None`
+    /// for other signatures.
+    pub other_fingerprint: Option<[u8; 32]>,
 }
 
-/// When a certificate is valid, in seconds since the epoch, both ends included.
+/// When a certificate is valid, in seconds since the Unix epoch, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// The first second.
@@ -35,20 +36,20 @@ pub struct Validity {
     pub not_after: i64,
 }
 
-/// Why a certificate is not valid at a moment.
+/// Why a certificate is not valid at a point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// Its time has not begun.
+    /// It is not valid yet.
     NotYet,
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
 impl Validity {
-    /// Whether it is valid at `now`.
+    /// Checks the validity at `now`.
     ///
     /// # Errors
-    /// It is not.
+    /// It is not valid yet, or has expired.
     pub fn check(&self, now: Timestamp) -> Result<(), Invalid> {
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if seconds > self.not_after {
@@ -86,7 +87,7 @@ impl Certificate {
             return None;
         }
         let leading_zeros = serial.iter().take_while(|byte| **byte == 0).count();
-        let twin = signature
+        let other = signature
             .strip_prefix(&[0])
             .and_then(other_signature)
             .map(|signature| certificate_of(signed.whole, algorithm.whole, &signature));
@@ -95,7 +96,7 @@ impl Certificate {
             signed: sha256(signed.whole),
             key: sha256(key.whole),
             validity: Validity { not_before, not_after },
-            twin: twin.map(|twin| sha256(&twin)),
+            other_fingerprint: other.map(|other| sha256(&other)),
         })
     }
 }
@@ -123,8 +124,8 @@ struct Element<'a> {
 }
 
 impl<'a> Der<'a> {
-    /// The next element. Lengths are as short as they can be (X.690, section 10.1); tags of more than one byte occur nowhere
-    /// in a certificate outside of what is skipped.
+    /// The next element. Lengths have their shortest form (X.690, section 10.1). Tags of more than one byte occur in a certificate only in
+    /// parts that are skipped.
     fn next(&mut self) -> Option<Element<'a>> {
         let all = self.0;
         let (&tag, rest) = all.split_first()?;
@@ -148,7 +149,7 @@ impl<'a> Der<'a> {
         (tag & 0x1f != 0x1f).then_some(Element { tag, whole, content })
     }
 
-    /// The content of the only element that is left.
+    /// The content of the last element, if it is the only one left.
     fn only(&mut self, tag: u8) -> Option<&'a [u8]> {
         let content = self.next()?.content_of(tag)?;
         self.0.is_empty().then_some(content)
@@ -194,21 +195,21 @@ fn number(digits: &[u8]) -> Option<i64> {
         .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(*digit - b'0')))
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar, whose years are counted from March here so that a leap day comes last.
+/// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March here, so that a leap day is the last day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let month = (month + 9) % 12;
     year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
-/// Seconds since the epoch as RFC 3339 has them.
+/// Seconds since the Unix epoch, displayed as RFC 3339.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Utc(pub(crate) i64);
 
 impl core::fmt::Display for Utc {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let (days, seconds) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
-        // The other way round than `days`: the calendar repeats after 400 years of 146,097 days.
+        // The inverse of `days`. The calendar repeats every 400 years, which have 146,097 days.
         let (era, day) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
         let day = day - (365 * year + year / 4 - year / 100);
@@ -229,8 +230,8 @@ const ORDERS: [&[u8]; 4] = [
     b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfa\x51\x86\x87\x83\xbf\x2f\x96\x6b\x7f\xcc\x01\x48\xf7\x09\xa5\xd0\x3b\xb5\xc9\xb8\x89\x9c\x47\xae\xbb\x6f\xb7\x1e\x91\x38\x64\x09",
 ];
 
-/// The other signature that is good for the same bytes, where this is an ECDSA signature (RFC 3279, section 2.2.3): of `(r, s)` it
-/// is `(r, n - s)`. The curve is that of the issuer's key, which is not here, but its order is as long as the numbers are.
+/// The other valid signature of the same bytes, if this is an ECDSA signature (RFC 3279, section 2.2.3): for `(r, s)` it is
+/// `(r, n - s)`. The curve is that of the issuer's key, which is unknown here, but its order is as long as the numbers.
 fn other_signature(signature: &[u8]) -> Option<Vec<u8>> {
     let mut outer = Der(signature);
     let mut pair = Der(outer.only(SEQUENCE)?);
@@ -238,7 +239,7 @@ fn other_signature(signature: &[u8]) -> Option<Vec<u8>> {
     let s = pair.only(INTEGER)?;
     let magnitude = |bytes: &'_ [u8]| bytes.iter().skip_while(|byte| **byte == 0).count();
     let longest = magnitude(r.content_of(INTEGER)?).max(magnitude(s));
-    // Numbers that are several bytes shorter than the order come about once in 2^64 signatures.
+    // Numbers that are 8 bytes shorter than the order occur in about one of 2^64 signatures.
     let order = ORDERS.into_iter().find(|order| (order.len() - 7..=order.len()).contains(&longest))?;
     let mut padded = vec![0; order.len()];
     let significant = s.get(s.len() - magnitude(s)..)?;
@@ -285,9 +286,9 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What the holder of a certificate can make of it: the same with the other signature.
+/// The same certificate with the other ECDSA signature, as its holder can make it.
 #[cfg(test)]
-pub(crate) fn twin(certificate: &[u8]) -> Vec<u8> {
+pub(crate) fn with_other_signature(certificate: &[u8]) -> Vec<u8> {
     let mut parts = Der(Der(certificate).only(SEQUENCE).unwrap());
     let (signed, algorithm) = (parts.next().unwrap(), parts.next().unwrap());
     let signature = parts.only(BIT_STRING).unwrap();
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_says_what_another_implementation_reads_in_it() {
+    fn a_certificate_is_read_as_by_another_implementation() {
         let ecdsa = Certificate::parse(&der(P256)).unwrap();
         assert_eq!(hex(&ecdsa.serial), EC_SERIAL);
         assert_eq!(hex(&ecdsa.key), EC_KEY);
@@ -330,23 +331,24 @@ mod tests {
         assert_eq!((hex(&rsa.serial), hex(&rsa.key)), (RSA_SERIAL.to_owned(), RSA_KEY.to_owned()));
         // Its end is a GeneralizedTime: 2051-01-01T00:00:00Z.
         assert_eq!(rsa.validity.not_after, 2_556_144_000);
-        assert_eq!(rsa.twin, None);
+        assert_eq!(rsa.other_fingerprint, None);
     }
 
     #[test]
-    fn the_twin_is_the_certificate_with_the_other_signature_and_its_twin_is_the_first() {
+    fn the_other_signature_of_the_other_signature_is_the_first() {
         let first = der(P256);
         let read = Certificate::parse(&first).unwrap();
-        let twin = twin(&first);
-        assert_ne!(twin, first);
-        let back = Certificate::parse(&twin).unwrap();
-        assert_eq!(read.twin, Some(sha256(&twin)));
-        assert_eq!(back.twin, Some(sha256(&first)));
-        assert_eq!(Certificate { twin: None, ..back }, Certificate { twin: None, ..read });
+        let other = with_other_signature(&first);
+        assert_ne!(other, first);
+        let back = Certificate::parse(&other).unwrap();
+        assert_eq!(read.other_fingerprint, Some(sha256(&other)));
+        assert_eq!(back.other_fingerprint, Some(sha256(&first)));
+        let without = |certificate| Certificate { other_fingerprint: None, ..certificate };
+        assert_eq!(without(back), without(read));
     }
 
     #[test]
-    fn numbers_of_every_curve_are_turned_over_and_others_are_not() {
+    fn only_signatures_of_the_supported_curves_have_another() {
         for order in ORDERS {
             let one = element(
                 SEQUENCE,
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_to_the_second_and_odd_ones_are_not_read() {
+    fn times_are_read_to_the_second_and_malformed_ones_are_errors() {
         let read = |tag, text: &str| time(&Element { tag, whole: &[], content: text.as_bytes() });
         for (text, seconds) in [
             ("700101000000Z", 0),
@@ -397,20 +399,20 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_ends_with_its_last_second() {
+    fn a_certificate_expires_after_its_last_second() {
         let validity = Validity { not_before: 1000, not_after: 2000 };
         let (end, start) = (Timestamp::from_secs(2001), Timestamp::from_secs(700));
         assert_eq!(validity.check(end - Nanos::new(1)), Ok(()));
         assert_eq!(validity.check(end), Err(Invalid::Expired));
         assert_eq!(validity.check(start), Ok(()));
         assert_eq!(validity.check(start - Nanos::new(1)), Err(Invalid::NotYet));
-        // A proxy that does not tell the time tells 0.
+        // The time of a proxy without a clock.
         assert_eq!(validity.check(Timestamp::EPOCH), Err(Invalid::NotYet));
         assert_eq!(validity.check(Timestamp::MAX), Err(Invalid::Expired));
     }
 
     #[test]
-    fn nothing_before_behind_or_within_may_be_missing_or_more() {
+    fn missing_or_additional_bytes_are_errors() {
         let certificate = der(P256);
         assert_eq!(Certificate::parse(&[&certificate[..], &[0]].concat()), None);
         for end in 0..certificate.len() {
@@ -423,7 +425,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_time_is_written_as_it_was_read(seconds in 0i64..253_402_300_800) {
+        fn a_time_is_displayed_as_it_was_read(seconds in 0i64..253_402_300_800) {
             let written = Utc(seconds).to_string();
             let digits: String = written.chars().filter(|it| it.is_ascii_digit()).collect();
             let text = format!("{digits}Z");
@@ -443,8 +445,8 @@ mod tests {
             prop_assume!(at < certificate.len() && certificate[at] != to);
             certificate[at] = to;
             if let Some(after) = Certificate::parse(&certificate) {
-                // What differs is signed, or is the signature.
-                prop_assert!(after.signed != before.signed || after.twin != before.twin);
+                // The change is in the signed part, or in the signature.
+                prop_assert!(after.signed != before.signed || after.other_fingerprint != before.other_fingerprint);
             }
         }
     }

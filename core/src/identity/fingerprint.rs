@@ -7,12 +7,14 @@ use core::fmt;
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Reads 64 hex digits of either case, with or without a colon between bytes (as `openssl x509 -fingerprint`
-    /// writes them).
+    /// Reads 64 hex digits of either case, with or without colons between bytes (as in the output of `openssl x509 -fingerprint`).
+    ///
+    /// # Errors
+    /// The number of digits, or a character that is not allowed.
     pub fn parse(text: &str) -> Result<Self, FingerprintError> {
         let mut digest = [0; 32];
         let mut digits = 0_usize;
-        // As bytes: hops say a fingerprint with every request.
+        // By bytes, to be fast: trusted hops send a fingerprint with every request.
         for (at, byte) in text.bytes().enumerate() {
             let value = match byte {
                 b'0'..=b'9' => byte - b'0',
@@ -40,7 +42,7 @@ impl Fingerprint {
     }
 }
 
-/// Whether a colon may stand here, behind so many digits.
+/// Whether a colon is allowed here, after `digits` digits.
 fn is_between_bytes(text: &str, at: usize, digits: usize) -> bool {
     let next = text.as_bytes().get(at + 1);
     digits > 0 && digits.is_multiple_of(2) && next.is_some_and(|next| *next != b':')
@@ -49,7 +51,7 @@ fn is_between_bytes(text: &str, at: usize, digits: usize) -> bool {
 /// Why a text is not a fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FingerprintError {
-    /// So many hex digits instead of 64.
+    /// This number of hex digits instead of 64.
     Length(usize),
     /// Neither a hex digit nor a colon between two bytes.
     Character(char),
@@ -77,7 +79,7 @@ mod tests {
     const HEX: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn either_case_and_colons_read_the_same() {
+    fn case_and_colons_make_no_difference() {
         let upper = HEX.to_uppercase();
         let pairs: Vec<&str> = (0..32).map(|byte| &upper[2 * byte..2 * byte + 2]).collect();
         for text in [HEX, &upper, &pairs.join(":")] {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn anything_else_is_an_error() {
         for (text, error) in [
             (String::new(), FingerprintError::Length(0)),
             (HEX[..62].to_owned(), FingerprintError::Length(62)),

@@ -1,7 +1,7 @@
-//! Who a client is: what its validated certificate says, as the proxy shows it.
+//! A client's identity: the names in its validated certificate.
 //!
-//! Whoever holds a certificate under a trusted CA chose most of these bytes, so nothing here trusts them: what is
-//! not UTF-8, malformed, too long or holds control characters is as if the certificate did not have it.
+//! The holder of a certificate may have chosen most of these bytes, so they are not trusted: a name that is not UTF-8, malformed, too
+//! long or has control characters is treated as absent.
 
 mod certificate;
 mod fingerprint;
@@ -9,16 +9,16 @@ mod subject;
 pub mod xfcc;
 
 #[cfg(test)]
-pub(crate) use certificate::twin;
+pub(crate) use certificate::with_other_signature;
 pub use certificate::{Certificate, Invalid, Validity};
 pub(crate) use certificate::{Utc, sha256};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
 
-/// The longest URI, DNS name or subject that is looked at, in bytes. A longer one is as if it were absent.
+/// The longest URI, DNS name or subject that is read, in bytes. A longer one is treated as absent.
 pub const MAX_FIELD_BYTES: usize = 8 * 1024;
 
-/// What a validated certificate says about its holder.
+/// The identity in a validated certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The first URI SAN, whatever its scheme, byte for byte.
@@ -29,13 +29,13 @@ pub struct Identity {
     pub subject: Option<Subject>,
     /// SHA-256 of the certificate's DER.
     pub sha256: Option<[u8; 32]>,
-    /// What the certificate's own bytes say; `None` where a proxy in front did not hand them over.
+    /// The certificate's other fields; `None` where a trusted hop did not forward the certificate.
     pub certificate: Option<Box<Certificate>>,
 }
 
 impl Identity {
     /// The identity from Envoy's connection properties `uri_san_peer_certificate`, `dns_san_peer_certificate`,
-    /// `subject_peer_certificate` and `sha256_peer_certificate_digest` (hex), as their bytes are.
+    /// `subject_peer_certificate` and `sha256_peer_certificate_digest` (hex).
     pub fn from_parts(
         uri: Option<&[u8]>,
         dns: Option<&[u8]>,
@@ -51,25 +51,25 @@ impl Identity {
         }
     }
 
-    /// Whether this is the certificate's fingerprint, or that of its twin: who holds a certificate that was signed by ECDSA can
-    /// make another one of it that differs in nothing but the signature and its fingerprint.
+    /// Whether this is one of the certificate's [fingerprints](Identity::fingerprints).
     pub fn has_fingerprint(&self, digest: &[u8; 32]) -> bool {
         self.fingerprints().any(|own| own == *digest)
     }
 
-    /// The fingerprints of the certificate and of its twin.
+    /// The certificate's fingerprint, and for one with an ECDSA signature that of the same certificate with the other valid signature: its
+    /// holder can compute that one, so both are the same client.
     pub fn fingerprints(&self) -> impl Iterator<Item = [u8; 32]> {
-        let twin = self.certificate.as_ref().and_then(|certificate| certificate.twin);
-        self.sha256.into_iter().chain(twin)
+        let other = self.certificate.as_ref().and_then(|certificate| certificate.other_fingerprint);
+        self.sha256.into_iter().chain(other)
     }
 
-    /// What stays the same whatever the holder does to the signature: the SHA-256 of the signed part, or the fingerprint where no
-    /// more is known.
-    pub fn lasting(&self) -> Option<[u8; 32]> {
+    /// A digest that does not depend on the signature, which the holder can change: the SHA-256 of the signed part, or the fingerprint
+    /// where the certificate is unknown.
+    pub fn stable_digest(&self) -> Option<[u8; 32]> {
         self.certificate.as_ref().map(|certificate| certificate.signed).or(self.sha256)
     }
 
-    /// Whether the proxy showed nothing of a certificate.
+    /// Whether the proxy has no certificate of the client.
     pub fn is_empty(&self) -> bool {
         *self == Identity::default()
     }
@@ -85,7 +85,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
         return None;
     }
     let text = core::str::from_utf8(bytes).ok()?;
-    // Nearly all text is ASCII, and that is looked at much faster as bytes.
+    // Nearly all text is ASCII, which is checked much faster as bytes.
     let has_control = match text.is_ascii() {
         true => bytes.iter().any(u8::is_ascii_control),
         false => text.contains(char::is_control),
@@ -102,7 +102,7 @@ mod tests {
     const HEX: &[u8] = b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
     #[test]
-    fn what_is_not_readable_is_absent() {
+    fn unreadable_names_are_absent() {
         let long = vec![b'a'; MAX_FIELD_BYTES + 1];
         for bytes in [&b""[..], b"\xff\xfe", b"acme\0.example", b"a\nb", &long] {
             let identity = Identity::from_parts(Some(bytes), Some(bytes), Some(bytes), Some(bytes));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_stands_alone() {
+    fn each_name_is_read_alone() {
         let identity = Identity::from_parts(Some(b"spiffe://Acme/x"), Some(b"\xff"), None, Some(HEX));
         assert_eq!(identity.spiffe.as_deref(), Some("spiffe://Acme/x"));
         assert_eq!(identity.dns, None);

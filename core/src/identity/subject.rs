@@ -1,9 +1,9 @@
-//! A certificate's subject, from the text that Envoy makes of it.
+//! A certificate's subject, read from Envoy's text of it.
 //!
 //! Envoy's `connection.subject_peer_certificate` is RFC 2253 text as BoringSSL writes it (`XN_FLAG_RFC2253`): the RDNs
 //! in reverse order, no spaces between them, every byte above 0x7f and every control character as `\XX`, unknown
-//! attribute types as dotted OIDs with a `#hex` dump of the DER value. Text that this form does not allow is refused
-//! as a whole rather than guessed at.
+//! attribute types as dotted OIDs with a `#hex` dump of the DER value. Text that is not in
+//! this form is rejected as a whole.
 
 use core::iter::Peekable;
 use core::slice::Iter;
@@ -84,9 +84,9 @@ impl Subject {
                 Some(b'#') => dumped_value(&mut rest)?,
                 _ => escaped_value(&mut rest)?,
             };
-            // A control character is never part of a name, and would only confuse whoever reads the attribute.
+            // Names have no control characters, which could mislead readers of the attribute.
             attributes.push((key, value.filter(|value| !value.contains(char::is_control))));
-            // Attributes of one RDN (`+`) and RDNs (`,`) make no difference to what a key's value is.
+            // Whether attributes are in one RDN (`+`) or in several (`,`) makes no difference.
             match rest.next() {
                 None => return Some(Subject { text: text.to_owned(), attributes }),
                 Some(b',' | b'+') => {}
@@ -100,15 +100,15 @@ impl Subject {
         &self.text
     }
 
-    /// The value of a key (`CN`, `O`, `2.5.4.97`; letters of either case). `None` where the subject has the key not at
-    /// all or more than once, or where the value is no text.
+    /// The value of a key (`CN`, `O`, `2.5.4.97`; letters of either case). `None` where the subject does not have the key exactly once, or
+    /// where the value is not text.
     pub fn get(&self, key: &str) -> Option<&str> {
         let mut with_key = self.with_key(key);
         let value = with_key.next()?;
         if with_key.next().is_some() { None } else { value }
     }
 
-    /// All values of a key that are text, as often as the subject has them.
+    /// All values of a key that are text, with repetitions.
     pub fn values(&self, key: &str) -> impl Iterator<Item = &str> {
         self.with_key(key).flatten()
     }
@@ -161,7 +161,7 @@ fn escape(rest: &mut Bytes<'_>) -> Option<u8> {
     }
 }
 
-/// `#` and the hex of a DER value. What is not a string comes back as `Some(None)`: there, but not comparable.
+/// `#` and the hex of a DER value. A value that is not a string gives `Some(None)`: present, but not comparable.
 fn dumped_value(rest: &mut Bytes<'_>) -> Option<Option<String>> {
     rest.next();
     let mut der = Vec::new();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_the_certificate_has_them() {
+    fn values_are_unescaped() {
         for (text, key, expected) in [
             ("CN=edge,O=Acme", "CN", "edge"),
             ("CN=edge,O=Acme", "o", "Acme"),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_there_but_not_comparable() {
+    fn a_value_that_is_not_text_is_present_but_not_comparable() {
         for text in [
             "CN=#0500,O=x",
             "CN=#0C0541636D65,O=x",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_text_is_no_subject() {
+    fn malformed_text_is_not_a_subject() {
         for text in [
             "",
             "CN",
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(Subject::parse(r"O=Acme\, Inc.").unwrap().text(), r"O=Acme\, Inc.");
     }
 
-    /// RFC 2253 section 2.4, written from the other side: what BoringSSL does with each byte.
+    /// Escapes as BoringSSL does (RFC 2253, section 2.4).
     fn escape(value: &str) -> String {
         let last = value.len().saturating_sub(1);
         let escape_byte = |(at, byte): (usize, u8)| match byte {

@@ -1,8 +1,8 @@
-//! `x-forwarded-client-cert`: what a proxy in front says of its own client's certificate.
+//! `x-forwarded-client-cert`: what a proxy forwards about its client's certificate.
 //!
-//! Grammar (Envoy, "HTTP header manipulation"): elements with commas between them, each of one proxy, the last one of the proxy
-//! nearest; in an element `Key=value` pairs with semicolons between them. A value that holds `,`, `;` or `=` is in double
-//! quotes, with a backslash before a quote. Keys may come in either case and, as `URI` and `DNS` do, several times.
+//! Grammar (Envoy, "HTTP header manipulation"): elements separated by commas, each added by one proxy, the last one by the nearest. An
+//! element has `Key=value` pairs separated by semicolons. A value with `,`, `;` or `=` is in double quotes, with a backslash before a
+//! quote. Keys may be in either case, and `URI` and `DNS` may occur several times.
 
 use core::fmt;
 
@@ -11,35 +11,35 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Certificate, Fingerprint, Identity, sha256};
 
-/// The longest header that is looked at, in bytes. Envoy's own limit for all headers together is 60 KiB.
-const LONGEST: usize = 32 * 1024;
+/// The longest header that is read, in bytes. Envoy's own limit for all headers together is 60 KiB.
+const MAX_LEN: usize = 32 * 1024;
 
-/// Why the header does not say who the client is. It holds nothing of the header itself, which may speak of others.
+/// Why the header does not identify the client. It has nothing of the header itself, which may be about other clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// There is no header, or an empty one.
+    /// The header is missing or empty.
     Missing,
-    /// Longer than is looked at.
+    /// The header is longer than is read.
     TooLong,
     /// Not UTF-8.
     NotText,
-    /// A quote that does not end, or one inside of a value.
+    /// A quote does not end, or is inside of a value.
     Quote,
     /// The last element is empty.
     Empty,
-    /// There is no element but the one that the gate's own proxy wrote about the hop.
+    /// The only element is the one that the gateway's own proxy added about the hop.
     OnlyHop,
-    /// A part of an element that is not `Key=value`.
+    /// A part of an element is not `Key=value`.
     NoValue,
-    /// A hash that is no SHA-256 in hex.
+    /// A hash is not a SHA-256 in hex.
     Hash,
-    /// No hash.
+    /// The element has no hash.
     NoHash,
-    /// A certificate that is none.
+    /// A certificate cannot be read.
     Certificate,
-    /// A certificate with another hash than the element says.
+    /// A certificate has another hash than its element.
     OtherCertificate,
-    /// What a certificate has once is there twice.
+    /// A key that may occur once occurs twice.
     Twice(&'static str),
 }
 
@@ -47,30 +47,33 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("x-forwarded-client-cert ")?;
         f.write_str(match self {
-            Problem::Missing => "is missing; hint: have it set (Envoy: SANITIZE_SET)",
-            Problem::TooLong => "is longer than 32 KiB; hint: SANITIZE_SET drops what came before",
+            Problem::Missing => "is missing; hint: configure the hop to set it (Envoy: SANITIZE_SET)",
+            Problem::TooLong => "is longer than 32 KiB; hint: SANITIZE_SET on the hop drops earlier elements",
             Problem::NotText => "is not UTF-8",
             Problem::Quote => "has a quote that does not end, or is not around a whole value",
             Problem::Empty => "ends with an empty element",
             Problem::OnlyHop => {
-                "has no element but that of the proxy itself; hint: have it set (Envoy: SANITIZE_SET)"
+                "has only the element about the hop itself; hint: configure the hop to set it (Envoy: SANITIZE_SET)"
             }
-            Problem::NoValue => "has an element with a part that is not Key=value",
-            Problem::Hash => "has a Hash that is no SHA-256 in hex",
-            Problem::NoHash => "has an element without Hash; hint: its client may have no certificate",
+            Problem::NoValue => "has a part that is not Key=value",
+            Problem::Hash => "has a Hash that is not a SHA-256 in hex",
+            Problem::NoHash => "has an element without Hash; hint: the client may have no certificate",
             Problem::Certificate => "has a Cert that is not a certificate in URL-encoded PEM",
-            Problem::OtherCertificate => "has a Cert whose SHA-256 is not the Hash beside it",
+            Problem::OtherCertificate => "has a Cert whose SHA-256 is not its Hash",
             Problem::Twice(key) => return write!(f, "has {key} twice in one element"),
         })
     }
 }
 
-/// The element that speaks of the client, as it came.
+/// The element about the client, as received.
 ///
-/// The nearest proxy wrote the last one; those before it are what its client told it, which nobody vouches for. Where the gate's own
-/// Envoy has put one behind it, about that proxy itself, its `Hash` is the proxy's own and it does not count.
+/// The nearest proxy adds the last element; earlier ones come from its client and are not trusted. Where the gateway's own Envoy adds
+/// another one behind it, about that proxy itself, that has the proxy's own `Hash` and is skipped.
+///
+/// # Errors
+/// Why there is no such element.
 pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Result<&str, Problem> {
-    if header.len() > LONGEST {
+    if header.len() > MAX_LEN {
         return Err(Problem::TooLong);
     }
     let header = core::str::from_utf8(header).map_err(|_| Problem::NotText)?;
@@ -84,11 +87,11 @@ pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Result<&str, Problem> 
     Some(element.trim()).filter(|element| !element.is_empty()).ok_or(Problem::Empty)
 }
 
-/// What an element says.
+/// The identity in an element.
 ///
 /// # Errors
-/// It is malformed, says a thing twice that a certificate has once, or hands over a certificate that cannot be read or is another
-/// one than its `Hash` says.
+/// The element is malformed, has a key twice that may occur once, or has a certificate that cannot be read or does not match its
+/// `Hash`.
 pub fn identity(element: &str) -> Result<Identity, Problem> {
     let Element { uri, dns, subject, sha256: hash, cert } = Element::read(element)?;
     let [uri, dns, subject] = [uri, dns, subject].map(|text| text.map(str::as_bytes));
@@ -108,18 +111,18 @@ pub fn identity(element: &str) -> Result<Identity, Problem> {
     Ok(identity)
 }
 
-/// How many texts that look like a certificate are tried in one header.
-const MOST_TRIED: usize = 8;
+/// How many `Cert` values of one header are tried.
+const MAX_TRIED: usize = 8;
 
-/// The DER of the certificate with this fingerprint, where it stands anywhere in a header.
+/// The DER of the certificate with this fingerprint, anywhere in a header.
 ///
-/// So it does not matter who wrote the header: the proxy says which fingerprint the certificate has that it validated, and no other
-/// bytes have it. The gateway's own element comes last, so that is where it looks, from the end.
+/// So it does not matter who set the header: the proxy reports the fingerprint of the certificate that it has validated, and no other
+/// bytes have it. The gateway's own element is the last, so the search begins at the end.
 pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
     const KEY: &[u8] = b"Cert=\"";
-    let header = header.get(header.len().saturating_sub(LONGEST)..)?;
+    let header = header.get(header.len().saturating_sub(MAX_LEN)..)?;
     let mut end = header.len();
-    for _ in 0..MOST_TRIED {
+    for _ in 0..MAX_TRIED {
         let before = header.get(..end)?;
         let start = before.windows(KEY.len()).rposition(|window| window == KEY)?;
         end = start;
@@ -150,7 +153,7 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(base64).ok()
 }
 
-/// What an element says, as it came.
+/// An element as received.
 #[derive(Default)]
 struct Element<'a> {
     uri: Option<&'a str>,
@@ -170,9 +173,9 @@ impl<'a> Element<'a> {
             let (key, value) = pair.split_once('=').ok_or(Problem::NoValue)?;
             let (key, value) = (key.trim(), unquoted(value.trim()).ok_or(Problem::Quote)?);
             let is = |name: &str| key.eq_ignore_ascii_case(name);
-            // `By`, `Chain`, and what later versions add, say nothing here.
+            // `By`, `Chain` and keys of later versions are ignored.
             if is("uri") {
-                // Of several, the first is the one that Envoy shows of its own clients, too.
+                // The first one, as in Envoy's property of its own clients.
                 element.uri.get_or_insert(value);
             } else if is("dns") {
                 element.dns.get_or_insert(value);
@@ -185,7 +188,7 @@ impl<'a> Element<'a> {
                     return Err(Problem::Twice("Cert"));
                 }
             } else if is("hash") {
-                // A hash that is none is not one that is missing.
+                // A malformed hash is an error, not a missing one.
                 let Fingerprint(digest) = Fingerprint::parse(value).map_err(|_| Problem::Hash)?;
                 if element.sha256.replace(digest).is_some() {
                     return Err(Problem::Twice("Hash"));
@@ -196,7 +199,10 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Splits outside of quotes; an error where a quote does not end.
+/// Splits at separators outside of quotes.
+///
+/// # Errors
+/// A quote does not end.
 fn split(text: &str, separator: u8) -> Result<Vec<&str>, Problem> {
     let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
     let mut bytes = text.bytes().enumerate();
@@ -204,7 +210,7 @@ fn split(text: &str, separator: u8) -> Result<Vec<&str>, Problem> {
         if byte == b'"' {
             quoted = !quoted;
         } else if quoted && byte == b'\\' {
-            // What is escaped; of a longer character, the rest is nothing that matters here.
+            // Skips the escaped byte. Further bytes of a longer character are neither quotes nor separators.
             bytes.next();
         } else if byte == separator && !quoted {
             parts.push(text.get(start..at).ok_or(Problem::Quote)?);
@@ -215,8 +221,8 @@ fn split(text: &str, separator: u8) -> Result<Vec<&str>, Problem> {
     if quoted { Err(Problem::Quote) } else { Ok(parts) }
 }
 
-/// A value without its quotes; `None` where there are some elsewhere than around it. What is inside stays as it is: Envoy puts the
-/// subject there as RFC 2253 text, whose own backslashes are what keeps its quotes from ending the value.
+/// A value without its quotes; `None` where there are quotes elsewhere than around it. The inside is not changed: Envoy writes the subject
+/// as RFC 2253 text, and its own backslashes keep quotes in it from ending the value.
 fn unquoted(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(inside) => inside.strip_suffix('"').filter(|inside| !has_bare_quote(inside)),
@@ -234,7 +240,7 @@ fn has_bare_quote(inside: &str) -> bool {
             _ => {}
         }
     }
-    // Then the closing quote is none.
+    // An escaped closing quote does not close the value.
     escaped
 }
 
@@ -252,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_says_what_a_certificate_does() {
+    fn an_element_has_the_identity_of_a_certificate() {
         let text = format!(
             r#"By=spiffe://hop;Hash={HEX};Subject="O=Acme\, Inc.,CN=a\"b=d";URI=spiffe://acme/1;URI=spiffe://acme/2;DNS=A.example"#
         );
@@ -265,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_in_either_case_and_others_are_passed_over() {
+    fn keys_may_be_in_either_case_and_unknown_ones_are_ignored() {
         let found = identity(&format!("chain=\"-----BEGIN\";HASH={HEX};uri=spiffe://a;New=1")).unwrap();
         assert_eq!((found.spiffe.as_deref(), found.sha256.is_some()), (Some("spiffe://a"), true));
     }
 
     #[test]
-    fn what_is_malformed_or_said_twice_says_nothing_and_why() {
+    fn malformed_elements_and_repeated_keys_are_errors() {
         for (element, problem) in [
             ("Hash", Problem::NoValue),
             ("Hash=00", Problem::Hash),
@@ -300,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_handed_over_must_be_the_one_of_the_hash() {
+    fn a_forwarded_certificate_must_match_its_hash() {
         let der = decoded(PEM.as_bytes()).unwrap();
         let hash = Fingerprint(sha256(&der)).hex();
         let cert = encoded(PEM);
@@ -322,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_certificate_of_a_fingerprint_is_found_wherever_it_stands_and_no_other_is() {
+    fn the_certificate_of_a_fingerprint_is_found_anywhere_and_no_other_is() {
         let der = decoded(PEM.as_bytes()).unwrap();
         let fingerprint = sha256(&der);
         let (cert, other) = (encoded(PEM), encoded(include_str!("testdata/rsa.pem")));
@@ -339,8 +345,8 @@ mod tests {
             String::new(),
             format!("Cert=\"{other}\""),
             format!("Cert={cert}"),
-            format!("{own}{}", ";Cert=\"\"".repeat(MOST_TRIED)),
-            format!("{own}{}", " ".repeat(LONGEST)),
+            format!("{own}{}", ";Cert=\"\"".repeat(MAX_TRIED)),
+            format!("{own}{}", " ".repeat(MAX_LEN)),
         ] {
             assert_eq!(certificate(header.as_bytes(), &fingerprint), None, "{header}");
         }
@@ -360,7 +366,7 @@ mod tests {
             (format!("{client},,{own}"), Err(Problem::Empty)),
             (String::new(), Err(Problem::Missing)),
             (format!("{forged},Subject=\"a"), Err(Problem::Quote)),
-            ("x".repeat(LONGEST + 1), Err(Problem::TooLong)),
+            ("x".repeat(MAX_LEN + 1), Err(Problem::TooLong)),
         ] {
             assert_eq!(nearest(header.as_bytes(), hop()), expected, "{header}");
         }
@@ -380,7 +386,7 @@ mod tests {
         }
 
         #[test]
-        fn what_comes_before_the_last_element_changes_nothing(before in r#"[a-zA-Z=;.:/]{0,40}"#) {
+        fn earlier_elements_make_no_difference(before in r#"[a-zA-Z=;.:/]{0,40}"#) {
             let client = format!("Hash={HEX};URI=spiffe://acme");
             let header = format!("{before},{client}");
             prop_assert_eq!(nearest(header.as_bytes(), hop()), Ok(client.as_str()));

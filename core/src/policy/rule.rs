@@ -67,14 +67,14 @@ impl Rule {
         let name = self.name.render(|placeholder| values.get(placeholder)).map_err(missing)?;
         values.name = Some(&name);
 
-        let lasting = identity.lasting();
+        let stable = identity.stable_digest();
         let mut bucket: Vec<&[u8]> = vec![b"client", self.name_text.as_bytes()];
         let names: Vec<Cow<str>> = self.bucket_of.iter().map(Placeholder::name).collect();
         for (placeholder, name) in self.bucket_of.iter().zip(&names) {
             let value = values.get(placeholder).ok_or_else(|| missing(placeholder))?.as_bytes();
-            // The bucket must not change when the holder alters the certificate's signature (see `Identity::lasting`).
-            let lasting = lasting.as_ref().filter(|_| *placeholder == Placeholder::Sha256);
-            bucket.extend([name.as_bytes(), lasting.map_or(value, |digest| digest)]);
+            // The bucket must not change when the holder alters the certificate's signature.
+            let stable = stable.as_ref().filter(|_| *placeholder == Placeholder::Sha256);
+            bucket.extend([name.as_bytes(), stable.map_or(value, |digest| digest)]);
         }
         let bucket = BucketId::of(&bucket);
 
@@ -105,7 +105,7 @@ impl SharedTemplates {
     /// The certificate has no fingerprint, or a header's value is not allowed.
     pub(super) fn admit_unknown(&self, identity: &Identity, tier: &Rc<Tier>) -> Result<Client, Misfit> {
         let mut values = Values::new(identity, &[]);
-        let digest = identity.lasting().ok_or(Misfit::Missing(Placeholder::Sha256))?;
+        let digest = identity.stable_digest().ok_or(Misfit::Missing(Placeholder::Sha256))?;
         let hex = Fingerprint(digest).hex();
         let name = format!("{UNKNOWN_PREFIX}{}", hex.get(..UNKNOWN_DIGITS).unwrap_or_default());
         values.name = Some(&name);

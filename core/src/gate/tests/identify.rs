@@ -1,0 +1,135 @@
+//! Which client a request comes from.
+
+use super::*;
+
+#[test]
+fn a_certificate_identifies_its_client() {
+    let gate = Gate::load(POLICY.as_bytes()).unwrap();
+    let dns = Identity::from_parts(None, Some(b"Berlin.Globex.example"), None, Some(&[b'a'; 64]));
+    assert_eq!(gate.client(&dns).unwrap().name().to_lowercase(), "globex-berlin");
+    let cases = [
+        (spiffe("spiffe://acme.example/other"), Reason::UnknownClient),
+        (Identity::from_parts(None, None, None, None), Reason::NoCertificate),
+        (
+            Identity::from_parts(Some(b"spiffe://acme.example/edge/7"), None, None, Some(&[b'd'; 64])),
+            Reason::Denied,
+        ),
+    ];
+    for (identity, reason) in cases {
+        assert_eq!(gate.client(&identity).unwrap_err(), reason);
+    }
+}
+
+fn peer(policy: &str, header: &str) -> Result<Peer, Reason> {
+    let gate = Gate::load(policy.as_bytes()).unwrap();
+    gate.peer(connection().0, &[(b"x-forwarded-client-cert", header.as_bytes())])
+}
+
+#[test]
+fn a_connection_needs_the_certificate_from_the_proxy() {
+    let (_, header) = connection();
+    assert!(matches!(peer(POLICY, &header), Ok(Peer::Client(client)) if client.name() == "acme"));
+    // Another certificate's, or none.
+    let other = include_str!("../../identity/testdata/rsa.pem").replace('\n', "%0A");
+    for header in ["", "Hash=00", &format!("Cert=\"{other}\"")] {
+        let refused = peer(POLICY, header).unwrap_err();
+        assert_eq!(refused, Reason::CertificateWithheld);
+        let response = refused.response(crate::response::Protocol::HttpProtobuf, 0);
+        assert_eq!(response.http_status, 503);
+    }
+    let gate = Gate::load(POLICY.as_bytes()).unwrap();
+    assert_eq!(gate.peer(Identity::default(), &[]).unwrap_err(), Reason::NoCertificate);
+}
+
+#[test]
+fn a_client_and_a_hop_may_send_until_their_certificates_expire() {
+    const END: u64 = 2_110_000_000;
+    let fixture = Fixture::new(POLICY);
+    let (_, header) = connection();
+    let Ok(Peer::Client(client)) = peer(POLICY, &header) else { panic!() };
+    let open =
+        |now| Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, now).map(drop);
+    assert_eq!(open(Timestamp::from_secs(END + 1) - Nanos::new(1)), Ok(()));
+    let refused = open(Timestamp::from_secs(END + 1)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "client certificate expired at 2036-11-11T07:06:40Z; hint: renew it and reconnect"
+    );
+    let response = refused.response(crate::response::Protocol::Grpc, 0);
+    assert_eq!((response.grpc_status, refused.label()), (Some(16), "certificate_expired"));
+    assert_eq!(open(Timestamp::EPOCH).unwrap_err().label(), "certificate_not_yet_valid");
+
+    let hops =
+        POLICY.replace("\"deny\"", r#""trustedHops": [{"spiffe": "spiffe://acme.example/edge/1"}], "deny""#);
+    let Ok(Peer::Hop(hop)) = peer(&hops, &header) else { panic!() };
+    let headers: &Headers = &[(b"x-forwarded-client-cert", b"URI=spiffe://a")];
+    assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END)).is_ok());
+    assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END + 1)).is_err());
+    // What a hop hands over of its client's certificate counts as well.
+    let said = format!("{header};URI=spiffe://acme.example/edge/1");
+    let client = Rc::new(fixture.gate.forwarded_client(&said).unwrap());
+    let late = Request::open(
+        &fixture.gate,
+        &client,
+        HTTP,
+        &fixture.memory,
+        &fixture.store,
+        Timestamp::from_secs(END + 1),
+    );
+    assert_eq!(late.err().unwrap().label(), "certificate_expired");
+}
+
+#[test]
+fn a_client_is_denied_by_what_it_cannot_change() {
+    use crate::identity::Certificate;
+    let (_, header) = connection();
+    let read = |header: &str| xfcc::identity(header).unwrap();
+    let own = read(&header);
+    let Certificate { serial, key, other_fingerprint, .. } = &**own.certificate.as_ref().unwrap();
+    let serial: String = serial.iter().map(|byte| format!("{byte:02X}:")).collect();
+    let deny = |entry: &str| {
+        peer(&POLICY.replace("\"deny\": [", &format!("\"deny\": [\"{entry}\", ")), &header).err()
+    };
+    for entry in [
+        format!("sha256:{}", own.sha256_hex().unwrap()),
+        // The list may have either of the two.
+        format!("sha256:{}", Fingerprint(other_fingerprint.unwrap()).hex()),
+        format!("serial:{}", serial.trim_end_matches(':')),
+        format!("serial:00{}", serial.replace(':', "").to_lowercase()),
+        format!("key:{}", Fingerprint(*key).hex()),
+        "name:acme".to_owned(),
+    ] {
+        assert_eq!(deny(&entry), Some(Reason::Denied), "{entry}");
+    }
+    for entry in
+        ["serial:01", "name:acm", "key:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"]
+    {
+        assert_eq!(deny(entry), None, "{entry}");
+    }
+}
+
+#[test]
+fn another_signature_of_a_certificate_is_the_same_client() {
+    use base64::Engine;
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let pem: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
+    let first = base64.decode(pem).unwrap();
+    let said = |der: &[u8]| {
+        let text = base64.encode(der).replace('+', "%2B");
+        xfcc::identity(&format!("Cert=\"-----BEGIN CERTIFICATE-----{text}-----END CERTIFICATE-----\""))
+            .unwrap()
+    };
+    let (one, other) = (said(&first), said(&with_other_signature(&first)));
+    assert_ne!(one.sha256, other.sha256);
+    let hex = one.sha256_hex().unwrap();
+    for policy in [
+        r#"{"unknown": "default", "quotas": {"tiers": {"default": {"items": "1/s"}}}}"#.to_owned(),
+        format!(
+            r#"{{"clients": [{{"name": "a", "match": {{"sha256": "{hex}"}}, "quotaPer": "{{sha256}}"}}]}}"#
+        ),
+    ] {
+        let gate = Gate::load(policy.as_bytes()).unwrap();
+        let (one, other) = (gate.client(&one).unwrap(), gate.client(&other).unwrap());
+        assert_eq!((one.name(), one.resolved.bucket), (other.name(), other.resolved.bucket), "{policy}");
+    }
+}

@@ -1,0 +1,376 @@
+//! Streams of exports: how they end, what their responses mean, and what is counted.
+
+use super::fake_proxy::{Gateway, TestStream};
+use super::*;
+
+const HTTP_EXPORT: [(&str, &str); 3] =
+    [(":method", "POST"), (":path", "/v1/traces"), ("content-type", "application/x-protobuf")];
+const GRPC_EXPORT: [(&str, &str); 3] = [
+    (":method", "POST"),
+    (":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+    ("content-type", "application/grpc"),
+];
+const VIA_UPSTREAM: &str = "via_upstream";
+const BY_PROXY: &str = "upstream_reset_before_response_started{connection_failure}";
+
+fn one(result: &str) -> BTreeMap<String, u64> {
+    BTreeMap::from([(result.to_owned(), 1)])
+}
+
+/// Sends a body of all the items that the quota has.
+fn whole_quota(gateway: &Gateway, headers: &[(&str, &str)]) -> TestStream {
+    let grpc = headers.contains(&("content-type", "application/grpc"));
+    let body = if grpc { framed(&forged(100), 0) } else { forged(100) };
+    gateway.forward(headers, &body)
+}
+
+/// Whether the client's items have been refunded: the next request has some left.
+fn is_refunded(gateway: &Gateway) -> bool {
+    let (_, action) = gateway.begin(&HTTP_EXPORT, false);
+    action == Action::Continue
+}
+
+#[test]
+fn a_request_that_ends_with_its_headers_is_an_empty_export() {
+    let gateway = Gateway::new(POLICY);
+    let (mut stream, action) = gateway.begin(&HTTP_EXPORT, true);
+    assert_eq!(action, Action::Continue);
+    assert!(gateway.proxy.request_body.borrow().is_empty());
+    gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+    assert_eq!(gateway.proxy.results(), one("accepted"));
+    // gRPC has a frame in any case.
+    let gateway = Gateway::new(POLICY);
+    let (_, action) = gateway.begin(&GRPC_EXPORT, true);
+    assert_eq!(action, Action::Pause);
+    assert_eq!(gateway.proxy.take_response().unwrap().grpc_status, Some(3));
+    assert_eq!(gateway.proxy.results(), one("invalid"));
+}
+
+#[test]
+fn a_request_that_ends_with_its_body_is_forwarded_whole() {
+    let gateway = Gateway::new(POLICY);
+    let (mut stream, action) = gateway.begin(&GRPC_EXPORT, false);
+    assert_eq!(action, Action::Continue);
+    let body = framed(&forged(3), 0);
+    let (first, last) = body.split_at(20);
+    assert_eq!(gateway.body(&mut stream, first, false), Action::Drop);
+    assert_eq!(gateway.body(&mut stream, b"", false), Action::Drop);
+    assert_eq!(gateway.body(&mut stream, last, true), Action::Continue);
+    let forwarded = gateway.proxy.request_body.borrow().clone();
+    let message = otlp_gate_wire::encoding::frame(&forwarded).unwrap().message;
+    assert_eq!(attributes(message)["tenant.id"], "acme");
+    assert_eq!(gateway.proxy.properties.borrow()["otlp_gate.client"], b"acme");
+    let headers = gateway.proxy.request_headers.borrow();
+    assert!(headers.contains(&(b"x-scope-orgid".to_vec(), b"acme".to_vec())), "{headers:?}");
+    assert!(!headers.iter().any(|(name, _)| name == b"x-forwarded-client-cert"));
+    let forged = "client=.=acme;.;otlp_gate_forged_attributes_total";
+    assert_eq!(gateway.proxy.metric(forged), 1);
+}
+
+#[test]
+fn an_end_of_stream_in_an_empty_last_piece_ends_the_request() {
+    let gateway = Gateway::new(POLICY);
+    let (mut stream, _) = gateway.begin(&HTTP_EXPORT, false);
+    assert_eq!(gateway.body(&mut stream, &forged(1), false), Action::Drop);
+    assert_eq!(gateway.body(&mut stream, b"", true), Action::Continue);
+    assert_eq!(attributes(&gateway.proxy.request_body.borrow())["tenant.id"], "acme");
+}
+
+#[test]
+fn a_request_that_ends_with_trailers_is_rejected() {
+    let gateway = Gateway::new(POLICY);
+    let (mut stream, _) = gateway.begin(&GRPC_EXPORT, false);
+    assert_eq!(gateway.body(&mut stream, &framed(&forged(1), 0), false), Action::Drop);
+    assert_eq!(stream.on_request_trailers(), Action::Pause);
+    assert_eq!(gateway.proxy.take_response().unwrap().grpc_status, Some(3));
+    // What comes after a rejection changes nothing.
+    assert_eq!(gateway.body(&mut stream, &framed(&forged(1), 0), true), Action::Drop);
+    assert_eq!(stream.on_request_trailers(), Action::Pause);
+    stream.on_log();
+    assert_eq!((gateway.proxy.take_response(), gateway.proxy.results()), (None, one("invalid")));
+}
+
+#[test]
+fn a_response_decides_the_result_and_the_refund() {
+    let retry_info = details_of_a_throttled_request();
+    for (export, headers, trailers, details, result, refunded) in [
+        (
+            &GRPC_EXPORT,
+            &[(":status", "200"), ("grpc-status", "0")][..],
+            &[][..],
+            VIA_UPSTREAM,
+            "accepted",
+            false,
+        ),
+        (&GRPC_EXPORT, &[(":status", "200")], &[("grpc-status", "0")], VIA_UPSTREAM, "accepted", false),
+        (&HTTP_EXPORT, &[(":status", "200")], &[], VIA_UPSTREAM, "accepted", false),
+        (
+            &GRPC_EXPORT,
+            &[(":status", "200"), ("grpc-status", "14")],
+            &[],
+            VIA_UPSTREAM,
+            "backend_refused",
+            true,
+        ),
+        (
+            &GRPC_EXPORT,
+            &[(":status", "200")],
+            &[("grpc-status", "14")],
+            VIA_UPSTREAM,
+            "backend_refused",
+            true,
+        ),
+        (
+            &GRPC_EXPORT,
+            &[(":status", "200")],
+            &[("grpc-status", "3")],
+            VIA_UPSTREAM,
+            "backend_refused",
+            false,
+        ),
+        (
+            &GRPC_EXPORT,
+            &[(":status", "200")],
+            &[("grpc-status", "8")],
+            VIA_UPSTREAM,
+            "backend_refused",
+            false,
+        ),
+        (
+            &GRPC_EXPORT,
+            &[(":status", "200")],
+            &[("grpc-status", "8"), ("grpc-status-details-bin", &retry_info)],
+            VIA_UPSTREAM,
+            "backend_refused",
+            true,
+        ),
+        (&GRPC_EXPORT, &[(":status", "503")], &[], VIA_UPSTREAM, "backend_refused", true),
+        (&HTTP_EXPORT, &[(":status", "429")], &[], VIA_UPSTREAM, "backend_refused", true),
+        (&HTTP_EXPORT, &[(":status", "400")], &[], VIA_UPSTREAM, "backend_refused", false),
+        // The proxy's own responses: whether the backend took the items is unknown.
+        (&GRPC_EXPORT, &[(":status", "200"), ("grpc-status", "14")], &[], BY_PROXY, "backend_failed", false),
+        (&HTTP_EXPORT, &[(":status", "503")], &[], BY_PROXY, "backend_failed", false),
+        (&HTTP_EXPORT, &[(":status", "504")], &[], "response_timeout", "backend_failed", false),
+    ] {
+        let gateway = Gateway::new(POLICY);
+        let mut stream = whole_quota(&gateway, export);
+        gateway.respond(&mut stream, headers, trailers, details);
+        stream.on_log();
+        assert_eq!(gateway.proxy.results(), one(result), "{headers:?} {trailers:?} {details}");
+        assert_eq!(is_refunded(&gateway), refunded, "{headers:?} {trailers:?} {details}");
+    }
+}
+
+/// The `grpc-status-details-bin` of a response that another gate sends to a client over its quota.
+fn details_of_a_throttled_request() -> String {
+    let gateway = Gateway::new(POLICY);
+    whole_quota(&gateway, &GRPC_EXPORT);
+    gateway.begin(&GRPC_EXPORT, false);
+    let headers = gateway.proxy.take_response().unwrap().headers;
+    headers.into_iter().find(|(name, _)| name == "grpc-status-details-bin").unwrap().1
+}
+
+#[test]
+fn a_request_without_a_response_is_unanswered_and_not_refunded() {
+    let gateway = Gateway::new(POLICY);
+    let stream = whole_quota(&gateway, &GRPC_EXPORT);
+    stream.on_log();
+    drop(stream);
+    assert_eq!(gateway.proxy.results(), one("unanswered"));
+    assert!(!is_refunded(&gateway));
+    // So is one whose response ends before its status.
+    let gateway = Gateway::new(POLICY);
+    let mut stream = whole_quota(&gateway, &GRPC_EXPORT);
+    gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+    stream.on_log();
+    assert_eq!(gateway.proxy.results(), one("unanswered"));
+}
+
+#[test]
+fn a_client_that_disconnects_while_it_sends_is_unanswered() {
+    let gateway = Gateway::new(POLICY);
+    let (mut stream, _) = gateway.begin(&GRPC_EXPORT, false);
+    gateway.body(&mut stream, &framed(&forged(100), 0)[..50], false);
+    stream.on_log();
+    drop(stream);
+    let requests = "client=.=acme;.;signal=.=traces;.;result=.=unanswered;.;otlp_gate_requests_total";
+    assert_eq!(gateway.proxy.metric(requests), 1);
+    assert_eq!(gateway.worker.memory.held(), 0);
+    // Nothing was charged but the request.
+    assert!(is_refunded(&gateway));
+    whole_quota(&gateway, &GRPC_EXPORT);
+}
+
+#[test]
+fn memory_is_held_until_the_proxy_deletes_the_stream() {
+    let gateway = Gateway::new(POLICY);
+    let held = || gateway.worker.memory.held();
+    let mut stream = whole_quota(&gateway, &HTTP_EXPORT);
+    let forwarded = held();
+    gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+    // The client may not have read the response.
+    assert!(held() > 0 && held() < forwarded, "{} of {forwarded}", held());
+    drop(stream);
+    assert_eq!(held(), 0);
+    // A request that is rejected at its headers, and one that is rejected at its end.
+    let (stream, action) = gateway.begin(&[(":method", "GET"), (":path", "/")], true);
+    assert!(action == Action::Pause && held() > 0);
+    drop(stream);
+    gateway.proxy.now.set(gateway.proxy.now.get() + SECOND);
+    let (mut stream, _) = gateway.begin(&HTTP_EXPORT, false);
+    assert_eq!(gateway.body(&mut stream, b"no protobuf", true), Action::Pause);
+    assert!(held() > 0);
+    drop(stream);
+    assert_eq!(held(), 0);
+}
+
+#[test]
+fn responses_that_nobody_reads_have_no_body_once_they_hold_too_much() {
+    let gateway = Gateway::new(POLICY);
+    let mut streams = Vec::new();
+    let without_body = (0..).find(|_| {
+        let (stream, _) =
+            gateway.begin(&[(":method", "POST"), (":path", "/"), ("content-type", "text/plain")], true);
+        streams.push(stream);
+        gateway.proxy.take_response().unwrap().body.is_empty()
+    });
+    // Half of 16 MiB, in parts of 16 KiB and three times the headers.
+    assert!((400..512).contains(&without_body.unwrap()), "{without_body:?}");
+    streams.clear();
+    assert_eq!(gateway.worker.memory.held(), 0);
+}
+
+#[test]
+fn a_body_that_the_proxy_does_not_take_is_not_forwarded() {
+    let gateway = Gateway::new(POLICY);
+    let (mut stream, _) = gateway.begin(&GRPC_EXPORT, false);
+    gateway.proxy.rejects_body.set(true);
+    assert_eq!(gateway.body(&mut stream, &framed(&forged(1), 0), true), Action::Pause);
+    assert_eq!(gateway.proxy.take_response().unwrap().grpc_status, Some(14));
+    assert_eq!(gateway.proxy.results(), one("busy"));
+}
+
+#[test]
+fn small_pieces_are_gathered_and_large_ones_are_not_copied() {
+    let policy = POLICY.replace("\"100KiB/s\"", "\"1MiB/s\"");
+    let gateway = Gateway::new(&policy);
+    // An unknown field of 20 KB behind the edits.
+    let large = [&forged(1)[..], &[0xfa, 0x7c, 0xa0, 0x9c, 0x01], &[0; 20_000]].concat();
+    gateway.forward(&GRPC_EXPORT, &framed(&large, 0));
+    let written = gateway.proxy.written.borrow().clone();
+    assert!(matches!(written[..], [edits, rest] if edits < 4096 && rest > 20_000), "{written:?}");
+    assert_eq!(written.iter().sum::<usize>(), gateway.proxy.request_body.borrow().len());
+}
+
+#[test]
+fn an_empty_message_that_came_compressed_replaces_the_body() {
+    let gateway = Gateway::new(POLICY);
+    let headers = [&HTTP_EXPORT[..], &[("content-encoding", "gzip")]].concat();
+    gateway.forward(&headers, &gzip(b""));
+    assert!(gateway.proxy.request_body.borrow().is_empty());
+}
+
+#[test]
+fn accepted_requests_are_counted_by_client_and_signal() {
+    let gateway = Gateway::new(POLICY);
+    for _ in 0..2 {
+        let mut stream = gateway.forward(&HTTP_EXPORT, &forged(20));
+        gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+    }
+    let tags = "client=.=acme;.;signal=.=traces;.;";
+    let metric = |name: &str| gateway.proxy.metric(&format!("{tags}{name}"));
+    assert_eq!(metric("result=.=accepted;.;otlp_gate_requests_total"), 2);
+    assert_eq!(metric("otlp_gate_items_total"), 40);
+    assert_eq!(metric("otlp_gate_bytes_total"), 2 * forged(20).len() as u64);
+    assert_eq!(gateway.proxy.metric("client=.=acme;.;otlp_gate_quota_used_percent"), 40);
+}
+
+#[test]
+fn a_client_that_metrics_do_not_name_is_counted_as_other() {
+    let policy =
+        POLICY.replace("\"name\": \"acme\"", "\"name\": \"{n}.edge\"").replace("/edge/*", "/edge/{n}");
+    let gateway = Gateway::new(&policy);
+    let mut stream = gateway.forward(&HTTP_EXPORT, &forged(20));
+    gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+    let accepted = "client=.=other;.;signal=.=traces;.;result=.=accepted;.;otlp_gate_requests_total";
+    assert_eq!(gateway.proxy.metric(accepted), 1);
+    assert_eq!(gateway.proxy.metric("client=.=other;.;otlp_gate_quota_used_percent"), 0);
+}
+
+#[test]
+fn a_throttled_request_shows_a_used_up_quota() {
+    let gateway = Gateway::new(POLICY);
+    whole_quota(&gateway, &GRPC_EXPORT);
+    gateway.proxy.now.set(gateway.proxy.now.get() + Nanos::from_millis(500));
+    let (mut stream, _) = gateway.begin(&GRPC_EXPORT, false);
+    assert_eq!(gateway.body(&mut stream, &framed(&forged(60), 0), true), Action::Pause);
+    let response = gateway.proxy.take_response().unwrap();
+    assert_eq!((response.http_status, response.grpc_status), (200, Some(8)));
+    assert_eq!(gateway.proxy.metric("client=.=acme;.;otlp_gate_quota_used_percent"), 100);
+    assert_eq!(gateway.proxy.results(), one("over_quota"));
+}
+
+#[test]
+fn shadow_mode_counts_what_would_be_throttled() {
+    let gateway = Gateway::new(&POLICY.replace("\"quotas\": {", "\"quotas\": {\"mode\": \"shadow\", "));
+    whole_quota(&gateway, &HTTP_EXPORT);
+    let shadow = "client=.=acme;.;signal=.=traces;.;otlp_gate_shadow_throttled_requests_total";
+    assert_eq!(gateway.proxy.metric(shadow), 0);
+    whole_quota(&gateway, &HTTP_EXPORT);
+    assert_eq!(gateway.proxy.metric(shadow), 1);
+}
+
+#[test]
+fn a_store_that_fails_lets_requests_through_and_counts_them() {
+    let gateway = Gateway::new(POLICY);
+    gateway.proxy.shared_fails.set(true);
+    for _ in 0..3 {
+        whole_quota(&gateway, &HTTP_EXPORT);
+    }
+    let unmetered = "client=.=acme;.;signal=.=traces;.;otlp_gate_unmetered_requests_total";
+    assert_eq!(gateway.proxy.metric(unmetered), 3);
+}
+
+const CORS: &str = r#"{"clients": [{"name": "acme", "match": {"spiffe": "spiffe://acme.example/edge/*"}}],
+    "corsOrigins": ["https://shop.example.com"]}"#;
+const ORIGIN: (&str, &str) = ("origin", "https://shop.example.com");
+const ALLOW_ORIGIN: &str = "access-control-allow-origin";
+
+#[test]
+fn a_preflight_is_answered_without_a_client() {
+    let gateway = Gateway::new(CORS);
+    let preflight =
+        [(":method", "OPTIONS"), (":path", "/v1/traces"), ORIGIN, ("access-control-request-method", "POST")];
+    let (stream, action) = gateway.begin_without_certificate(&preflight, true);
+    let response = gateway.proxy.take_response().unwrap();
+    assert_eq!((action, response.http_status, response.grpc_status), (Action::Pause, 204, None));
+    assert_eq!(response.headers.iter().filter(|(name, _)| name == ALLOW_ORIGIN).count(), 1);
+    stream.on_log();
+    assert_eq!(gateway.proxy.metric("result=.=preflight;.;otlp_gate_requests_total"), 1);
+    assert_eq!(gateway.proxy.results(), one("preflight"));
+    // Of another origin it is a request like any other.
+    let other =
+        preflight.map(|header| if header == ORIGIN { ("origin", "https://evil.example") } else { header });
+    gateway.begin_without_certificate(&other, true);
+    assert_eq!(gateway.proxy.take_response().unwrap().http_status, 405);
+}
+
+#[test]
+fn responses_allow_the_pages_origin_once() {
+    let gateway = Gateway::new(CORS);
+    let headers = [&HTTP_EXPORT[..], &[ORIGIN]].concat();
+    let mut stream = gateway.forward(&headers, &forged(1));
+    gateway.respond(&mut stream, &[(":status", "200"), (ALLOW_ORIGIN, "*")], &[], VIA_UPSTREAM);
+    let origins = |headers: &[(Vec<u8>, Vec<u8>)]| {
+        let values = headers.iter().filter(|(name, _)| name == ALLOW_ORIGIN.as_bytes());
+        values.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(origins(&gateway.proxy.response_headers.borrow()), [ORIGIN.1]);
+    // The gate's own response has it, and its headers pass the filter once more.
+    let (mut stream, _) = gateway.begin(&headers, false);
+    gateway.body(&mut stream, b"no protobuf", true);
+    let own = gateway.proxy.take_response().unwrap().headers;
+    assert_eq!(own.iter().filter(|(name, _)| name == ALLOW_ORIGIN).count(), 1);
+    gateway.respond(&mut stream, &[(":status", "400"), (ALLOW_ORIGIN, ORIGIN.1)], &[], "otlp_gate");
+    assert_eq!(origins(&gateway.proxy.response_headers.borrow()), [ORIGIN.1]);
+}
