@@ -1,4 +1,4 @@
-"""The memory of one worker stays within the limit in docs/concepts/identity-and-trust.md, also when clients or the
+"""The memory of one worker stays within the limit in docs/concepts/isolation.md, also when clients or the
 backend do not read."""
 
 import gzip

@@ -285,7 +285,7 @@ impl Place {
         }
     }
 
-    /// Which languages want which protocol (docs/concepts/quotas.md), as comments of a shell or of YAML.
+    /// Which languages want which protocol (docs/guides/quotas.md), as comments of a shell or of YAML.
     fn which(&self) -> &'static str {
         match self.protocol {
             Protocol::Grpc => {

@@ -128,7 +128,7 @@ fn lines_of_the_pages_are_at_most_120_columns() {
 fn messages_that_a_page_quotes_are_in_the_sources() {
     let mut sources = String::new();
     for folder in ["core/src", "deployer/src", "filter/src"] {
-        rust_below(&root().join(folder), &mut sources);
+        text_below(&root().join(folder), &["rs"], &mut sources);
     }
     let (mut unknown, mut seen) = (Vec::new(), 0);
     for page in pages() {
@@ -148,12 +148,28 @@ fn messages_that_a_page_quotes_are_in_the_sources() {
     assert!(seen >= 15, "{seen}");
 }
 
-/// Adds the text of all Rust files, with string literals that are broken over lines joined.
-fn rust_below(folder: &Path, sources: &mut String) {
+#[test]
+fn pages_that_the_sources_name_exist() {
+    let mut sources = String::new();
+    for folder in ["bench", "core/src", "deployer", "examples", "filter/src", "tests", "xtask/src"] {
+        text_below(&root().join(folder), &["md", "py", "rs", "yaml"], &mut sources);
+    }
+    let named = sources.split("docs/").skip(1).filter_map(|rest| {
+        let end =
+            rest.find(|it: char| !it.is_ascii_alphanumeric() && !"/-_.".contains(it)).unwrap_or(rest.len());
+        let path = rest[..end].trim_end_matches('.');
+        (path.ends_with(".md") || path.ends_with(".json")).then_some(path)
+    });
+    let missing: BTreeSet<&str> = named.filter(|it| !root().join("docs").join(it).exists()).collect();
+    assert_eq!(missing, BTreeSet::new());
+}
+
+/// Adds the text of the files with these extensions, with Rust's literals that are broken over lines joined.
+fn text_below(folder: &Path, extensions: &[&str], sources: &mut String) {
     for entry in fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()) {
         if entry.is_dir() {
-            rust_below(&entry, sources);
-        } else if entry.extension().is_some_and(|it| it == "rs") {
+            text_below(&entry, extensions, sources);
+        } else if entry.extension().is_some_and(|it| extensions.iter().any(|wanted| it == *wanted)) {
             let text = fs::read_to_string(entry).unwrap();
             let mut parts = text.split("\\\n");
             sources.push_str(parts.next().unwrap_or_default());
