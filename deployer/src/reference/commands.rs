@@ -66,7 +66,11 @@ fn write_command(page: &mut String, command: &Command) {
 fn unindent(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("  ") {
         Some(example) => match example.find("   ") {
-            Some(end) => format!("{:<end$}   # {}", &example[..end], example[end..].trim_start()),
+            Some(end) => {
+                let (call, words) = (&example[..end], example[end..].trim_start());
+                let column = example.len() - words.len();
+                format!("{call:<column$}# {words}")
+            }
             None => example.to_owned(),
         },
         None if line.is_empty() => String::new(),
@@ -94,6 +98,7 @@ fn names(argument: &Arg) -> String {
         Some(long) => format!("{long} {values}{many}"),
         None => format!("{values}{many}"),
     };
+    let last = last.replace('|', "\\|");
     match argument.get_short() {
         Some(short) => format!("`-{short}`, `{last}`"),
         None => format!("`{last}`"),
