@@ -50,7 +50,7 @@ pub(crate) fn config(global: &Global) -> Result<Config, Error> {
 
 /// Reads and compiles the config, and prints its warnings.
 pub(crate) fn loaded(global: &Global) -> Result<Loaded, Error> {
-    let loaded = Loaded::read(global)?;
+    let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
     if !loaded.warnings.findings.is_empty() {
         output::say(&loaded.warnings);
     }

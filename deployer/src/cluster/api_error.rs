@@ -1,7 +1,7 @@
 //! Errors of the API server, classified once into a reason that has a message and a hint.
 //!
-//! A new reason is a variant of [`Reason`], its line in [`Reason::of_request`] or [`Reason::of_rejection`], and its message
-//! and hint.
+//! A new reason is a variant of [`Reason`], its line in [`Reason::of_request`] or [`Reason::of_rejection`], and its
+//! message and hint.
 
 use std::fmt::Display;
 
@@ -73,8 +73,8 @@ impl<'a> Reason<'a> {
         let kube::Error::Api(status) = error else { return Reason::Unreachable };
         match status.code {
             401 => Reason::Unauthorized,
-            // Only RBAC says that a user cannot do something. Rights do not help against other causes of a 403, such as a
-            // ResourceQuota.
+            // Only RBAC says that a user cannot do something. Rights do not help against other causes of a 403, such as
+            // a ResourceQuota.
             _ if status.is_forbidden() && status.message.contains(" cannot ") => Reason::MissingRights,
             _ => Reason::Other,
         }

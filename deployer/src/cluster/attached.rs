@@ -60,12 +60,12 @@ const ATTACHABLE: [(&str, &str, &str); 17] = [
 /// Kinds of the gate's own objects that decide which clients are accepted, besides the attachable ones.
 const OWN: [&str; 3] = ["Gateway", "EnvoyProxy", "ConfigMap"];
 
-/// Finds everything that acts on the gateway and is not the gate's. An object is the gate's if it has the kind, namespace and
-/// name of a desired object: anyone may set labels.
+/// Finds everything that acts on the gateway and is not the gate's. An object is the gate's if it has the kind,
+/// namespace and name of a desired object: anyone may set labels.
 ///
 /// # Errors
-/// The API server does not respond. Kinds that RBAC does not allow to list are skipped; kinds that it allows to list in the
-/// gate's namespace only are listed there.
+/// The API server does not respond. Kinds that RBAC does not allow to list are skipped; kinds that it allows to list in
+/// the gate's namespace only are listed there.
 pub(crate) async fn attached(
     cluster: &Cluster,
     installation: &Installation<'_>,
@@ -278,8 +278,8 @@ fn accepts_unvalidated(object: &Value) -> bool {
         || matches!(mode, Some("Request" | "RequireAny" | "VerifyIfGiven"))
 }
 
-/// Whether the object makes Envoy Gateway accept expired certificates: in the handshake, or by session resumption, which
-/// skips the validation.
+/// Whether the object makes Envoy Gateway accept expired certificates: in the handshake, or by session resumption,
+/// which skips the validation.
 fn accepts_expired(object: &Value) -> bool {
     let at = |pointer: &str| object.pointer(pointer);
     at("/spec/tls/clientValidation/allowExpiredCertificate").and_then(Value::as_bool) == Some(true)

@@ -26,8 +26,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Connects with a context of the kubeconfig, by default its current one (`KUBECONFIG`, `~/.kube/config`), or in a pod
-    /// with its service account.
+    /// Connects with a context of the kubeconfig, by default its current one (`KUBECONFIG`, `~/.kube/config`), or in a
+    /// pod with its service account.
     ///
     /// # Errors
     /// There is no usable kubeconfig, it has no such context, or the API server does not respond.

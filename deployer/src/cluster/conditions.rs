@@ -1,4 +1,5 @@
-//! Readiness of objects whose controllers report conditions: Gateways, routes, policies, and cert-manager's Certificates.
+//! Readiness of objects whose controllers report conditions: Gateways, routes, policies, and cert-manager's
+//! Certificates.
 
 use kube::api::DynamicObject;
 use serde_json::Value;

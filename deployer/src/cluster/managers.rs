@@ -14,8 +14,9 @@ pub(super) fn is_ours(object: &DynamicObject) -> bool {
     managers(object).any(|it| it.manager.as_deref() == Some(FIELD_MANAGER))
 }
 
-/// Other field managers that own fields outside of metadata and status that otlp-gate does not own: fields that it does not
-/// set, and fields whose value they have changed. A manager that sets the same value shares the field with otlp-gate.
+/// Other field managers that own fields outside of metadata and status that otlp-gate does not own: fields that it does
+/// not set, and fields whose value they have changed. A manager that sets the same value shares the field with
+/// otlp-gate.
 pub(super) fn other_managers(object: &DynamicObject) -> Vec<String> {
     let (ours, others): (Vec<_>, Vec<_>) =
         managers(object).partition(|it| it.manager.as_deref() == Some(FIELD_MANAGER));
@@ -43,14 +44,15 @@ fn fields(entry: &ManagedFieldsEntry) -> Value {
     fields
 }
 
-/// Whether a set of fields contains another one. Both are trees in the `fieldsV1` format, where `.` is the field itself.
+/// Whether a set of fields contains another one. Both are trees in the `fieldsV1` format, where `.` is the field
+/// itself.
 fn covers(all: &Value, some: &Value) -> bool {
     let Some(some) = some.as_object() else { return true };
     some.iter().all(|(key, below)| all.get(key).map_or(key == ".", |all| covers(all, below)))
 }
 
-/// Whether an object has all desired fields. It may have more fields, because the API server sets defaults, but not longer
-/// lists.
+/// Whether an object has all desired fields. It may have more fields, because the API server sets defaults, but not
+/// longer lists.
 pub(super) fn contains(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => {

@@ -22,8 +22,9 @@ pub(crate) struct DetectedMesh {
     pub(crate) summary: Option<String>,
 }
 
-/// Looks for a running control plane and for what adds pods to its mesh. CustomResourceDefinitions alone may be left from an
-/// earlier installation. Without a node-local gateway nothing depends on the mesh, and the cluster is not asked.
+/// Looks for a running control plane and for what adds pods to its mesh. CustomResourceDefinitions alone may be left
+/// from an earlier installation. Without a node-local gateway nothing depends on the mesh, and the cluster is not
+/// asked.
 ///
 /// # Errors
 /// The config requires the mesh and there is none, or the API server does not respond.
@@ -143,7 +144,8 @@ fn pod_mode(pod: &Pod) -> DataPlaneMode {
     }
 }
 
-/// Name and namespace of the Services that the node-local gateway sends to. The gate's own Collector is never in the mesh.
+/// Name and namespace of the Services that the node-local gateway sends to. The gate's own Collector is never in the
+/// mesh.
 fn services(config: &Config) -> Vec<(String, String)> {
     match (&config.node_local.export, &config.backend) {
         (None, Backend::Service(service)) => {

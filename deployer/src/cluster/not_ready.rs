@@ -1,7 +1,7 @@
 //! Why a component of the gate is not ready, and what to do about it.
 //!
-//! A new reason is a variant of [`NotReady`] and its text. A reason that only other programs report, in their own words, is
-//! a variant of [`Cause`], a line in [`Cause::of`], and its hint.
+//! A new reason is a variant of [`NotReady`] and its text. A reason that only other programs report, in their own
+//! words, is a variant of [`Cause`], a line in [`Cause::of`], and its hint.
 
 use std::fmt::{self, Display};
 
@@ -101,8 +101,8 @@ impl NotReady {
     }
 }
 
-/// A cause that controllers and proxies report in their own words. In order: a missing address may be the consequence of
-/// any of the others, so it is last.
+/// A cause that controllers and proxies report in their own words. In order: a missing address may be the consequence
+/// of any of the others, so it is last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
     /// The Gateway's server Secret is missing or invalid (Gateway API).
@@ -112,8 +112,8 @@ pub(crate) enum Cause {
     ModuleAddressRejected,
     /// Envoy Gateway cannot download the module (its internal/wasm/httpfetcher.go). It gives up after five attempts.
     ModuleDownloadFailed,
-    /// Istio's agent cannot fetch the module (Istio's pkg/wasm). It tries again only when its configuration changes, and
-    /// the proxy rejects all requests until then.
+    /// Istio's agent cannot fetch the module (Istio's pkg/wasm). It tries again only when its configuration changes,
+    /// and the proxy rejects all requests until then.
     ModuleFetchFailed,
     /// The gateway's Service has no address.
     NoAddress,

@@ -63,13 +63,13 @@ pub(crate) struct Planned {
 }
 
 impl Plan {
-    /// Checks what the objects need in the cluster, and lets the API server try all of them in a dry run. `certificate` is
-    /// the file from which the server's certificate would have been read. With `force`, fields of other field managers are
-    /// taken over.
+    /// Checks what the objects need in the cluster, and lets the API server try all of them in a dry run. `certificate`
+    /// is the file from which the server's certificate would have been read. With `force`, fields of other field
+    /// managers are taken over.
     ///
     /// # Errors
-    /// The cluster has not all kinds, the server's certificate is neither in the folder nor in the cluster, a namespace is
-    /// being deleted, or the API server rejects objects. All rejected objects are reported at once.
+    /// The cluster has not all kinds, the server's certificate is neither in the folder nor in the cluster, a namespace
+    /// is being deleted, or the API server rejects objects. All rejected objects are reported at once.
     pub(crate) async fn dry_run(
         cluster: &Cluster,
         installation: &Installation<'_>,
@@ -118,8 +118,8 @@ impl Plan {
     /// Applies the objects that change, and calls `report` after each object.
     ///
     /// # Errors
-    /// The API server rejects an object. If a dry run can find that out once the namespaces exist, nothing else has been
-    /// created by then.
+    /// The API server rejects an object. If a dry run can find that out once the namespaces exist, nothing else has
+    /// been created by then.
     pub(crate) async fn apply(
         &self,
         cluster: &Cluster,

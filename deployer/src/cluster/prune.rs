@@ -47,7 +47,8 @@ pub(crate) async fn prune(
         retained.iter().map(|it| (it.kind.as_str(), it.namespace.as_deref(), it.name.as_str())).collect();
     let discovery = Discovery::of(cluster, KINDS.iter().map(|(version, _)| *version)).await?;
     let mut pruned = Pruned::default();
-    // In reverse order of creation: the routes go first, so that a gate without its filter or policies serves no client.
+    // In reverse order of creation: the routes go first, so that a gate without its filter or policies serves no
+    // client.
     for (version, kind) in KINDS.iter().rev() {
         for object in labelled(cluster, &discovery, names, version, kind).await? {
             let (name, namespace) = (object.name_any(), object.namespace());
@@ -87,7 +88,8 @@ pub(crate) fn retained(
     Ok(objects)
 }
 
-/// Objects of one kind with the gate's labels, in all namespaces, or in the gate's own if RBAC does not allow the former.
+/// Objects of one kind with the gate's labels, in all namespaces, or in the gate's own if RBAC does not allow the
+/// former.
 async fn labelled(
     cluster: &Cluster,
     discovery: &Discovery,

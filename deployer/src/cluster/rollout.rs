@@ -13,8 +13,8 @@ use crate::model::Installation;
 /// How often the status is read.
 const INTERVAL: Duration = Duration::from_millis(300);
 
-/// Waits until all components are ready or the time is over, and returns the last status. `report` is called with what is
-/// not ready, each time the status is read.
+/// Waits until all components are ready or the time is over, and returns the last status. `report` is called with what
+/// is not ready, each time the status is read.
 ///
 /// # Errors
 /// The status cannot be read.

@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Checks the config.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let source = Source::read(global)?;
+    let source = Source::read(&global.file)?;
     match source.load() {
         Ok(loaded) => accept(&source, loaded, &args.certs, global.output),
         Err(report) => refuse(report, global.output),

@@ -73,7 +73,7 @@ enum Protocol {
 
 /// Prints it.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let Loaded { config, .. } = Loaded::read(global)?;
+    let Loaded { config, .. } = Loaded::read(&global.file, global.namespace.as_deref())?;
     if !config.gateway.enabled && args.address.is_none() {
         return Err(Error::failed("the configuration has no gateway that a client could send to").hint(
             "`-f FILE` names the configuration of the cluster that has one; `--address HOST:PORT` says where it is",

@@ -28,7 +28,8 @@ pub struct Args {
     provider: Option<Provider>,
     #[command(flatten)]
     module: ModuleArgs,
-    /// Also write the client CA and its revocation list from client-ca.crt and client.crl in this folder (Envoy Gateway)
+    /// Also write the client CA and its revocation list from client-ca.crt and client.crl in this folder (Envoy
+    /// Gateway)
     #[arg(long, value_name = "DIR")]
     client_ca: Option<PathBuf>,
 }

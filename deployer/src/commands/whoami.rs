@@ -36,7 +36,7 @@ pub struct Args {
 /// Says who it is.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let certificate = read(args, global)?;
-    let loaded = Loaded::read(global)?;
+    let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
     let explanation = loaded.policy.explain(&certificate.identity());
     let answer = Answer::new(&loaded, &explanation, &certificate);
     output::print(global.output, &answer, || answer.table(&loaded.config, &explanation))?;

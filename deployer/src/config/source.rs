@@ -12,7 +12,6 @@ use super::validate::{LABEL, is_label};
 use super::{Config, Finding, Report, Severity, parse, validate};
 use crate::error::Error;
 use crate::file;
-use crate::global::Global;
 
 /// A config file's text.
 #[derive(Debug, Clone)]
@@ -36,14 +35,14 @@ pub struct Loaded {
 }
 
 impl Source {
-    /// Reads the file that `--file` names, or standard input.
-    pub fn read(global: &Global) -> Result<Self, Error> {
-        if global.file_is_stdin() {
+    /// Reads a file, or standard input if the file is `-`.
+    pub fn read(file: &path::Path) -> Result<Self, Error> {
+        if file.as_os_str() == "-" {
             let mut bytes = Vec::new();
             let read = io::stdin().lock().read_to_end(&mut bytes);
             return Source::new("<stdin>".to_owned(), read.map(|_| bytes));
         }
-        Source::read_file(&global.file)
+        Source::read_file(file)
     }
 
     /// Reads a file.
@@ -94,12 +93,12 @@ impl Source {
 }
 
 impl Loaded {
-    /// Reads and loads the file that `--file` names, and applies `--namespace`.
-    pub fn read(global: &Global) -> Result<Self, Error> {
-        let mut loaded = Source::read(global)?.load()?;
-        if let Some(namespace) = &global.namespace {
+    /// Reads and loads a file, or standard input if the file is `-`. `namespace` replaces `gateway.namespace`.
+    pub fn read(file: &path::Path, namespace: Option<&str>) -> Result<Self, Error> {
+        let mut loaded = Source::read(file)?.load()?;
+        if let Some(namespace) = namespace {
             check_namespace(namespace)?;
-            loaded.config.gateway.namespace.clone_from(namespace);
+            namespace.clone_into(&mut loaded.config.gateway.namespace);
         }
         Ok(loaded)
     }

@@ -17,8 +17,8 @@ use crate::output::duration;
 
 /// A smaller difference is harmless, and cannot be told from the time that a response takes.
 const TOLERANCE: Duration = Duration::seconds(5);
-/// Age of a ready node's lease above which the node's clock is behind. A node renews its lease every 10 s, and is not ready
-/// after 40 s without renewal (50 s in later versions).
+/// Age of a ready node's lease above which the node's clock is behind. A node renews its lease every 10 s, and is not
+/// ready after 40 s without renewal (50 s in later versions).
 const MAX_LEASE_AGE: Duration = Duration::seconds(90);
 
 /// What a node's lease shows of its clock.

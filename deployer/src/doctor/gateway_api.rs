@@ -1,4 +1,5 @@
-//! Checks the Gateway API: version and channel of its definitions, and whether a controller has accepted the GatewayClass.
+//! Checks the Gateway API: version and channel of its definitions, and whether a controller has accepted the
+//! GatewayClass.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;

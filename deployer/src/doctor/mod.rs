@@ -84,8 +84,8 @@ pub(crate) async fn examine(
     Ok(checks)
 }
 
-/// The oldest minor version of Kubernetes 1 with validating admission policies, strict validation in server-side apply, and
-/// `matchLabelKeys`.
+/// The oldest minor version of Kubernetes 1 with validating admission policies, strict validation in server-side apply,
+/// and `matchLabelKeys`.
 const OLDEST: u32 = 29;
 
 fn version(cluster: &Cluster) -> Check {

@@ -79,8 +79,8 @@ impl<'a> Installation<'a> {
         self.config.takes_certificates() && self.certificates.server.is_none()
     }
 
-    /// The largest message that the gate forwards, in bytes: what the filter adds comes on top of `limits.inflated`, and
-    /// the filter bounds both.
+    /// The largest message that the gate forwards, in bytes: what the filter adds comes on top of `limits.inflated`,
+    /// and the filter bounds both.
     pub(crate) fn largest_message(&self) -> u64 {
         self.config.limits.inflated.bytes().saturating_mul(5) / 4
     }

@@ -1,4 +1,5 @@
-//! Envoy Gateway: an EnvoyExtensionPolicy, and policies for both sides' connections.
+//! Envoy Gateway: an EnvoyExtensionPolicy with the filter, and policies for the connections of clients and to the
+//! backend.
 
 use std::collections::BTreeMap;
 
@@ -144,26 +145,27 @@ fn typed(spec: &impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(spec).map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))
 }
 
-/// Whole mebibytes, as Kubernetes writes quantities.
+/// A size in whole mebibytes, as Kubernetes writes quantities.
 fn size(bytes: u32) -> String {
     format!("{}Mi", bytes >> 20)
 }
 
-/// How the proxies are deployed, and how their metrics are tagged.
+/// The EnvoyProxy: the proxies' Deployment and Envoy's bootstrap, with the tags of the filter's metrics.
 fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     let replicas = installation.config.gateway.replicas.get();
-    // Its policies have no setting for it; Envoy takes this runtime key for its default.
+    // No policy of Envoy Gateway sets this limit. Envoy reads its default from this runtime key.
     let headers = json!({"envoy.reloadable_features.max_request_headers_size_kb": bounds::HEADERS_KIB});
     let bootstrap = yaml(&json!({
         "stats_config": {"stats_tags": stats_tags()},
         "layered_runtime": {"layers": [{"name": "otlp_gate", "static_layer": headers}]},
     }))?;
-    // Envoy Gateway asks every 10 s whether a proxy has started: a new one would serve up to 10 s later than it could.
-    // As long as before, 5 minutes, until it is given up.
+    // Envoy Gateway's startup probe runs every 10 s, so a new proxy would be ready up to 10 s late. The total time
+    // until the probe fails stays 5 minutes.
     let startup = ["envoy", "shutdown-manager"]
         .map(|name| json!({"name": name, "startupProbe": {"periodSeconds": 1, "failureThreshold": 300}}));
-    // A proxy that fetches another module runs the one before on, since it takes two modules that it had to fetch for one
-    // (Envoy's createWasm, source/extensions/common/wasm/wasm.cc, names a VM before it has the code). So it needs new ones.
+    // A running proxy that fetches a new module continues to run the old one: Envoy's createWasm
+    // (source/extensions/common/wasm/wasm.cc) names a VM before it has the code, so two fetched modules get the same
+    // VM. The annotation changes with the module and causes a rollout.
     let annotations = json!({MODULE_ANNOTATION: installation.module.source()});
     let mut kubernetes = json!({"envoyDeployment": {
         "replicas": replicas,
@@ -176,7 +178,7 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     Ok(json!({
         "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
         "bootstrap": {"type": "Merge", "value": bootstrap},
-        // Envoy Gateway has it the other way round.
+        // By default Envoy Gateway puts the buffer filter before the Wasm filter.
         "filterOrder": [{"name": "envoy.filters.http.buffer", "after": "envoy.filters.http.wasm"}],
     }))
 }
@@ -258,13 +260,13 @@ impl ClientTrafficPolicy {
                 let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
                 (ca.clone(), Some(Crl { refs: vec![ca] }))
             }
-            // cert-manager makes no revocation lists.
+            // cert-manager issues no revocation lists.
             Some(_) => (ObjectRef { group: "", kind: "Secret", name: names.client_trust() }, None),
         };
         let mode = if installation.config.trusted_hops.is_empty() { "SanitizeSet" } else { "AppendForward" };
         ClientTrafficPolicy {
             target_refs: vec![TargetRef::gateway(names)],
-            // Sessions are not resumed unless it is told so.
+            // Without `session`, Envoy Gateway disables session resumption.
             tls: ClientTls {
                 min_version: "1.2",
                 client_validation: ClientValidation { optional: false, ca_certificate_refs: vec![ca], crl },
@@ -277,19 +279,21 @@ impl ClientTrafficPolicy {
                     "idleTimeout": bounds::IDLE,
                 },
             }),
-            // The defaults, 32 KiB and 64 KiB, make a batch of telemetry wait for many round trips.
+            // With the defaults of 32 KiB and 64 KiB, a batch of telemetry takes many round trips.
             connection: Connection { buffer_limit: size(bounds::BUFFER) },
             http2: Http2 {
                 initial_stream_window_size: size(bounds::BUFFER),
                 initial_connection_window_size: size(bounds::CONNECTION_WINDOW),
                 max_concurrent_streams: bounds::STREAMS,
             },
-            // The filter reads the client's certificate there, and what hops say of their clients; it lets none of it through.
+            // The filter reads the client's certificate and the identities that trusted hops forward from this header,
+            // and removes it.
             headers: Headers {
                 certificate: ForwardedCertificate { mode, cert_details_to_add: ["Cert"] },
                 request_id: "Disable",
             },
-            // The filter and the routes see the path as the client wrote it, where Envoy Gateway would answer with a redirect.
+            // By default Envoy Gateway redirects such paths. The filter and the routes need the path as the client sent
+            // it.
             path: json!({"escapedSlashesAction": "KeepUnchanged", "disableMergeSlashes": true}),
         }
     }
@@ -332,14 +336,15 @@ struct HttpTimeout {
 
 impl BackendTrafficPolicy {
     fn of(installation: &Installation<'_>) -> Self {
-        // Envoy counts it in 32 bits.
+        // Envoy's field has 32 bits.
         let limit = installation.largest_message().min(u32::MAX.into());
         BackendTrafficPolicy {
             target_refs: vec![TargetRef::gateway(&installation.names)],
-            // Envoy's 15 s would end exports whose clients still wait for a slow backend.
+            // With Envoy's default of 15 s, exports to a slow backend would fail while the client still waits.
             timeout: Timeout { http: HttpTimeout { request_timeout: "60s" } },
-            // Envoy's buffer filter behind ours, for the reason that `envoy::bootstrap` gives. It gets the body in one
-            // piece, of any size; and if it should ever come first, it must not refuse what our filter takes.
+            // Envoy's buffer filter after the gate's filter, for the reason given in `envoy::bootstrap`. There it gets
+            // the body in one piece of any size. Should it ever come first, it must accept what the gate's filter
+            // accepts.
             request_buffer: RequestBuffer { limit: limit.to_string() },
             connection: Connection { buffer_limit: size(bounds::BUFFER) },
             circuit_breaker: CircuitBreaker {
@@ -394,11 +399,9 @@ impl EnvoyExtensionPolicy {
         let code = match &installation.module {
             Location::ConfigMap { .. } => {
                 return Err(Error::failed(
-                    "Envoy Gateway takes the filter's module from a registry or a web server only",
+                    "Envoy Gateway loads the filter's module from a registry or a web server only",
                 )
-                .hint(
-                    "name it: `gateway.module.url` in the config, or `--module oci://REGISTRY/IMAGE:TAG`",
-                ));
+                .hint("set `gateway.module.url` in the config, or `--module oci://REGISTRY/IMAGE:TAG`"));
             }
             Location::Oci { image, sha256 } => {
                 Code::Image { image: Source { url: image.clone(), sha256: sha256.clone() } }

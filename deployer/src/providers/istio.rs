@@ -1,4 +1,5 @@
-//! Istio: a WasmPlugin, and an overlay on the gateway's Deployment that mounts the module.
+//! Istio: a WasmPlugin with the filter, an EnvoyFilter with the bounds, and an overlay on the gateway's Deployment that
+//! mounts the module.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +19,11 @@ use crate::model::mesh::{self, DataPlaneMode};
 use crate::model::{ClientCa, Installation, Names, Object, ProviderSettings, Server, plugin_config, yaml};
 use crate::module::Location;
 
-/// The folder in the gateway's pods that holds the module, and its file there.
+/// Folder and file of the module in the gateway's pods.
 const MODULE_FOLDER: &str = "/var/run/otlp-gate";
 const MODULE_FILE: &str = "otlp-gate.wasm";
 
-/// The label of a Gateway's pods that names it.
+/// The label of a Gateway's pods with the Gateway's name.
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 #[derive(Debug)]
@@ -51,9 +52,9 @@ impl Provider for Istio {
         let (listener_options, client_ca) = match installation.config.certificates.cert_manager {
             // Supported by every version. Istio then reads the client CA from the server's Secret.
             None => ([("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into(), None),
-            // With the option above, Istio uses the server's issuer as the client CA until it finds the client CA. With a
-            // reference in the Gateway, which needs Istio 1.28, it accepts no client until then. An older version ignores
-            // the reference and requests no certificate, so that the filter rejects every client.
+            // With the option above, Istio uses the server's issuer as the client CA until it finds the client CA. With
+            // a reference in the Gateway, which needs Istio 1.28, it accepts no client until then. An older version
+            // ignores the reference and requests no certificate, so that the filter rejects every client.
             Some(_) => (BTreeMap::new(), Some(("Secret", names.client_trust()))),
         };
         ProviderSettings {
@@ -127,7 +128,8 @@ impl Provider for Istio {
     }
 }
 
-/// The server's certificate and key beside the clients' CA and what it revoked, as Istio reads them.
+/// The Secret with the server's certificate and key, the client CA and its revocation list, under the keys that Istio
+/// reads.
 fn server_secret(names: &Names, server: &Server, ca: &ClientCa) -> Result<Object, Error> {
     let data = [
         ("tls.crt", &server.certificate),
@@ -147,8 +149,8 @@ fn overlay_name(names: &Names) -> String {
     format!("{}-deployment", names.gateway)
 }
 
-/// The name of the ConfigMap that holds the module, unless that comes from elsewhere. It changes with the module: so the
-/// pods are replaced one by one, and none has its module changed under it.
+/// The name of the ConfigMap with the module, if the module is in a ConfigMap. The name changes with the module, so
+/// that a new module causes a rollout and no running pod's module changes.
 fn module_name(installation: &Installation<'_>) -> Option<String> {
     let Location::ConfigMap { sha256, .. } = &installation.module else { return None };
     let short = sha256.get(..12).unwrap_or(sha256);
@@ -164,16 +166,17 @@ fn module(installation: &Installation<'_>, name: &str, bytes: &[u8]) -> ConfigMa
     }
 }
 
-/// The patches that Istio applies to what it makes for the Gateway.
+/// The ConfigMap with patches for the Deployment and PodDisruptionBudget that Istio creates for the Gateway.
 fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
     let replicas = installation.config.gateway.replicas.get();
-    // The filter reads the client's certificate there, and what hops say of their clients; it lets none of it through.
+    // The filter reads the client's certificate and the identities that trusted hops forward from this header, and
+    // removes it.
     let forwarded =
         if installation.config.trusted_hops.is_empty() { "SANITIZE_SET" } else { "APPEND_FORWARD" };
     let proxy_config = json!({
         "extraStatTags": METRIC_TAGS,
         "gatewayTopology": {"forwardClientCertDetails": forwarded},
-        // Without it there is no limit.
+        // By default there is no limit.
         "proxyMetadata": {"ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS": bounds::CONNECTIONS.to_string()},
     });
     let proxy_config = yaml(&proxy_config)?;
@@ -224,7 +227,7 @@ fn wasm_plugin(installation: &Installation<'_>) -> Result<Object, Error> {
         plugin_name: "otlp-gate",
         url,
         sha256,
-        // A VM that failed is started anew, and until then nothing passes.
+        // A VM that failed is restarted. Until then the proxy rejects all requests.
         fail_strategy: "FAIL_RELOAD",
         plugin_config: plugin_config(&installation.config.policy(), &installation.module)?,
     };
@@ -232,8 +235,8 @@ fn wasm_plugin(installation: &Installation<'_>) -> Result<Object, Error> {
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
 }
 
-/// What Istio has no setting for: the bounds that every gate has, and Envoy's buffer filter between our filter and the router, for
-/// the reason that `envoy::bootstrap` gives.
+/// The EnvoyFilter with what Istio has no setting for: the bounds that every gateway has, and Envoy's buffer filter
+/// between the gate's filter and the router, for the reason given in `envoy::bootstrap`.
 fn envoy_filter(names: &Names) -> Result<Object, Error> {
     const MANAGER: &str = "envoy.filters.network.http_connection_manager";
     const ROUTER: &str = "envoy.filters.http.router";
@@ -249,16 +252,17 @@ fn envoy_filter(names: &Names) -> Result<Object, Error> {
         })
     };
     let spec = json!({
-        // Up to 1.26, Istio takes an EnvoyFilter's `targetRefs` for every Gateway of the namespace.
+        // Up to 1.26, Istio applies an EnvoyFilter with `targetRefs` to every Gateway in the namespace.
         "workloadSelector": {"labels": {GATEWAY_LABEL: names.gateway}},
-        // Istio puts the filters of WasmPlugins where they belong before it applies patches.
+        // Istio inserts the filters of WasmPlugins before it applies these patches.
         "configPatches": [
             patch("HTTP_FILTER", &router, "INSERT_BEFORE", json!({
                 "name": "envoy.filters.http.buffer",
                 "typed_config": {
                     "@type": extension("filters.http.buffer.v3.Buffer"),
-                    // It gets the body in one piece, of any size: what it may gather never counts. As much as Envoy's own
-                    // default, since Istio has the router keep bodies up to this size to try them again.
+                    // The buffer filter gets the body in one piece of any size, so its limit never applies. The value
+                    // is Envoy's own buffer limit, because the router keeps bodies of up to this size for Istio's
+                    // retries.
                     "max_request_bytes": bounds::BUFFER,
                 },
             })),
@@ -266,12 +270,13 @@ fn envoy_filter(names: &Names) -> Result<Object, Error> {
                 "name": ROUTER,
                 "typed_config": {"@type": extension("filters.http.router.v3.Router"), "suppress_envoy_headers": true},
             })),
-            // A patch with a transport socket changes nothing else (Istio's mergeTransportSocketListener).
+            // Istio ignores all other fields of a patch with a transport socket (mergeTransportSocketListener).
             patch("FILTER_CHAIN", &json!({}), "MERGE", json!({"transport_socket": {
                 "name": "envoy.transport_sockets.tls",
                 "typed_config": {
                     "@type": extension("transport_sockets.tls.v3.DownstreamTlsContext"),
-                    // A resumed session would skip the look at the client's certificate: expired or revoked, it would stay in.
+                    // A resumed session skips the certificate validation, so an expired or revoked certificate would be
+                    // accepted.
                     "disable_stateless_session_resumption": true,
                     "disable_stateful_session_resumption": true,
                     "common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}},

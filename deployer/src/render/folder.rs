@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::file::{Access, Existing, Staged};
 use crate::model::{Object, yaml};
 
-/// Writes one file per object, and the `kustomization.yaml` that kustomize and `kubectl apply -k` read. Files of objects
-/// that are no longer rendered stay in the folder, but not in the list.
+/// Writes one file per object, and the `kustomization.yaml` that kustomize and `kubectl apply -k` read. Files of
+/// objects that are no longer rendered stay in the folder, but not in the list.
 pub(crate) fn write_folder(folder: &Path, objects: &[Object]) -> Result<(), Error> {
     let mut names: Vec<String> = objects.iter().map(Object::file_name).collect();
     for (name, object) in names.iter().zip(objects) {

@@ -14,8 +14,8 @@ use crate::model::{Installation, Object};
 use crate::providers;
 use crate::resources::{cert_manager, collector, gateway, namespace, node_local, routes};
 
-/// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds. The
-/// Namespace is not among them, because it may contain other objects.
+/// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds.
+/// The Namespace is not among them, because it may contain other objects.
 pub(crate) const KINDS: [(&str, &str); 25] = [
     ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "ServiceAccount"),

@@ -53,7 +53,7 @@ fn find_named<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Value {
 }
 
 #[test]
-fn every_object_can_be_found_again_by_its_labels() {
+fn every_object_has_the_labels_of_its_gate() {
     for object in everything() {
         let labels = &object.value["metadata"]["labels"];
         assert_eq!(labels["app.kubernetes.io/managed-by"], "otlp-gate", "{object:?}");
@@ -63,14 +63,14 @@ fn every_object_can_be_found_again_by_its_labels() {
 }
 
 #[test]
-fn every_kind_is_one_that_is_pruned() {
+fn every_kind_is_pruned() {
     for object in everything().iter().filter(|it| it.kind != "Namespace") {
         assert!(KINDS.contains(&(object.api_version(), object.kind.as_str())), "{object:?}");
     }
 }
 
 #[test]
-fn a_policy_has_another_revision_than_any_other_and_so_it_has_with_another_module() {
+fn the_revision_differs_by_policy_and_by_module() {
     let at = |url| Location::at(url, None, "").unwrap();
     let [one, same, other, elsewhere] =
         [("", MODULE), ("", MODULE), ("attributes: {a: b}", MODULE), ("", "oci://registry.example/other:2")]
@@ -83,7 +83,7 @@ fn a_policy_has_another_revision_than_any_other_and_so_it_has_with_another_modul
 }
 
 #[test]
-fn no_route_is_open_to_another_listener() {
+fn every_route_is_attached_to_the_listener_of_its_protocol() {
     let routes = everything().into_iter().filter(|object| object.kind.ends_with("Route"));
     let mut seen = 0;
     for route in routes {
@@ -96,7 +96,7 @@ fn no_route_is_open_to_another_listener() {
 }
 
 #[test]
-fn only_routes_of_the_gates_namespace_get_in() {
+fn listeners_accept_routes_of_the_gates_namespace_only() {
     for object in everything().iter().filter(|object| object.kind == "Gateway") {
         for listener in object.value["spec"]["listeners"].as_array().unwrap() {
             assert_eq!(listener["allowedRoutes"]["namespaces"]["from"], "Same");
@@ -105,7 +105,7 @@ fn only_routes_of_the_gates_namespace_get_in() {
 }
 
 #[test]
-fn no_two_objects_have_one_file() {
+fn no_two_objects_have_the_same_file_name() {
     for (provider, _) in PROVIDERS {
         let mut config = config("");
         config.gateway.provider = provider;
@@ -118,7 +118,7 @@ fn no_two_objects_have_one_file() {
 }
 
 #[test]
-fn a_service_elsewhere_is_granted_and_gets_no_collector() {
+fn a_service_in_another_namespace_has_a_reference_grant_and_no_collector() {
     let objects = objects(&config("backend: {service: {name: otel, namespace: elsewhere, grpc: 9999}}"));
     let grant = find(&objects, "ReferenceGrant");
     assert_eq!(grant["metadata"]["namespace"], "elsewhere");
@@ -129,7 +129,7 @@ fn a_service_elsewhere_is_granted_and_gets_no_collector() {
 }
 
 #[test]
-fn what_browsers_ask_first_is_routed_where_web_pages_may_send() {
+fn preflight_requests_have_a_route_if_web_pages_may_send() {
     for (text, methods) in
         [("", vec!["POST"]), ("corsOrigins: ['https://shop.example.com']", vec!["POST", "OPTIONS"])]
     {
@@ -146,7 +146,7 @@ fn what_browsers_ask_first_is_routed_where_web_pages_may_send() {
 }
 
 #[test]
-fn the_collector_takes_what_the_gate_lets_through() {
+fn the_collector_accepts_messages_as_large_as_the_gate_forwards() {
     let objects = objects(&config("limits: {inflated: 8MiB}"));
     let map = find(&objects, "ConfigMap");
     let text = map["data"]["config.yaml"].as_str().unwrap();
@@ -157,7 +157,7 @@ fn the_collector_takes_what_the_gate_lets_through() {
 }
 
 #[test]
-fn headers_wait_behind_the_filter_until_it_lets_the_body_through() {
+fn the_buffer_filter_is_between_the_filter_and_the_router() {
     let mut config = config("limits: {inflated: 8MiB}");
     let filter = find(&objects(&config), "EnvoyFilter")["spec"].clone();
     let selected = &filter["workloadSelector"]["labels"]["gateway.networking.k8s.io/gateway-name"];
@@ -181,7 +181,7 @@ fn headers_wait_behind_the_filter_until_it_lets_the_body_through() {
 }
 
 #[test]
-fn exporters_answer_when_they_have_delivered_unless_the_user_says_otherwise() {
+fn exporters_respond_after_delivery_unless_the_config_says_otherwise() {
     for (exporter, expected) in [
         ("otlp_grpc: {endpoint: 'x:4317'}", r#"{"wait_for_result":true}"#),
         ("otlp_http/b: {sending_queue: {queue_size: 5}}", r#"{"wait_for_result":true,"queue_size":5}"#),
@@ -204,7 +204,7 @@ fn exporters_answer_when_they_have_delivered_unless_the_user_says_otherwise() {
 }
 
 #[test]
-fn an_autoscaler_decides_how_many_collectors_there_are() {
+fn an_autoscaler_owns_the_number_of_collectors() {
     let objects = objects(&config("backend: {collector: {replicas: 2, maxReplicas: 5}}"));
     let scaler = &find(&objects, "HorizontalPodAutoscaler")["spec"];
     assert_eq!((&scaler["minReplicas"], &scaler["maxReplicas"]), (&2.into(), &5.into()));
@@ -214,7 +214,7 @@ fn an_autoscaler_decides_how_many_collectors_there_are() {
 }
 
 #[test]
-fn cert_manager_makes_what_the_user_has_not_named_an_issuer_for() {
+fn cert_manager_issues_from_issuers_of_the_gate_unless_the_config_names_some() {
     let issuer = |text: &str, certificate: &str| {
         let objects = objects(&config(&format!("certificates: {{certManager: {text}}}")));
         let kinds = |kind: &str| objects.iter().filter(|it| it.kind == kind).count();
@@ -233,13 +233,13 @@ fn cert_manager_makes_what_the_user_has_not_named_an_issuer_for() {
 }
 
 #[test]
-fn with_cert_manager_no_gateway_lets_in_who_is_not_of_the_clients_issuer() {
+fn with_cert_manager_only_certificates_of_the_clients_issuer_are_accepted() {
     let mut config = config("certificates: {certManager: {}}");
     let gateway = find(&objects(&config), "Gateway")["spec"].clone();
     let ca = &gateway["tls"]["frontend"]["default"]["validation"];
     assert_eq!(ca["caCertificateRefs"][0]["name"], "otel-gateway-client-trust");
     assert_eq!(ca["mode"], "AllowValidOnly");
-    // With this option Istio would look for the clients' CA in the server's Secret where it finds none elsewhere.
+    // With this option Istio would use the CA in the server's Secret until it finds the client CA.
     assert_eq!(gateway["listeners"][0]["tls"]["options"], Value::Null);
     config.gateway.provider = Provider::EnvoyGateway;
     let policy = find(&objects(&config), "ClientTrafficPolicy")["spec"]["tls"]["clientValidation"].clone();
@@ -249,7 +249,7 @@ fn with_cert_manager_no_gateway_lets_in_who_is_not_of_the_clients_issuer() {
 }
 
 #[test]
-fn the_module_is_mounted_where_the_plugin_looks_for_it() {
+fn the_module_is_mounted_at_the_plugins_path() {
     let config = config("");
     let module = Location::config_map(b"\0asm").unwrap();
     let objects = super::objects(&installation(&config, module)).unwrap();
@@ -266,12 +266,12 @@ fn the_module_is_mounted_where_the_plugin_looks_for_it() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_its_size() {
+fn modules_and_policies_that_are_too_large_are_rejected_with_their_size() {
     let error = Location::config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
     assert_eq!(error.to_string(), "the filter's module has 1048577 bytes, and a ConfigMap holds 1048576");
 
     let (mut policy, module) = (config("").policy(), Location::at(MODULE, None, "").unwrap());
-    // a digest of a counter does not compress
+    // Digests do not compress.
     let digest = |number: u32| {
         use sha2::{Digest, Sha256};
         Sha256::digest(number.to_le_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
@@ -298,21 +298,21 @@ fn ten_thousand_clients_fit_into_one_object() {
     let config = plugin_config(&policy, &module).unwrap();
     let gzip = config["gzip"].as_str().unwrap();
     assert!(gzip.len() < 256 << 10, "{}", gzip.len());
-    // the filter reads it
+    // The filter can read it.
     otlp_gate_core::gate::Gate::load(config.to_string().as_bytes()).map(drop).unwrap();
 }
 
 #[test]
-fn envoy_gateway_is_not_promised_what_it_cannot_load() {
+fn envoy_gateway_cannot_load_a_module_from_a_config_map() {
     let mut config = config("");
     config.gateway.provider = Provider::EnvoyGateway;
     let module = Location::config_map(b"\0asm").unwrap();
     let error = super::objects(&installation(&config, module)).unwrap_err().to_string();
-    assert_eq!(error, "Envoy Gateway takes the filter's module from a registry or a web server only");
+    assert_eq!(error, "Envoy Gateway loads the filter's module from a registry or a web server only");
 }
 
 #[test]
-fn a_module_is_named_by_a_url() {
+fn a_url_gives_the_location_of_a_module() {
     let at = |url| Location::at(url, None, "00");
     assert_eq!(at("oci://r/i:1").unwrap(), Location::Oci { image: "r/i:1".to_owned(), sha256: None });
     assert_eq!(
@@ -325,7 +325,7 @@ fn a_module_is_named_by_a_url() {
     assert!(Location::at("oci://r/i:1", Some("sha256:12"), "").is_err());
 }
 
-/// `OTLP_GATE_UPDATE_MANIFESTS=1` writes them instead.
+/// With `OTLP_GATE_UPDATE_MANIFESTS=1` it writes the manifests.
 #[test]
 fn manifests_are_what_the_examples_render_to() {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
@@ -376,7 +376,7 @@ fn files(folder: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_filter_is_always_handed_the_clients_certificate_and_what_a_hop_says_only_where_there_are_some() {
+fn the_filter_gets_the_clients_certificate_and_forwarded_identities_only_with_trusted_hops() {
     for (text, istio, envoy_gateway) in [
         ("", "SANITIZE_SET", "SanitizeSet"),
         ("trustedHops: [{spiffe: \"spiffe://hop.example/*\"}]", "APPEND_FORWARD", "AppendForward"),
@@ -397,9 +397,9 @@ fn the_filter_is_always_handed_the_clients_certificate_and_what_a_hop_says_only_
     }
 }
 
-/// What holds beyond this is looked up in the running proxies' configuration, by tests/cluster.
+/// tests/cluster checks the other bounds in the configuration of running proxies.
 #[test]
-fn no_session_is_resumed_and_no_circuit_breaker_comes_before_the_gates_own_bounds() {
+fn sessions_are_not_resumed_and_circuit_breakers_do_not_trip_before_the_filters_bounds() {
     let mut config = config("");
     let filter = find(&objects(&config), "EnvoyFilter")["spec"]["configPatches"].clone();
     let mut sockets = filter.as_array().unwrap().iter().filter_map(|it| {
@@ -412,7 +412,7 @@ fn no_session_is_resumed_and_no_circuit_breaker_comes_before_the_gates_own_bound
 
     config.gateway.provider = Provider::EnvoyGateway;
     let objects = objects(&config);
-    // Where it says nothing of sessions, none is resumed.
+    // Without `session`, Envoy Gateway disables session resumption.
     assert_eq!(find(&objects, "ClientTrafficPolicy")["spec"]["tls"].get("session"), None);
     let breaker = &find(&objects, "BackendTrafficPolicy")["spec"]["circuitBreaker"];
     for key in ["maxConnections", "maxPendingRequests", "maxParallelRequests", "maxParallelRetries"] {

@@ -43,9 +43,8 @@ pub(crate) fn objects(
     };
     let clients = issuer(&cert_manager.clients, "clients")?;
     let server = issuer(&cert_manager.server, "servers")?;
-    // A certificate's Secret also contains the issuer's certificate and follows its changes. This certificate is for
-    // the client that is reserved for
-    // `otlp-gate verify`, the one with the fewest rights.
+    // A certificate's Secret also contains the issuer's certificate, and follows its changes. This certificate
+    // identifies the client that is reserved for `otlp-gate verify`, which has no rights beyond that.
     let trust = json!({
         "secretName": names.client_trust(),
         "uris": [VERIFY_URI],

@@ -57,7 +57,8 @@ pub(super) fn of_signals<const N: usize>(of: impl Fn(&str) -> [(String, Value); 
     Value::Object(["logs", "metrics", "traces"].into_iter().flat_map(of).collect())
 }
 
-/// Pipelines of a signal: everything goes to the exporters, except the items of `otlp-gate verify`, which go to the log.
+/// Pipelines of a signal: everything goes to the exporters, except the items of `otlp-gate verify`, which go to the
+/// log.
 fn pipelines(signal: &str, exporters: &[String]) -> [(String, Value); 3] {
     let routing = [format!("routing/{signal}")];
     [
@@ -81,9 +82,9 @@ fn canary_only(signal: &str) -> Value {
     })
 }
 
-/// An OTLP exporter that responds only after delivery. A queue in memory would respond before, and its items would be lost
-/// with the pod. The exporter also batches, because a batch processor would respond before delivery as well. The user's own
-/// settings are kept.
+/// An OTLP exporter that responds only after delivery. A queue in memory would respond before, and its items would be
+/// lost with the pod. The exporter also batches, because a batch processor would respond before delivery as well. The
+/// user's own settings are kept.
 fn delivering(name: &str, exporter: &Value) -> Value {
     let kind = name.split('/').next().unwrap_or_default();
     let mut exporter = if exporter.is_null() { json!({}) } else { exporter.clone() };

@@ -38,7 +38,8 @@ pub(super) fn config_map(metadata: ObjectMeta, text: String) -> ConfigMap {
     ConfigMap { metadata, data, ..ConfigMap::default() }
 }
 
-/// Annotations that cause a rollout when the configuration changes. A Collector reads its configuration only at startup.
+/// Annotations that cause a rollout when the configuration changes. A Collector reads its configuration only at
+/// startup.
 pub(super) fn annotations(config_digest: &str) -> BTreeMap<String, String> {
     [("otlp-gate.io/config".to_owned(), config_digest.to_owned())].into()
 }

@@ -1,5 +1,5 @@
-//! The objects that every gate has, whatever the provider: namespace, Gateway, routes, certificates, the Collector, and the
-//! node-local gateway.
+//! The objects that every gate has, whatever the provider: namespace, Gateway, routes, certificates, the Collector, and
+//! the node-local gateway.
 //!
 //! A new object is a file here (or in [`crate::providers`], if only one provider needs it), a call in
 //! [`crate::render::objects`], and its kind in [`crate::render::KINDS`].

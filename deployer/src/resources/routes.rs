@@ -146,8 +146,8 @@ fn grpc_rule(service: &str, methods: &[&str], backend: &BackendService) -> GrpcR
     }
 }
 
-/// POST to OTLP's paths. Where `corsOrigins` allows web pages, also their preflight requests (OPTIONS), which the filter
-/// answers.
+/// POST to OTLP's paths. Where `corsOrigins` allows web pages, also their preflight requests (OPTIONS), which the
+/// filter answers.
 fn http_rule(backend: &BackendService, web_pages: bool) -> HttpRouteRules {
     let exactly = |path: &str, method| HttpRouteRulesMatches {
         path: Some(HttpRouteRulesMatchesPath {

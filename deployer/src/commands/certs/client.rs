@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         None
     } else {
         let hint = "`otlp-gate init` writes one; `--unchecked` makes the certificate without";
-        Some(Source::read(global).map_err(|e| e.hint(hint))?.load()?)
+        Some(Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?)
     };
     let config = loaded.as_ref().map(|loaded| &loaded.config);
     let request = args.names().request(&args.name, args.days, config, args.unchecked)?;

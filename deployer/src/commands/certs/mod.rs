@@ -91,7 +91,7 @@ fn note_incomplete_record(folder: &Folder, record: &Record) {
 
 /// Whether the configuration, if there is one, lets cert-manager issue the certificates.
 fn uses_cert_manager(global: &Global) -> bool {
-    let loaded = || Source::read(global).ok()?.load().ok();
+    let loaded = || Source::read(&global.file).ok()?.load().ok();
     !global.file_is_stdin() && loaded().is_some_and(|it| it.config.certificates.cert_manager.is_some())
 }
 

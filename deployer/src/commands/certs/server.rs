@@ -64,7 +64,7 @@ impl Names {
         let mut hosts = self.hostname.clone();
         if hosts.is_empty() {
             let hint = "`otlp-gate init` writes one; `--hostname NAME` makes the certificate without";
-            let loaded = Source::read(global).map_err(|e| e.hint(hint))?.load()?;
+            let loaded = Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?;
             hosts.push(Host::Dns(loaded.config.gateway.hostname));
         }
         let localhost = Host::Dns("localhost".to_owned());

@@ -43,8 +43,8 @@ pub(super) fn daemon_set(node_gateway: &NodeGateway<'_>, config_digest: &str) ->
     }
 }
 
-/// Update strategy: the new pod starts beside the old one. With a durable queue it starts after the old one, which holds the
-/// queue's lock.
+/// Update strategy: the new pod starts beside the old one. With a durable queue it starts after the old one, which
+/// holds the queue's lock.
 fn update(queue: Queue) -> DaemonSetUpdateStrategy {
     let (surge, unavailable) = match queue {
         Queue::Memory => (1, 0),
@@ -81,7 +81,8 @@ fn pod(node_gateway: &NodeGateway<'_>) -> PodSpec {
             type_: Some("DirectoryOrCreate".to_owned()),
         };
         volumes.push((Volume { host_path: Some(folder), ..volume("queue") }, QUEUE_FOLDER, false));
-        // The kubelet creates the folder as root. Without capabilities, root has no more rights than the folder's owner.
+        // The kubelet creates the folder as root. Without capabilities, root has no more rights than the folder's
+        // owner.
         if let Some(context) = &mut pod.security_context {
             context.run_as_non_root = Some(false);
             context.run_as_user = Some(0);

@@ -1,5 +1,5 @@
-//! The node-local gateway: a Collector on every node that receives plain-text OTLP from the pods of its node, and a Service
-//! that routes to the pod on the client's own node only.
+//! The node-local gateway: a Collector on every node that receives plain-text OTLP from the pods of its node, and a
+//! Service that routes to the pod on the client's own node only.
 
 mod config;
 mod daemon_set;

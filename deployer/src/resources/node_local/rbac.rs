@@ -1,4 +1,5 @@
-//! RBAC for the node-local Collector, which identifies pods by their address: it reads names and labels, and no Secrets.
+//! RBAC for the node-local Collector, which identifies pods by their address: it reads names and labels, and no
+//! Secrets.
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 

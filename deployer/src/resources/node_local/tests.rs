@@ -5,7 +5,7 @@ use crate::model::{Certificates, DataPlaneMode, Installation, Mesh, Object};
 use crate::module::Location;
 use crate::render::{self, KINDS};
 
-/// What is made of a config with a gateway on every node that has these keys as well.
+/// The objects of a config whose `nodeLocal` also has these keys.
 fn objects(node: &str, mesh: Mesh) -> Vec<Object> {
     super::objects(&installation(&config(node, ""), mesh)).unwrap()
 }
@@ -42,7 +42,7 @@ const MODES: [&str; 3] = ["", ", acknowledge: delivered", ", queue: durable"];
 const GATE: &str = ", export: {gate: {endpoint: \"gate.example:4317\", clientSecret: edge}}";
 
 #[test]
-fn a_pod_is_led_to_its_own_node_only() {
+fn the_service_routes_to_the_pods_own_node_only() {
     for mode in MODES {
         let objects = objects(mode, NO_MESH);
         let service = find(&objects, "Service");
@@ -58,7 +58,7 @@ fn a_pod_is_led_to_its_own_node_only() {
 }
 
 #[test]
-fn what_it_owns_is_pruned_and_has_one_namespace_of_its_own() {
+fn all_kinds_are_pruned_and_namespaced_objects_are_in_one_namespace() {
     for mode in MODES {
         for object in objects(mode, Mesh { present: true, node_local: DataPlaneMode::Sidecar }) {
             assert!(
@@ -74,7 +74,7 @@ fn what_it_owns_is_pruned_and_has_one_namespace_of_its_own() {
 }
 
 #[test]
-fn a_queue_in_memory_is_replaced_beside_the_old_one_and_one_on_disk_after_it() {
+fn a_new_pod_starts_beside_the_old_one_and_with_a_durable_queue_after_it() {
     for (mode, surge, unavailable) in [("", 1, 0), (", queue: durable", 0, 1)] {
         let objects = objects(mode, NO_MESH);
         let update = &find(&objects, "DaemonSet")["spec"]["updateStrategy"]["rollingUpdate"];
@@ -83,7 +83,7 @@ fn a_queue_in_memory_is_replaced_beside_the_old_one_and_one_on_disk_after_it() {
 }
 
 #[test]
-fn pod_security_is_as_strict_as_what_the_pods_need() {
+fn pod_security_is_the_strictest_level_that_admits_the_pods() {
     let sidecar = Mesh { present: true, node_local: DataPlaneMode::Sidecar };
     for (mode, mesh, level) in [
         ("", NO_MESH, "restricted"),
@@ -102,7 +102,7 @@ fn pod_security_is_as_strict_as_what_the_pods_need() {
 }
 
 #[test]
-fn only_a_durable_queue_has_a_folder_of_the_node_and_root_to_write_there() {
+fn only_a_durable_queue_mounts_a_host_path_and_runs_as_root() {
     let folder = |objects: &[Object]| {
         let volumes = pod(objects)["spec"]["volumes"].as_array().unwrap().clone();
         volumes.iter().find_map(|it| it["hostPath"]["path"].as_str().map(str::to_owned))
@@ -111,13 +111,13 @@ fn only_a_durable_queue_has_a_folder_of_the_node_and_root_to_write_there() {
     assert_eq!(folder(&memory), None);
     assert_eq!(pod(&memory)["spec"]["securityContext"]["runAsNonRoot"], true);
     let durable = objects(", queue: durable", NO_MESH);
-    // Two gates on one node have two folders.
+    // Gates on the same node have different folders.
     assert_eq!(folder(&durable).as_deref(), Some("/var/lib/otlp-gate/otel-collector-node-otel-gateway-node"));
     assert_eq!(pod(&durable)["spec"]["securityContext"]["runAsUser"], 0);
 }
 
 #[test]
-fn two_nodes_that_share_a_file_system_have_a_queue_each() {
+fn nodes_that_share_a_file_system_have_separate_queues() {
     let config = collector(&objects(", queue: durable", NO_MESH));
     let storage = &config["extensions"]["file_storage"];
     assert_eq!(storage["directory"], "/var/lib/otelcol/${env:KUBE_NODE_NAME}");
@@ -126,7 +126,7 @@ fn two_nodes_that_share_a_file_system_have_a_queue_each() {
 }
 
 #[test]
-fn a_pod_is_told_as_the_mode_says_and_nothing_that_was_answered_is_given_up() {
+fn the_queue_and_retries_follow_from_acknowledge_and_queue() {
     let queue = |mode: &str| {
         let mut exporter = collector(&objects(mode, NO_MESH))["exporters"]["otlp_grpc"].clone();
         let settings = &mut exporter["sending_queue"];
@@ -143,7 +143,7 @@ fn a_pod_is_told_as_the_mode_says_and_nothing_that_was_answered_is_given_up() {
 }
 
 #[test]
-fn what_the_user_wrote_of_an_exporter_stays() {
+fn settings_of_the_users_exporters_are_kept() {
     let own = ", export: {exporters: {otlp_http/a: {endpoint: \"https://x\", sending_queue: {queue_size: 5}}, debug: null}}";
     let config = collector(&objects(own, NO_MESH));
     assert_eq!(config["exporters"]["otlp_http/a"]["sending_queue"], json!({"queue_size": 5}));
@@ -151,7 +151,7 @@ fn what_the_user_wrote_of_an_exporter_stays() {
 }
 
 #[test]
-fn it_sends_to_this_gates_collector_or_to_its_service_or_to_another_gate_as_a_client() {
+fn it_exports_to_the_backend_or_to_another_gate() {
     let endpoint = |node: &str, more: &str| {
         let config = config(node, more);
         let exporters = &collector(&super::objects(&installation(&config, NO_MESH)).unwrap())["exporters"];
@@ -177,7 +177,7 @@ fn it_sends_to_this_gates_collector_or_to_its_service_or_to_another_gate_as_a_cl
     assert_eq!(endpoint(GATE, ""), ("gate.example:4317".to_owned(), tls));
     let objects = objects(GATE, NO_MESH);
     let mounts = &pod(&objects)["spec"]["containers"][0]["volumeMounts"];
-    // Not a subPath, which would never see the renewed certificate.
+    // Not a subPath, which is not updated when the certificate is renewed.
     assert!(
         mounts
             .as_array()
@@ -187,7 +187,7 @@ fn it_sends_to_this_gates_collector_or_to_its_service_or_to_another_gate_as_a_cl
 }
 
 #[test]
-fn a_sidecar_is_only_for_what_is_sent_and_only_where_it_is_needed() {
+fn a_sidecar_is_injected_only_if_needed_and_handles_outbound_connections_only() {
     for (node_local, inject, mode, capture) in [
         (DataPlaneMode::None, "false", "none", Value::Null),
         (DataPlaneMode::Sidecar, "true", "none", json!("")),
@@ -202,7 +202,7 @@ fn a_sidecar_is_only_for_what_is_sent_and_only_where_it_is_needed() {
 }
 
 #[test]
-fn where_there_is_a_mesh_its_clients_are_told_to_send_plain_text_and_its_own_spans_are_dropped() {
+fn with_a_mesh_clients_send_plain_text_and_the_proxies_spans_are_dropped() {
     let without = objects("", NO_MESH);
     assert!(without.iter().all(|it| it.kind != "DestinationRule"));
     assert_eq!(collector(&without)["processors"]["filter/mesh"], Value::Null);
@@ -216,7 +216,7 @@ fn where_there_is_a_mesh_its_clients_are_told_to_send_plain_text_and_its_own_spa
 }
 
 #[test]
-fn no_telemetry_is_stamped_before_what_it_claims_is_gone() {
+fn owned_attributes_are_removed_before_the_gates_are_set() {
     let config = collector(&objects(", clients: [{name: a, match: {namespace: a}}]", NO_MESH));
     let order = json!([
         "memory_limiter",
@@ -229,12 +229,12 @@ fn no_telemetry_is_stamped_before_what_it_claims_is_gone() {
         assert_eq!(config["service"]["pipelines"][signal]["processors"], order);
     }
     let association = &config["processors"]["k8s_attributes"]["pod_association"];
-    // Not by an attribute, which the pod could write.
+    // Not by an attribute, which the pod could set.
     assert_eq!(association, &json!([{"sources": [{"from": "connection"}]}]));
 }
 
 #[test]
-fn the_collector_lets_the_nodes_gateways_in() {
+fn the_collectors_network_policy_admits_the_node_local_gateway() {
     let config = config("", "");
     let all = render::objects(&installation(&config, NO_MESH)).unwrap();
     let policies = all.iter().filter(|it| it.kind == "NetworkPolicy");
@@ -247,7 +247,7 @@ fn the_collector_lets_the_nodes_gateways_in() {
 }
 
 #[test]
-fn without_a_gateway_there_is_nothing_but_what_is_on_the_nodes() {
+fn without_a_gateway_only_node_local_objects_are_rendered() {
     let config = config(GATE, "gateway: {enabled: false}");
     let installation = installation(&config, NO_MESH);
     let kinds = |objects: Vec<Object>| objects.into_iter().map(|it| it.kind).collect::<Vec<_>>();
@@ -267,7 +267,7 @@ fn without_a_cluster_the_mesh_follows_from_the_config() {
 }
 
 #[test]
-fn a_sender_of_unknown_address_is_refused_before_anything_is_stamped_unless_the_config_accepts_it() {
+fn senders_with_an_unknown_address_are_rejected_unless_the_config_accepts_them() {
     let processors = |node: &str| {
         let collector = collector(&objects(node, NO_MESH));
         let used = |signal: &str| collector["service"]["pipelines"][signal]["processors"].clone();
@@ -291,7 +291,7 @@ fn a_sender_of_unknown_address_is_refused_before_anything_is_stamped_unless_the_
 }
 
 #[test]
-fn the_address_of_a_pod_that_has_ended_or_is_gone_is_nobodys() {
+fn the_address_of_a_finished_or_deleted_pod_identifies_no_pod() {
     let place = collector(&objects("", NO_MESH))["processors"]["k8s_attributes"].clone();
     assert_eq!(place["pod_delete_grace_period"], "0s");
     let ended = place["filter"]["fields"].as_array().unwrap().iter();
