@@ -25,16 +25,16 @@ pub(crate) fn describe(config: &Config, explanation: &Explanation) -> String {
             format!("the client `{}` (clients[{index}])", client.name)
         }
         (Identification::Client(client), Some(index)) => {
-            format!("the client `{}`, of {}", client.name, rule_label(config, index))
+            format!("the client `{}`, from {}", client.name, rule_label(config, index))
         }
         (Identification::Client(client), None) if client.name == VERIFY_NAME => {
-            "the client that is reserved for `otlp-gate verify`".to_owned()
+            "the client reserved for `otlp-gate verify`".to_owned()
         }
         (Identification::Client(client), None) => {
             format!("the client `{}`, in the tier for unknown certificates", client.name)
         }
-        (Identification::Denied, _) => "on the deny list".to_owned(),
-        (Identification::Unknown, _) => "no client: no rule matches it".to_owned(),
+        (Identification::Denied, _) => "no client: it is on the deny list".to_owned(),
+        (Identification::Unknown, _) => "no client: it matches no rule".to_owned(),
     }
 }
 
@@ -110,12 +110,12 @@ fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explana
                 rule,
                 path,
                 reason: format!(
-                    "`{}` matches, but it is number {} of the certificate's {kind} names, and only the first counts",
+                    "`{}` matches, but it is {kind} name number {} of the certificate, and only the first one is used",
                     name.escape_debug(),
                     index + 1
                 ),
                 hint: Some(format!(
-                    "issue the certificate with that name first, or write `{key}` for `{}`",
+                    "issue the certificate with that name first, or set `{key}` to match `{}`",
                     names.first().map(|first| first.escape_debug().to_string()).unwrap_or_default()
                 )),
             });

@@ -1,4 +1,4 @@
-//! `otlp-gate demo`: the gate shows itself.
+//! `demo`: runs a gate with test clients on this machine.
 
 use std::path::PathBuf;
 
@@ -13,47 +13,50 @@ use crate::runtime::until_signal;
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate demo             two clients, an impostor and three strangers; leaves nothing
-  otlp-gate demo --keep      goes on, and says how to send to it
-  otlp-gate demo --json      the outcome as one JSON object on one line")]
+  otlp-gate demo             send telemetry of valid and invalid clients through a gate
+  otlp-gate demo --keep      then keep the gate running, and print how to send to it
+  otlp-gate demo --json      print the result as one line of JSON
+
+It creates certificates, starts Envoy and a backend on this machine, and removes everything at its
+end. The exit code is 1 if a result is not as expected.")]
 pub struct Args {
-    /// The outcome as one JSON object on one line; the same as `-o json`
+    /// Print the result as one line of JSON; the same as `-o json`
     #[arg(long)]
     json: bool,
-    /// Go on until Ctrl-C, and say how to send to it
+    /// Keep the gate running until Ctrl-C, and print how to send to it
     #[arg(long)]
     keep: bool,
-    /// Envoy's binary [default: from PATH, else from the cache]
+    /// Envoy's binary [default: on PATH, else in the cache of `cargo xtask setup`]
     #[arg(long, value_name = "FILE")]
     envoy: Option<PathBuf>,
 }
 
-/// Plays the demo; an error if anything was not as expected.
+/// Runs the demo. Returns an error if a result is not as expected.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let format = if args.json { Format::Json } else { global.output };
-    match until_signal(play(args, format))? {
+    match until_signal(show(args, format))? {
         Some(true) => Ok(()),
-        // What was not as expected is marked in the outcome.
+        // The output marks what is not as expected.
         Some(false) => Err(Error::reported()),
         None if args.keep => Ok(()),
         None => Err(Error::interrupted()),
     }
 }
 
-/// Gives whether all was as expected.
-async fn play(args: &Args, format: Format) -> Result<bool, Error> {
-    let (begin, progress) = (Instant::now(), output::progress());
-    let step = |words: &str| progress.set_message(words.to_owned());
-    let mut demo = Demo::start(args.envoy.clone(), &step).await?;
-    let outcome = demo.run(&step).await?;
-    progress.finish_and_clear();
-    output::print(format, &outcome, || {
-        format!("{}; finished in {:.1} s\n", render(&outcome), begin.elapsed().as_secs_f32())
+/// Returns whether everything was as expected.
+async fn show(args: &Args, format: Format) -> Result<bool, Error> {
+    let (started, bar) = (Instant::now(), output::progress());
+    let progress = |step: &str| bar.set_message(step.to_owned());
+    let mut demo = Demo::start(args.envoy.clone(), &progress).await?;
+    let result = demo.run(&progress).await?;
+    bar.finish_and_clear();
+    output::print(format, &result, || {
+        format!("{}; finished in {:.1} s\n", render(&result), started.elapsed().as_secs_f32())
     })?;
     if args.keep {
         output::say(demo.instructions());
         return Err(demo.keep().await);
     }
     demo.stop().await;
-    Ok(outcome.ok)
+    Ok(result.ok)
 }

@@ -1,4 +1,4 @@
-//! `otlp-gate local`: the gate on this machine, without Kubernetes.
+//! `local`: runs the gate on this machine, without Kubernetes.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -16,43 +16,47 @@ use crate::runtime::until_signal;
 #[command(after_help = "Examples:
   otlp-gate local --backend 127.0.0.1:14317
   otlp-gate local --backend collector:4317 --backend-http collector:4318
-  otlp-gate local --backend 127.0.0.1:14317 --grpc 127.0.0.1:0 --http 127.0.0.1:0     free ports")]
+  otlp-gate local --backend 127.0.0.1:14317 --grpc 127.0.0.1:0 --http 127.0.0.1:0     on free ports
+
+Changes to the configuration and the certificates take effect while it runs. When it is ready, it
+prints one line to standard output: ready grpc=IP:PORT http=IP:PORT admin=IP:PORT")]
 pub struct Args {
-    /// The receiver behind the gate, which speaks OTLP/gRPC in plain text
+    /// Backend for OTLP/gRPC, without TLS
     #[arg(long, value_name = "HOST:PORT")]
     backend: Address,
-    /// The receiver of OTLP/HTTP [default: that of --backend]
+    /// Backend for OTLP/HTTP, without TLS [default: the same as --backend]
     #[arg(long, value_name = "HOST:PORT")]
     backend_http: Option<Address>,
-    /// Where to listen for OTLP/gRPC; port 0 takes a free one [default: 0.0.0.0 and the config file's port]
+    /// Listener address for OTLP/gRPC; port 0 chooses a free port [default: 0.0.0.0 and the configuration's port]
     #[arg(long, value_name = "IP:PORT", value_parser = listener)]
     grpc: Option<SocketAddr>,
-    /// Where to listen for OTLP/HTTP; port 0 takes a free one [default: 0.0.0.0 and the config file's port]
+    /// Listener address for OTLP/HTTP; port 0 chooses a free port [default: 0.0.0.0 and the configuration's port]
     #[arg(long, value_name = "IP:PORT", value_parser = listener)]
     http: Option<SocketAddr>,
-    /// The folder that holds server.crt, server.key, client-ca.crt and perhaps client.crl
+    /// Folder with server.crt, server.key, client-ca.crt and optionally client.crl
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
-    /// Envoy's binary [default: from PATH, else from the cache]
+    /// Envoy's binary [default: on PATH, else in the cache of `cargo xtask setup`]
     #[arg(long, value_name = "FILE")]
     envoy: Option<PathBuf>,
-    /// Envoy's worker threads [default: one per core]
+    /// Number of Envoy's worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
-    /// How much Envoy logs
+    /// Envoy's log level
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "warn")]
     log_level: LogLevel,
 }
 
 fn listener(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "expected IP:PORT of this machine, as in 127.0.0.1:4317".to_owned())
+    text.parse()
+        .map_err(|_| "expected IP:PORT, with an address of this machine, as in 127.0.0.1:4317".to_owned())
 }
 
-/// Serves until it is told to end (SIGINT, SIGTERM) or Envoy dies, which is an error.
+/// Serves until SIGINT, SIGTERM or SIGHUP. If Envoy ends by itself, that is an error.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     if global.file_is_stdin() {
         return Err(Error::usage(
-            "`local` follows the configuration while it changes, so it cannot be standard input",
+            "`local` watches the configuration for changes, so it cannot read it from standard input",
         ));
     }
     let options = Options {
@@ -67,16 +71,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         log_level: args.log_level,
         verbose: true,
     };
-    // To be told to end is how it ends well.
+    // Ended by a signal: success.
     until_signal(serve(options)).map(|_| ())
 }
 
-/// Ends only when Envoy dies.
+/// Returns only when Envoy ends by itself.
 async fn serve(options: Options) -> Result<(), Error> {
     let mut gate = LocalGate::start(options).await?;
     let addresses = gate.addresses();
     let (grpc, http, admin) = (addresses.grpc, addresses.http, addresses.admin);
-    // An error here means that nobody reads it.
+    // A closed standard output is not an error.
     let _ = writeln!(io::stdout(), "ready grpc={grpc} http={http} admin={admin}");
     Err(gate.serve().await)
 }

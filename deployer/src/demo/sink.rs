@@ -100,9 +100,12 @@ impl Sink {
     }
 }
 
-/// Implements a signal's gRPC service: `entries`, `scopes` and `items` are the fields that lead to its items.
-macro_rules! service {
-    ($service:path, $request:ty => $response:ty, $entries:ident, $scopes:ident, $items:ident, $unit:literal) => {
+/// Implements a gRPC service per signal, each with the path of fields to its items.
+macro_rules! services {
+    ($(
+        $service:path: $request:ident => $response:ident,
+        $entries:ident.$scopes:ident.$items:ident, $unit:literal;
+    )*) => {$(
         #[tonic::async_trait]
         impl $service for Sink {
             async fn export(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
@@ -110,25 +113,19 @@ macro_rules! service {
                     let items = entry.$scopes.iter().map(|scope| scope.$items.len()).sum();
                     self.receive(entry.resource, items, $unit);
                 }
-                Ok(Response::new(<$response>::default()))
+                Ok(Response::new($response::default()))
             }
         }
-    };
+    )*};
 }
 
-service!(
-    trace_server::TraceService, ExportTraceServiceRequest => ExportTraceServiceResponse,
-    resource_spans, scope_spans, spans, "spans"
-);
-service!(
-    metrics_server::MetricsService, ExportMetricsServiceRequest => ExportMetricsServiceResponse,
-    resource_metrics, scope_metrics, metrics, "metrics"
-);
-service!(
-    logs_server::LogsService, ExportLogsServiceRequest => ExportLogsServiceResponse,
-    resource_logs, scope_logs, log_records, "log records"
-);
-service!(
-    profiles_server::ProfilesService, ExportProfilesServiceRequest => ExportProfilesServiceResponse,
-    resource_profiles, scope_profiles, profiles, "profiles"
-);
+services! {
+    trace_server::TraceService: ExportTraceServiceRequest => ExportTraceServiceResponse,
+        resource_spans.scope_spans.spans, "spans";
+    metrics_server::MetricsService: ExportMetricsServiceRequest => ExportMetricsServiceResponse,
+        resource_metrics.scope_metrics.metrics, "metrics";
+    logs_server::LogsService: ExportLogsServiceRequest => ExportLogsServiceResponse,
+        resource_logs.scope_logs.log_records, "log records";
+    profiles_server::ProfilesService: ExportProfilesServiceRequest => ExportProfilesServiceResponse,
+        resource_profiles.scope_profiles.profiles, "profiles";
+}

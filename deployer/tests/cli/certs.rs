@@ -177,7 +177,7 @@ fn a_certificate_is_only_made_for_the_client_that_it_is() {
     assert!(!place.path("certs/clients").exists(), "nothing is written");
     place.run("certs client zurich.globex --dns basel.globex.partners.example --unchecked").ok();
     let ended = place.run("certs client basel.globex --dns basel.globex.partners.example");
-    assert_eq!(ended.stderr, "its holder is the client `basel.globex`, of clients[1] (`{site}.{org}`)\n\n");
+    assert_eq!(ended.stderr, "its holder is the client `basel.globex`, from clients[1] (`{site}.{org}`)\n\n");
 }
 
 #[test]

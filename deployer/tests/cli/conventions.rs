@@ -99,7 +99,7 @@ fn wrong_values_are_named_with_what_is_right() {
         ("client-config acme --address otel:70000", 2, "no port between 1 and 65535"),
         ("verify --address localhost:x", 2, "no port between 1 and 65535"),
         ("verify --address localhost --http localhost", 2, "no port; expected HOST:PORT"),
-        ("local --backend a:1 --grpc localhost:4317", 2, "expected IP:PORT of this machine"),
+        ("local --backend a:1 --grpc localhost:4317", 2, "expected IP:PORT, with an address of this machine"),
         ("certs renew", 2, "<NAME|--all>"),
         ("certs renew a --all", 2, "cannot be used with"),
         ("certs revoke", 2, "<NAME|--cert <FILE>|--serial <HEX>>"),

@@ -144,9 +144,9 @@ fn a_name_that_is_not_the_first_of_its_kind_is_told_as_what_keeps_a_rule_from_ma
             "name": "{site}.{org}",
             "path": "clients[0].match",
             "line": 4,
-            "reason": "`Zurich.Globex.partners.example` matches, but it is number 2 of the certificate's DNS names, and only \
-                       the first counts",
-            "hint": "issue the certificate with that name first, or write `dns` for `other`",
+            "reason": "`Zurich.Globex.partners.example` matches, but it is DNS name number 2 of the certificate, and only \
+                       the first one is used",
+            "hint": "issue the certificate with that name first, or set `dns` to match `other`",
         }])
     );
 }
