@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from payloads import framed, request_of_spans  # noqa: E402
-from support.cluster.deployed import MACHINE, Deployed, Kubectl, wait_until  # noqa: E402
+from support.cluster.installation import MACHINE, Installation, Kubectl, wait_until  # noqa: E402
 from support.cluster.node_gateways import NodeGateways, to  # noqa: E402
 from support.sink import GRPC_PATHS  # noqa: E402
 
@@ -115,16 +115,16 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         sink = backend(folder)
-        place = Deployed(folder, "bench")
-        place.configure("unused:1", None)
-        nodes = NodeGateways(place, kubectl)
+        installation = Installation(folder, "bench")
+        installation.configure("unused:1", None)
+        nodes = NodeGateways(installation, kubectl)
         message = request_of_spans(SPANS, ATTRIBUTES)
         body = folder / "spans"
         body.write_bytes(framed(message, 0))
         try:
             for mode, more in MODES.items():
                 nodes.configure(to(f"{MACHINE}:14317"), **more)
-                place.apply()
+                installation.apply()
                 sender = nodes.sender("team-bench", NODE)
                 wait_until(lambda: sender.sent("warm"), "the pod can send")
                 results[mode] = measure(nodes, sender, body, 2 if arguments.quick else ROUNDS)

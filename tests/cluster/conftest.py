@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.cluster.deployed import MACHINE, PROVIDER, Deployed, Kubectl
+from support.cluster.installation import MACHINE, PROVIDER, Installation, Kubectl
 from support.cluster.node_gateways import NodeGateways
 from support.sink import Sink
 
@@ -39,7 +39,7 @@ def backend() -> Iterator[Sink]:
 def module_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of the filter's module on a web server of this machine, for Envoy Gateway."""
     folder = tmp_path_factory.mktemp("module")
-    Deployed(folder, "unused").run("wasm", "export", str(folder / MODULE.strip("/")))
+    Installation(folder, "unused").run("wasm", "export", str(folder / MODULE.strip("/")))
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer((MACHINE, 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -50,33 +50,33 @@ def module_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def deploy(
     tmp_path_factory: pytest.TempPathFactory, kubectl: Kubectl, backend: Sink, module_url: str
-) -> Iterator[Callable[..., Deployed]]:
+) -> Iterator[Callable[..., Installation]]:
     """Creates a folder with a config and certificates for a gate in a namespace of its own. Does not apply it."""
-    made: list[Deployed] = []
+    made: list[Installation] = []
 
-    def deploy(namespace: str) -> Deployed:
+    def deploy(namespace: str) -> Installation:
         folder = tmp_path_factory.mktemp(namespace)
         url = None if PROVIDER == "istio" else module_url
-        place = Deployed(folder, namespace)
-        place.configure(f"{MACHINE}:{backend.grpc_port}", url)
-        place.run("certs", "init", "--local")
-        made.append(place)
-        return place
+        installation = Installation(folder, namespace)
+        installation.configure(f"{MACHINE}:{backend.grpc_port}", url)
+        installation.run("certs", "init", "--local")
+        made.append(installation)
+        return installation
 
     yield deploy
     # Gates are deleted even if the cluster is. This process serves their modules, and an Envoy Gateway that restarts
     # tries to download the module of each gateway for seconds before it updates any other gateway.
-    for place in made:
-        place.run("delete", "--yes")
-        kubectl("delete", "namespace", place.namespace, "--ignore-not-found", "--wait=false")
+    for installation in made:
+        installation.run("delete", "--yes")
+        kubectl("delete", "namespace", installation.namespace, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="session")
-def gate(deploy: Callable[..., Deployed], worker_id: str) -> Deployed:
+def gate(deploy: Callable[..., Installation], worker_id: str) -> Installation:
     """A gate that is ready. The tests of one process share it."""
-    place = deploy(f"gate-{worker_id}")
-    place.apply()
-    return place
+    installation = deploy(f"gate-{worker_id}")
+    installation.apply()
+    return installation
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def nodes(kubectl: Kubectl) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def node_gateways(deploy: Callable[..., Deployed], kubectl: Kubectl) -> Iterator[Callable[[str], NodeGateways]]:
+def node_gateways(deploy: Callable[..., Installation], kubectl: Kubectl) -> Iterator[Callable[[str], NodeGateways]]:
     """Creates configs for node-local gateways, each in a namespace of its own."""
     made: list[NodeGateways] = []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.client import Answer, frame, secure_channel
-from support.cluster.deployed import MACHINE, PROVIDER, Deployed, Kubectl, wait_until
+from support.cluster.installation import MACHINE, PROVIDER, Installation, Kubectl, wait_until
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
@@ -25,7 +25,7 @@ def labelled(kubectl: Kubectl, namespace: str) -> list[str]:
     return listed.split()
 
 
-def test_telemetry_arrives_with_the_clients_attributes_over_both_protocols(gate: Deployed, backend: Sink) -> None:
+def test_telemetry_arrives_with_the_clients_attributes_over_both_protocols(gate: Installation, backend: Sink) -> None:
     backend.rest()
     message = traces("a", attributes=(attribute("tenant.id", "forged"), attribute("otlp_gate.client", "forged")))
     with gate.connect(gate.acme()) as connection:
@@ -40,7 +40,7 @@ def test_telemetry_arrives_with_the_clients_attributes_over_both_protocols(gate:
     ]
 
 
-def test_a_second_apply_changes_nothing(gate: Deployed) -> None:
+def test_a_second_apply_changes_nothing(gate: Installation) -> None:
     assert gate.run("diff").stdout == ""
     again = gate.apply()
     assert [one for one in again["objects"] if one["change"] != "unchanged"] == []
@@ -48,7 +48,7 @@ def test_a_second_apply_changes_nothing(gate: Deployed) -> None:
     assert gate.run("diff").stdout == ""
 
 
-def test_status_and_doctor_find_nothing_wrong(gate: Deployed) -> None:
+def test_status_and_doctor_find_nothing_wrong(gate: Installation) -> None:
     status = gate.json("status")
     assert status["ready"] and all(part["ready"] for part in status["parts"]), status
     assert any(part["name"] == "filter" and "in 1 of 1 proxies" in part["detail"] for part in status["parts"])
@@ -57,7 +57,7 @@ def test_status_and_doctor_find_nothing_wrong(gate: Deployed) -> None:
     assert doctor["ok"] and {check["verdict"] for check in doctor["checks"]} == {"pass"}, doctor
 
 
-def add_client(gate: Deployed, name: str, send: Callable[[], int]) -> None:
+def add_client(gate: Installation, name: str, send: Callable[[], int]) -> None:
     """Adds a rule for a client that was rejected, and waits until the client is accepted.
 
     The rule stays: if a policy returns within a minute, Envoy Gateway's proxies report its revision only after that.
@@ -75,7 +75,7 @@ def add_client(gate: Deployed, name: str, send: Callable[[], int]) -> None:
     print(f"apply took {done:.1f} s, and the policy applied after {time.monotonic() - begun:.1f} s")
 
 
-def test_a_new_policy_applies_to_connected_clients(gate: Deployed) -> None:
+def test_a_new_policy_applies_to_connected_clients(gate: Installation) -> None:
     identity = gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")
     gate.connect(identity).socket.close()
     with secure_channel(f"{gate.address()}:4317", identity.credentials()) as channel:
@@ -89,12 +89,12 @@ def test_a_new_policy_applies_to_connected_clients(gate: Deployed) -> None:
 
 
 @pytest.mark.skipif(PROVIDER == "envoy-gateway", reason="it closes connections when a policy changes")
-def test_a_new_policy_applies_to_open_connections(gate: Deployed) -> None:
+def test_a_new_policy_applies_to_open_connections(gate: Installation) -> None:
     with gate.connect(gate.client("passer-by", "--spiffe", "spiffe://passer-by.example/x")) as connection:
         add_client(gate, "passer-by", lambda: connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status)
 
 
-def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
+def test_a_new_policy_keeps_what_is_spent(gate: Installation) -> None:
     identity = gate.client("spender", "--spiffe", "spiffe://spender.example/x")
     rule = {"name": "spender", "match": {"spiffe": "spiffe://spender.example/*"}, "quota": "slow"}
     gate.change(lambda config: (config["clients"].append(rule), config["quotas"]["tiers"].update(slow=SLOW)))
@@ -112,7 +112,7 @@ def test_a_new_policy_keeps_what_is_spent(gate: Deployed) -> None:
     assert send(400) == 8
 
 
-def test_a_preflight_of_an_allowed_origin_is_accepted(gate: Deployed) -> None:
+def test_a_preflight_of_an_allowed_origin_is_accepted(gate: Installation) -> None:
     """Envoy Gateway runs the filter on routes only, so preflights need a route."""
     headers = {"origin": "https://shop.example.com", "access-control-request-method": "POST"}
 
@@ -132,7 +132,7 @@ def test_a_preflight_of_an_allowed_origin_is_accepted(gate: Deployed) -> None:
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example.com")
 
 
-def test_a_batch_larger_than_the_gateways_buffers_arrives(gate: Deployed, backend: Sink) -> None:
+def test_a_batch_larger_than_the_gateways_buffers_arrives(gate: Installation, backend: Sink) -> None:
     names = {f"{number} {'long' * 250}" for number in range(3500)}
     backend.rest()
     with gate.connect(gate.acme()) as connection:
@@ -142,7 +142,7 @@ def test_a_batch_larger_than_the_gateways_buffers_arrives(gate: Deployed, backen
         arrived.update(backend.take().names())
 
 
-def test_a_new_server_certificate_is_used_without_a_restart(gate: Deployed, kubectl: Kubectl) -> None:
+def test_a_new_server_certificate_is_used_without_a_restart(gate: Installation, kubectl: Kubectl) -> None:
     pods = lambda: kubectl("get", "pods", *gate.proxies(), "-o", "name")
     before = pods()
     serial = lambda: gate.connect(gate.acme()).socket.getpeercert()["serialNumber"]
@@ -155,7 +155,7 @@ def test_a_new_server_certificate_is_used_without_a_restart(gate: Deployed, kube
     assert pods() == before != ""
 
 
-def test_routes_that_others_attached_are_reported(gate: Deployed, kubectl: Kubectl) -> None:
+def test_routes_that_others_attached_are_reported(gate: Installation, kubectl: Kubectl) -> None:
     route = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -188,7 +188,7 @@ AROUND = {
 }[PROVIDER]
 
 
-def test_attached_policies_that_may_replace_the_filter_are_unsafe(gate: Deployed, kubectl: Kubectl) -> None:
+def test_attached_policies_that_may_replace_the_filter_are_unsafe(gate: Installation, kubectl: Kubectl) -> None:
     kind = AROUND["kind"].lower()
     kubectl.apply({**AROUND, "metadata": {"name": "around", "namespace": gate.namespace}})
     try:
@@ -198,7 +198,7 @@ def test_attached_policies_that_may_replace_the_filter_are_unsafe(gate: Deployed
         kubectl("delete", kind, "around", "-n", gate.namespace)
 
 
-def test_an_object_with_the_gates_labels_is_reported_and_not_removed(gate: Deployed, kubectl: Kubectl) -> None:
+def test_an_object_with_the_gates_labels_is_reported_and_not_removed(gate: Installation, kubectl: Kubectl) -> None:
     """Anyone who may write an object may set its labels."""
     kind = AROUND["kind"].lower()
     policy = kubectl.json("get", kind, "otel-gateway", "-n", gate.namespace)
@@ -230,75 +230,77 @@ TAMPERED = {
     ],
 )
 def test_changes_of_others_to_the_gates_own_objects_are_unsafe(
-    deploy: Callable[..., Deployed], kubectl: Kubectl, kind: str
+    deploy: Callable[..., Installation], kubectl: Kubectl, kind: str
 ) -> None:
-    place = deploy(f"tampered-{kind}")
-    place.apply()
+    installation = deploy(f"tampered-{kind}")
+    installation.apply()
     name = f"{kind}.gateway.networking.k8s.io" if kind == "gateway" else kind
     kubectl(
         "patch",
         name,
         "otel-gateway",
         "-n",
-        place.namespace,
+        installation.namespace,
         "--type=json",
-        "--field-manager=somebody",
+        "--field-manager=other",
         "-p",
         json.dumps([TAMPERED[kind]]),
     )
-    found = place.json("status", code=1)["foreign"]
-    assert {(one["object"], one["unsafe_"]) for one in found} == {(f"{kind}/otel-gateway in {place.namespace}", True)}
-    assert "somebody" in found[0]["means"], found
+    found = installation.json("status", code=1)["foreign"]
+    assert {(one["object"], one["unsafe_"]) for one in found} == {
+        (f"{kind}/otel-gateway in {installation.namespace}", True)
+    }
+    assert "other" in found[0]["means"], found
     assert (len(found) == 2) == (kind == "clienttrafficpolicy"), "a resumed session is named as well"
-    place.apply("--force-conflicts")
+    installation.apply("--force-conflicts")
 
 
-def test_fields_of_another_field_manager_are_a_conflict(gate: Deployed, kubectl: Kubectl) -> None:
+def test_fields_of_another_field_manager_are_a_conflict(gate: Installation, kubectl: Kubectl) -> None:
     scaled = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "otel-gateway-collector", "namespace": gate.namespace},
         "spec": {"replicas": 0},
     }
-    manager = ("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-")
+    manager = ("apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-")
     kubectl(*manager, stdin=json.dumps(scaled))
-    said = gate.run("apply", code=1).stderr
-    assert "deployment/otel-gateway-collector" in said and '"somebody"' in said and ".spec.replicas" in said, said
-    assert "--force-conflicts" in said
+    output = gate.run("apply", code=1).stderr
+    assert "deployment/otel-gateway-collector" in output and '"other"' in output and ".spec.replicas" in output, output
+    assert "--force-conflicts" in output
     gate.apply("--force-conflicts")
 
 
 def test_objects_that_the_config_no_longer_has_are_removed(
-    gate: Deployed, deploy: Callable[..., Deployed], kubectl: Kubectl
+    gate: Installation, deploy: Callable[..., Installation], kubectl: Kubectl
 ) -> None:
-    place = deploy("pruned")
-    place.apply()
-    gone = f"deployment/otel-gateway-collector in {place.namespace}"
+    installation = deploy("pruned")
+    installation.apply()
+    gone = f"deployment/otel-gateway-collector in {installation.namespace}"
     service = {"service": {"name": "elsewhere", "namespace": gate.namespace}}
-    place.change(lambda config: config.update(backend=service))
+    installation.change(lambda config: config.update(backend=service))
     kubectl("create", "service", "clusterip", "elsewhere", "--tcp=4317", "--tcp=4318", "-n", gate.namespace)
     try:
-        assert f"removed {gone}" in place.run("diff", code=1).stdout
-        assert gone in place.apply()["removed"]
-        listed = kubectl("get", "deployments", "-n", place.namespace, "-o", "name")
+        assert f"removed {gone}" in installation.run("diff", code=1).stdout
+        assert gone in installation.apply()["removed"]
+        listed = kubectl("get", "deployments", "-n", installation.namespace, "-o", "name")
         assert "collector" not in listed
         assert kubectl("get", "referencegrants", "-n", gate.namespace, "-o", "name").strip()
-        place.run("delete", "--yes")
+        installation.run("delete", "--yes")
         assert kubectl("get", "referencegrants", "-n", gate.namespace, "-o", "name") == ""
-        assert labelled(kubectl, place.namespace) == []
+        assert labelled(kubectl, installation.namespace) == []
     finally:
         kubectl("delete", "service", "elsewhere", "-n", gate.namespace)
 
 
-def test_a_missing_provider_is_an_error_with_a_hint(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
-    place = deploy("nobody")
+def test_a_missing_provider_is_an_error_with_a_hint(deploy: Callable[..., Installation], kubectl: Kubectl) -> None:
+    installation = deploy("no-provider")
     url = "oci://registry.example/otlp-gate:1"
-    place.change(lambda config: config["gateway"].update(provider=OTHER, module={"url": url}))
-    said = place.run("apply", code=1).stderr
-    assert "the cluster has no" in said and f"`gateway.provider: {PROVIDER}`" in said, said
-    failed = [check for check in place.json("doctor", code=1)["checks"] if check["verdict"] == "fail"]
+    installation.change(lambda config: config["gateway"].update(provider=OTHER, module={"url": url}))
+    output = installation.run("apply", code=1).stderr
+    assert "the cluster has no" in output and f"`gateway.provider: {PROVIDER}`" in output, output
+    failed = [check for check in installation.json("doctor", code=1)["checks"] if check["verdict"] == "fail"]
     assert failed and all(check["cure"] for check in failed)
-    assert missing(kubectl, "nobody")
+    assert missing(kubectl, "no-provider")
 
 
 def missing(kubectl: Kubectl, namespace: str) -> bool:
@@ -307,48 +309,54 @@ def missing(kubectl: Kubectl, namespace: str) -> bool:
 
 
 def test_a_policy_that_is_too_large_is_rejected_before_anything_is_applied(
-    deploy: Callable[..., Deployed], kubectl: Kubectl
+    deploy: Callable[..., Installation], kubectl: Kubectl
 ) -> None:
-    place = deploy("large")
+    installation = deploy("large")
     # Digests do not compress.
     denied = [f"sha256:{hashlib.sha256(str(number).encode()).hexdigest()}" for number in range(30_000)]
-    place.change(lambda config: config.update(deny=denied))
-    said = place.run("apply", code=1).stderr
-    assert "one Kubernetes object has room for 1048576" in said and "hint: write rules for many clients" in said, said
+    installation.change(lambda config: config.update(deny=denied))
+    output = installation.run("apply", code=1).stderr
+    assert "one Kubernetes object has room for 1048576" in output and "hint: write rules for many clients" in output, (
+        output
+    )
     assert missing(kubectl, "large")
 
 
-def test_ten_thousand_clients(deploy: Callable[..., Deployed]) -> None:
-    place = deploy("many")
+def test_ten_thousand_clients(deploy: Callable[..., Installation]) -> None:
+    installation = deploy("many")
     site = lambda number: {"name": f"site-{number}", "match": {"spiffe": f"spiffe://sites.example/{number}"}}
     many = [site(number) | {"attributes": {"tenant.id": f"t{number}"}} for number in range(10_000)]
-    place.change(lambda config: config["clients"].extend(many))
+    installation.change(lambda config: config["clients"].extend(many))
     begun = time.monotonic()
-    assert place.apply()["ok"]
+    assert installation.apply()["ok"]
     print(f"10,000 clients are applied to a new namespace in {time.monotonic() - begun:.1f} s")
-    with place.connect(place.client("site-9999", "--spiffe", "spiffe://sites.example/9999")) as connection:
+    with installation.connect(
+        installation.client("site-9999", "--spiffe", "spiffe://sites.example/9999")
+    ) as connection:
         assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
 
 
-def test_a_missing_namespace_of_the_backend_is_named(deploy: Callable[..., Deployed], kubectl: Kubectl) -> None:
-    place = deploy("backless")
-    place.change(lambda config: config.update(backend={"service": {"name": "otel", "namespace": "not-there"}}))
-    said = place.run("apply", code=1).stderr
-    assert "namespace not-there does not exist" in said and "`backend.service.namespace`" in said, said
+def test_a_missing_namespace_of_the_backend_is_named(deploy: Callable[..., Installation], kubectl: Kubectl) -> None:
+    installation = deploy("backless")
+    installation.change(lambda config: config.update(backend={"service": {"name": "otel", "namespace": "not-there"}}))
+    output = installation.run("apply", code=1).stderr
+    assert "namespace not-there does not exist" in output and "`backend.service.namespace`" in output, output
     assert missing(kubectl, "backless")
 
 
 def test_a_namespace_that_is_being_deleted_is_an_error_with_a_hint(
-    deploy: Callable[..., Deployed], kubectl: Kubectl
+    deploy: Callable[..., Installation], kubectl: Kubectl
 ) -> None:
-    place = deploy("leaving")
+    installation = deploy("leaving")
     kubectl("create", "namespace", "leaving")
     held = {"name": "held", "namespace": "leaving", "finalizers": ["example.com/held"]}
     kubectl.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})
     kubectl("delete", "namespace", "leaving", "--wait=false")
     try:
-        said = place.run("apply", code=1).stderr
-        assert "namespace leaving is being deleted" in said and "kubectl wait --for=delete namespace/leaving" in said, said
+        output = installation.run("apply", code=1).stderr
+        assert (
+            "namespace leaving is being deleted" in output and "kubectl wait --for=delete namespace/leaving" in output
+        ), output
     finally:
         kubectl("patch", "configmap", "held", "-n", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
@@ -372,31 +380,33 @@ def admission(name: str, namespaces: list[str], resources: dict, unless: str) ->
 
 
 def test_an_object_that_a_new_namespace_denies_is_an_error_before_anything_is_applied(
-    deploy: Callable[..., Deployed], kubectl: Kubectl
+    deploy: Callable[..., Installation], kubectl: Kubectl
 ) -> None:
     """Before the namespace exists, objects can only be tried in another namespace, where other policies apply."""
-    place = deploy("ruled")
+    installation = deploy("ruled")
     services = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"]}
     kubectl("create", "namespace", "ruled-too")
     kubectl.apply(*admission("no-services", ["ruled", "ruled-too"], services, "false"))
     try:
         trial = ("create", "service", "clusterip", "trial", "--tcp=1", "-n", "ruled-too", "--dry-run=server")
         wait_until(lambda: kubectl.attempt(*trial).returncode, "the admission policy applies")
-        said = place.run("apply", code=1).stderr
-        assert "service/otel-gateway-collector in ruled: " in said and "denied by no-services" in said, said
-        assert "only namespaces have been created" in said and "an admission policy of the cluster denies it" in said, said
+        output = installation.run("apply", code=1).stderr
+        assert "service/otel-gateway-collector in ruled: " in output and "denied by no-services" in output, output
+        assert (
+            "only namespaces have been created" in output and "an admission policy of the cluster denies it" in output
+        ), output
         assert labelled(kubectl, "ruled") == []
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-services")
         kubectl("delete", "namespace", "ruled-too", "--wait=false")
-    wait_until(lambda: place.run("apply", "--no-wait"), "the namespace accepts the objects")
+    wait_until(lambda: installation.run("apply", "--no-wait"), "the namespace accepts the objects")
 
 
 def test_an_apply_that_fails_half_way_reports_the_applied_objects_and_can_be_repeated(
-    deploy: Callable[..., Deployed], kubectl: Kubectl
+    deploy: Callable[..., Installation], kubectl: Kubectl
 ) -> None:
     """A dry run does not find a policy that applies to real requests only."""
-    place = deploy("halfway")
+    installation = deploy("halfway")
     api = "gateway.networking.k8s.io"
     routes = {"apiGroups": [api], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["grpcroutes"]}
     trial = {"apiVersion": f"{api}/v1", "kind": "GRPCRoute", "metadata": {"name": "trial"}, "spec": {}}
@@ -409,65 +419,65 @@ def test_an_apply_that_fails_half_way_reports_the_applied_objects_and_can_be_rep
     kubectl.apply(*admission("no-routes", ["halfway", "halfway-too"], routes, "request.dryRun"))
     try:
         wait_until(denied, "the admission policy applies")
-        said = place.run("apply", code=1).stderr
-        assert "grpcroute/otel-gateway-traces in halfway: " in said and "denied by no-routes" in said, said
-        told = re.search(r"(\d+) of (\d+) objects are up to date; the next `otlp-gate apply` continues", said)
-        assert told and "an admission policy of the cluster denies it" in said, said
-        there, wanted = map(int, told.groups())
+        output = installation.run("apply", code=1).stderr
+        assert "grpcroute/otel-gateway-traces in halfway: " in output and "denied by no-routes" in output, output
+        report = re.search(r"(\d+) of (\d+) objects are up to date; the next `otlp-gate apply` continues", output)
+        assert report and "an admission policy of the cluster denies it" in output, output
+        there, wanted = map(int, report.groups())
         # Routes are applied last.
         assert 0 < there < wanted
         assert "gateway.gateway.networking.k8s.io/otel-gateway" in labelled(kubectl, "halfway")
         # A second `apply` reports the same, since it has nothing to create again.
-        assert told[0] in place.run("apply", code=1).stderr
+        assert report[0] in installation.run("apply", code=1).stderr
     finally:
         kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-routes")
         wait_until(lambda: not denied(), "the admission policy is gone")
         kubectl("delete", "namespace", "halfway-too", "--wait=false")
-    changes = [one["change"] for one in place.apply()["objects"] if one["kind"] != "Namespace"]
+    changes = [one["change"] for one in installation.apply()["objects"] if one["kind"] != "Namespace"]
     assert changes == ["unchanged"] * there + ["created"] * (wanted - there)
 
 
-def test_an_image_that_cannot_be_pulled_is_named(deploy: Callable[..., Deployed]) -> None:
-    place = deploy("unpulled")
-    place.change(lambda config: config["backend"]["collector"].update(image="localhost/not-there:1"))
-    said = place.apply_fails("localhost/not-there:1")
-    assert "the gate is not ready after 1 s" in said
-    assert "container collector" in said and "localhost/not-there:1" in said, said
+def test_an_image_that_cannot_be_pulled_is_named(deploy: Callable[..., Installation]) -> None:
+    installation = deploy("unpulled")
+    installation.change(lambda config: config["backend"]["collector"].update(image="localhost/not-there:1"))
+    output = installation.apply_fails("localhost/not-there:1")
+    assert "the gate is not ready after 1 s" in output
+    assert "container collector" in output and "localhost/not-there:1" in output, output
 
 
 @pytest.mark.alone
 @pytest.mark.skipif(PROVIDER == "istio", reason="its module is in a ConfigMap")
-def test_a_module_that_cannot_be_fetched_is_named(deploy: Callable[..., Deployed]) -> None:
-    place = deploy("unfetched")
-    place.change(lambda config: config["gateway"]["module"].update(url=f"http://{MACHINE}:9/otlp-gate.wasm"))
+def test_a_module_that_cannot_be_fetched_is_named(deploy: Callable[..., Installation]) -> None:
+    installation = deploy("unfetched")
+    installation.change(lambda config: config["gateway"]["module"].update(url=f"http://{MACHINE}:9/otlp-gate.wasm"))
     try:
-        said = place.apply_fails("wasm module download failed")
-        assert "wasm module download failed" in said and f"{MACHINE}:9" in said, said
-        assert "hint: Envoy Gateway must reach the URL in `gateway.module`" in said, said
+        output = installation.apply_fails("wasm module download failed")
+        assert "wasm module download failed" in output and f"{MACHINE}:9" in output, output
+        assert "hint: Envoy Gateway must reach the URL in `gateway.module`" in output, output
     finally:
         # Envoy Gateway tries to download the module at every change of any gateway, and waits for it.
-        place.run("delete", "--yes")
+        installation.run("delete", "--yes")
 
 
-def test_missing_rights_are_named(deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path) -> None:
-    place = deploy("unheard")
-    kubectl("create", "serviceaccount", "nobody", "-n", "default")
+def test_missing_rights_are_named(deploy: Callable[..., Installation], kubectl: Kubectl, tmp_path: Path) -> None:
+    installation = deploy("unheard")
+    kubectl("create", "serviceaccount", "unprivileged", "-n", "default")
     try:
-        token = kubectl("create", "token", "nobody", "-n", "default").strip()
+        token = kubectl("create", "token", "unprivileged", "-n", "default").strip()
         config = kubectl.json("config", "view", "--raw", "--flatten")
         config["users"][0]["user"] = {"token": token}
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(json.dumps(config))
         env = {"KUBECONFIG": str(kubeconfig)}
-        said = place.run("apply", code=1, env=env).stderr
-        assert "system:serviceaccount:default:nobody" in said and "hint: ask for these rights" in said, said
+        output = installation.run("apply", code=1, env=env).stderr
+        assert "system:serviceaccount:default:unprivileged" in output and "hint: ask for these rights" in output, output
         checks = {
             check["subject"]: check
-            for check in json.loads(place.run("doctor", "-o", "json", code=1, env=env).stdout)["checks"]
+            for check in json.loads(installation.run("doctor", "-o", "json", code=1, env=env).stdout)["checks"]
         }
         assert checks["rights"]["verdict"] == "fail" and "gateways in namespace unheard" in checks["rights"]["found"]
     finally:
-        kubectl("delete", "serviceaccount", "nobody", "-n", "default")
+        kubectl("delete", "serviceaccount", "unprivileged", "-n", "default")
 
 
 @pytest.mark.parametrize(
@@ -479,9 +489,9 @@ def test_missing_rights_are_named(deploy: Callable[..., Deployed], kubectl: Kube
     ],
 )
 def test_an_unreachable_cluster_is_an_error_with_a_hint(
-    deploy: Callable[..., Deployed], kubectl: Kubectl, tmp_path: Path, case: str, words: tuple[str, ...]
+    deploy: Callable[..., Installation], kubectl: Kubectl, tmp_path: Path, case: str, words: tuple[str, ...]
 ) -> None:
-    place = deploy("absent")
+    installation = deploy("absent")
     kubeconfig, args = tmp_path / "kubeconfig", ()
     if case == "unreachable":
         config = kubectl.json("config", "view", "--raw", "--flatten")
@@ -491,11 +501,13 @@ def test_an_unreachable_cluster_is_an_error_with_a_hint(
         kubeconfig.write_text(kubectl("config", "view", "--raw", "--flatten"))
         args = ("--context", "nowhere")
     env = {"KUBECONFIG": str(kubeconfig)}
-    said = place.run(*args, "status", code=1, env=env).stderr
-    assert all(word in said for word in words), said
+    output = installation.run(*args, "status", code=1, env=env).stderr
+    assert all(word in output for word in words), output
 
 
-def test_kubectl_applies_rendered_manifests_without_a_warning(gate: Deployed, tmp_path: Path, kubectl: Kubectl) -> None:
+def test_kubectl_applies_rendered_manifests_without_a_warning(
+    gate: Installation, tmp_path: Path, kubectl: Kubectl
+) -> None:
     """As with GitOps."""
     out = tmp_path / "manifests"
     gate.run("render", "--out", str(out))
@@ -505,13 +517,13 @@ def test_kubectl_applies_rendered_manifests_without_a_warning(gate: Deployed, tm
 
 
 @pytest.mark.skipif(PROVIDER != "istio", reason="only Istio has an overlay in a ConfigMap")
-def test_an_invalid_overlay_is_reported_and_repaired(gate: Deployed, kubectl: Kubectl) -> None:
+def test_an_invalid_overlay_is_reported_and_repaired(gate: Installation, kubectl: Kubectl) -> None:
     """Istio only logs an overlay that it cannot parse, and ignores it."""
     name, key = "otel-gateway-deployment", "deployment"
     patch = json.dumps({"data": {key: "spec: [this is not a Deployment"}})
-    kubectl("patch", "configmap", name, "-n", gate.namespace, "--type=merge", "-p", patch, "--field-manager=somebody")
+    kubectl("patch", "configmap", name, "-n", gate.namespace, "--type=merge", "-p", patch, "--field-manager=other")
     failed = gate.run("apply", code=1).stderr
-    assert name in failed and "somebody" in failed and "--force-conflicts" in failed
+    assert name in failed and "other" in failed and "--force-conflicts" in failed
     assert "this is not a Deployment" in kubectl("get", "configmap", name, "-n", gate.namespace, "-o", "yaml")
     gate.apply("--force-conflicts")
     assert "this is not a Deployment" not in kubectl("get", "configmap", name, "-n", gate.namespace, "-o", "yaml")

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster.deployed import PROVIDER, Deployed, Kubectl, wait_until
+from support.cluster.installation import PROVIDER, Installation, Kubectl, wait_until
 
 NAMESPACE = "cert-managed"
 
 
 @pytest.fixture
-def place(deploy: Callable[..., Deployed], cert_manager: None) -> Iterator[Deployed]:
-    place = deploy(NAMESPACE)
-    place.change(lambda config: config.update(certificates={"certManager": {}}))
-    yield place
-    place.run("delete", "--yes")
+def installation(deploy: Callable[..., Installation], cert_manager: None) -> Iterator[Installation]:
+    installation = deploy(NAMESPACE)
+    installation.change(lambda config: config.update(certificates={"certManager": {}}))
+    yield installation
+    installation.run("delete", "--yes")
 
 
 def issue(kubectl: Kubectl, name: str, certificate: Path, ca: Path) -> None:
@@ -52,17 +52,25 @@ def set_ready(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.alone
-def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(place: Deployed, kubectl: Kubectl) -> None:
-    certs = place.folder / "certs"
-    place.run("apply", "--no-wait")
-    assert "has not made the secret" in place.run("verify", "--address", "127.0.0.1", code=1).stderr
+def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
+    installation: Installation, kubectl: Kubectl
+) -> None:
+    certs = installation.folder / "certs"
+    installation.run("apply", "--no-wait")
+    assert "has not made the secret" in installation.run("verify", "--address", "127.0.0.1", code=1).stderr
     issue(kubectl, "otel-gateway-server", certs / "server.crt", certs / "server-ca.crt")
 
     def not_ready() -> dict[str, str]:
-        return {part["name"]: part["detail"] for part in place.json("status", code=1)["parts"] if not part["ready"]}
+        return {
+            part["name"]: part["detail"] for part in installation.json("status", code=1)["parts"] if not part["ready"]
+        }
 
     trust = "certificate/otel-gateway-client-trust"
-    wait_until(lambda: "Ready is not reported yet" in not_ready()[trust], "status reports the Certificate", retry_on=(KeyError,))
+    wait_until(
+        lambda: "Ready is not reported yet" in not_ready()[trust],
+        "status reports the Certificate",
+        retry_on=(KeyError,),
+    )
     if PROVIDER == "istio":
         wait_until(
             lambda: "InvalidCACertificateRef" in not_ready()["gateway/otel-gateway"],
@@ -72,11 +80,11 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(place: D
 
     issue(kubectl, "otel-gateway-client-trust", certs / "verify" / "client.crt", certs / "client-ca.crt")
     set_ready(kubectl)
-    outcome = place.apply()
+    outcome = installation.apply()
     assert outcome["ok"], outcome
 
     def verified() -> bool:
-        outcome = place.verify()
+        outcome = installation.verify()
         assert outcome["ok"], outcome
         skipped = {case["case"] for case in outcome["cases"] if case["result"] == "skipped"}
         assert skipped == {
@@ -87,8 +95,8 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(place: D
         return True
 
     wait_until(verified, "verify passes")
-    assert [it["change"] for it in place.apply()["objects"] if it["change"] != "unchanged"] == []
+    assert [it["change"] for it in installation.apply()["objects"] if it["change"] != "unchanged"] == []
     # `apply` does not remove what cert-manager created.
-    assert not place.json("apply")["removed"]
+    assert not installation.json("apply")["removed"]
     secrets = kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name").split()
     assert {"secret/otel-gateway-server", "secret/otel-gateway-client-trust"} <= set(secrets)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.client import frame
-from support.cluster.deployed import MACHINE, Deployed, Kubectl
+from support.cluster.installation import MACHINE, Installation, Kubectl
 from support.protobuf import field, request, resource, scope, span, traces
 from support.sidecar import Sidecar
 from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
@@ -50,26 +50,26 @@ def large(size: int) -> bytes:
 
 
 def test_rejected_requests_do_not_reach_the_backend_and_large_ones_do(
-    deploy: Callable[..., Deployed], backend: Sink, sidecar: Sidecar
+    deploy: Callable[..., Installation], backend: Sink, sidecar: Sidecar
 ) -> None:
-    place = deploy("behind")
+    installation = deploy("behind")
     service = {"name": NAME, "namespace": "default", "grpc": 4317, "http": 4317}
-    place.change(lambda config: config.update(backend={"service": service}))
-    place.apply()
+    installation.change(lambda config: config.update(backend={"service": service}))
+    installation.apply()
     # A client with a quota is rejected at the headers after too many rejections.
     malformed, over = frame(b"\xff"), frame(traces(*(f"span {number}" for number in range(21))))
-    for identity, body, status in [(place.acme(), malformed, 3), (place.globex(), over, 8)]:
+    for identity, body, status in [(installation.acme(), malformed, 3), (installation.globex(), over, 8)]:
         for number in range(REJECTED):
             if number % 100 == 0:
-                connection = place.connect(identity)
+                connection = installation.connect(identity)
             assert connection.grpc(GRPC_PATHS["traces"], body).grpc_status == status
-    with place.connect(place.acme(), 4318) as connection:
+    with installation.connect(installation.acme(), 4318) as connection:
         assert connection.http(HTTP_PATHS["traces"], b"\xff").status == 400
     assert sidecar.count("downstream_rq_total") == 0
 
     backend.rest()
     compressed = {"grpc-encoding": "gzip"}
-    with place.connect(place.acme()) as connection:
+    with installation.connect(installation.acme()) as connection:
         for body, headers in (
             (frame(large(12 << 20)), {}),
             (frame(gzip.compress(large(56 << 20)), compressed=True), compressed),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from support.cluster.admin import admin, config_dump
-from support.cluster.deployed import PROVIDER, Deployed, Kubectl
+from support.cluster.installation import PROVIDER, Installation, Kubectl
 from support.envoy_limits import RunningEnvoy, documented
 
 CLUSTERS = {
@@ -12,7 +12,7 @@ CLUSTERS = {
 }[PROVIDER]
 
 
-def test_proxies_run_with_the_documented_limits(gate: Deployed, kubectl: Kubectl) -> None:
+def test_proxies_run_with_the_documented_limits(gate: Installation, kubectl: Kubectl) -> None:
     with admin(gate, kubectl) as address:
         running = RunningEnvoy(config_dump(address), CLUSTERS.format(namespace=gate.namespace))
     assert len(running.chains) == 2 and len(running.clusters) >= 2
@@ -20,11 +20,11 @@ def test_proxies_run_with_the_documented_limits(gate: Deployed, kubectl: Kubectl
 
 
 def test_with_trusted_hops_the_certificate_of_the_connection_is_appended(
-    deploy: Callable[..., Deployed], kubectl: Kubectl
+    deploy: Callable[..., Installation], kubectl: Kubectl
 ) -> None:
-    place = deploy("forwarding")
-    place.change(lambda config: config.update(trustedHops=[{"spiffe": "spiffe://hop.example/*"}]))
-    place.apply()
-    with admin(place, kubectl) as address:
-        running = RunningEnvoy(config_dump(address), CLUSTERS.format(namespace=place.namespace))
+    installation = deploy("forwarding")
+    installation.change(lambda config: config.update(trustedHops=[{"spiffe": "spiffe://hop.example/*"}]))
+    installation.apply()
+    with admin(installation, kubectl) as address:
+        running = RunningEnvoy(config_dump(address), CLUSTERS.format(namespace=installation.namespace))
     assert running.rows()["`x-forwarded-client-cert`"] == "APPEND_FORWARD, Cert"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from support.client import Identity, frame, handshake_fails
-from support.cluster.deployed import Deployed
+from support.cluster.installation import Installation
 from support.openssl import issue_for, now
 from support.protobuf import traces
 from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
@@ -46,7 +46,7 @@ class Resumable:
 
 
 def test_an_expired_certificate_is_rejected_on_every_kind_of_connection(
-    gate: Deployed, backend: Sink, tmp_path: Path
+    gate: Installation, backend: Sink, tmp_path: Path
 ) -> None:
     grpc, http = (f"{gate.address()}:{port}" for port in (4317, 4318))
     gate.connect(gate.acme()).socket.close()

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.cluster.deployed import CONTROL_PLANE, Deployed, Kubectl, kill, wait_until
+from support.cluster.installation import CONTROL_PLANE, Installation, Kubectl, kill, wait_until
 from support.cluster.load import GateLoad
 from support.sink import Sink
 
 
 @pytest.fixture
-def load(gate: Deployed, backend: Sink) -> Iterator[GateLoad]:
+def load(gate: Installation, backend: Sink) -> Iterator[GateLoad]:
     with GateLoad(gate, backend) as load:
         yield load
 
@@ -33,7 +33,7 @@ def control_plane() -> tuple[str, ...]:
     return ("-n", namespace, "-l", selector)
 
 
-def collector(gate: Deployed) -> tuple[str, ...]:
+def collector(gate: Installation) -> tuple[str, ...]:
     return ("-n", gate.namespace, "-l", "app.kubernetes.io/name=opentelemetry-collector")
 
 
@@ -44,7 +44,7 @@ def restart_kubelets(kubectl: Kubectl) -> None:
         subprocess.run([xtask, "cluster", "restart-kubelet", "--node", str(number)], check=True, timeout=60)
 
 
-def move(gate: Deployed, kubectl: Kubectl) -> None:
+def move(gate: Installation, kubectl: Kubectl) -> None:
     """Drains the gateway's pod from its node, as for a replacement of the node."""
     if len(kubectl.json("get", "nodes")["items"]) < 2:
         pytest.skip("there is no other node")
@@ -61,7 +61,7 @@ def move(gate: Deployed, kubectl: Kubectl) -> None:
         kubectl("uncordon", node)
 
 
-def revoke(gate: Deployed) -> None:
+def revoke(gate: Installation) -> None:
     revoked = gate.client("revoked", "--spiffe", "spiffe://acme.example/revoked")
     gate.connect(revoked).socket.close()
     gate.run("certs", "revoke", "revoked")
@@ -69,7 +69,7 @@ def revoke(gate: Deployed) -> None:
     gate.wait_until_rejected(revoked)
 
 
-def rotate_client_ca(gate: Deployed, load: GateLoad) -> None:
+def rotate_client_ca(gate: Installation, load: GateLoad) -> None:
     """As in docs/guides/certificates.md: both CAs, then new certificates, then the new CA alone."""
     old = gate.acme().copy(gate.folder / "old")
     gate.run("certs", "rotate", "client")
@@ -85,7 +85,7 @@ def rotate_client_ca(gate: Deployed, load: GateLoad) -> None:
 
 
 # Faults that affect one gate only, and faults that affect the others as well.
-OWN_FAULTS: dict[str, Callable[[Deployed, Kubectl, GateLoad], object]] = {
+OWN_FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
     "policy changed": lambda gate, *_: (
@@ -97,7 +97,7 @@ OWN_FAULTS: dict[str, Callable[[Deployed, Kubectl, GateLoad], object]] = {
     "client CA rotated": lambda gate, _, load: rotate_client_ca(gate, load),
     "gateway rolled out": lambda gate, kubectl, _: kubectl("rollout", "restart", "deployment", *gate.proxies()),
 }
-SHARED_FAULTS: dict[str, Callable[[Deployed, Kubectl, GateLoad], object]] = {
+SHARED_FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
     "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
     "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
@@ -108,7 +108,7 @@ FAULTS = OWN_FAULTS | SHARED_FAULTS
 @pytest.mark.parametrize(
     "fault", [*OWN_FAULTS, *(pytest.param(fault, marks=pytest.mark.alone) for fault in SHARED_FAULTS)]
 )
-def test_nothing_acknowledged_is_lost(gate: Deployed, kubectl: Kubectl, load: GateLoad, fault: str) -> None:
+def test_nothing_acknowledged_is_lost(gate: Installation, kubectl: Kubectl, load: GateLoad, fault: str) -> None:
     FAULTS[fault](gate, kubectl, load)
     for deployment in (control_plane(), gate.proxies(), collector(gate)):
         wait_until(lambda: ready(kubectl, *deployment), f"the Deployment is ready: {' '.join(deployment)}")

@@ -15,8 +15,8 @@ import grpc
 import pytest
 
 from support.client import Identity, frame, handshake_fails, trusting
-from support.cluster.deployed import Deployed, wait_until
 from support.cluster.flood import Flood
+from support.cluster.installation import Installation, wait_until
 from support.openssl import issue
 from support.ports import ReservedPort
 from support.protobuf import traces
@@ -28,7 +28,7 @@ OTELCOL = os.environ.get("OTELCOL", "otelcol")
 class External:
     """A Collector outside the cluster with the configuration of `client-config`."""
 
-    def __init__(self, gate: Deployed, client: str, folder: Path) -> None:
+    def __init__(self, gate: Installation, client: str, folder: Path) -> None:
         self.folder = folder
         self.process: subprocess.Popen | None = None
         given = gate.run("client-config", client, "--address", f"{gate.address()}:4317", "-o", "json").stdout
@@ -58,12 +58,12 @@ class External:
 
 
 @pytest.fixture
-def external(gate: Deployed, tmp_path: Path) -> Iterator[Callable[..., External]]:
+def external(gate: Installation, tmp_path: Path) -> Iterator[Callable[..., External]]:
     """Creates Collectors outside the cluster, each for a client."""
     made: list[External] = []
 
-    def external(client: str, place: Deployed = gate) -> External:
-        made.append(External(place, client, tmp_path))
+    def external(client: str, installation: Installation = gate) -> External:
+        made.append(External(installation, client, tmp_path))
         return made[-1]
 
     yield external
@@ -86,38 +86,38 @@ openssl x509 -req -in client.csr -CA rootCA.crt -CAkey rootCA.key -CAcreateseria
 
 
 def test_the_guides_certificates_are_accepted(
-    deploy: Callable[..., Deployed], backend: Sink, external: Callable[..., External]
+    deploy: Callable[..., Installation], backend: Sink, external: Callable[..., External]
 ) -> None:
-    place = deploy("guide")
-    subprocess.run(["sh", "-ec", GUIDE], cwd=place.folder, check=True, capture_output=True, timeout=120)
-    shutil.rmtree(place.folder / "certs")
+    installation = deploy("guide")
+    subprocess.run(["sh", "-ec", GUIDE], cwd=installation.folder, check=True, capture_output=True, timeout=120)
+    shutil.rmtree(installation.folder / "certs")
     given = {"--client-ca": "rootCA.crt", "--client-ca-key": "rootCA.key", "--server-ca": "rootCA.crt"}
     given |= {"--server-cert": "server.crt", "--server-key": "server.key"}
-    place.run("certs", "init", *(word for pair in given.items() for word in pair))
+    installation.run("certs", "init", *(word for pair in given.items() for word in pair))
     rule = {
         "name": "external",
         "match": {"subject": {"CN": "external-otel-client"}},
         "attributes": {"tenant.id": "guide"},
     }
-    place.change(lambda config: config["clients"].append(rule))
-    assert "external" in place.run("whoami", "client.crt").stdout
-    assert place.apply()["ok"]
-    clients = place.folder / "certs" / "clients"
+    installation.change(lambda config: config["clients"].append(rule))
+    assert "external" in installation.run("whoami", "client.crt").stdout
+    assert installation.apply()["ok"]
+    clients = installation.folder / "certs" / "clients"
     clients.mkdir(exist_ok=True)
     for ending in ("crt", "key"):
-        shutil.copy(place.folder / f"client.{ending}", clients / f"external.{ending}")
-    collector = external("external", place)
+        shutil.copy(installation.folder / f"client.{ending}", clients / f"external.{ending}")
+    collector = external("external", installation)
     collector.config["receivers"]["host_metrics"]["collection_interval"] = "1s"
     backend.rest()
     collector.start()
     received = backend.take(30)
     assert received.signal == "metrics" and {one["tenant.id"] for one in received.resources()} == {"guide"}
-    outcome = wait_until(lambda: (it := place.verify())["ok"] and it, "verify passes")
+    outcome = wait_until(lambda: (it := installation.verify())["ok"] and it, "verify passes")
     assert {case["result"] for case in outcome["cases"]} == {"pass"}, outcome
 
 
 def test_an_external_collector_sends_its_hosts_metrics(
-    gate: Deployed, backend: Sink, external: Callable[..., External]
+    gate: Installation, backend: Sink, external: Callable[..., External]
 ) -> None:
     gate.acme()
     collector = external("acme")
@@ -132,7 +132,7 @@ def test_an_external_collector_sends_its_hosts_metrics(
 
 
 def test_a_flooding_exporter_slows_down_and_loses_nothing(
-    gate: Deployed, backend: Sink, external: Callable[..., External]
+    gate: Installation, backend: Sink, external: Callable[..., External]
 ) -> None:
     """Five times its burst, from a real Collector's exporter with the settings of `client-config`."""
     gate.initech()
@@ -158,7 +158,9 @@ def test_a_flooding_exporter_slows_down_and_loses_nothing(
     assert taken > 3.5
 
 
-def test_the_exporter_rejects_a_certificate_without_a_key(gate: Deployed, external: Callable[..., External]) -> None:
+def test_the_exporter_rejects_a_certificate_without_a_key(
+    gate: Installation, external: Callable[..., External]
+) -> None:
     gate.acme()
     collector = external("acme")
     del collector.config["exporters"]["otlp_grpc"]["tls"]["key_file"]
@@ -167,7 +169,7 @@ def test_the_exporter_rejects_a_certificate_without_a_key(gate: Deployed, extern
 
 
 def test_connections_without_a_valid_certificate_are_rejected(
-    gate: Deployed, deploy: Callable[..., Deployed], tmp_path: Path
+    gate: Installation, deploy: Callable[..., Installation], tmp_path: Path
 ) -> None:
     gate.connect(gate.acme()).socket.close()
     address, certs = f"{gate.address()}:4317", gate.folder / "certs"
@@ -183,7 +185,7 @@ def test_connections_without_a_valid_certificate_are_rejected(
     assert handshake_fails(address, expired.context("h2"))
 
 
-def test_a_revoked_certificate_is_rejected_and_others_are_accepted(gate: Deployed) -> None:
+def test_a_revoked_certificate_is_rejected_and_others_are_accepted(gate: Installation) -> None:
     doomed = gate.client("doomed", "--spiffe", "spiffe://acme.example/doomed")
     gate.connect(doomed).socket.close()
     gate.run("certs", "revoke", "doomed")
@@ -196,7 +198,7 @@ def test_a_revoked_certificate_is_rejected_and_others_are_accepted(gate: Deploye
 
 
 @pytest.mark.alone
-def test_a_flood_does_not_slow_another_client(gate: Deployed) -> None:
+def test_a_flood_does_not_slow_another_client(gate: Installation) -> None:
     """Throttled requests get a retry delay."""
 
     def latencies(count: int = 25) -> list[float]:
@@ -243,7 +245,7 @@ WRONG: dict[str, tuple[Callable[[dict], object], str]] = {
 
 
 def test_a_collector_with_wrong_settings_sends_nothing_and_logs_why(
-    gate: Deployed, backend: Sink, deploy: Callable[..., Deployed], tmp_path: Path
+    gate: Installation, backend: Sink, deploy: Callable[..., Installation], tmp_path: Path
 ) -> None:
     """The guide's failure cases with a real Collector."""
     gate.acme()

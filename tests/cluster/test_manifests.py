@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster.deployed import PROVIDER, Kubectl
+from support.cluster.installation import PROVIDER, Kubectl
 
 FOLDERS = sorted((Path(__file__).parents[2] / "manifests").glob(f"*-{PROVIDER}"))
 

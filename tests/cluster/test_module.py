@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.client import Answer, Http2, frame
-from support.cluster.deployed import PROVIDER, Deployed, Kubectl, kill, wait_until
+from support.cluster.installation import PROVIDER, Installation, Kubectl, kill, wait_until
 from support.cluster.load import GateLoad
 from support.cluster.registry import Registry
 from support.gate import COMMAND
@@ -46,46 +46,46 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="module")
-def pulled(deploy: Callable[..., Deployed], registry: Registry) -> Deployed:
+def pulled(deploy: Callable[..., Installation], registry: Registry) -> Installation:
     """A gate with a module from a registry."""
-    place = deploy("pulled")
-    use_module(place, pushed(place, registry, "1"))
-    place.apply()
-    return place
+    installation = deploy("pulled")
+    use_module(installation, pushed(installation, registry, "1"))
+    installation.apply()
+    return installation
 
 
 @pytest.fixture
-def load(pulled: Deployed, backend: Sink) -> Iterator[GateLoad]:
+def load(pulled: Installation, backend: Sink) -> Iterator[GateLoad]:
     with GateLoad(pulled, backend) as load:
         yield load
 
 
-def pushed(place: Deployed, registry: Registry, tag: str, command: str = COMMAND) -> dict:
+def pushed(installation: Installation, registry: Registry, tag: str, command: str = COMMAND) -> dict:
     """Pushes the module; returns the value of `gateway.module`."""
-    return place.json("wasm", "push", "--insecure", f"{registry.address}/otlp-gate:{tag}", command=command)
+    return installation.json("wasm", "push", "--insecure", f"{registry.address}/otlp-gate:{tag}", command=command)
 
 
-def use_module(place: Deployed, module: dict) -> None:
-    place.change(lambda config: config["gateway"].update(module=module))
+def use_module(installation: Installation, module: dict) -> None:
+    installation.change(lambda config: config["gateway"].update(module=module))
 
 
-def rejection(place: Deployed) -> bytes:
+def rejection(installation: Installation) -> bytes:
     """The message to a certificate that matches no rule, on a new connection."""
-    stranger = place.client("stranger", "--spiffe", "spiffe://stranger.example/1")
-    with place.connect(stranger) as connection:
+    stranger = installation.client("stranger", "--spiffe", "spiffe://stranger.example/1")
+    with installation.connect(stranger) as connection:
         answer = connection.grpc(GRPC_PATHS["traces"], frame(traces("a")))
     assert answer.grpc_status == 7
     return answer.grpc_message.encode()
 
 
-def test_a_module_from_a_registry_is_used(pulled: Deployed) -> None:
+def test_a_module_from_a_registry_is_used(pulled: Installation) -> None:
     outcome = wait_until(lambda: (it := pulled.verify())["ok"] and it, "verify passes")
     assert {case["result"] for case in outcome["cases"]} == {"pass"}, outcome
     assert rejection(pulled).startswith(MESSAGE)
 
 
 def test_a_new_version_from_a_registry_replaces_the_module_under_load(
-    pulled: Deployed, registry: Registry, load: GateLoad, next_version: str
+    pulled: Installation, registry: Registry, load: GateLoad, next_version: str
 ) -> None:
     begun = time.monotonic()
     use_module(pulled, pushed(pulled, registry, "2", next_version))
@@ -99,7 +99,7 @@ def test_a_new_version_from_a_registry_replaces_the_module_under_load(
 
 
 def test_without_its_module_a_gateway_rejects_everything(
-    pulled: Deployed, registry: Registry, kubectl: Kubectl, load: GateLoad
+    pulled: Installation, registry: Registry, kubectl: Kubectl, load: GateLoad
 ) -> None:
     """Proxies that have the module continue, also with new policies. Istio's new proxies reject all requests, and
     `status` reports why."""
@@ -110,11 +110,11 @@ def test_without_its_module_a_gateway_rejects_everything(
         load.wait_for()
         kill(kubectl, *pulled.proxies())
         if PROVIDER == "istio":
-            said = wait_until(
+            output = wait_until(
                 lambda: "cannot fetch Wasm module" in (it := pulled.run("status", code=1)).stdout and it,
                 "status reports that the module cannot be fetched",
             )
-            assert "kubectl rollout restart" in said.stderr
+            assert "kubectl rollout restart" in output.stderr
     finally:
         registry.start()
     if PROVIDER == "istio":
@@ -126,20 +126,20 @@ def test_without_its_module_a_gateway_rejects_everything(
 
 
 def test_a_module_from_a_web_server_is_used_only_if_the_digest_matches(
-    deploy: Callable[..., Deployed], module_url: str, carried: bytes
+    deploy: Callable[..., Installation], module_url: str, carried: bytes
 ) -> None:
-    place = deploy("served")
-    use_module(place, {"url": module_url})
-    place.apply()
-    assert rejection(place).startswith(MESSAGE)
+    installation = deploy("served")
+    use_module(installation, {"url": module_url})
+    installation.apply()
+    assert rejection(installation).startswith(MESSAGE)
     # Envoy Gateway stops downloading from a URL that failed, also for other gateways.
-    use_module(place, {"url": f"{module_url}?wrong", "sha256": "0" * 64})
+    use_module(installation, {"url": f"{module_url}?wrong", "sha256": "0" * 64})
     why = f"has checksum {hashlib.sha256(carried).hexdigest()}"
-    assert why in place.apply_fails(why)
+    assert why in installation.apply_fails(why)
 
 
 def test_a_module_from_a_registry_is_used_only_if_the_digest_matches(
-    pulled: Deployed, registry: Registry, backend: Sink
+    pulled: Installation, registry: Registry, backend: Sink
 ) -> None:
     # Envoy Gateway stops downloading from a URL that failed, so the test needs another tag.
     other = pushed(pulled, registry, "other")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster.deployed import KUBECTL, PROVIDER, Deployed, Kubectl
+from support.cluster.installation import KUBECTL, PROVIDER, Installation, Kubectl
 
 NAMESPACE = "otel-collector"
 README = Path(__file__).parents[2] / "README.md"
@@ -59,19 +59,19 @@ class Watch:
 
 
 @pytest.fixture
-def place(tmp_path: Path, kubectl: Kubectl) -> Iterator[Deployed]:
-    place = Deployed(tmp_path, NAMESPACE)
-    yield place
+def installation(tmp_path: Path, kubectl: Kubectl) -> Iterator[Installation]:
+    installation = Installation(tmp_path, NAMESPACE)
+    yield installation
     if (tmp_path / "otlp-gate.yaml").exists():
-        place.run("delete", "--yes")
+        installation.run("delete", "--yes")
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
 
 
-def edit(place: Deployed, module_url: str) -> None:
+def edit(installation: Installation, module_url: str) -> None:
     """The changes that a cluster without Istio needs."""
     if PROVIDER == "istio":
         return
-    file = place.folder / "otlp-gate.yaml"
+    file = installation.folder / "otlp-gate.yaml"
     text = file.read_text()
     assert text.count("\ngateway:\n") == 1
     file.write_text(
@@ -80,19 +80,19 @@ def edit(place: Deployed, module_url: str) -> None:
 
 
 @pytest.mark.alone
-def test_the_readmes_commands(place: Deployed, module_url: str, kubectl: Kubectl) -> None:
+def test_the_readmes_commands(installation: Installation, module_url: str, kubectl: Kubectl) -> None:
     typed = []
     for words in commands():
         command = " ".join(word for word in words if "spiffe" not in word)
         typed.append(command)
         watches = [Watch(kind) for kind in ("deployments", "gateways", "pods")] if command == "apply" else []
         begun = time.monotonic()
-        done = place.run(*words, code=CODES.get(command, 0))
+        done = installation.run(*words, code=CODES.get(command, 0))
         ended = time.monotonic()
-        said = done.stdout + done.stderr
-        assert all(words in said for words in OUTPUT[command]), said
+        output = done.stdout + done.stderr
+        assert all(words in output for words in OUTPUT[command]), output
         if command == "init":
-            edit(place, module_url)
+            edit(installation, module_url)
         if watches:
             first, last = min(watch.first for watch in watches), max(watch.last for watch in watches)
             own = (first - begun) + (ended - last)
@@ -105,9 +105,9 @@ def test_the_readmes_commands(place: Deployed, module_url: str, kubectl: Kubectl
             for watch in watches:
                 watch.stop()
     assert set(typed) == set(OUTPUT), "the README and this test differ"
-    said = place.run("delete").stderr
-    assert "removed gateway/otel-gateway in otel-collector" in said and "the namespace stays" in said, said
-    assert "there are no objects of the gate" in place.run("delete").stderr
+    output = installation.run("delete").stderr
+    assert "removed gateway/otel-gateway in otel-collector" in output and "the namespace stays" in output, output
+    assert "there are no objects of the gate" in installation.run("delete").stderr
     left = kubectl.json("get", "all,configmaps,secrets", "-n", NAMESPACE, "-l", "otlp-gate.io/gate")["items"]
     assert [one["metadata"]["name"] for one in left if not one["metadata"].get("deletionTimestamp")] == [], json.dumps(
         left

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from support.cluster.deployed import Kubectl, wait_until
+from support.cluster.installation import Kubectl, wait_until
 from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside
 from support.cluster.pods import IMAGE, Sender
 from support.protobuf import attribute, traces
@@ -19,7 +19,7 @@ def edge(node_gateways: Callable[[str], NodeGateways], backend: Sink) -> NodeGat
     """Node-local gateways with default settings."""
     edge = node_gateways("edge")
     edge.configure(outside(backend))
-    edge.place.apply()
+    edge.installation.apply()
     return edge
 
 
@@ -136,5 +136,5 @@ def test_pods_of_a_node_without_a_gateway_do_not_reach_another_nodes(
         assert edge.accepted(here) == before
     finally:
         kubectl(*patch, '[{"op":"remove","path":"/spec/template/spec/nodeSelector"}]')
-        edge.place.apply()
+        edge.installation.apply()
     wait_until(lambda: sender.sent("back"), "the pod can send")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from support.cluster.deployed import MACHINE, PROVIDER, Kubectl, wait_until
+from support.cluster.installation import MACHINE, PROVIDER, Kubectl, wait_until
 from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside, to
 from support.cluster.pods import IMAGE, Sender
 from support.protobuf import attribute, field, request, resource, scope, span, string, traces
@@ -82,8 +82,8 @@ def test_a_backend_outside_of_the_mesh_is_reached_without_a_sidecar(
     mesh: NodeGateways, nodes: list[str], backend: Sink
 ) -> None:
     mesh.configure(outside(backend))
-    said = mesh.place.run("apply").stderr
-    assert "istiod in istio-system with a sidecar injector; the node-local gateway is not in the mesh" in said, said
+    output = mesh.installation.run("apply").stderr
+    assert "istiod in istio-system with a sidecar injector; the node-local gateway is not in the mesh" in output, output
     assert [containers(pod) for pod in mesh.pods().values()] == [["collector"]] * len(nodes)
 
 
@@ -142,8 +142,8 @@ def test_a_backend_in_the_mesh_is_reached_by_mtls(
         plain = export.future(traces("plain"), timeout=10).code()
     assert plain == grpc.StatusCode.UNAVAILABLE, "the backend must accept mTLS only"
     mesh.configure(to(meshed))
-    said = mesh.place.run("apply").stderr
-    assert "the node-local gateway sends through a sidecar" in said, said
+    output = mesh.installation.run("apply").stderr
+    assert "the node-local gateway sends through a sidecar" in output, output
     assert all(PROXY in containers(pod) for pod in mesh.pods().values())
     sender = mesh.sender("team-a", nodes[1])
     wait_until(lambda: sender.sent("warm"), "the pod can send")
@@ -158,7 +158,7 @@ def test_with_mesh_off_a_backend_in_the_mesh_is_unreachable(
     mesh: NodeGateways, meshed: str, nodes: list[str], backend: Sink
 ) -> None:
     mesh.configure(to(meshed), mesh="off", acknowledge="delivered")
-    mesh.place.apply()
+    mesh.installation.apply()
     assert not any(PROXY in containers(pod) for pod in mesh.pods().values())
     sender = mesh.sender("team-a", nodes[1])
     backend.rest()
@@ -177,8 +177,8 @@ def test_a_mesh_without_istiod_is_ignored_until_istiod_returns(
         istiod_pods = lambda: kubectl("get", "pods", "-n", "istio-system", "-l", "app=istiod", "-o", "name")
         wait_until(lambda: not istiod_pods(), "istiod has ended")
         mesh.configure(outside(backend))
-        said = mesh.place.run("apply").stderr
-        assert "mesh: no istiod runs" in said, said
+        output = mesh.installation.run("apply").stderr
+        assert "mesh: no istiod runs" in output, output
         assert not any(PROXY in containers(pod) for pod in mesh.pods().values())
         assert not kubectl("get", "destinationrules", "-n", mesh.namespace, "-o", "name")
         backend.rest()
@@ -188,7 +188,7 @@ def test_a_mesh_without_istiod_is_ignored_until_istiod_returns(
         kubectl("scale", *istiod, "--replicas=1")
         kubectl("rollout", "status", *istiod, "--timeout=100s")
     mesh.configure(to(meshed))
-    said = mesh.place.run("apply").stderr
-    assert "the node-local gateway sends through a sidecar" in said, said
+    output = mesh.installation.run("apply").stderr
+    assert "the node-local gateway sends through a sidecar" in output, output
     wait_until(lambda: sender.sent("in the mesh again"), "the pod can send")
     assert "spiffe://" in arrival(backend, "in the mesh again")["peer"]

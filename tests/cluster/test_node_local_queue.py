@@ -7,7 +7,7 @@ from typing import ClassVar
 import grpc
 import pytest
 
-from support.cluster.deployed import PROVIDER, Kubectl, kill, wait_until
+from support.cluster.installation import PROVIDER, Kubectl, kill, wait_until
 from support.cluster.load import SteadyLoad
 from support.cluster.node_gateways import NAME, NodeGateways, outside
 from support.sink import Sink
@@ -20,7 +20,7 @@ def kept(request: pytest.FixtureRequest, node_gateways: Callable[[str], NodeGate
     """Node-local gateways with the settings of the class."""
     edge = node_gateways(f"kept-{request.cls.mode.replace(' ', '-')}")
     edge.configure(outside(backend), **request.cls.settings)
-    edge.place.apply()
+    edge.installation.apply()
     return edge
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from support.client import frame
-from support.cluster.deployed import Deployed, Kubectl, kill, wait_until
+from support.cluster.installation import Installation, Kubectl, kill, wait_until
 from support.cluster.node_gateways import NodeGateways, arrival
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, Sink
@@ -15,17 +15,17 @@ def test_telemetry_from_pods_and_from_outside_arrives_in_one_collector(
 ) -> None:
     both = node_gateways("both")
     rules = [{"name": "acme", "match": {"namespace": "team-acme"}, "attributes": {"tenant.id": "acme"}}]
-    both.place.change(lambda config: config.update(nodeLocal={"enabled": True, "clients": rules}))
-    applied = both.place.apply()
+    both.installation.change(lambda config: config.update(nodeLocal={"enabled": True, "clients": rules}))
+    applied = both.installation.apply()
     assert {part["name"] for part in applied["standing"]["parts"]} >= {"daemonset/otel-gateway-node", "filter"}
-    assert {one["change"] for one in both.place.apply()["objects"]} == {"unchanged"}
+    assert {one["change"] for one in both.installation.apply()["objects"]} == {"unchanged"}
     sender = both.sender("team-acme", nodes[1])
     wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
     forged = attribute("tenant.id", "globex")
     assert sender.sent("from a pod", attributes=(forged,))
     inside = arrival(backend, "from a pod")
-    with both.place.connect(both.place.acme()) as connection:
+    with both.installation.connect(both.installation.acme()) as connection:
         message = frame(traces("from outside", attributes=(forged,)))
         assert connection.grpc(GRPC_PATHS["traces"], message).grpc_status == 0
     outside = arrival(backend, "from outside")
@@ -34,7 +34,7 @@ def test_telemetry_from_pods_and_from_outside_arrives_in_one_collector(
 
 
 def test_an_edge_cluster_is_a_client_of_another_clusters_gate(
-    gate: Deployed, node_gateways: Callable[[str], NodeGateways], kubectl: Kubectl, nodes: list[str], backend: Sink
+    gate: Installation, node_gateways: Callable[[str], NodeGateways], kubectl: Kubectl, nodes: list[str], backend: Sink
 ) -> None:
     """Two installations in one cluster. Forged attributes of pods are replaced twice; the gate's values arrive."""
     edge = node_gateways("far")
@@ -52,7 +52,7 @@ def test_an_edge_cluster_is_a_client_of_another_clusters_gate(
     certificate("acme")
     remote = {"endpoint": address, "serverName": "localhost", "clientSecret": secret}
     edge.configure({"gate": remote})
-    edge.place.apply()
+    edge.installation.apply()
     sender = edge.sender("team-a", nodes[0])
     wait_until(lambda: sender.sent("warm"), "the pod can send")
     backend.rest()
@@ -79,5 +79,5 @@ def test_an_edge_cluster_is_a_client_of_another_clusters_gate(
 def test_a_missing_client_secret_is_named(node_gateways: Callable[[str], NodeGateways]) -> None:
     edge = node_gateways("lacking")
     edge.configure({"gate": {"endpoint": "gate.example.com:4317", "clientSecret": "nowhere"}})
-    said = edge.place.apply_fails('secret "nowhere" not found')
-    assert "the gate is not ready after 1 s" in said and 'secret "nowhere" not found' in said, said
+    output = edge.installation.apply_fails('secret "nowhere" not found')
+    assert "the gate is not ready after 1 s" in output and 'secret "nowhere" not found' in output, output

@@ -2,16 +2,16 @@
 
 import json
 
-from support.cluster.deployed import Deployed, wait_until
+from support.cluster.installation import Installation, wait_until
 from support.sink import Sink
 
 
-def by_result(gate: Deployed, result: str, code: int = 0) -> dict[tuple[str, str], dict]:
+def by_result(gate: Installation, result: str, code: int = 0) -> dict[tuple[str, str], dict]:
     outcome = gate.verify(code)
     return {(it["listener"], it["case"]): it for it in outcome["cases"] if it["result"] == result}
 
 
-def verified(gate: Deployed) -> bool:
+def verified(gate: Installation) -> bool:
     outcome = gate.verify()
     assert outcome["ok"] and outcome["seconds"] < 30, outcome
     assert {case["result"] for case in outcome["cases"]} == {"pass"}, outcome
@@ -24,17 +24,17 @@ def verified(gate: Deployed) -> bool:
     return True
 
 
-def test_a_new_gate_passes_every_case(gate: Deployed) -> None:
+def test_a_new_gate_passes_every_case(gate: Installation) -> None:
     assert verified(gate)
 
 
-def test_what_verify_sends_does_not_reach_the_backend(gate: Deployed, backend: Sink) -> None:
+def test_what_verify_sends_does_not_reach_the_backend(gate: Installation, backend: Sink) -> None:
     backend.rest()
     verified(gate)
     assert not [it for it in backend.rest() if b"otlp-gate-verify" in it.body]
 
 
-def test_a_backend_that_is_a_service_is_not_inspected(gate: Deployed) -> None:
+def test_a_backend_that_is_a_service_is_not_inspected(gate: Installation) -> None:
     before = gate.config
     try:
         gate.change(lambda config: config.update(backend={"service": {"name": "otel-gateway-collector"}}))
@@ -45,7 +45,7 @@ def test_a_backend_that_is_a_service_is_not_inspected(gate: Deployed) -> None:
         gate.config = before
 
 
-def test_a_revocation_list_that_was_not_applied_is_found(gate: Deployed) -> None:
+def test_a_revocation_list_that_was_not_applied_is_found(gate: Installation) -> None:
     files = gate.folder / "certs" / "verify"
     kept = {file: file.read_bytes() for file in [*files.iterdir(), gate.folder / "certs" / "client.crl"]}
     try:

@@ -1,8 +1,9 @@
-// Reads what the Collector's own decoders make of messages, for tests that compare before and after the gate.
+// Decodes messages with the Collector's decoders and others in Go. Tests compare messages before and after the gate.
 //
-// Each line of stdin is `SIGNAL FORMAT BASE64`, where FORMAT is `proto` or `json`. Each line of stdout is what was decoded, in OTLP's JSON, or
-// `error: ` and why. With the FORMAT `protobuf` or `easyproto`, Go's protobuf or VictoriaMetrics' easyproto reads it, and what they find are the
-// attributes of each entry's Resource.
+// A line of stdin is `SIGNAL FORMAT BASE64`. For the formats `proto` and `json`, the Collector decodes the message, and
+// the line of stdout is the message in OTLP/JSON. For `protobuf` and `easyproto`, Go's protobuf or VictoriaMetrics'
+// easyproto decodes it, and the line has the attributes of each entry's Resource. A message that cannot be decoded gives
+// `error: ` and the reason.
 package main
 
 import (
@@ -69,7 +70,7 @@ func decode(line string) (text []byte, err error) {
 	return nil, fmt.Errorf("no signal %q", words[0])
 }
 
-// The Resources alone, as if they were of traces: written as profiles, their texts would be indexes into a table.
+// The Resources alone, as those of traces: in profiles, their strings would be indexes into a table.
 func resources(profiles pprofile.Profiles) ([]byte, error) {
 	traces := ptrace.NewTraces()
 	for _, profile := range profiles.ResourceProfiles().All() {

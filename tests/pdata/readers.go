@@ -13,10 +13,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The texts of a Resource's attributes, in order; maps are flattened as VictoriaLogs does it.
+// Key and string value of an attribute. Maps are flattened as in VictoriaLogs.
 type pair [2]string
 
-// What Go's protobuf reads of each entry's Resource.
+// The attributes of each entry's Resource, as Go's protobuf decodes them.
 func goProtobuf(signal string, message []byte) ([]byte, error) {
 	var resources []*resource.Resource
 	switch signal {
@@ -67,7 +67,8 @@ func flatten(pairs *[]pair, prefix string, attributes []*common.KeyValue) {
 	}
 }
 
-// What a reader on easyproto finds that asks for one field at a time, which gives the first of its number.
+// The attributes of each entry's Resource, as a reader on easyproto gets them that asks for one field at a time. It gets
+// the first field of a number.
 func easyProto(message []byte) ([]byte, error) {
 	entries := [][]pair{}
 	err := each(message, 1, func(entry []byte) error {
@@ -111,7 +112,7 @@ func easyFlatten(pairs *[]pair, prefix string, list []byte) error {
 	})
 }
 
-// Each message in a repeated field.
+// Calls read for each message in a repeated field.
 func each(message []byte, number uint32, read func([]byte) error) error {
 	var fields easyproto.FieldContext
 	for len(message) > 0 {
@@ -122,7 +123,7 @@ func each(message []byte, number uint32, read func([]byte) error) error {
 		if fields.FieldNum == number {
 			data, ok := fields.MessageData()
 			if !ok {
-				return fmt.Errorf("field %d is no message", number)
+				return fmt.Errorf("field %d is not a message", number)
 			}
 			if err := read(data); err != nil {
 				return err

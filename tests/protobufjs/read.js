@@ -1,5 +1,5 @@
-// Reads what three versions of protobufjs find in messages. Each line of stdin is `VERSION BASE64`; each line of stdout is what it reads of each
-// entry's Resource, or `error: ` and why: its attributes with their texts, with maps flattened.
+// Decodes messages with three versions of protobufjs. A line of stdin is `VERSION BASE64`. A line of stdout has the
+// attributes of each entry's Resource with their strings, maps flattened, or `error: ` and the reason.
 "use strict";
 
 const readline = require("node:readline");

@@ -7,13 +7,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from support.cluster.deployed import KUBECTL, PROVIDER, Deployed, Kubectl
+from support.cluster.installation import KUBECTL, PROVIDER, Installation, Kubectl
 
 PORT = {"istio": 15000, "envoy-gateway": 19000}[PROVIDER]
 
 
 @contextmanager
-def admin(gate: Deployed, kubectl: Kubectl) -> Iterator[str]:
+def admin(gate: Installation, kubectl: Kubectl) -> Iterator[str]:
     """Forwards a port of this machine to the admin interface of one of the gate's proxies; yields the address."""
     pod = next(
         it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if "deletionTimestamp" not in it["metadata"]

@@ -9,7 +9,7 @@ from typing import Self
 import grpc
 
 from support.client import Identity, secure_channel
-from support.cluster.deployed import Deployed, wait_until
+from support.cluster.installation import Installation, wait_until
 from support.protobuf import traces
 from support.sink import GRPC_PATHS, Sink
 
@@ -120,7 +120,7 @@ class GateLoad(SteadyLoad):
     # The gate's Collector collects a batch for 200 ms before it answers.
     workers = 48
 
-    def __init__(self, gate: Deployed, backend: Sink) -> None:
+    def __init__(self, gate: Installation, backend: Sink) -> None:
         # Pods that a test before has killed may not be ready yet.
         wait_until(lambda: gate.connect(gate.acme()), "the gate accepts connections").socket.close()
         self.address = f"{gate.address()}:4317"

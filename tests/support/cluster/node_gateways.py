@@ -2,7 +2,7 @@
 
 import re
 
-from support.cluster.deployed import MACHINE, Deployed, Kubectl
+from support.cluster.installation import MACHINE, Installation, Kubectl
 from support.cluster.pods import Sender
 from support.sink import Sink
 
@@ -13,16 +13,16 @@ RULES = [{"name": "{team}", "match": {"namespace": "team-{team}"}, "attributes":
 class NodeGateways:
     """Node-local gateways without a gateway for other clients, unless the config enables one."""
 
-    def __init__(self, place: Deployed, kubectl: Kubectl):
-        self.place, self.kubectl = place, kubectl
-        self.namespace = f"{place.namespace}-node"
+    def __init__(self, installation: Installation, kubectl: Kubectl):
+        self.installation, self.kubectl = installation, kubectl
+        self.namespace = f"{installation.namespace}-node"
         self.target = f"{NAME}.{self.namespace}:4317"
         self.senders: dict[tuple[str, str], Sender] = {}
 
     def configure(self, export: dict, **more: object) -> None:
         node_local = {"enabled": True, "clients": RULES, "export": export, **more}
-        self.place.change(lambda config: config.update(nodeLocal=node_local))
-        self.place.change(lambda config: config["gateway"].update(enabled=False))
+        self.installation.change(lambda config: config.update(nodeLocal=node_local))
+        self.installation.change(lambda config: config["gateway"].update(enabled=False))
 
     def pods(self) -> dict[str, dict]:
         """The gateways' pods, by their nodes."""
@@ -57,7 +57,7 @@ class NodeGateways:
     def stop(self) -> None:
         for sender in self.senders.values():
             sender.stop()
-        self.place.run("delete", "--yes")
+        self.installation.run("delete", "--yes")
         self.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
 
 

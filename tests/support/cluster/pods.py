@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from support.cluster.deployed import Kubectl, wait_until
+from support.cluster.installation import Kubectl, wait_until
 from support.protobuf import traces
 from support.sink import GRPC_PATHS
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from support.cluster.deployed import MACHINE, wait_until
+from support.cluster.installation import MACHINE, wait_until
 from support.ports import ReservedPort
 
 REGISTRY = os.environ.get("REGISTRY", "registry")

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, io::Write, thread};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::cluster::Provider;
@@ -112,8 +112,9 @@ fn flattened(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<PathBuf
         view.env("KUBECONFIG", file);
     }
     view.args(context.map(|name| format!("--context={name}")));
-    let text = process::stdout(&mut view)
-        .context("reading the kubeconfig\n\nhint: `kubectl config get-contexts` lists the contexts")?;
+    let text = process::stdout(&mut view).map_err(|error| {
+        anyhow!("{error:#}\n\nhint: `kubectl config get-contexts` lists the contexts of the kubeconfig")
+    })?;
     let path = project::target_dir()?.join("e2e-kubeconfig.yaml");
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;

@@ -36,9 +36,12 @@ impl Toolchain {
             Err(error) => error,
         };
         let debian = debian::Debian::find().map_err(|no_debian| {
+            // Without its hint, which is part of the one here.
+            let no_debian = format!("{no_debian:#}");
+            let no_debian = no_debian.split("\n\n").next().unwrap_or_default();
             anyhow::anyhow!(
-                "no compiler for {TARGET}\n  rustup: {no_rustup:#}\n  Debian: {no_debian:#}\n\nhint: run `rustup \
-                 target add {TARGET}`, or on Debian `sudo apt-get install {}`",
+                "no compiler for {TARGET}\n  rustup: {no_rustup:#}\n  Debian: {no_debian}\n\nhint: run `rustup target \
+                 add {TARGET}`, or on Debian `sudo apt-get install {}`",
                 debian::PACKAGES.join(" ")
             )
         })?;

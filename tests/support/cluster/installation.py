@@ -61,7 +61,7 @@ def kill(kubectl: Kubectl, *pods: str) -> None:
     kubectl("delete", "pod", *pods, "--grace-period=0", "--force", "--wait=false")
 
 
-class Deployed:
+class Installation:
     """A folder with otlp-gate.yaml and certificates, and the gate that is deployed from it."""
 
     def __init__(self, folder: Path, namespace: str):
