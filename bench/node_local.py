@@ -1,6 +1,6 @@
-"""Measures what the gateway on a node takes: spans for each second of CPU, and memory, in each of its modes.
+"""Measures the node-local gateway: spans per second of CPU time, and peak memory, in each of its modes.
 
-Called by `cargo xtask bench --node-local` with a cluster. See README.md.
+`cargo xtask bench --node-local` starts a cluster and calls this. See README.md.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from support.cluster.node_gateways import NodeGateways, to  # noqa: E402
 from support.sink import GRPC_PATHS  # noqa: E402
 
 MODES = {"memory": {}, "memory, when delivered": {"acknowledge": "delivered"}, "durable": {"queue": "durable"}}
-# The batches of SDKs, and spans of the size for which others publish figures.
+# The batch size of SDKs, and spans of the size that other published figures use.
 SPANS, ATTRIBUTES = 512, 40
-# What fits into the smallest queue, however slow the backend is: 36 MB.
+# 36 MB in total, which fits into the smallest queue however slow the backend is.
 REQUESTS, ROUNDS = 60, 7
 NODE = "node-1"
 
 
 def backend(folder):
-    """A Collector on this machine that takes everything and does nothing with it."""
+    """A Collector on this machine that accepts and drops everything."""
     config = {
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"{MACHINE}:14317", "max_recv_msg_size_mib": 16}}}},
         "exporters": {"nop": {}},
@@ -47,7 +47,7 @@ def backend(folder):
 
 
 def process_of(pod):
-    """The only process of a pod's container: pods share this machine's kernel."""
+    """The /proc folder of the pod's only process. The nodes are containers, so pods run on this machine's kernel."""
     uid = pod["metadata"]["uid"]
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -64,13 +64,13 @@ def cpu(process):
 
 
 def memory(process):
-    """The most that it has ever held, in MiB."""
+    """Peak resident memory, in MiB."""
     line = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) // 1024
 
 
 def load(sender, address, body, requests):
-    """Sends from inside of the sender's pod, whose address is what the gateway knows it by."""
+    """Sends from the network namespace of the sender's pod: the gateway identifies a pod by its IP address."""
     network = ["nsenter", f"--net={process_of(sender.pod())}/ns/net"]
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
     command = ["h2load", "-n", str(requests), "-c", "4", "-m", "4", "-t", "1", "-d", body, *headers]
@@ -87,18 +87,18 @@ def measure(nodes, sender, body, rounds):
     wait_until(lambda: settled(nodes), "the queue is empty")
     rates = []
     for _ in range(rounds):
-        taken, spent = nodes.accepted(NODE), cpu(process)
+        accepted, used = nodes.accepted(NODE), cpu(process)
         load(sender, address, body, REQUESTS)
         wait_until(lambda: settled(nodes), "the queue is empty")
-        taken, spent = nodes.accepted(NODE) - taken, cpu(process) - spent
-        # h2load sees HTTP's status only; the gateway's own count says what it took.
-        assert taken == REQUESTS * SPANS, f"{taken} of {REQUESTS * SPANS} spans were taken"
-        rates.append(taken / spent)
+        accepted, used = nodes.accepted(NODE) - accepted, cpu(process) - used
+        # h2load checks only the HTTP status, so the gateway's own counter is compared.
+        assert accepted == REQUESTS * SPANS, f"{accepted} of {REQUESTS * SPANS} spans were accepted"
+        rates.append(accepted / used)
     return {"spans_per_cpu_second": round(statistics.median(rates)), "memory_mib": memory(process)}
 
 
 def settled(nodes):
-    """Whether nothing waits in its queue."""
+    """Whether the gateway's queue is empty and everything that it accepted has been sent."""
     path = f"/api/v1/namespaces/{nodes.namespace}/pods/{nodes.pods()[NODE]['metadata']['name']}:8888/proxy/metrics"
     lines = nodes.kubectl("get", "--raw", path).splitlines()
     sizes = [float(line.split()[-1]) for line in lines if line.startswith("otelcol_exporter_queue_size")]
@@ -107,9 +107,9 @@ def settled(nodes):
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--quick", action="store_true")
+    arguments = argparse.ArgumentParser(description="Measure the node-local gateway.")
+    arguments.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments.add_argument("--quick", action="store_true", help="two rounds instead of seven")
     arguments = arguments.parse_args()
     kubectl, results = Kubectl(), {}
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +138,7 @@ def main():
         print(json.dumps({"shape": shape, "modes": results}))
         return
     each = f"{ATTRIBUTES} attributes and {shape['bytes_per_span']} bytes each"
-    print(f"{SPANS} spans a request, {each}; load average {os.getloadavg()[0]:.1f}")
+    print(f"{SPANS} spans per request, {each}; load average {os.getloadavg()[0]:.1f}")
     print(f"{'mode':<24} {'spans/s per core':>18} {'memory, MiB':>12}")
     for mode, result in results.items():
         print(f"{mode:<24} {result['spans_per_cpu_second']:>18} {result['memory_mib']:>12}")

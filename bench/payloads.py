@@ -1,4 +1,4 @@
-"""Writes trace requests of 10, 100, 1000 and 8192 spans: for gRPC (plain and gzip) and as JSON.
+"""Writes trace requests of 10, 100, 1000 and 8192 spans, each as a gRPC message (plain and gzip) and as JSON.
 
 Usage: payloads.py DIR
 """
@@ -14,7 +14,7 @@ import sys
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-# spans -> Resources they are spread over
+# Spans of a request, and the number of Resources that they are spread over.
 SHAPES = {10: 1, 100: 1, 1000: 10, 8192: 50}
 
 
@@ -69,7 +69,7 @@ def traces(spans, resources):
 
 
 def as_json(message):
-    """As OTLP wants it: ids in hexadecimal, enums as numbers."""
+    """OTLP's JSON encoding: IDs in hexadecimal, enums as numbers (OTLP specification, "JSON Protobuf Encoding")."""
     found = json_format.MessageToDict(message, use_integers_for_enums=True)
     for span in (span for entry in found["resourceSpans"] for scope in entry["scopeSpans"] for span in scope["spans"]):
         for key in ("traceId", "spanId", "parentSpanId"):
@@ -78,7 +78,7 @@ def as_json(message):
 
 
 def request_of_spans(spans, count):
-    """One Resource, and spans with so many attributes each."""
+    """A request with one Resource and `spans` spans of `count` attributes each."""
     rng = random.Random(count)
     message = ExportTraceServiceRequest()
     container = message.resource_spans.add()

@@ -1,6 +1,6 @@
-"""Measures what the filter costs Envoy, side by side with no filter, a filter that does nothing and one that copies.
+"""Measures the CPU time that the filter adds to Envoy, compared with no filter, a no-op filter and a copying filter.
 
-Called by `cargo xtask bench`, which builds the modules and says where everything is. See README.md.
+`cargo xtask bench` builds the modules, installs the tools and calls this. See README.md.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 import payloads
 
 TRACES = {"grpc": "/opentelemetry.proto.collector.trace.v1.TraceService/Export", "json": "/v1/traces"}
-# The goals: what the filter adds over no filter, as a part of what a Collector hop spends on attribution alone.
+# Goals by spans: the CPU time that the filter adds is at most 1/N of the CPU time of a Collector hop that adds one
+# attribute.
 GOAL = {100: 20, 1000: 45, 8192: 50}
 COPY_GOAL = 1.10
 WORKERS_GOAL = 1.05
@@ -44,7 +45,8 @@ POLICY = {
     "attributes": {"otlp_gate.client": "{name}"},
     "headers": {"X-Scope-OrgID": "{tenant.id}"},
     "quotas": {"tiers": {"large": {"requests": "1M/s", "bytes": "8GiB/s", "items": "50M/s"}}},
-    # One client sends all, and a refusal is cheap: it must not hit a bound that keeps room for others.
+    # All load is from one client. With the default, the limit that reserves memory for other clients would reject part
+    # of it, and rejected requests are cheap.
     "limits": {"held": "256MiB"},
 }
 
@@ -95,8 +97,8 @@ def http_listener(port, filters, route, **chain):
 
 
 def sink(port):
-    """A backend that reads every body to its end and answers grpc-status 0. After an earlier answer, Envoy would not
-    send the rest of the body."""
+    """A backend that reads each body to its end and then returns grpc-status 0. If it responded earlier, the measured
+    Envoy would not send the rest of the body."""
     whole = {"name": "buffer", "typed_config": {**BUFFER["typed_config"], "max_request_bytes": 64 << 20}}
     headers = {"content-type": "application/grpc", "grpc-status": "0"}
     add = [
@@ -113,7 +115,7 @@ def sink(port):
 
 
 def gateway(port, backend, module, policy, certs, behind=()):
-    """The Envoy that is measured: mTLS in, plain HTTP/2 out, with a module or without, and filters behind it."""
+    """The measured Envoy: accepts mTLS, forwards plain HTTP/2. `module` may be None; `behind` are further filters."""
     filters = []
     if module:
         config = {
@@ -145,7 +147,7 @@ def gateway(port, backend, module, policy, certs, behind=()):
         port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config
     )
     if behind:
-        # The gate is the one with filters behind it, and it reads the certificate here.
+        # Only otlp-gate has filters behind it, and only otlp-gate reads the certificate from this header.
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         manager.update(
             forward_client_cert_details="APPEND_FORWARD" if "trustedHops" in policy else "SANITIZE_SET",
@@ -154,7 +156,7 @@ def gateway(port, backend, module, policy, certs, behind=()):
     return {"static_resources": {"listeners": [listener], "clusters": [cluster("backend", backend, http2=True)]}}
 
 
-# What the gate puts behind its filter.
+# The filter that every gate has behind its own.
 BUFFER = {
     "name": "buffer",
     "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20},
@@ -162,8 +164,8 @@ BUFFER = {
 
 
 def client(ports, certs, http2=None):
-    """An Envoy that wraps h2load's connections in mTLS, since h2load has no client certificates: {plain port: gateway's
-    port}."""
+    """An Envoy that forwards plain connections over mTLS, since h2load cannot use a client certificate. `ports` maps
+    its ports to those of the gateways."""
     tls = {
         "common_tls_context": {
             "alpn_protocols": ["h2"],
@@ -217,7 +219,7 @@ def key_pair(certs, name):
 
 
 def make_certificates(out):
-    """Throw-away ones: a bench does not depend on the command that it does not measure."""
+    """Creates a CA, a server and a client certificate with openssl, so that the benchmark does not need `otlp-gate`."""
 
     def openssl(*words):
         subprocess.run(["openssl", *map(str, words)], cwd=out, check=True, capture_output=True)
@@ -247,7 +249,7 @@ def make_certificates(out):
 
 
 def receiver(port, json_port):
-    """A Collector that only receives."""
+    """A Collector that receives and drops."""
     return {
         "receivers": {
             "otlp": {
@@ -266,7 +268,7 @@ def receiver(port, json_port):
 
 
 def hop(port, json_port, backend):
-    """A Collector that adds the filter's attribute from metadata and forwards, without a queue and without batches."""
+    """A Collector that sets the filter's attribute from a header and forwards, without queue and batches."""
     config = receiver(port, json_port)
     config["processors"] = {
         "resource": {"attributes": [{"key": "tenant.id", "from_context": "metadata.x-tenant", "action": "upsert"}]}
@@ -329,7 +331,7 @@ def wait_for(port, process, log):
 
 
 def cpu_seconds(pid):
-    """The CPU time of all threads. The scheduler counts it in nanoseconds, the process's own times have 10 ms."""
+    """CPU time of all threads, from the scheduler, in nanosecond resolution. /proc/PID/stat only has 10 ms."""
     return (
         sum(int((task / "schedstat").read_text().split()[0]) for task in pathlib.Path(f"/proc/{pid}/task").iterdir())
         / 1e9
@@ -337,7 +339,7 @@ def cpu_seconds(pid):
 
 
 def memory_mib(pid):
-    """The most that the process has ever held."""
+    """Peak resident memory of the process."""
     line = next(
         line for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")
     )
@@ -345,14 +347,14 @@ def memory_mib(pid):
 
 
 def check(port, file, name, query=""):
-    """One request whose gRPC status is looked at: h2load only sees that HTTP answered."""
+    """Sends one request and checks its gRPC status. h2load checks only the HTTP status."""
     body = file.read_bytes()
     compression = grpc.Compression.Gzip if body[0] else grpc.Compression.NoCompression
     message = ExportTraceServiceRequest()
     message.ParseFromString(payloads.gzip.decompress(body[5:]) if body[0] else body[5:])
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
-            # The sink answers with a status and no message, which the client reports as an internal error.
+            # The sink returns a status without a message, which grpc reports as an internal error.
             export = channel.unary_unary(TRACES["grpc"] + query, ExportTraceServiceRequest.SerializeToString)
             export(message, timeout=30, compression=compression)
         except grpc.RpcError as error:
@@ -361,7 +363,7 @@ def check(port, file, name, query=""):
                 and "cardinality" not in error.details().lower()
                 and error.details()
             ):
-                sys.exit(f"error: {name} does not answer OK to {file.name}: {error.code().name} {error.details()}")
+                sys.exit(f"error: {name} rejects {file.name}: {error.code().name} {error.details()}")
 
 
 def load(port, file, requests, connections=4, http1=False):
@@ -395,8 +397,8 @@ def load(port, file, requests, connections=4, http1=False):
 
 
 def in_turn(processes, rounds, requests, once):
-    """Loads each process in turn, so that other work on the machine affects all alike. Returns the median CPU time of
-    a request in microseconds."""
+    """Loads the processes in turns, so that other work on the machine affects all of them equally. Returns the median
+    CPU time per request of each, in microseconds."""
     taken = {name: [] for name in processes}
     for _ in range(rounds):
         for name, pid in processes.items():
@@ -423,7 +425,7 @@ def measure(options):
 
 
 def filters(options, folder, stack, backend, rounds):
-    """The gate beside no filter, one that does nothing, one that copies, and Collectors."""
+    """otlp-gate, no filter, the no-op filter, the copying filter, and the Collectors."""
     modules = {
         "no filter": None,
         "no-op filter": options.noop,
@@ -452,23 +454,23 @@ def filters(options, folder, stack, backend, rounds):
         config = hop(plain[HOP], as_json[HOP], plain[RECEIVER])
         processes[HOP] = stack.enter_context(collector(options.otelcol, config, plain[HOP], folder, "hop"))
     for spans in REQUESTS:
-        # Sixteen messages of 8192 spans in JSON at once are more than the gate holds by default.
+        # JSON with 8192 spans is left out: sixteen such requests at once exceed the gate's default memory limit.
         for kind in ("plain", "gzip", "json")[: 2 if spans > 1000 else 3]:
             file, ports = folder / f"{spans}.{kind}", as_json if kind == "json" else plain
             requests = max(30, REQUESTS[spans] // (4 if options.quick else 1))
-            # A Collector takes JSON over HTTP/1.1 only, where there is no TLS.
+            # Without TLS, a Collector accepts JSON only over HTTP/1.1.
             once = lambda name: load(ports[name], file, requests, http1=kind == "json" and name in (RECEIVER, HOP))
             for name in processes:
                 if kind != "json":
                     check(ports[name], file, name)
-                once(name)  # warms up: V8 compiles what is hot
+                once(name)  # warm-up: V8 optimizes hot code
             results[f"{spans} {kind}"] = in_turn(processes, rounds, requests, once)
             print(f"measured {spans} spans, {kind}", file=sys.stderr)
     return results
 
 
 def workers(options, folder, stack, backend, rounds):
-    """The gate with one worker and with two, over sixteen connections."""
+    """otlp-gate with one worker and with two, over sixteen connections."""
     processes, plain, requests = {}, {}, max(30, REQUESTS[100] // (4 if options.quick else 1))
     for count in (1, 2):
         port, plain[count] = free_port(), free_port()
@@ -484,7 +486,7 @@ def workers(options, folder, stack, backend, rounds):
 
 
 def identities(options, folder, stack, backend, rounds):
-    """The gate behind a trusted hop whose requests are all of one client, and of another client each."""
+    """otlp-gate behind a trusted hop: all requests from one client, or each request from another client."""
     policy = {
         **POLICY,
         "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],
@@ -501,19 +503,19 @@ def identities(options, folder, stack, backend, rounds):
     for count in IDENTITIES:
         config = gateway(port := free_port(), backend, options.gate, policy, folder, [BUFFER])
         processes[count] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}"))
-        # A client is named by the query of its requests' path.
-        said = {
+        # The hop takes the client's identity from the query of the request's path.
+        identity = {
             "key": "x-forwarded-client-cert",
             "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%",
         }
         route = {
             "route": {"cluster": "gateway", "timeout": "60s"},
-            "request_headers_to_add": [{"header": said, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+            "request_headers_to_add": [{"header": identity, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
         }
         wrapped = client({}, folder, {"gateway": port})["static_resources"]["clusters"]
         hop = {"static_resources": {"listeners": [http_listener(plain := free_port(), [], route)], "clusters": wrapped}}
         stack.enter_context(envoy(options.envoy, hop, folder, f"hop-of-identities-{count}"))
-        check(plain, body, "the gate behind a hop", "?id=0")
+        check(plain, body, "the gate behind a trusted hop", "?id=0")
         files[count] = folder / f"{count}-identities"
         files[count].write_text(
             "".join(f"http://127.0.0.1:{plain}{TRACES['grpc']}?id={number}\n" for number in range(count))
@@ -551,10 +553,10 @@ def identities(options, folder, stack, backend, rounds):
 
 
 def judge(results):
-    """The ratios that have a goal. What needs a Collector is left out where there is none."""
+    """Compares ratios with their goals. Goals that need a Collector are left out if there is none."""
     one, many = results[IDENTITY].values()
     hop = {
-        "goal": f"10 spans: {max(IDENTITIES):,} clients at most {IDENTITY_GOAL} x what one costs",
+        "goal": f"10 spans: {max(IDENTITIES):,} clients cost at most {IDENTITY_GOAL} x one client",
         "reached": round(IDENTITY_GOAL * one / many, 2),
     }
     if WORKERS not in results:
@@ -563,7 +565,7 @@ def judge(results):
     for spans, part in GOAL.items():
         row = results[f"{spans} plain"]
         if HOP in row:
-            # What is added may drown in noise; a hundredth of the whole is what these rounds can tell apart.
+            # The added time may be smaller than the noise. These rounds can resolve a hundredth of the total.
             added = max(row["otlp-gate"] - row["no filter"], row["no filter"] / 100)
             goals.append(
                 {
@@ -578,18 +580,18 @@ def judge(results):
     for spans in (1000, 8192):
         packed, plain = results[f"{spans} gzip"], results[f"{spans} plain"]
         if RECEIVER in packed:
-            # The gate inflates, so that the Collector need not.
+            # With the gate, the Collector receives uncompressed requests.
             without, with_gate = packed["no filter"] + packed[RECEIVER], packed["otlp-gate"] + plain[RECEIVER]
             goals.append(
                 {
-                    "goal": f"{spans} spans, gzip: gateway and Collector spend no more with it",
+                    "goal": f"{spans} spans, gzip: gateway and Collector together cost no more",
                     "reached": round(without / with_gate, 2),
                 }
             )
     one, two = results[WORKERS].values()
     goals.append(
         {
-            "goal": f"100 spans: with two workers at most {WORKERS_GOAL} x what it costs with one",
+            "goal": f"100 spans: two workers cost at most {WORKERS_GOAL} x one worker",
             "reached": round(WORKERS_GOAL * one / two, 2),
         }
     )
@@ -616,13 +618,15 @@ def show_filters(results):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    for name in ("envoy", "gate", "noop", "copy"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--otelcol")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["hop"])
+    parser = argparse.ArgumentParser(description="Measure the CPU time that the filter adds to Envoy.")
+    parser.add_argument("--envoy", required=True, metavar="FILE", help="Envoy's binary")
+    parser.add_argument("--gate", required=True, metavar="FILE", help="module of otlp-gate")
+    parser.add_argument("--noop", required=True, metavar="FILE", help="module of the no-op filter")
+    parser.add_argument("--copy", required=True, metavar="FILE", help="module of the copying filter")
+    parser.add_argument("--otelcol", metavar="FILE", help="Collector's binary; without it, no Collector is measured")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and requests: about two minutes")
+    parser.add_argument("--only", choices=["hop"], help="measure only clients behind a trusted hop")
     options = parser.parse_args()
     results = measure(options)
     goals = judge(results)
@@ -632,7 +636,7 @@ def main():
     if WORKERS in results:
         show_filters(results)
     print(
-        "10 spans through a hop, CPU us per request: "
+        "10 spans through a trusted hop, CPU us per request: "
         + ", ".join(
             f"{count:,} client{'s' * (count > 1)} {value:.0f} ({results[MEMORY][count]} MiB)"
             for count, value in results[IDENTITY].items()

@@ -1,4 +1,4 @@
-//! A request's way: its headers, its client, and all of it.
+//! Requests: headers, client identification, and a whole request.
 
 use std::rc::Rc;
 
@@ -24,7 +24,7 @@ const HEADERS: &Headers = &[
 const CHUNK: usize = 16 << 10;
 const START: Timestamp = Timestamp::from_secs(1);
 
-/// A policy of a hundred rules with patterns; who is asked for is found by the last.
+/// A policy of a hundred rules with patterns. The client matches the last one.
 fn policy() -> String {
     let rule = |number: u32| {
         format!(

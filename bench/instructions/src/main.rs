@@ -1,5 +1,5 @@
-//! Does each hot piece of work once, after a first time that is not counted, and prints its name. Under Callgrind, which is
-//! told to collect inside of [`otlp_gate_measured`] only, each is a dump of its own.
+//! Runs each hot function twice, the first time uncounted as a warm-up, and prints its name. Callgrind collects only
+//! inside [`otlp_gate_measured`] and writes one dump per function.
 
 mod gate;
 mod messages;
@@ -8,7 +8,7 @@ mod wire;
 
 use std::hint::black_box;
 
-/// Does it, and says what it was.
+/// Runs the measured function and prints its name.
 pub(crate) fn measure<T>(name: &str, mut work: impl FnMut() -> T) {
     let mut once = || drop(black_box(work()));
     once();
@@ -16,7 +16,7 @@ pub(crate) fn measure<T>(name: &str, mut work: impl FnMut() -> T) {
     println!("{name}");
 }
 
-// SAFETY: nothing else has this name, by which Callgrind finds the function.
+// SAFETY: no other symbol has this name. Callgrind finds the function by it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn otlp_gate_measured(work: &mut dyn FnMut()) {

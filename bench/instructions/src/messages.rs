@@ -1,4 +1,5 @@
-//! Export requests of traces as SDKs send them: spans of about 300 bytes with seven attributes each, one Resource for a hundred.
+//! Trace export requests as SDKs send them: spans of about 300 bytes with seven attributes each, one Resource per
+//! hundred spans.
 
 use std::io::Write;
 
@@ -24,7 +25,7 @@ const SPAN: [(&str, &str); 7] = [
 const PER_RESOURCE: usize = 100;
 const TIME: u64 = 1_795_314_654_815_535_126;
 
-/// So many spans, in protobuf.
+/// A request with this number of spans, in protobuf.
 pub(crate) fn protobuf(spans: usize) -> Vec<u8> {
     let of_one: Vec<u8> = (0..PER_RESOURCE as u64).flat_map(|number| field(2, &span(number))).collect();
     let scope_spans = field(2, &[field(1, &field(1, b"shop")), of_one].concat());
@@ -33,7 +34,7 @@ pub(crate) fn protobuf(spans: usize) -> Vec<u8> {
     field(1, &[field(1, &resource), scope_spans].concat()).repeat(spans / PER_RESOURCE)
 }
 
-/// So many spans, in JSON.
+/// A request with this number of spans, in JSON.
 pub(crate) fn json(spans: usize) -> Vec<u8> {
     let attributes = |pairs: &[(&str, &str)]| {
         let one =
@@ -53,14 +54,14 @@ pub(crate) fn json(spans: usize) -> Vec<u8> {
     format!(r#"{{"resourceSpans":[{}]}}"#, vec![resource_spans; spans / PER_RESOURCE].join(",")).into_bytes()
 }
 
-/// The message as a gzip of the level that exporters take.
+/// The message compressed with gzip, at the level that exporters use.
 pub(crate) fn gzip(message: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let written = encoder.write_all(message).and_then(|()| encoder.finish());
     written.unwrap_or_default()
 }
 
-/// A span with ids of its own, which is what does not compress.
+/// A span with random-looking IDs, the part of a span that does not compress.
 fn span(number: u64) -> Vec<u8> {
     let id =
         |which: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(which as u32 * 9).to_le_bytes();

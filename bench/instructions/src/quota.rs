@@ -1,4 +1,4 @@
-//! Charges, for one client and for one of a hundred thousand.
+//! Quota charges, for one client and for one of a hundred thousand.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) fn all() {
         measure(&format!("charge the ledger 100 times, each time one of {clients} clients"), || {
             for _ in 0..100 {
                 turn += 1;
-                // A prime, so that no two in a row are near one another.
+                // A prime step, so that consecutive clients are not neighbours.
                 ledger.charge(
                     id(turn * 7919 % clients),
                     &tier,

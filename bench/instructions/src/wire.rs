@@ -1,4 +1,4 @@
-//! What runs for every byte.
+//! The functions that run for every byte of a request.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! A filter that takes the body out chunk by chunk and puts it back whole: the least that any filter spends which must see
-//! a whole body before it lets it pass.
+//! A filter that removes the body from Envoy's buffer chunk by chunk and puts it back whole: the minimum cost of any
+//! filter that must see the whole body before it forwards a request.
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};

@@ -1,4 +1,4 @@
-//! A filter that does nothing: what the proxy spends on having one at all.
+//! A filter that does nothing: the cost of having a Wasm filter at all.
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
