@@ -31,7 +31,8 @@ CODES = {"diff": 1}
 
 def commands() -> list[list[str]]:
     """The README's `otlp-gate` commands for a cluster, in their order."""
-    lines = re.findall(r"^otlp-gate (.*?)(?:   .*)?$", README.read_text(), re.MULTILINE)
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL))
+    lines = re.findall(r"^otlp-gate (.*?)(?:   .*)?$", blocks, re.MULTILINE)
     return [words for line in lines if (words := line.split())[0] != "local"]
 
 
