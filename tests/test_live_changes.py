@@ -1,7 +1,6 @@
 """Policies and certificates change while clients send: nothing acknowledged is lost, and no worker restarts."""
 
 import itertools
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -166,13 +165,11 @@ def test_denying_a_client_takes_effect_at_once_and_changes_nothing_for_others(
 
 
 def test_rotating_certificates_and_their_ca_under_load_loses_nothing(
-    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink
+    start: Callable[..., Gate], tmp_path: Path, certificates: Certificates, sink: Sink
 ) -> None:
-    folder = tmp_path / "certs"
-    shutil.copytree(acme.ca.parent, folder)
-    certificates = Certificates(folder, config)
+    certificates = certificates.copy(tmp_path / "certs")
     identity = certificates.client("rotates", "--spiffe", "spiffe://acme.example/edge/rotates")
-    gate = start(SHARED, certs=folder).ready()
+    gate = start(SHARED, certs=certificates.folder).ready()
     old = identity.copy(tmp_path / "old")
     with load(gate, identity, "rotates") as client:
         restarts = Restarts(gate)

@@ -106,10 +106,15 @@ def test_a_new_policy_keeps_what_is_spent(start: Callable[..., Gate], certificat
 
 
 def test_new_certificates_are_used_without_a_restart(
-    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, foreign: Identity, sink: Sink
+    start: Callable[..., Gate],
+    tmp_path: Path,
+    certificates: Certificates,
+    acme: Identity,
+    foreign: Identity,
+    sink: Sink,
 ) -> None:
-    folder = tmp_path / "certs"
-    shutil.copytree(acme.ca.parent, folder)
+    certificates = certificates.copy(tmp_path / "certs")
+    folder = certificates.folder
     gate = start(SHARED, certs=folder).ready()
     with Http2(gate.grpc, acme) as open_connection:
         assert send(open_connection).grpc_status == 0
@@ -130,7 +135,7 @@ def test_new_certificates_are_used_without_a_restart(
 
         # A renewed server certificate.
         before = ssl.PEM_cert_to_DER_cert((folder / "server.crt").read_text())
-        Certificates(folder, config).run("renew", "server", "--new-key")
+        certificates.run("renew", "server", "--new-key")
         gate.wait_for_log("certificates updated")
         with Http2(gate.grpc, acme) as connection:
             assert connection.socket.getpeercert(binary_form=True) != before
@@ -146,21 +151,19 @@ def test_new_certificates_are_used_without_a_restart(
 
 
 def test_a_revoked_certificate_is_rejected_on_new_connections(
-    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink
+    start: Callable[..., Gate], tmp_path: Path, certificates: Certificates, acme: Identity, sink: Sink
 ) -> None:
-    folder = tmp_path / "certs"
-    shutil.copytree(acme.ca.parent, folder)
-    certificates = Certificates(folder, config)
-    leaver = certificates.client("leaver", "--spiffe", "spiffe://acme.example/edge/leaver")
-    gate = start(SHARED, certs=folder).ready()
-    with Http2(gate.grpc, leaver) as connection:
+    certificates = certificates.copy(tmp_path / "certs")
+    revoked = certificates.client("revoked", "--spiffe", "spiffe://acme.example/edge/revoked")
+    gate = start(SHARED, certs=certificates.folder).ready()
+    with Http2(gate.grpc, revoked) as connection:
         assert send(connection).grpc_status == 0
 
-    certificates.run("revoke", "leaver")
+    certificates.run("revoke", "revoked")
     gate.wait_for_log("certificates updated")
 
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        send(Http2(gate.grpc, leaver))
+        send(Http2(gate.grpc, revoked))
     with Http2(gate.grpc, acme) as connection:
         assert send(connection).grpc_status == 0
 
@@ -169,12 +172,10 @@ def test_a_revoked_certificate_is_rejected_on_new_connections(
     "key", ["rsa:1024", "rsa:2048"], ids=["of a kind that Envoy rejects", "of another certificate"]
 )
 def test_a_revocation_applies_although_the_new_server_key_is_unusable(
-    start: Callable[..., Gate], tmp_path: Path, config: Path, acme: Identity, sink: Sink, key: str
+    start: Callable[..., Gate], tmp_path: Path, certificates: Certificates, acme: Identity, sink: Sink, key: str
 ) -> None:
-    folder, beside = tmp_path / "certs", tmp_path / "beside"
-    shutil.copytree(acme.ca.parent, folder)
-    shutil.copytree(folder, beside)
-    Certificates(beside, config).run("revoke", "--cert", str(acme.certificate))
+    folder, beside = (certificates.copy(tmp_path / name).folder for name in ("certs", "beside"))
+    Certificates(beside, certificates.config).run("revoke", "--cert", str(acme.certificate))
     file = "server.key" if key == "rsa:1024" else "another.key"
     unusable = f"req -x509 -newkey {key} -nodes -subj /CN=localhost -keyout {file} -out server.crt"
     openssl(*unusable.split(), cwd=beside)

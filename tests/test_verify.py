@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -72,7 +71,7 @@ def test_whoami_names_the_reserved_client(config: Path, certificates: Certificat
 def test_a_gate_that_accepts_a_revoked_certificate_fails(
     config: Path, certificates: Certificates, start: Callable[..., Gate], tmp_path: Path
 ) -> None:
-    certs = shutil.copytree(certificates.folder, tmp_path / "certs")
+    certs = certificates.copy(tmp_path / "certs").folder
     (certs / "client.crl").unlink()
     gate = start(certs=certs).ready()
     outcome = verify(config, certificates.folder, gate)
@@ -92,7 +91,7 @@ def test_a_gate_with_another_policy_that_accepts_every_certificate_fails(
 def test_cases_that_cannot_be_tried_are_skipped_with_the_reason(
     certificates: Certificates, start: Callable[..., Gate], tmp_path: Path
 ) -> None:
-    certs = shutil.copytree(certificates.folder, tmp_path / "certs")
+    certs = certificates.copy(tmp_path / "certs").folder
     for name in ("expired", "revoked"):
         (certs / "verify" / f"{name}.crt").unlink()
     config = SHARED.replace(unknown="few").quotas(mode="shadow")
@@ -131,7 +130,7 @@ def test_rejections_of_a_server_that_rejects_everything_do_not_pass(
     config: Path, certificates: Certificates, closing_server: str, tmp_path: Path
 ) -> None:
     args = ["--address", closing_server, "--http", closing_server, "--no-cluster", "-o", "json"]
-    certs = shutil.copytree(certificates.folder, tmp_path / "certs")
+    certs = certificates.copy(tmp_path / "certs").folder
     (certs / "verify" / "client.crt").unlink()
     cases = json.loads(otlp_gate("-f", config, "verify", *args, "--certs", certs, check=False).stdout)["cases"]
     assert not [case for case in cases if case["result"] == "pass"], "not even without the valid client's certificate"
@@ -147,7 +146,7 @@ def test_rejections_of_a_server_that_rejects_everything_do_not_pass(
 def test_without_the_valid_clients_certificate_the_other_cases_are_tried(
     config: Path, certificates: Certificates, gate: Gate, tmp_path: Path
 ) -> None:
-    certs = shutil.copytree(certificates.folder, tmp_path / "certs")
+    certs = certificates.copy(tmp_path / "certs").folder
     (certs / "verify" / "client.crt").unlink()
     outcome = verify(config, certs, gate)
     assert outcome["ok"] and {case for _, case in results(outcome, "pass")} >= {*REJECTED_CONNECTIONS, NO_TLS}, outcome

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from support.cluster.installation import Kubectl, wait_until
+from support.cluster.installation import PROVIDER, Kubectl, wait_until
 from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside
 from support.cluster.pods import IMAGE, Sender
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, Sink
+
+pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="it does not depend on the provider")
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +27,7 @@ def edge(node_gateways: Callable[[str], NodeGateways], backend: Sink) -> NodeGat
 
 def test_a_pod_reaches_only_the_gateway_of_its_node(edge: NodeGateways, nodes: list[str], backend: Sink) -> None:
     for node in nodes:
-        sender = edge.sender("team-a", node)
-        wait_until(lambda: sender.sent("warm"), "the pod can send")
+        sender = edge.ready_sender("team-a", node)
         before = {it: edge.accepted(it) for it in nodes}
         for number in range(10):
             assert sender.sent(f"{node} {number}")
@@ -35,8 +36,7 @@ def test_a_pod_reaches_only_the_gateway_of_its_node(edge: NodeGateways, nodes: l
 
 
 def test_forged_attributes_of_a_pod_are_replaced(edge: NodeGateways, nodes: list[str], backend: Sink) -> None:
-    sender = edge.sender("team-a", nodes[0])
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = edge.ready_sender("team-a", nodes[0])
     keys = ("tenant.id", "k8s.namespace.name", "k8s.pod.name", "otlp_gate.client", "otlp_gate.verify")
     forged = [attribute(key, value) for key in keys for value in ("b", "c", "d")]
     backend.rest()
@@ -55,8 +55,7 @@ def test_forged_attributes_of_a_pod_are_replaced(edge: NodeGateways, nodes: list
 
 
 def test_a_pod_that_matches_no_rule_is_unattributed(edge: NodeGateways, nodes: list[str], backend: Sink) -> None:
-    sender = edge.sender("elsewhere", nodes[0])
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = edge.ready_sender("elsewhere", nodes[0])
     backend.rest()
     assert sender.sent("unattributed", attributes=(attribute("tenant.id", "a"), attribute("tenant.id", "b")))
     resource = arrival(backend, "unattributed")
@@ -67,8 +66,7 @@ def test_senders_that_are_no_pods_of_the_node_are_rejected(
     edge: NodeGateways, kubectl: Kubectl, nodes: list[str]
 ) -> None:
     here, there = nodes
-    inside = edge.sender("team-a", here)
-    wait_until(lambda: inside.sent("warm"), "the pod can send")
+    inside = edge.ready_sender("team-a", here)
     address = f"{edge.pods()[here]['status']['podIP']}:4317"
     before = edge.accepted(here)
     outside = Sender.start(kubectl, "team-a", there, address)
@@ -123,8 +121,7 @@ def test_pods_of_a_node_without_a_gateway_do_not_reach_another_nodes(
     edge: NodeGateways, kubectl: Kubectl, nodes: list[str]
 ) -> None:
     here, there = nodes
-    sender = edge.sender("team-a", there)
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = edge.ready_sender("team-a", there)
     patch = ("patch", "daemonset", NAME, "-n", edge.namespace, "--type=json", "-p")
     only = f'[{{"op":"add","path":"/spec/template/spec/nodeSelector","value":{{"kubernetes.io/hostname":"{here}"}}}}]'
     kubectl(*patch, only)

@@ -116,8 +116,7 @@ def test_the_meshs_own_traces_of_exports_are_dropped(mesh: NodeGateways, nodes: 
     def proxy_span(name: str, path: str) -> bytes:
         return span(name, tag("component", "proxy"), tag("http.url", f"http://otel:4317{path}"))
 
-    sender = mesh.sender("team-a", nodes[0])
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = mesh.ready_sender("team-a", nodes[0])
     backend.rest()
     noise = (proxy_span("noise", GRPC_PATHS["traces"]), proxy_span("noise too", "/v1/traces"))
     spans = (*noise, proxy_span("kept", "/v1/orders"))
@@ -145,8 +144,7 @@ def test_a_backend_in_the_mesh_is_reached_by_mtls(
     output = mesh.installation.run("apply").stderr
     assert "the node-local gateway sends through a sidecar" in output, output
     assert all(PROXY in containers(pod) for pod in mesh.pods().values())
-    sender = mesh.sender("team-a", nodes[1])
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = mesh.ready_sender("team-a", nodes[1])
     backend.rest()
     assert sender.sent("in the mesh", attributes=(attribute("tenant.id", "b"),))
     resource = arrival(backend, "in the mesh")

@@ -62,8 +62,7 @@ class Mode:
     def test_acknowledged_spans_are_kept_as_documented(
         self, kept: NodeGateways, kubectl: Kubectl, nodes: list[str], backend: Sink, fault: str
     ) -> None:
-        sender = kept.sender("team-a", nodes[0])
-        wait_until(lambda: sender.sent("warm"), "the pod can send")
+        sender = kept.ready_sender("team-a", nodes[0])
         with SteadyLoad(backend, sender.channel(), "a") as load:
             FAULTS[fault](kept, kubectl, nodes[0], backend)
             load.wait_for()

@@ -19,8 +19,7 @@ def test_telemetry_from_pods_and_from_outside_arrives_in_one_collector(
     applied = both.installation.apply()
     assert {part["name"] for part in applied["standing"]["parts"]} >= {"daemonset/otel-gateway-node", "filter"}
     assert {one["change"] for one in both.installation.apply()["objects"]} == {"unchanged"}
-    sender = both.sender("team-acme", nodes[1])
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = both.ready_sender("team-acme", nodes[1])
     backend.rest()
     forged = attribute("tenant.id", "globex")
     assert sender.sent("from a pod", attributes=(forged,))
@@ -53,8 +52,7 @@ def test_an_edge_cluster_is_a_client_of_another_clusters_gate(
     remote = {"endpoint": address, "serverName": "localhost", "clientSecret": secret}
     edge.configure({"gate": remote})
     edge.installation.apply()
-    sender = edge.sender("team-a", nodes[0])
-    wait_until(lambda: sender.sent("warm"), "the pod can send")
+    sender = edge.ready_sender("team-a", nodes[0])
     backend.rest()
     assert sender.sent("from far", attributes=(attribute("tenant.id", "b"),))
     assert arrival(backend, "from far")["tenant.id"] == "acme"

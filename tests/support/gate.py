@@ -3,6 +3,7 @@
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -42,6 +43,11 @@ class Certificates:
     def init(self) -> "Certificates":
         self.run("init", "--local")
         return self
+
+    def copy(self, folder: Path) -> "Certificates":
+        """The same CAs and certificates in another folder."""
+        shutil.copytree(self.folder, folder)
+        return Certificates(folder, self.config)
 
     def run(self, *args: object) -> None:
         done = otlp_gate("-f", self.config, "certs", *args, "--dir", self.folder, check=False)

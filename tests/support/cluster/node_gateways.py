@@ -2,7 +2,7 @@
 
 import re
 
-from support.cluster.installation import MACHINE, Installation, Kubectl
+from support.cluster.installation import MACHINE, Installation, Kubectl, wait_until
 from support.cluster.pods import Sender
 from support.sink import Sink
 
@@ -53,6 +53,12 @@ class NodeGateways:
         if key not in self.senders:
             self.senders[key] = Sender.start(self.kubectl, namespace, node, self.target)
         return self.senders[key]
+
+    def ready_sender(self, namespace: str, node: str) -> Sender:
+        """The same, after a request of the pod has been accepted."""
+        sender = self.sender(namespace, node)
+        wait_until(lambda: sender.sent("warm"), f"{sender.name} can send")
+        return sender
 
     def stop(self) -> None:
         for sender in self.senders.values():

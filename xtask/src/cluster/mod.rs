@@ -26,6 +26,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::{debian, process, project, setup};
 use phase::Phase;
+pub(crate) use programs::GATEWAY_API;
 use programs::Programs;
 use state::State;
 

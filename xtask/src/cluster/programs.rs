@@ -12,7 +12,8 @@ use crate::{process, project};
 
 const KUBERNETES: &str = "1.35.4";
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.155.0";
-const GATEWAY_API: &str = "v1.6.3";
+/// The release of Gateway API.
+pub(crate) const GATEWAY_API: &str = "v1.6.3";
 const CERT_MANAGER: &str = "v1.21.2";
 
 /// The programs of every cluster. They are static, so that images need nothing else.

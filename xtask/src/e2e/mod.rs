@@ -109,7 +109,8 @@ fn pytest(
     let [together, alone] = RUNS.map(|run| {
         let mut pytest = Command::new(&interpreter);
         pytest.current_dir(project::root()).envs(env.iter().cloned());
-        pytest.args(["-m", "pytest", "--timeout=300", "tests/cluster"]).args(run).args(&args.pytest);
+        pytest.args(["-m", "pytest", "--timeout=300", "--durations=10", "tests/cluster"]);
+        pytest.args(run).args(&args.pytest);
         process::run_unless(&mut pytest, NO_TESTS)
     });
     if !(together? | alone?) {

@@ -12,11 +12,9 @@ use std::{env, io::Write, thread};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::cluster::Provider;
+use crate::cluster::{GATEWAY_API, Provider};
 use crate::{process, project};
 
-/// The release of Gateway API in the hint.
-const GATEWAY_API: &str = "v1.6.3";
 /// The release of Envoy Gateway in the hint, as in tests/cluster/envoy-gateway.
 const ENVOY_GATEWAY: &str = "v1.9.1";
 /// The namespace of the Service that tries the load balancer.

@@ -22,6 +22,7 @@ pub(super) fn pytest() -> Result<Outcome> {
         "-m",
         "pytest",
         "--timeout=120",
+        "--durations=10",
         // Tests mostly wait, so more of them than cores.
         "--numprocesses=3",
         "--dist=worksteal",
