@@ -3,9 +3,9 @@
 //! | to add | see |
 //! |---|---|
 //! | a reason why a component is not ready | [`not_ready`] |
-//! | a reason why the API server rejects a request | [`api_error`] |
+//! | a reason why the API server rejects a request | [`mod@api_error`] |
 //! | a kind whose conditions count for the status | [`conditions`] |
-//! | a kind that can be attached to a gateway | [`attached`] |
+//! | a kind that can be attached to a gateway | [`mod@attached`] |
 
 mod api_error;
 mod attached;
