@@ -14,32 +14,37 @@ use super::unique_keys;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClientRule {
-    /// The client's name, of `A-Z a-z 0-9 . _ -` and captures of `match`: `acme-edge`, or `{site}.{org}`. No two rules may give the
-    /// same name to different clients. Put a character between captures that they cannot hold: a capture of a DNS label has no `.`.
+    /// The client's name, of `A-Z a-z 0-9 . _ -` and captures of `match`: `acme-edge`, or `{site}.{org}`. No two rules
+    /// may give the same name to different clients. Put a character between captures that they cannot hold: a capture
+    /// of a DNS label has no `.`.
     pub name: String,
     /// Which certificates the rule matches: one match, or a list of matches of which any must hold.
     #[serde(rename = "match")]
     pub matches: Matches,
-    /// What captures may hold, by name: `{id: {max: 64}}`. By default a capture holds 1 to 63 characters of `A-Z a-z 0-9 . _ -`. The rule
-    /// does not match a certificate with a value that a capture may not hold.
+    /// What captures may hold, by name: `{id: {max: 64}}`. By default a capture holds 1 to 63 characters of `A-Z a-z
+    /// 0-9 . _ -`. The rule does not match a certificate with a value that a capture may not hold.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub words: BTreeMap<String, CaptureConfig>,
-    /// Resource attributes of this client, such as `tenant.id: acme`. They replace those of the same key under the top-level
-    /// `attributes`, and have the same placeholders. The rule does not match a certificate that lacks a value for a placeholder.
+    /// Resource attributes of this client, such as `tenant.id: acme`. They replace those of the same key under the
+    /// top-level `attributes`, and have the same placeholders. The rule does not match a certificate that lacks a value
+    /// for a placeholder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub attributes: BTreeMap<String, String>,
-    /// The tier of the client's quota, a key of `quotas.tiers`. Default: the tier `default`; without such a tier there is no limit.
+    /// The tier of the client's quota, a key of `quotas.tiers`. Default: the tier `default`; without such a tier there
+    /// is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<String>,
-    /// Which clients of the rule share a token bucket: those with the same values of these placeholders, such as `{org}`. Text without
-    /// a placeholder makes one bucket for the whole rule. Default: each client has its own bucket.
+    /// Which clients of the rule share a token bucket: those with the same values of these placeholders, such as
+    /// `{org}`. Text without a placeholder makes one bucket for the whole rule. Default: each client has its own
+    /// bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_per: Option<String>,
 }
 
-/// What a certificate must have; all keys that are given must match. In patterns, `*` is one or more characters of one segment: a DNS
-/// label, a part of a URI between `/`, or a part of a subject's value between `.` and `/`. `{capture}` is a `*` whose value is kept for
-/// templates. `**` is one or more characters across segments. Envoy reports only the first URI and the first DNS name of a certificate.
+/// What a certificate must have; all keys that are given must match. In patterns, `*` is one or more characters of one
+/// segment: a DNS label, a part of a URI between `/`, or a part of a subject's value between `.` and `/`. `{capture}`
+/// is a `*` whose value is kept for templates. `**` is one or more characters across segments. Envoy reports only the
+/// first URI and the first DNS name of a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -50,9 +55,10 @@ pub struct Match {
     /// Pattern for the first DNS SAN: `{site}.{org}.partners.example`. Case is ignored; captures are in lower case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<String>,
-    /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID): `{O: Acme, CN: "{host}"}`. If a subject has a key
-    /// several times, one of its values must match; if several match and give different captures, the pattern does not match. All
-    /// patterns of a list must match: `OU: [Canary, "{team}"]`. A value that equals a pattern of the list is not matched with others.
+    /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID): `{O: Acme, CN: "{host}"}`. If a
+    /// subject has a key several times, one of its values must match; if several match and give different captures, the
+    /// pattern does not match. All patterns of a list must match: `OU: [Canary, "{team}"]`. A value that equals a
+    /// pattern of the list is not matched with others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub subject: BTreeMap<String, Patterns>,
     /// The certificate's SHA-256 fingerprint: 64 hex digits, with or without colons.
@@ -69,7 +75,8 @@ pub struct CaptureConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = 63)))]
     pub max: Option<u32>,
-    /// Characters that it may hold besides `A-Z a-z 0-9 _ -`: any of `.`, `:` and `@`, such as `\":@\"`. In a URI, `.` is always allowed.
+    /// Characters that it may hold besides `A-Z a-z 0-9 _ -`: any of `.`, `:` and `@`, such as `\":@\"`. In a URI, `.`
+    /// is always allowed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub allow: String,
 }
@@ -108,7 +115,7 @@ impl<'de> Visitor<'de> for PatternsVisitor {
     type Value = Patterns;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text or a list of texts")
+        f.write_str("a string or a list of strings")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Patterns, E> {

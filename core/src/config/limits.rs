@@ -18,17 +18,17 @@ pub struct Limits {
     #[serde(skip_serializing_if = "is_default_inflated")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub inflated: Size,
-    /// The highest compression ratio of a message that decompresses to more than 1 MiB, such as `100`. Default: no limit. `inflated` and
-    /// the client's quota of bytes bound the size, and repetitive telemetry compresses well.
+    /// The highest compression ratio of a message that decompresses to more than 1 MiB, such as `100`. Default: no
+    /// limit. `inflated` and the client's quota of bytes bound the size, and repetitive telemetry compresses well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<u32>,
     /// The largest headers of a request: the bytes of names and values, and 32 bytes for each header.
     #[serde(skip_serializing_if = "is_default_headers")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "16KiB")))]
     pub headers: Size,
-    /// The memory of one worker thread for messages that have not arrived completely. Each request counts for its body so far, 16 KiB,
-    /// and three times its headers. One client may use as much as is left for all others. Requests over the limit are rejected as
-    /// retryable.
+    /// The memory of one worker thread for messages that have not arrived completely. Each request counts for its body
+    /// so far, 16 KiB, and three times its headers. One client may use as much as is left for all others. Requests over
+    /// the limit are rejected as retryable.
     #[serde(skip_serializing_if = "is_default_held")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "64MiB")))]
     pub held: Size,

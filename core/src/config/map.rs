@@ -29,7 +29,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for UniqueKeys<V> {
         let mut map = BTreeMap::new();
         while let Some(key) = access.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` occurs twice")));
+                return Err(A::Error::custom(format_args!("duplicate key `{key}`")));
             }
             let value = access.next_value()?;
             map.insert(key, value);

@@ -124,7 +124,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let Some(quantity) = text.strip_suffix("/s") else {
             let per =
-                if text.contains('/') { "rates are always per second" } else { "it needs `/s` at its end" };
+                if text.contains('/') { "rates are always per second" } else { "it must end with `/s`" };
             return Err(QuantityError(format!("`{text}` is not a rate: {per}, as in `200/s` or `8MiB/s`")));
         };
         quantity
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_mean_what_they_say() {
+    fn units_have_their_values() {
         for (text, per_second) in [
             ("200/s", 200),
             ("0/s", 0),
@@ -299,9 +299,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_text_is_said() {
+    fn invalid_texts_get_a_reason() {
         for (text, message) in [
-            ("200", "`200` is not a rate: it needs `/s` at its end, as in `200/s` or `8MiB/s`"),
+            ("200", "`200` is not a rate: it must end with `/s`, as in `200/s` or `8MiB/s`"),
             ("200/min", "`200/min` is not a rate: rates are always per second, as in `200/s` or `8MiB/s`"),
             ("k/s", "`k/s` is not a rate: it does not start with a whole number"),
             ("/s", "`/s` is not a rate: it does not start with a whole number"),

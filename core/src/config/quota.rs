@@ -18,11 +18,12 @@ pub struct Quotas {
     #[serde(skip_serializing_if = "Mode::is_enforce")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "enforce")))]
     pub mode: Mode,
-    /// The limit of all clients together, per replica of the gateway: one bucket, which every request is charged to beside the client's
-    /// own. A request is charged to both or to neither. Default: no limit.
+    /// The limit of all clients together, per replica of the gateway: one bucket, which every request is charged to
+    /// beside the client's own. A request is charged to both or to neither. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<TierConfig>,
-    /// Tiers by name: `{gold: {items: 50k/s}}`. The tier `default` is for rules without `quota`; without it their clients have no limit.
+    /// Tiers by name: `{gold: {items: 50k/s}}`. The tier `default` is for rules without `quota`; without it their
+    /// clients have no limit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub tiers: BTreeMap<String, TierConfig>,
 }
@@ -52,8 +53,8 @@ impl Mode {
     }
 }
 
-/// The limits of a tier. Each holds per bucket and per replica of the gateway. A key that is left out is not limited; tiers do not
-/// inherit from each other.
+/// The limits of a tier. Each holds per bucket and per replica of the gateway. A key that is left out is not limited;
+/// tiers do not inherit from each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -79,8 +80,8 @@ pub struct TierConfig {
     /// Profile samples per second: `20k/s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<Rate>,
-    /// The size of the token buckets, as the time in which they fill up: rate x burst may be sent at once. A larger message is always
-    /// throttled.
+    /// The size of the token buckets, as the time in which they fill up: rate x burst may be sent at once. A larger
+    /// message is always throttled.
     #[serde(skip_serializing_if = "Burst::is_default")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "4s")))]
     pub burst: Burst,

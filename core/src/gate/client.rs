@@ -79,7 +79,7 @@ impl Client {
         size_of::<Self>()
             + 4 * BLOCK
             + self.resolved.name.capacity()
-            + self.resolved.stamp.size()
+            + self.resolved.resource_attributes.size()
             + headers.sum::<usize>()
     }
 }

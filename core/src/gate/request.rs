@@ -334,18 +334,16 @@ impl Request {
             Protocol::Grpc | Protocol::HttpProtobuf => splice,
             Protocol::HttpJson => splice_json,
         };
-        let splice =
-            splice(self.head.signal, otlp, &self.client.resolved.stamp, limit).map_err(
-                |error| match error {
-                    SpliceError::Malformed(malformed) => Reason::Invalid(malformed.to_string()),
-                    SpliceError::TooManyEdits => {
-                        Reason::TooLarge(format!("more than {MAX_EDITS} changes to Resources"))
-                    }
-                    SpliceError::TooLarge => {
-                        Reason::TooLarge(format!("more than {limit} bytes with its attributes set"))
-                    }
-                },
-            )?;
+        let splice = splice(self.head.signal, otlp, &self.client.resolved.resource_attributes, limit)
+            .map_err(|error| match error {
+                SpliceError::Malformed(malformed) => Reason::Invalid(malformed.to_string()),
+                SpliceError::TooManyEdits => {
+                    Reason::TooLarge(format!("more than {MAX_EDITS} changes to Resources"))
+                }
+                SpliceError::TooLarge => {
+                    Reason::TooLarge(format!("more than {limit} bytes with its attributes set"))
+                }
+            })?;
         Ok(Outgoing { header: None, message, offset, splice, bytes })
     }
 

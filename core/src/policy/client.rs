@@ -23,15 +23,16 @@ pub enum Identification {
 pub struct Client {
     /// From the rule; `unknown-` and 12 hex digits; or [`super::VERIFY_NAME`].
     pub name: String,
-    /// The index in `clients` of the rule that matched. `None` for a client that no rule matches (`unknown: TIER`), and for the
-    /// client that is reserved for `otlp-gate verify`.
+    /// The index in `clients` of the rule that matched. `None` for a client that no rule matches (`unknown: TIER`), and
+    /// for the client that is reserved for `otlp-gate verify`.
     pub rule: Option<usize>,
-    /// Whether metrics have series with its name: it is among the first 200 rules whose names have no placeholder. All others are
-    /// counted together as `other`.
+    /// Whether metrics have series with its name: it is among the first 200 rules whose names have no placeholder. All
+    /// others are counted together as `other`.
     pub listed: bool,
     /// The resource attributes to set, sorted by key, each key once; and those to remove.
-    pub stamp: ResourceAttributes,
-    /// The request headers to set: lower-case names, sorted, each once. Owned headers that are not here are only removed.
+    pub resource_attributes: ResourceAttributes,
+    /// The request headers to set: lower-case names, sorted, each once. Owned headers that are not here are only
+    /// removed.
     pub headers: Vec<(String, String)>,
     /// The token bucket that its requests are charged to.
     pub bucket: BucketId,
@@ -44,6 +45,6 @@ pub struct Client {
 impl Client {
     /// The resource attributes that are set, sorted by key, each key once.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.stamp.attributes()
+        self.resource_attributes.attributes()
     }
 }

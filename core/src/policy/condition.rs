@@ -1,24 +1,24 @@
-//! What one match of a rule asks of a certificate.
+//! One match of a rule, compiled.
 
 use super::pattern::{Pattern, Reading};
 use crate::identity::Identity;
 use crate::sort;
 
-/// Captured words and their values, each word once.
+/// The names and values of captures, each name once.
 pub(super) type Captures<'a> = Vec<(&'a str, &'a str)>;
 
-/// One match of a rule, compiled. All that is given must hold.
+/// What a certificate must have. All parts that are given must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Condition {
     pub(super) spiffe: Option<Pattern>,
     pub(super) dns: Option<Pattern>,
-    /// A key with several patterns is here several times, always spelled the same.
+    /// By key. A key with several patterns occurs several times, always spelled the same.
     pub(super) subject: Vec<(String, Pattern)>,
     pub(super) sha256: Option<[u8; 32]>,
 }
 
 impl Condition {
-    /// What it captures from this identity, where it holds.
+    /// The captures from a certificate, if the condition holds.
     pub(super) fn holds<'a>(&'a self, identity: &'a Identity) -> Option<Captures<'a>> {
         if !self.has_fingerprint(identity) {
             return None;
@@ -28,12 +28,12 @@ impl Condition {
         (all && conflict(&mut captures).is_none()).then_some(captures)
     }
 
-    /// Whether the certificate has the fingerprint that is asked for, if one is.
+    /// Whether a certificate has the fingerprint, if one is given.
     pub(super) fn has_fingerprint(&self, identity: &Identity) -> bool {
         self.sha256.is_none_or(|digest| identity.has_fingerprint(&digest))
     }
 
-    /// Matches its patterns, in order. Each that holds appends what it captures.
+    /// Matches the patterns, in order. Each that matches appends its captures.
     pub(super) fn outcomes<'a, 'c>(
         &'a self,
         identity: &'a Identity,
@@ -45,11 +45,11 @@ impl Condition {
         })
     }
 
-    /// The value for which one of its patterns holds; what it captures is appended.
+    /// The value that one of its patterns matches; the captures are appended.
     ///
-    /// A key may have several values, of which one must match. Where several match and say different things, whoever put them there
-    /// could choose between clients, so the pattern does not hold. A value that one of the key's patterns is word for word counts
-    /// for that pattern only.
+    /// A key may have several values, of which one must match. If several match and give different captures, the
+    /// pattern does not match: else the order of values, which the holder of the certificate may have chosen, would
+    /// select the client. A value that equals one of the key's patterns is matched with that pattern only.
     fn holds_of<'a>(
         &'a self,
         key: Key<'_>,
@@ -61,7 +61,7 @@ impl Condition {
         let mut found: Option<(&str, usize)> = None;
         for value in values {
             let end = captures.len();
-            if self.leaves(key, pattern, value) || !pattern.matches(value, Reading::Strict, captures) {
+            if self.is_taken(key, pattern, value) || !pattern.matches(value, Reading::Strict, captures) {
                 continue;
             }
             match found {
@@ -77,15 +77,15 @@ impl Condition {
         found.map(|(value, _)| value)
     }
 
-    /// Whether a value is another pattern's of the same key.
-    pub(super) fn leaves(&self, key: Key<'_>, pattern: &Pattern, value: &str) -> bool {
+    /// Whether a value equals another pattern of the same key.
+    pub(super) fn is_taken(&self, key: Key<'_>, pattern: &Pattern, value: &str) -> bool {
         let Key::Subject(key) = key else { return false };
         pattern.exact().is_none()
             && self.subject.iter().any(|(other, pattern)| other == key && pattern.exact() == Some(value))
     }
 
-    /// Whether it holds for everything that the sampled match holds for, or with [`Values::One`] at least for all of it that
-    /// has no key of the subject twice. May say no where it is so.
+    /// Whether it holds for all certificates for which the sampled condition holds; with [`Values::One`], for those
+    /// that have no key of the subject twice. May be false although it does.
     pub(super) fn covers(&self, sample: &Sample<'_>, values: Values) -> bool {
         if self.sha256.is_some() && self.sha256 != sample.condition.sha256 {
             return false;
@@ -95,13 +95,13 @@ impl Condition {
             let only = values == Values::One && sample.of(key).nth(1).is_none();
             let certain = only || !key.repeats() || pattern.captures().next().is_none();
             let found = sample.of(key).any(|(_, value)| {
-                !self.leaves(key, pattern, value) && pattern.matches(value, Reading::Sample, &mut captures)
+                !self.is_taken(key, pattern, value) && pattern.matches(value, Reading::Sample, &mut captures)
             });
-            // Of other values a sample tells nothing: they may match as well and capture something else, unless that would keep
-            // the sampled match from holding, too.
+            // A sample says nothing about further values of a key. They may match as well with other captures, unless
+            // the sampled condition would not hold then either.
             found && (certain || self.captures_like(key, pattern, sample))
         });
-        // Whether two values are the same, samples cannot tell.
+        // A sample cannot show whether two values are the same.
         sort::in_place(&mut captures);
         matches && captures.windows(2).all(|pair| !matches!(pair, [(a, _), (b, _)] if a == b))
     }
@@ -114,13 +114,13 @@ impl Condition {
         own == others && sample.of(key).any(|(other, _)| other.is_like(pattern))
     }
 
-    /// What stands for everything that it holds for.
+    /// A sample of the certificates for which it holds.
     pub(super) fn sample(&self) -> Sample<'_> {
         let values = self.patterns().map(|(key, pattern)| (key, pattern, pattern.sample())).collect();
         Sample { condition: self, values }
     }
 
-    /// Every pattern with its key in the config.
+    /// All patterns with their keys.
     pub(super) fn patterns(&self) -> impl Iterator<Item = (Key<'_>, &Pattern)> {
         let spiffe = self.spiffe.iter().map(|pattern| (Key::Spiffe, pattern));
         let dns = self.dns.iter().map(|pattern| (Key::Dns, pattern));
@@ -129,24 +129,24 @@ impl Condition {
     }
 }
 
-/// Whether one pattern of a match holds.
+/// Whether one pattern matches.
 pub(super) struct Outcome<'a> {
     pub(super) key: Key<'a>,
     pub(super) pattern: &'a Pattern,
-    /// The value of the certificate for which it holds; `None` where it does not hold.
+    /// The value of the certificate that it matches; `None` if there is none.
     pub(super) value: Option<&'a str>,
 }
 
-/// Of which certificates something is asked.
+/// Which certificates are considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Those that have every key of the subject at most once.
+    /// Those that have no key of the subject twice.
     One,
     /// All.
     Any,
 }
 
-/// What stands for everything that a match holds for; see [`Pattern::sample`].
+/// Values that stand for all certificates for which a condition holds, see [`Pattern::sample`].
 pub(super) struct Sample<'a> {
     condition: &'a Condition,
     values: Vec<(Key<'a>, &'a Pattern, String)>,
@@ -157,7 +157,7 @@ impl Sample<'_> {
         self.condition.sha256
     }
 
-    /// What a certificate has there, at least.
+    /// Values that such a certificate has under the key; it may have more.
     pub(super) fn values(&self, key: Key<'_>) -> impl Iterator<Item = &str> {
         self.of(key).map(|(_, value)| value)
     }
@@ -168,7 +168,7 @@ impl Sample<'_> {
     }
 }
 
-/// A part of a certificate that patterns are matched with.
+/// A part of a certificate that has patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key<'a> {
     Spiffe,
@@ -177,7 +177,7 @@ pub(super) enum Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// What a certificate has there.
+    /// A certificate's values under the key.
     pub(super) fn values_in(self, identity: &'a Identity) -> impl Iterator<Item = &'a str> {
         let (one, subject) = match self {
             Key::Spiffe => (identity.spiffe.as_deref(), None),
@@ -187,7 +187,7 @@ impl<'a> Key<'a> {
         one.into_iter().chain(subject.into_iter().flatten())
     }
 
-    /// Whether a certificate may have several values there that all count.
+    /// Whether a certificate may have several values under the key.
     fn repeats(self) -> bool {
         matches!(self, Key::Subject(_))
     }
@@ -200,8 +200,8 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A word that several patterns of one match capture must have the same value in all of them; it is kept once. Gives the first word
-/// that has two values, and both.
+/// A capture that occurs in several patterns must have the same value in all of them. Removes duplicates, and gives the
+/// first name that has two values, with both.
 pub(super) fn conflict<'a>(captures: &mut Captures<'a>) -> Option<(&'a str, &'a str, &'a str)> {
     sort::in_place(captures);
     captures.dedup();

@@ -50,7 +50,7 @@ impl Deny {
                 Some(serial) => drop(self.serials.insert(serial)),
                 None => {
                     let message = format!("`{}` is not a serial number in hex", hex.escape_debug());
-                    let hint = "write it as `openssl x509 -serial` or `otlp-gate whoami` gives it";
+                    let hint = "write it as `openssl x509 -serial` or `otlp-gate whoami` prints it";
                     return Err(Problem::new(path, message).hint(hint));
                 }
             },
@@ -60,9 +60,7 @@ impl Deny {
                     "`{}` does not start with `sha256:`, `serial:`, `key:` or `name:`",
                     text.escape_debug()
                 );
-                let hint = "write sha256: and the certificate's fingerprint, serial: and its serial number in hex, \
-                            key: and the SHA-256 of its public key, or name: and the client's name; \
-                            `otlp-gate whoami CERT` shows all four";
+                let hint = "write `sha256:` and the certificate's fingerprint, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's name; `otlp-gate whoami CERT` shows all four";
                 return Err(Problem::new(path, message).hint(hint));
             }
         }
@@ -96,9 +94,8 @@ impl Deny {
         let entries = entries.filter_map(|(index, text)| Some((index, text.strip_prefix("name:")?)));
         let unused = entries.filter(|(_, name)| self.names.contains(*name) && !is_used(name));
         let warning = |(index, name): (usize, &str)| {
-            let message =
-                format!("no client is named `{}`, so this entry denies nobody", name.escape_debug());
-            let hint = "write the client's name as `otlp-gate whoami CERT` shows it";
+            let message = format!("no client is named `{}`: this entry has no effect", name.escape_debug());
+            let hint = "write the client's name as `otlp-gate whoami CERT` prints it";
             Problem::new(ConfigPath::of("deny").index(index), message).hint(hint)
         };
         unused.map(warning).collect()

@@ -1,8 +1,8 @@
 //! An index from keys to positions in a list, by the hashes of the keys.
 //!
-//! In the wasm module comparing strings is slow (memcmp compares byte by byte), and with ten thousand names or URIs that start alike a
-//! B-tree of strings takes most of the time to load a policy. Hashes are compared in one step. They may collide, so callers compare
-//! what they find. The hash has fixed keys: only the config chooses what is hashed.
+//! In the wasm module comparing strings is slow (memcmp compares byte by byte), and with ten thousand names or URIs
+//! that start alike a B-tree of strings takes most of the time to load a policy. Hashes are compared in one step. They
+//! may collide, so callers compare what they find. The hash has fixed keys: only the config chooses what is hashed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,8 +1,9 @@
-//! Which matches could hold for a certificate, without looking at all of them.
+//! An index of matches: finds those that may match a certificate without trying all of them.
 //!
-//! Every match is filed under one thing that a certificate must show for it: its fingerprint, a value without
-//! wildcards, or else what a value starts or ends with; whichever the fewest matches share. Finding the candidates takes one look-up
-//! per kind of value and, for starts and ends, one per length that is in use: the number of rules counts for nothing.
+//! Every match is indexed by one anchor, which a certificate must have for it: the fingerprint, a value without
+//! wildcards, or the start or end of a value; of several anchors, the one that the fewest matches share. Finding
+//! candidates takes one look-up per value and, for starts and ends, one per length that occurs. It does not depend on
+//! the number of rules.
 
 use std::collections::BTreeSet;
 
@@ -11,42 +12,42 @@ use super::hash_index::HashIndex;
 use crate::identity::Identity;
 use crate::sort;
 
-/// Candidate matches by what a certificate shows.
+/// Matches by their anchors.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    filed: HashIndex,
-    /// The keys of subjects that something is filed under.
+    positions: HashIndex,
+    /// The keys of subjects that anchors have.
     subject_keys: BTreeSet<String>,
-    /// How long, in bytes, the starts and ends are that something is filed under.
+    /// The lengths of anchors that are starts and ends, in bytes.
     prefixes: BTreeSet<usize>,
     suffixes: BTreeSet<usize>,
 }
 
 impl Index {
-    /// Files matches under their position in `conditions`.
+    /// Indexes matches; positions are those in `conditions`.
     pub(super) fn new<'a>(conditions: impl Iterator<Item = &'a Condition> + Clone) -> Self {
-        // Where there is no choice, there is nothing to compare.
+        // Only matches with several anchors need the counts.
         let with_choice = conditions.clone().filter(|condition| anchors(condition).nth(1).is_some());
         let shared = HashIndex::new(with_choice.flat_map(anchors).map(|anchor| (anchor, 0)));
         let mut index = Index::default();
-        let mut filed = Vec::new();
+        let mut anchored = Vec::new();
         for (at, condition) in (0_u32..).zip(conditions) {
             let rarest = anchors(condition).min_by_key(|anchor| (shared.count(anchor), anchor.looseness()));
             if let Some(anchor) = rarest {
                 index.note(anchor);
-                filed.push((anchor, at));
+                anchored.push((anchor, at));
             }
         }
-        index.filed = HashIndex::new(filed.into_iter());
+        index.positions = HashIndex::new(anchored.into_iter());
         index
     }
 
-    /// The positions of all matches that might hold, in order. Every match that holds is among them.
+    /// The positions of all matches that may match a certificate, in order. All that match are among them.
     pub(super) fn candidates(&self, identity: &Identity) -> Vec<u32> {
         self.find(identity.fingerprints(), |key| key.values_in(identity))
     }
 
-    /// The positions of all matches that might hold for whatever `sample` stands for, in order.
+    /// The positions of all matches that may match what `sample` stands for, in order.
     pub(super) fn candidates_for_sample(&self, sample: &Sample<'_>) -> Vec<u32> {
         self.find(sample.sha256().into_iter(), |key| sample.values(key))
     }
@@ -57,22 +58,22 @@ impl Index {
         values: impl Fn(Key<'a>) -> V,
     ) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
-        found.extend(fingerprints.flat_map(|digest| self.filed.get(Anchor::Sha256(digest))));
+        found.extend(fingerprints.flat_map(|digest| self.positions.get(Anchor::Sha256(digest))));
         let subject_keys = self.subject_keys.iter().map(|key| Key::Subject(key));
         for key in [Key::Spiffe, Key::Dns].into_iter().chain(subject_keys) {
             for value in values(key) {
-                found.extend(self.filed.get(Anchor::Exact(key, value)));
+                found.extend(self.positions.get(Anchor::Exact(key, value)));
                 for length in self.prefixes.range(..=value.len()) {
                     let prefix = value.get(..*length).map(|prefix| Anchor::Prefix(key, prefix));
-                    found.extend(prefix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+                    found.extend(prefix.into_iter().flat_map(|anchor| self.positions.get(anchor)));
                 }
                 for length in self.suffixes.range(..=value.len()) {
                     let suffix = value.get(value.len() - length..).map(|suffix| Anchor::Suffix(key, suffix));
-                    found.extend(suffix.into_iter().flat_map(|anchor| self.filed.get(anchor)));
+                    found.extend(suffix.into_iter().flat_map(|anchor| self.positions.get(anchor)));
                 }
             }
         }
-        // Each is filed once, but found by each value, and under a hash that another may have too.
+        // A match may be found by several values, and by hashes that collide.
         sort::in_place(&mut found);
         found.dedup();
         found
@@ -99,7 +100,7 @@ impl Index {
     }
 }
 
-/// What a certificate must show for a match.
+/// A value, or the start or end of a value, that a certificate must have for a match.
 #[derive(Debug, Clone, Copy, Hash)]
 enum Anchor<'a> {
     Sha256([u8; 32]),
@@ -109,7 +110,7 @@ enum Anchor<'a> {
 }
 
 impl Anchor<'_> {
-    /// Of anchors that as many matches share, which to take: the smallest.
+    /// Of anchors that equally many matches share, the one with the smallest looseness is used.
     fn looseness(&self) -> usize {
         match self {
             Anchor::Sha256(_) | Anchor::Exact(..) => 0,

@@ -71,7 +71,8 @@ struct Alternative {
     condition: Condition,
 }
 
-/// The step by which a certificate is identified. [`Policy::identify`] takes the client from it, [`Policy::explain`] reports it.
+/// The step by which a certificate is identified. [`Policy::identify`] takes the client from it, [`Policy::explain`]
+/// reports it.
 enum Decision<'a> {
     /// The certificate is on the deny list.
     Denied,
@@ -101,8 +102,8 @@ impl Policy {
         compile::compile(config)
     }
 
-    /// Identifies a client. The first rule that matches decides. The deny list and the reserved client of `otlp-gate verify` come
-    /// before all rules.
+    /// Identifies a client. The first rule that matches decides. The deny list and the reserved client of `otlp-gate
+    /// verify` come before all rules.
     pub fn identify(&self, identity: &Identity) -> Identification {
         match self.decide(identity) {
             Decision::Denied => Identification::Denied,

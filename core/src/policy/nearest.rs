@@ -13,7 +13,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// The number of characters to add, drop, change or swap with their neighbour (optimal string alignment), ignoring case.
+/// The number of characters to add, drop, change or swap with their neighbour (optimal string alignment), ignoring
+/// case.
 pub(super) fn distance(a: &str, b: &str) -> usize {
     strsim::osa_distance(&a.to_lowercase(), &b.to_lowercase())
 }

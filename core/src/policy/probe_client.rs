@@ -1,7 +1,7 @@
 //! The reserved client of `otlp-gate verify`, which tests a gate from outside.
 //!
-//! It is an ordinary client, with its own certificate, attributes and quota. No rule can give its name to another client: names that
-//! rules give have no `/`.
+//! It is an ordinary client, with its own certificate, attributes and quota. No rule can give its name to another
+//! client: names that rules give have no `/`.
 
 use std::rc::Rc;
 use std::time::Duration;

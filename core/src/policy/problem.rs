@@ -102,8 +102,8 @@ impl ConfigPath {
     }
 }
 
-/// A [`ConfigPath`] that borrows its steps, for code that visits a config. It becomes a `ConfigPath` only where there is a
-/// problem: most of ten thousand clients have none.
+/// A [`ConfigPath`] that borrows its steps, for code that visits a config. It becomes a `ConfigPath` only where there
+/// is a problem: most of ten thousand clients have none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PathRef<'a> {
     parent: Option<&'a PathRef<'a>>,
@@ -146,7 +146,8 @@ impl From<&PathRef<'_>> for ConfigPath {
     }
 }
 
-/// `clients[3].match.spiffe`. A key with other characters than letters, digits, `_` and `-` is quoted: `attributes["tenant.id"]`.
+/// `clients[3].match.spiffe`. A key with other characters than letters, digits, `_` and `-` is quoted:
+/// `attributes["tenant.id"]`.
 impl fmt::Display for ConfigPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.0.iter().enumerate() {

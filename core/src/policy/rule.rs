@@ -53,8 +53,8 @@ impl Rule {
     /// The client that this rule makes of a certificate.
     ///
     /// # Errors
-    /// Something that the rule sets cannot be filled in. The rule then does not match: a client must not avoid a tenant header with a
-    /// name that does not fit into one.
+    /// Something that the rule sets cannot be filled in. The rule then does not match: a client must not avoid a tenant
+    /// header with a name that does not fit into one.
     pub(super) fn admit(
         &self,
         index: usize,
@@ -89,7 +89,7 @@ impl Rule {
             name,
             rule: Some(index),
             listed: self.listed,
-            stamp: shared.stamp(&attributes),
+            resource_attributes: shared.resource_attributes(&attributes),
             headers,
             bucket,
             tier: Rc::clone(&self.tier),
@@ -102,7 +102,7 @@ impl SharedTemplates {
     /// The client for a certificate that no rule matches: one per signed part of a certificate.
     ///
     /// # Errors
-    /// The certificate has no fingerprint, or a header's value is not allowed.
+    /// The certificate has no fingerprint, or a header's value must be not allowed.
     pub(super) fn admit_unknown(&self, identity: &Identity, tier: &Rc<Tier>) -> Result<Client, Misfit> {
         let mut values = Values::new(identity, &[]);
         let digest = identity.stable_digest().ok_or(Misfit::Missing(Placeholder::Sha256))?;
@@ -117,7 +117,7 @@ impl SharedTemplates {
             name,
             rule: None,
             listed: false,
-            stamp: self.stamp(&attributes),
+            resource_attributes: self.resource_attributes(&attributes),
             headers,
             bucket,
             tier: Rc::clone(tier),
@@ -125,7 +125,7 @@ impl SharedTemplates {
         })
     }
 
-    fn stamp(&self, attributes: &[(String, String)]) -> ResourceAttributes {
+    fn resource_attributes(&self, attributes: &[(String, String)]) -> ResourceAttributes {
         ResourceAttributes::new(&self.owned, attributes.iter().map(|(key, value)| (&**key, &**value)))
     }
 }
@@ -169,8 +169,8 @@ impl<'a> Values<'a> {
         value.filter(|value| !value.is_empty())
     }
 
-    /// Adds the attributes of all clients, except those that the client has of its own and those with a placeholder that has no
-    /// value.
+    /// Adds the attributes of all clients, except those that the client has of its own and those with a placeholder
+    /// that has no value.
     fn add_general(&self, general: &'a Templates, attributes: &mut Vec<(String, String)>) {
         let own = attributes.len();
         for (key, template) in general {

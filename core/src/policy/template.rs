@@ -184,7 +184,7 @@ impl fmt::Display for TemplateError {
         match self {
             TemplateError::TooLong => write!(f, "it is longer than {MAX_TEMPLATE} bytes"),
             TemplateError::Brace => f.write_str(
-                "a brace has no partner or nothing inside: write `{word}`, or `{{` and `}}` for braces",
+                "a brace has no counterpart, or nothing inside: write `{name}`, or `{{` and `}}` for braces",
             ),
         }
     }

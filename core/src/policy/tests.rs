@@ -129,7 +129,7 @@ fn a_part_of_the_subject_that_is_there_twice_fills_in_nothing() {
 }
 
 #[test]
-fn a_word_may_be_longer_and_hold_more_where_its_rule_says_so() {
+fn a_capture_may_be_longer_and_hold_more_if_its_rule_allows_it() {
     let policy = policy(json!({
         "clients": [
             {
@@ -192,7 +192,7 @@ fn the_deny_list_comes_before_every_rule() {
 }
 
 #[test]
-fn a_capture_that_is_no_plain_name_is_no_match() {
+fn a_capture_that_is_not_allowed_does_not_match() {
     let policy = clients(json!([
         {"name": "site-{site}", "match": {"spiffe": "spiffe://acme/{site}"}},
         {"name": "rest", "match": {"spiffe": "spiffe://acme/**"}},
@@ -216,7 +216,7 @@ fn a_capture_that_is_no_plain_name_is_no_match() {
 }
 
 #[test]
-fn a_word_that_two_keys_capture_must_be_the_same_in_both() {
+fn a_capture_of_two_keys_must_have_the_same_value_in_both() {
     let policy = clients(json!([
         {"name": "org-{org}", "match": {"dns": "{org}.example", "subject": {"O": "{org}"}}}
     ]));
@@ -230,7 +230,7 @@ fn a_word_that_two_keys_capture_must_be_the_same_in_both() {
 }
 
 #[test]
-fn templates_take_what_the_certificate_says() {
+fn templates_are_filled_from_the_certificate() {
     let policy = policy(json!({
         "clients": [{
             "name": "{site}.{org}",
@@ -287,7 +287,7 @@ fn what_is_owned_is_owned_for_every_client() {
             {"name": "b", "match": {"dns": "b"}, "attributes": {"site.id": "b"}},
         ],
         "attributes": {"client": "{name}"},
-        // Set by somebody else, and not this client's to write.
+        // Set by another gateway, and not by this client.
         "owned": ["team", "tenant.id"],
         "headers": {"X-Tenant": "{tenant.id}", "B": "1"},
     }));
@@ -491,13 +491,10 @@ fn an_explanation_names_the_rule_the_keys_and_the_captures() {
     assert_eq!(explanation.captures, [("site".to_owned(), "example".to_owned())]);
     let [passed_over] = explanation.passed_over.as_slice() else { panic!("{explanation:?}") };
     assert_eq!((passed_over.rule, passed_over.path.to_string().as_str()), (0, "clients[0].match.dns"));
-    assert_eq!(passed_over.reason, "{w} would be `*`, and a word does not hold `*`");
+    assert_eq!(passed_over.reason, "{w} would be `*`, but a capture cannot contain `*`");
 
     let twin = Identity::from_parts(None, Some(b"a.twin"), Some(b"O=b"), None);
-    assert_eq!(
-        policy.explain(&twin).passed_over[0].reason,
-        "{w} would be both `a` and `b`, and a word has one value"
-    );
+    assert_eq!(policy.explain(&twin).passed_over[0].reason, "{w} would have two values, `a` and `b`");
     assert_eq!(policy.explain(&twin).identification, Identification::Unknown);
 }
 
@@ -572,7 +569,7 @@ proptest! {
             let name = format!("c{}", config.clients.len());
             let rule: crate::config::ClientRule = serde_json::from_value(json!({"name": name, "match": one})).unwrap();
             config.clients.push(rule);
-            // Not every mistake that chance makes is of interest here.
+            // Random rules may have errors, which do not matter here.
             if Policy::compile(&config).is_err() {
                 config.clients.pop();
             }

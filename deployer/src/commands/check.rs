@@ -1,4 +1,4 @@
-//! `check`: what is wrong with the config, and what it comes to.
+//! `check`: reports errors and warnings of the config, and a summary of its limits.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,10 +21,10 @@ use crate::quantity::quantity;
 #[command(after_help = "Examples:
   otlp-gate check                            check otlp-gate.yaml
   otlp-gate -f gate.yaml check -o json       for editors and CI: one JSON object on one line
-  otlp-gate check --certs /etc/otlp-gate     certificates that are elsewhere
+  otlp-gate check --certs /etc/otlp-gate     check the certificates in another folder
   otlp-gate init --stdout | otlp-gate -f - check")]
 pub struct Args {
-    /// The folder with the certificates; where it is there, what is wrong with them is told as well
+    /// The folder with the certificates; if it exists, they are checked as well
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
 }
@@ -34,28 +34,28 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let source = Source::read(&global.file)?;
     match source.load() {
         Ok(loaded) => accept(&source, loaded, &args.certs, global.output),
-        Err(report) => refuse(report, global.output),
+        Err(report) => reject(report, global.output),
     }
 }
 
-/// What `-o json` gives.
+/// The output of `-o json`.
 #[derive(Serialize)]
 struct Outcome<'a> {
     ok: bool,
     problems: &'a Report,
-    /// What Envoy does not take of the certificates that are there, or should not be given.
+    /// Certificates in the folder that Envoy does not accept, or that are weak.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     certificates: Vec<Weakness>,
 }
 
-/// What is wrong with a certificate's key or signature.
+/// A problem of a certificate's key or signature.
 #[derive(Serialize)]
 struct Weakness {
     file: String,
     message: String,
 }
 
-/// Of all certificates in the folder that can be read. With cert-manager, none there counts.
+/// The weaknesses of all certificates in the folder that can be read; none if cert-manager issues them.
 fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
     if !config.takes_certificates() {
         return Vec::new();
@@ -98,11 +98,11 @@ fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> 
         }
     }
     output::print(format, &Outcome { ok: true, problems: &loaded.warnings, certificates }, || {
-        meaning(source, &loaded.config)
+        summary(source, &loaded.config)
     })
 }
 
-/// What is wrong with the certificates, where they are here and the gate uses them.
+/// The notices about the certificates in the folder, if it exists and the gate uses it.
 fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
     if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
         return Vec::new();
@@ -110,7 +110,7 @@ fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
     folder.warnings(OffsetDateTime::now_utc())
 }
 
-fn refuse(report: Report, format: Format) -> Result<(), Error> {
+fn reject(report: Report, format: Format) -> Result<(), Error> {
     if format == Format::Table {
         return Err(report.into());
     }
@@ -118,25 +118,25 @@ fn refuse(report: Report, format: Format) -> Result<(), Error> {
     Err(Error::reported())
 }
 
-/// What a valid config comes to, in a few lines.
-fn meaning(source: &Source, config: &Config) -> String {
+/// The summary of a valid config.
+fn summary(source: &Source, config: &Config) -> String {
     if !config.gateway.enabled {
         let rules = match config.node_local.clients.len() {
-            0 => "whose pods' telemetry is nobody's".to_owned(),
-            1 => "with 1 rule for its pods".to_owned(),
-            number => format!("with {number} rules for its pods"),
+            0 => "no pod rules: telemetry is unattributed".to_owned(),
+            1 => "1 pod rule".to_owned(),
+            number => format!("{number} pod rules"),
         };
-        return format!("{} is valid: no gateway but one on every node, {rules}\n", source.name);
+        return format!("{} is valid: node-local gateway only, {rules}\n", source.name);
     }
     let rules = match config.clients.len() {
         1 => "1 client rule".to_owned(),
         number => format!("{number} client rules"),
     };
     let others = match &config.unknown {
-        Unknown::Reject => "are refused".to_owned(),
+        Unknown::Reject => "are rejected".to_owned(),
         Unknown::Tier(tier) => format!("are clients of their own in tier `{tier}`"),
     };
-    let mut text = format!("{} is valid: {rules}; other certificates {others}\n", source.name);
+    let mut text = format!("{} is valid: {rules}; unknown certificates {others}\n", source.name);
     let rows = limits(config);
     if rows.is_empty() {
         text.push_str("no limits\n");
@@ -148,11 +148,11 @@ fn meaning(source: &Source, config: &Config) -> String {
         number => format!("{number} REPLICAS"),
     };
     text.push('\n');
-    text.push_str(&output::columns(["TIER", "USED BY", "LIMIT", "PER REPLICA", &all, "AT ONCE"], rows));
+    text.push_str(&output::columns(["TIER", "USED BY", "LIMIT", "PER REPLICA", &all, "BURST"], rows));
     text
 }
 
-/// One row for each limit of each tier, and of what all clients share.
+/// One row for each limit of each tier, and of the total.
 fn limits(config: &Config) -> Vec<[String; 6]> {
     let mut users: BTreeMap<&str, usize> = BTreeMap::new();
     for client in &config.clients {
@@ -177,7 +177,7 @@ fn limits(config: &Config) -> Vec<[String; 6]> {
     rows
 }
 
-/// A tier's rows, of which the first says its name and who uses it.
+/// A tier's rows. The first has its name and its users.
 fn limits_of(tier: &TierConfig, mut name: String, mut used_by: String, replicas: u32) -> Vec<[String; 6]> {
     let mut rows = Vec::new();
     for dimension in Dimension::ALL {

@@ -1,4 +1,4 @@
-//! `whoami`: which client a certificate is, and why.
+//! `whoami`: identifies the client of a certificate, and explains the result.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -28,12 +28,12 @@ use crate::x509::Certificate;
   kubectl get secret acme-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | otlp-gate whoami -
   otlp-gate whoami client.pem -o json | jq -r .client")]
 pub struct Args {
-    /// A certificate in PEM (the first one counts) or DER; `-` reads standard input
+    /// The certificate, in PEM (the first is used) or DER; `-` reads standard input
     #[arg(value_name = "CERT")]
     certificate: PathBuf,
 }
 
-/// Says who it is.
+/// Prints the client of a certificate.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let certificate = read(args, global)?;
     let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
@@ -67,7 +67,7 @@ fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
     Certificate::parse(&bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))
 }
 
-/// What `-o json` gives.
+/// The output of `-o json`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -85,16 +85,16 @@ struct Answer {
     shown: Shown,
     not_before: String,
     not_after: String,
-    /// Rules that nearly matched, and what to change.
+    /// Rules that nearly matched, each with the reason and a hint.
     near_misses: Vec<NearMiss>,
-    /// The indexes in `clients` of rules after the one that matched that match as well.
+    /// The indexes in `clients` of later rules that match as well.
     later: Vec<usize>,
-    /// Which entry of `deny` it is.
+    /// The index of the entry of `deny` that denies it.
     denied_by: Option<usize>,
     warnings: Vec<String>,
 }
 
-/// What Envoy shows of the certificate.
+/// The parts of the certificate that rules can use.
 #[derive(Debug, Serialize)]
 struct Shown {
     spiffe: Option<String>,
@@ -109,9 +109,9 @@ struct Shown {
 #[derive(Debug, Serialize)]
 struct Quota {
     tier: String,
-    /// Whether it only counts.
+    /// Whether quotas are only counted, not enforced.
     shadow: bool,
-    /// What makes one bucket, as the rule says it; without it each client has its own.
+    /// The rule's `quotaPer`; without it each client has its own bucket.
     per: Option<String>,
     limits: BTreeMap<&'static str, Limit>,
 }
@@ -177,25 +177,23 @@ impl Answer {
         let reserved = self.client.as_deref() == Some(VERIFY_NAME);
         let none = || if reserved { vec!["reserved for `otlp-gate verify`".to_owned()] } else { Vec::new() };
         add("RULE", explanation.rule.map_or_else(none, matched));
-        add("CAPTURED", self.captured.iter().map(|(word, value)| format!("{{{word}}}: {value}")).collect());
+        add("CAPTURES", self.captured.iter().map(|(name, value)| format!("{{{name}}}: {value}")).collect());
         add("ATTRIBUTES", pairs(&self.attributes));
         add("HEADERS", pairs(&self.headers));
         add("QUOTA", self.quota.as_ref().map(Quota::lines).unwrap_or_default());
         let nearly = self.near_misses.iter().flat_map(|miss| {
             iter::once(miss.text()).chain(miss.hint.iter().map(|hint| format!("  hint: {hint}")))
         });
-        add("NEARLY", nearly.collect());
-        let later = self.later.iter().map(|it| {
-            format!(
-                "{} matches as well, and comes later: the first rule decides",
-                explanation::rule_label(config, *it)
-            )
-        });
-        add("ALSO", later.collect());
+        add("NEAR MISSES", nearly.collect());
+        let later = self
+            .later
+            .iter()
+            .map(|it| format!("{}, not used: an earlier rule matches", explanation::rule_label(config, *it)));
+        add("ALSO MATCHES", later.collect());
         let denied = self.denied_by.map(|it| {
-            vec![format!("by deny[{it}]"), "  hint: take it out there to let it in again".to_owned()]
+            vec![format!("deny[{it}]"), "  hint: remove the entry to accept the certificate again".to_owned()]
         });
-        add("DENIED", denied.unwrap_or_default());
+        add("DENIED BY", denied.unwrap_or_default());
         let Shown { spiffe, dns, subject, sha256, serial, key } = &self.shown;
         let (sha256, serial) = (Some(sha256.clone()), Some(serial.clone()));
         let shown = [("spiffe", spiffe), ("dns", dns), ("subject", subject), ("sha256", &sha256)];
@@ -222,57 +220,52 @@ impl Quota {
     }
 
     fn lines(&self) -> Vec<String> {
-        let mode = if self.shadow { ", counted only (mode: shadow)" } else { "" };
+        let mode = if self.shadow { ", not enforced (mode: shadow)" } else { "" };
         let head = match self.limits.is_empty() {
-            true => format!("tier {}, without limits", self.tier),
+            true => format!("tier {}, no limits", self.tier),
             false => format!("tier {}{mode}", self.tier),
         };
         let lines = Dimension::ALL.into_iter().filter_map(|dimension| {
             let limit = self.limits.get(dimension.key())?;
             let show = |number: u64| quantity(number.into(), dimension);
-            Some(format!(
-                "{}: {}/s, {} at once",
-                dimension.key(),
-                show(limit.per_second),
-                show(limit.at_once)
-            ))
+            Some(format!("{}: {}/s, burst {}", dimension.key(), show(limit.per_second), show(limit.at_once)))
         });
         let shared = self.per.as_ref().map(|per| match per.contains('{') {
-            true => format!("shared by all of one {per}"),
-            false => "shared by all of this rule".to_owned(),
+            true => format!("one bucket per {per}"),
+            false => "one bucket for the whole rule".to_owned(),
         });
         iter::once(head).chain(lines).chain(shared).collect()
     }
 }
 
-/// What makes the certificate useless, or means less than it seems to.
+/// Why the gateway rejects the certificate or ignores parts of it.
 fn warnings(certificate: &Certificate, now: OffsetDateTime) -> Vec<String> {
     let mut warnings = Vec::new();
     for (kind, names) in [("URI", &certificate.uris), ("DNS", &certificate.dns)] {
         if let [_, rest @ ..] = names.as_slice()
             && !rest.is_empty()
         {
-            warnings
-                .push(format!("only the first {kind} name of a certificate counts, not {}", rest.join(", ")));
+            warnings.push(format!("only the first {kind} name is used, not {}", rest.join(", ")));
         }
     }
     if certificate.subject.is_none() {
-        warnings.push("its subject is malformed, and as if it had none".to_owned());
+        warnings.push("the subject is malformed and ignored".to_owned());
     }
     if certificate.not_after < now {
-        warnings.push("it has expired, and the gateway refuses it".to_owned());
+        warnings.push("the certificate has expired: the gateway rejects it".to_owned());
     }
     if certificate.not_before > now {
-        warnings.push("it is not valid yet, and the gateway refuses it".to_owned());
+        warnings.push("the certificate is not valid yet: the gateway rejects it".to_owned());
     }
     if !certificate.client_auth {
         warnings.push(
-            "it is not for clients (no extended key usage clientAuth), and the gateway refuses it".to_owned(),
+            "the certificate is not for clients (no extended key usage clientAuth): the gateway rejects it"
+                .to_owned(),
         );
     }
     warnings.extend(certificate.weaknesses(Role::Client));
     if certificate.ca {
-        warnings.push("it is a CA's certificate: whoever holds its key can make any other".to_owned());
+        warnings.push("it is a CA certificate: its key can issue certificates for any client".to_owned());
     }
     warnings
 }

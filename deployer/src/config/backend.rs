@@ -31,15 +31,16 @@ pub enum Backend {
 pub struct Collector {
     /// The number of its replicas.
     pub replicas: NonZeroU32,
-    /// The most replicas that an autoscaler may set, at least `replicas`. It scales at 70 % of the requested CPU, and needs the
-    /// cluster's metrics server. Default: no autoscaler.
+    /// The most replicas that an autoscaler may set, at least `replicas`. It scales at 70 % of the requested CPU, and
+    /// needs the cluster's metrics server. Default: no autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_replicas: Option<NonZeroU32>,
-    /// Its image: a Collector distribution of version 0.148 or later with the configured exporters and the routing connector, such as
-    /// opentelemetry-collector-contrib or opentelemetry-collector-k8s.
+    /// Its image: a Collector distribution of version 0.148 or later with the configured exporters and the routing
+    /// connector, such as opentelemetry-collector-contrib or opentelemetry-collector-k8s.
     pub image: String,
-    /// Its exporters by name, as in the Collector's configuration: `{otlphttp: {endpoint: "https://otlp.example.com"}}`. All signals are
-    /// sent to all of them. Default: none; telemetry is only written to the Collector's log.
+    /// Its exporters by name, as in the Collector's configuration: `{otlphttp: {endpoint:
+    /// "https://otlp.example.com"}}`. All signals are sent to all of them. Default: none; telemetry is only written to
+    /// the Collector's log.
     #[serde(deserialize_with = "unique_keys")]
     pub exporters: BTreeMap<String, serde_json::Value>,
 }

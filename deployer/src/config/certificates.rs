@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Certificates {
-    /// Let cert-manager issue the certificates in the cluster: `{}`, or with your own issuers. The folder `certs/` is not read then.
-    /// cert-manager has no revocation lists: reject a client with `deny`, or issue short-lived certificates and stop renewing them.
+    /// Let cert-manager issue the certificates in the cluster: `{}`, or with your own issuers. The folder `certs/` is
+    /// not read then. cert-manager has no revocation lists: reject a client with `deny`, or issue short-lived
+    /// certificates and stop renewing them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManager>,
 }
@@ -20,8 +21,8 @@ pub struct CertManager {
     /// The issuer of the server's certificate. Default: an Issuer with its own CA, which otlp-gate creates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<IssuerRef>,
-    /// The issuer of client certificates. It must be a CA issuer: the gateway trusts clients by its CA. Default: an Issuer with its own
-    /// CA, which otlp-gate creates.
+    /// The issuer of client certificates. It must be a CA issuer: the gateway trusts clients by its CA. Default: an
+    /// Issuer with its own CA, which otlp-gate creates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<IssuerRef>,
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Gateway {
-    /// Whether to deploy a gateway. A cluster that only sends to the gate of another cluster needs none (`nodeLocal.export`).
+    /// Whether to deploy a gateway. A cluster that only sends to the gate of another cluster needs none
+    /// (`nodeLocal.export`).
     pub enabled: bool,
     /// The implementation of the Gateway API in the cluster.
     pub provider: Provider,
@@ -19,17 +20,19 @@ pub struct Gateway {
     pub name: String,
     /// The namespace of the Gateway and of all other namespaced objects.
     pub namespace: String,
-    /// The DNS name that clients connect to, in lower case: `otel.example.com`, or `*.example.com`; not an IP address. The server's
-    /// certificate is issued for it.
+    /// The DNS name that clients connect to, in lower case: `otel.example.com`, or `*.example.com`; not an IP address.
+    /// The server's certificate is issued for it.
     pub hostname: String,
     /// The ports that clients connect to.
     pub listeners: Listeners,
-    /// The number of replicas of the gateway. Quotas hold per replica: with N replicas a client can send up to N times its quota.
+    /// The number of replicas of the gateway. Quotas hold per replica: with N replicas a client can send up to N times
+    /// its quota.
     pub replicas: NonZeroU32,
     /// The GatewayClass. Default: `istio`, or `eg` for Envoy Gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// Annotations of the objects that the provider creates for the Gateway, such as those for a cloud's load balancers.
+    /// Annotations of the objects that the provider creates for the Gateway, such as those for a cloud's load
+    /// balancers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub annotations: BTreeMap<String, String>,
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
@@ -43,8 +46,8 @@ pub struct Gateway {
 pub struct Module {
     /// Its URL: `oci://registry/image:tag`, `https://..` or `http://..`.
     pub url: String,
-    /// The SHA-256 of the module in hex, or with `oci://` of the image's manifest. Default: for a web server, that of the module that is
-    /// built into this command; for `oci://`, none.
+    /// The SHA-256 of the module in hex, or with `oci://` of the image's manifest. Default: for a web server, that of
+    /// the module that is built into this command; for `oci://`, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

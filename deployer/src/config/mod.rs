@@ -32,8 +32,8 @@ pub use report::{Finding, Report, Severity};
 pub use source::{Loaded, Source, check_namespace};
 
 with_policy_keys! {
-    /// The configuration of a gate: its gateway, its backend, the clients that may send, the attributes and headers that are set for
-    /// them, and their quotas.
+    /// The configuration of a gate: its gateway, its backend, the clients that may send, the attributes and headers
+    /// that are set for them, and their quotas.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     #[schemars(title = "otlp-gate.yaml")]

@@ -1,4 +1,4 @@
-//! From text to a config, and from the parser's errors to words for people.
+//! Parses the text of a config, and rewrites the parser's errors.
 
 use otlp_gate_core::policy::{ConfigPath, nearest};
 use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
@@ -6,9 +6,9 @@ use serde_saphyr::{Error as YamlError, MessageFormatter, UserMessageFormatter};
 use super::position::{Positions, budget, span};
 use super::{Config, Finding, Severity, schema};
 
-/// The config, or the first mistake.
+/// The config, or the first error.
 pub(super) fn parse(text: &str) -> Result<Config, Finding> {
-    // As the schema says it, and as every other reader of YAML 1.2 sees the file: 42 is no text, and yes is no boolean.
+    // As in the JSON Schema and YAML 1.2: 42 is not a string, and yes is not a boolean.
     let options = serde_saphyr::options! { no_schema: true, strict_booleans: true, budget: budget() };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| finding(text, &error))
 }
@@ -25,16 +25,16 @@ fn finding(text: &str, error: &YamlError) -> Finding {
                 path.0.pop();
             }
             YamlError::SerdeUnknownField { .. } | YamlError::DuplicateMappingKey { .. } => {}
-            // The parser names the key in some cases; it is the value that is wrong.
+            // The parser points at the key in some cases, but the value is wrong.
             _ => span = positions.span(&path).filter(|it| it.start >= at.start).or(span),
         }
     }
     let found = span.as_ref().and_then(|span| text.get(span.clone())).unwrap_or_default();
-    let (message, hint) = words(text, found, &path, error);
+    let (message, hint) = message(text, found, &path, error);
     Finding { severity: Severity::Error, path: path.to_string(), span, message, hint }
 }
 
-/// Without what only says how the parser came there.
+/// The error without the parser's context.
 fn innermost(error: &YamlError) -> &YamlError {
     match error {
         YamlError::WithSnippet { error, .. } | YamlError::AliasError { error, .. } => innermost(error),
@@ -42,11 +42,11 @@ fn innermost(error: &YamlError) -> &YamlError {
     }
 }
 
-/// The message and the hint, for the text that the error is about.
-fn words(text: &str, found: &str, path: &ConfigPath, error: &YamlError) -> (String, Option<String>) {
+/// The message and the hint for an error about the text `found`.
+fn message(text: &str, found: &str, path: &ConfigPath, error: &YamlError) -> (String, Option<String>) {
     match error {
         YamlError::Eof { .. } if has_no_content(text) => {
-            ("the file is empty".to_owned(), Some("`otlp-gate init` writes one to start from".to_owned()))
+            ("the file is empty".to_owned(), Some("run `otlp-gate init` to create one".to_owned()))
         }
         YamlError::SerdeUnknownField { field, expected, .. } => (
             format!("unknown key `{field}`, expected {}", one_of(expected)),
@@ -56,7 +56,7 @@ fn words(text: &str, found: &str, path: &ConfigPath, error: &YamlError) -> (Stri
             (format!("`{variant}` is not {}", one_of(expected)), did_you_mean(variant, expected))
         }
         YamlError::SerdeMissingField { field, .. } => {
-            (format!("the key `{field}` is missing"), example(path, field))
+            (format!("missing key `{field}`"), example(path, field))
         }
         YamlError::SerdeInvalidType { expected, .. } | YamlError::SerdeInvalidValue { expected, .. } => {
             mismatch(expected, found)
@@ -69,25 +69,21 @@ fn words(text: &str, found: &str, path: &ConfigPath, error: &YamlError) -> (Stri
         }
         YamlError::QuotingRequired { .. } => match schema::kind_of(path) {
             Some(kind) if kind != "text" => (format!("expected {kind}, found `{found}`"), None),
-            _ => (format!("expected a text, found `{found}`"), Some(format!("write \"{found}\""))),
+            _ => (format!("expected a string, found `{found}`"), Some(format!("write \"{found}\""))),
         },
         YamlError::ExpectedStringKeyForExternallyTaggedEnum { .. } => {
             let keys = schema::keys_of(path);
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            (format!("expected {} in it", one_of(&keys)), None)
+            (format!("expected a map with {}", one_of(&keys)), None)
         }
-        YamlError::NullIntoString { .. } => ("expected a text, found nothing".to_owned(), None),
-        YamlError::DuplicateMappingKey { key: Some(key), .. } => {
-            (format!("the key `{key}` occurs twice"), None)
+        YamlError::NullIntoString { .. } => ("expected a string, found nothing".to_owned(), None),
+        YamlError::DuplicateMappingKey { key: Some(key), .. } => (format!("duplicate key `{key}`"), None),
+        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => {
+            ("expected one key, found a second one".to_owned(), Some("remove one of them".to_owned()))
         }
-        YamlError::ExpectedMappingEndAfterEnumVariantValue { .. } => (
-            "a second key, expected only one here".to_owned(),
-            Some("decide for one and remove the other".to_owned()),
-        ),
-        YamlError::MultipleDocuments { .. } => (
-            "a second YAML document begins here, expected one".to_owned(),
-            Some("remove the `---`".to_owned()),
-        ),
+        YamlError::MultipleDocuments { .. } => {
+            ("expected one YAML document, found a second one".to_owned(), Some("remove the `---`".to_owned()))
+        }
         YamlError::Message { msg, .. } | YamlError::ExternalMessage { msg, .. } => {
             (msg.clone(), msg.starts_with("tabs ").then(|| "indent with spaces".to_owned()))
         }
@@ -97,13 +93,13 @@ fn words(text: &str, found: &str, path: &ConfigPath, error: &YamlError) -> (Stri
 
 fn mismatch(expected: &str, found: &str) -> (String, Option<String>) {
     if matches!(expected, "u32" | "u64" | "a nonzero u32") && found.parse().is_ok_and(|it: u128| it > 0) {
-        return (format!("`{found}` is too large a number"), None);
+        return (format!("`{found}` is too large"), None);
     }
     let text = found;
     let found = kind(text);
     let hint = match expected {
         _ if found == NOTHING => Some("give the key a value, or remove it".to_owned()),
-        "a text or a list of texts" if found.starts_with('`') => Some(format!("write \"{text}\"")),
+        "a string or a list of strings" if found.starts_with('`') => Some(format!("write \"{text}\"")),
         _ => None,
     };
     (format!("expected {}, found {found}", plain(expected)), hint)
@@ -115,12 +111,12 @@ fn has_no_content(text: &str) -> bool {
 
 const NOTHING: &str = "nothing";
 
-/// serde's and the parser's names for kinds of values, as people call them.
+/// Names of types for users, from those of serde and the parser.
 fn plain(kind: &str) -> &str {
     match kind {
         "mapping" | "map" | "mapping start" | "any map" => "a map",
         "a sequence" | "sequence" | "sequence start" => "a list",
-        "string scalar" | "string" | "str" | "a string" => "a text",
+        "string scalar" | "string" | "str" | "a string" => "a string",
         "bool" | "boolean" | "a boolean" => "`true` or `false`",
         "u32" | "u64" => "a whole number",
         "a nonzero u32" => "a whole number above 0",
@@ -130,7 +126,7 @@ fn plain(kind: &str) -> &str {
     }
 }
 
-/// What a piece of YAML is.
+/// The type of a piece of YAML.
 fn kind(found: &str) -> String {
     match found.chars().next() {
         None | Some('~') => NOTHING.to_owned(),
@@ -152,14 +148,14 @@ fn did_you_mean(name: &str, known: &[&str]) -> Option<String> {
     nearest(name, known.iter().copied()).map(|nearest| format!("did you mean `{nearest}`?"))
 }
 
-/// For a key that is right in another place.
+/// The hint for a key that belongs elsewhere.
 fn belongs_to(key: &str) -> Option<String> {
     let keys = schema::keys();
     let place = keys.iter().map(|it| &it.path).find(|path| path.rsplit('.').next() == Some(key))?;
     Some(format!("did you mean `{place}`?"))
 }
 
-/// For a key that is missing.
+/// The hint for a missing key.
 fn example(path: &ConfigPath, key: &str) -> Option<String> {
     let example = match (path.0.len(), key) {
         (0, "apiVersion") => "apiVersion: otlp-gate/v1",

@@ -38,7 +38,7 @@ impl CompiledPodRule {
         let (namespace, labels) = (&rule.matches.namespace, &rule.matches.labels);
         let match_path = path.key("match");
         if namespace.is_none() && labels.is_empty() {
-            compiler.problem(&match_path, "an empty match", "give `namespace`, or `labels` as well");
+            compiler.problem(&match_path, "the match is empty", "set `namespace`, `labels` or both");
         }
         if let Some(text) = namespace {
             compiler.pattern(PodField::Namespace, text, &match_path.key("namespace"));
@@ -73,7 +73,7 @@ impl Compiler<'_> {
         let pattern = match Pattern::parse(text, separator) {
             Ok(pattern) => pattern,
             Err(error) => {
-                let hint = "`*` is part of a word, `{word}` one that is remembered";
+                let hint = "`*` matches a part, `{name}` captures it";
                 return self.problem(path, error, hint);
             }
         };
@@ -81,8 +81,8 @@ impl Compiler<'_> {
             let taken =
                 BUILT_IN.contains(&name) || !matches!(Placeholder::parse(name), Placeholder::Named(_));
             if taken || !self.captures.insert(name.to_owned()) {
-                let message = format!("{{{name}}} already means something else here");
-                self.problem(path, message, "give it another name");
+                let message = format!("{{{name}}} is already defined");
+                self.problem(path, message, "rename the capture");
             }
         }
         self.rule.patterns.push((field, pattern));
@@ -92,14 +92,18 @@ impl Compiler<'_> {
         self.rule.name = self.template(text, &["namespace"], path);
         let plain = text.chars().all(|it| it.is_ascii_alphanumeric() || "._-{}".contains(it));
         if text.is_empty() || !plain {
-            self.problem(path, "a name is made of A-Z a-z 0-9 . _ -", "write another one");
+            self.problem(
+                path,
+                "a name can only contain A-Z a-z 0-9 . _ - and captures",
+                "use a name such as `team-{team}`",
+            );
         }
     }
 
     fn attribute(&mut self, key: &str, text: &str, path: &ConfigPath) {
         if key.is_empty() || key == VERIFY_ATTRIBUTE || key.contains(['{', '}']) {
-            let hint = "a key is plain text, and not one of the gate's own";
-            self.problem(path, "this cannot be a key", hint);
+            let hint = "use plain text, other than `otlp_gate.verify`";
+            self.problem(path, "invalid key", hint);
         }
         let template = self.template(text, &BUILT_IN, path);
         self.rule.attributes.push((key.to_owned(), template));
@@ -109,14 +113,14 @@ impl Compiler<'_> {
         let template = match Template::parse(text) {
             Ok(template) => template,
             Err(error) => {
-                self.problem(path, error, "placeholders look like {word}");
+                self.problem(path, error, "write placeholders as {name}");
                 return Template::default();
             }
         };
         for name in template.placeholders().map(Placeholder::name) {
             if !self.captures.contains(&*name) && !built_in.contains(&&*name) {
-                let message = format!("nothing is called {{{name}}} here");
-                let hint = "there are {name} in attributes, {namespace}, and what `match` captures";
+                let message = format!("unknown placeholder {{{name}}}");
+                let hint = "available placeholders: {name} (in attributes), {namespace}, and the captures of `match`";
                 self.problem(path, message, hint);
             }
         }

@@ -1,4 +1,4 @@
-//! Where in the text a part of the config is.
+//! The positions of keys and values in the text of a config.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,34 +9,34 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
-/// Where every key and value of a YAML document is.
+/// The positions of all keys and values of a YAML document.
 #[derive(Debug)]
 pub(super) struct Positions<'a> {
     text: &'a str,
-    /// Where its lines end: one may hold the whole file.
+    /// The ends of its lines, in bytes. One line may hold the whole file.
     ends: Vec<usize>,
     root: Option<Spanned<Node>>,
 }
 
-/// The shape of a document.
+/// The structure of a document.
 #[derive(Debug)]
 enum Node {
     Scalar,
     List(Vec<Spanned<Node>>),
-    /// Each value with the place of its key.
+    /// Values by key, each with the position of its key.
     Map(BTreeMap<String, (Location, Spanned<Node>)>),
 }
 
 impl<'a> Positions<'a> {
-    /// Of a text that has been parsed as a config. Of one that is no YAML, all positions are unknown.
+    /// The positions in a text. If it is not YAML, all are unknown.
     pub(super) fn of(text: &'a str) -> Self {
         let options = serde_saphyr::options! { budget: budget() };
         let ends = text.match_indices(['\n', '\r']).map(|(at, _)| at).collect();
         Positions { text, ends, root: serde_saphyr::from_str_with_options(text, options).ok() }
     }
 
-    /// What to point at for this place in the config, in bytes of the text: a value on one line itself; of a larger
-    /// one its key, or its first line. Where the place is not in the file, the nearest above it.
+    /// The bytes of the text to point at for a path: a value on one line; of a longer value its key, or its first line.
+    /// If the path is not in the file, the nearest parent that is.
     pub(super) fn span(&self, path: &ConfigPath) -> Option<Range<usize>> {
         let mut node = self.root.as_ref()?;
         let mut key = None;
@@ -62,7 +62,7 @@ impl<'a> Positions<'a> {
         }
     }
 
-    /// The place whose key or value begins at this byte, else the last that begins before it.
+    /// The path whose key or value begins at this byte, else the last one that begins before it.
     pub(super) fn path_at(&self, byte: usize) -> ConfigPath {
         let mut path = ConfigPath::default();
         let mut node = self.root.as_ref();
@@ -78,7 +78,7 @@ impl<'a> Positions<'a> {
                 Node::Map(entries) => entries
                     .iter()
                     .filter(|(_, (key, _))| begins(key))
-                    // what a merge brings in stands where the merge is, though it is read later
+                    // merged keys have the position of the merge, although they are read later
                     .max_by_key(|(_, (key, _))| (key.line(), key.column()))
                     .map(|(name, (_, value))| (PathStep::Key(name.clone()), value)),
             };
@@ -96,7 +96,7 @@ impl<'a> Positions<'a> {
     }
 }
 
-/// The bytes of the text that a location is about, up to the end of its first line.
+/// The bytes of a location, up to the end of its first line.
 pub(super) fn span(text: &str, location: &Location) -> Option<Range<usize>> {
     if *location == Location::UNKNOWN {
         return None;

@@ -1,4 +1,4 @@
-//! What is wrong with a config, shown with its place.
+//! The errors and warnings of a config, shown with their positions.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,10 +13,10 @@ use crate::error::Error;
 
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
-/// How many findings are shown: more do not help, and each is drawn from the whole file.
+/// The most findings that are shown. Rendering each one reads the whole file.
 const SHOWN: usize = 50;
 
-/// Everything that was found in a config file.
+/// All errors and warnings of a config file.
 #[derive(Debug, Clone)]
 pub struct Report {
     source: Source,
@@ -24,28 +24,28 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// One thing that was found.
+/// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Error or warning.
     pub severity: Severity,
-    /// The place in the config, such as `clients[3].match`; empty where it is the file as a whole.
+    /// The path in the config, such as `clients[3].match`; empty for the whole file.
     pub path: String,
-    /// The bytes of the text that it is about.
+    /// The bytes of the text to point at.
     pub span: Option<Range<usize>>,
-    /// What was read and what was expected: lower case, no full stop.
+    /// What is wrong: lower case, no full stop.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
-/// How bad it is.
+/// Error or warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The config cannot be used.
     Error,
-    /// It can, and yet it looks like a mistake.
+    /// The config can be used, but is probably a mistake.
     Warning,
 }
 
@@ -55,7 +55,7 @@ impl Report {
         Report { source: source.clone(), findings }
     }
 
-    /// Whether there is more than warnings.
+    /// Whether there are errors.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
@@ -90,7 +90,7 @@ impl Report {
     }
 }
 
-/// For people, in colour; whoever writes it to something else than a terminal strips that.
+/// In colour. Writers to anything other than a terminal strip it.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in self.findings.iter().take(SHOWN) {

@@ -1,4 +1,4 @@
-//! The config file's text, and the way from it to a config.
+//! Reads and loads a config file.
 
 use std::cell::LazyCell;
 use std::io::{self, ErrorKind, Read};
@@ -16,20 +16,20 @@ use crate::file;
 /// A config file's text.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// What to call it: the file's path, or `<stdin>`.
+    /// Its name in messages: the file's path, or `<stdin>`.
     pub name: String,
     /// The text.
     pub text: String,
 }
 
-/// A config without mistakes.
+/// A config without errors.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the file says.
+    /// The config.
     pub config: Config,
-    /// Its policy, ready to say who is who.
+    /// Its compiled policy.
     pub policy: Policy,
-    /// What is allowed and yet looks like a mistake.
+    /// Its warnings.
     pub warnings: Report,
     source: Source,
 }
@@ -56,16 +56,16 @@ impl Source {
             let line = bytes.iter().take(e.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
             Error::failed(format_args!("{name}:{line}: not UTF-8 text"))
         })?;
-        // A byte order mark is no part of the text, and would shift what the parser says about places.
+        // A byte order mark would shift the positions that the parser reports.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
         Ok(Source { name, text })
     }
 
-    /// The config that it is.
+    /// Parses and checks the config.
     ///
     /// # Errors
-    /// Everything that is wrong with it, mistakes and warnings. Of text that is no YAML or does not have the config's
-    /// shape, the first mistake only.
+    /// All errors and warnings; for text that is not YAML or does not have the config's structure, the first error
+    /// only.
     pub fn load(&self) -> Result<Loaded, Report> {
         let config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
         let checked = validate::validate(&config);
@@ -78,7 +78,7 @@ impl Source {
         }
     }
 
-    /// Reads the text once more, for where things are, but only where there is something to show.
+    /// Adds positions. Parses the text once more for them, only if there are problems.
     fn locate(&self, problems: Vec<(Severity, Problem)>) -> Vec<Finding> {
         let positions = LazyCell::new(|| Positions::of(&self.text));
         let finding = |(severity, problem): (Severity, Problem)| Finding {
@@ -103,27 +103,29 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// The lines of the file, from 1, in which these places are.
-    pub fn lines<'a>(&self, places: impl Iterator<Item = &'a ConfigPath>) -> Vec<Option<usize>> {
+    /// The lines of the file, from 1, of these paths.
+    pub fn lines<'a>(&self, paths: impl Iterator<Item = &'a ConfigPath>) -> Vec<Option<usize>> {
         let text = &self.source.text;
         let positions = LazyCell::new(|| Positions::of(text));
         let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-        places.map(|place| positions.span(place).map(|span| line_of(span.start))).collect()
+        paths.map(|path| positions.span(path).map(|span| line_of(span.start))).collect()
     }
 }
 
-/// Whether what `--namespace` gives can be one's name.
+/// Checks the name that `--namespace` gives.
 pub fn check_namespace(name: &str) -> Result<(), Error> {
     if is_label(name) {
         return Ok(());
     }
-    Err(Error::usage(format_args!("`{}` cannot be a namespace's name", name.escape_debug())).hint(LABEL))
+    Err(Error::usage(format_args!("`{}` is not a valid namespace", name.escape_debug())).hint(LABEL))
 }
 
 fn cannot_read(name: &str, error: &io::Error) -> Error {
     let failed = file::cannot_read(name, error);
     match error.kind() {
-        ErrorKind::NotFound => failed.hint("`otlp-gate init` writes one; `-f FILE` names another"),
+        ErrorKind::NotFound => {
+            failed.hint("run `otlp-gate init` to create it, or name another with `-f FILE`")
+        }
         _ => failed,
     }
 }

@@ -34,13 +34,13 @@ fn a_tiny_config_is_enough() {
 }
 
 #[test]
-fn a_cluster_without_a_gateway_is_said_to_have_none() {
+fn a_config_without_a_gateway_is_summarised_as_such() {
     let text = "apiVersion: otlp-gate/v1\nclients: []\ngateway: {enabled: false}\nnodeLocal: {enabled: true, \
                 export: {gate: {endpoint: 'gate.example.com:4317', clientSecret: edge}}}\n";
-    let said = Place::with(text).run("check").ok();
+    let summary = Place::with(text).run("check").ok();
     assert!(
-        said.ends_with("is valid: no gateway but one on every node, whose pods' telemetry is nobody's\n"),
-        "{said}"
+        summary.ends_with("is valid: node-local gateway only, no pod rules: telemetry is unattributed\n"),
+        "{summary}"
     );
 }
 
@@ -60,9 +60,9 @@ fn files_that_cannot_be_read_are_named() {
     assert_snapshot!("empty_file", Place::with("# nothing yet\n").run("check").failure());
 }
 
-/// Each is a mistake that people make, shown as they see it.
+/// Common errors, as they are shown.
 #[test]
-fn mistakes_in_the_files_shape_are_shown_in_their_place() {
+fn errors_in_the_structure_are_shown_at_their_positions() {
     for (name, text) in [
         ("unclosed", "apiVersion: otlp-gate/v1\nclients: [\n  {name: acme,\n".to_owned()),
         ("tab", "apiVersion: otlp-gate/v1\nclients:\n\t- name: acme\n".to_owned()),
@@ -97,8 +97,8 @@ fn mistakes_in_the_files_shape_are_shown_in_their_place() {
     }
 }
 
-/// What can only be seen when the whole file is understood: everything at once.
-const MEANINGLESS: &str = r#"apiVersion: otlp-gate/v1
+/// Several errors that are found after the file has been parsed.
+const INVALID: &str = r#"apiVersion: otlp-gate/v1
 gateway: {hostname: "Not a host", listeners: {grpc: 4318}}
 clients:
   - name: acme
@@ -118,27 +118,27 @@ quotas:
 "#;
 
 #[test]
-fn rules_that_can_give_one_name_to_two_clients_are_refused() {
+fn rules_that_can_give_one_name_to_two_clients_are_rejected() {
     let text = config("  - {name: \"{org}-{site}\", match: {dns: \"{site}.{org}.partners.example\"}}\n")
         + "  - {name: globex-zurich, match: {dns: zurich.example}}\n";
     assert_snapshot!("collision", Place::with(&text).run("check").failure());
 }
 
 #[test]
-fn a_gateway_that_no_cluster_would_take_is_refused_before_one_is_asked() {
+fn names_that_no_cluster_accepts_are_rejected() {
     let long = "gate".repeat(14);
     let text = config(&format!("gateway: {{name: {long}, module: {{url: registry.example/gate:1}}}}\n"));
     assert_snapshot!("gateway", Place::with(&text).run("check").failure());
 }
 
 #[test]
-fn all_mistakes_of_meaning_are_shown_at_once() {
-    assert_snapshot!("meaningless", Place::with(MEANINGLESS).run("check").failure());
+fn all_errors_are_shown_at_once() {
+    assert_snapshot!("meaningless", Place::with(INVALID).run("check").failure());
 }
 
 #[test]
-fn json_gives_each_problem_its_place_and_is_one_line() {
-    let ended = Place::with(MEANINGLESS).run("check -o json");
+fn json_has_the_position_of_each_problem_and_is_one_line() {
+    let ended = Place::with(INVALID).run("check -o json");
     assert_eq!((ended.code, ended.stderr.as_str()), (1, ""));
     assert_eq!(ended.stdout.matches('\n').count(), 1);
     let outcome: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
@@ -146,13 +146,13 @@ fn json_gives_each_problem_its_place_and_is_one_line() {
     let problems = outcome["problems"].as_array().unwrap();
     let gold = problems.iter().find(|it| it["path"] == "clients[0].quota").unwrap();
     assert_eq!((&gold["line"], &gold["column"]), (&json!(6), &json!(12)));
-    assert_eq!((&gold["severity"], &gold["message"]), (&json!("error"), &json!("there is no tier `gould`")));
+    assert_eq!((&gold["severity"], &gold["message"]), (&json!("error"), &json!("unknown tier `gould`")));
     let small = problems.iter().find(|it| it["path"] == "quotas.tiers.gold.items").unwrap();
     assert_eq!((&small["severity"], &small["line"]), (&json!("warning"), &json!(17)));
 }
 
 #[test]
-fn warnings_are_told_and_do_not_fail() {
+fn warnings_are_shown_and_do_not_fail() {
     let place = Place::with(&config("quotas: {tiers: {default: {items: 100/s}}}\n"));
     let ended = place.run("check");
     assert_snapshot!("warning", ended.stderr);
@@ -163,24 +163,24 @@ fn warnings_are_told_and_do_not_fail() {
 }
 
 #[test]
-fn a_gateway_that_is_not_there_is_not_tried() {
+fn verify_needs_a_gateway() {
     let text = "apiVersion: otlp-gate/v1\nclients: []\ngateway: {enabled: false}\n\
                 nodeLocal: {enabled: true, export: {exporters: {debug: {}}}}\n";
     assert_snapshot!("no_gateway", Place::with(text).run("verify").failure());
 }
 
 #[test]
-fn a_hostname_that_is_an_address_is_refused_with_what_to_do() {
+fn a_hostname_that_is_an_address_is_rejected_with_a_hint() {
     let text = config("gateway: {hostname: 10.0.0.5}\n");
     assert_snapshot!("hostname_address", Place::with(&text).run("check").failure());
     for command in ["render --out out", "certs init"] {
-        let told = Place::with(&text).run(command).failure();
-        assert!(told.contains("it is an IP address, and a gateway's listeners go by name"), "{told}");
+        let shown = Place::with(&text).run(command).failure();
+        assert!(shown.contains("it is an IP address, and listeners need a name"), "{shown}");
     }
 }
 
 #[test]
-fn a_number_among_the_patterns_of_a_subject_is_to_be_quoted() {
+fn a_number_in_a_pattern_of_a_subject_must_be_quoted() {
     let text = "apiVersion: otlp-gate/v1\nclients:\n  - {name: a, match: {subject: {OU: 42}}}\n";
     assert_snapshot!("number_for_pattern", Place::with(text).run("check").failure());
 }
@@ -193,7 +193,7 @@ fn an_alias_is_shown_where_it_is_used() {
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_text() {
+fn byte_order_marks_and_windows_line_ends_are_ignored() {
     let text = config("").replace("v1", "v2").replace('\n', "\r\n");
     let plain = Place::with(&text).run("check -o json").stdout;
     let marked = Place::with(&format!("\u{feff}{text}")).run("check -o json").stdout;
@@ -211,12 +211,16 @@ fn the_schema_is_json_and_knows_every_key_that_init_uses() {
 }
 
 #[test]
-fn of_very_many_mistakes_the_first_are_shown_and_the_others_counted() {
+fn of_very_many_errors_the_first_are_shown_and_the_others_counted() {
     let denied = "  - wrong\n".repeat(30_000);
     let place = Place::with(&config(&format!("deny:\n{denied}")));
-    let told = place.run("check").failure();
+    let shown = place.run("check").failure();
     assert!(
-        told.matches("error: ").count() == 50 && told.contains("and 29950 more: `otlp-gate check -o json`")
+        shown.matches("error: ").count() == 50 && shown.contains("and 29950 more: `otlp-gate check -o json`")
     );
-    assert!(told.trim_end().ends_with("30000 errors in otlp-gate.yaml"), "{}", told.lines().last().unwrap());
+    assert!(
+        shown.trim_end().ends_with("30000 errors in otlp-gate.yaml"),
+        "{}",
+        shown.lines().last().unwrap()
+    );
 }

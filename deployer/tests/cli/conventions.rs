@@ -103,7 +103,7 @@ fn wrong_values_are_named_with_what_is_right() {
         ("certs renew", 2, "<NAME|--all>"),
         ("certs renew a --all", 2, "cannot be used with"),
         ("certs revoke", 2, "<NAME|--cert <FILE>|--serial <HEX>>"),
-        ("-n A_b render", 2, "`A_b` cannot be a namespace's name"),
+        ("-n A_b render", 2, "`A_b` is not a valid namespace"),
         ("render --out otlp-gate.yaml", 1, "otlp-gate.yaml is no folder"),
         ("render --client-ca none", 2, "leave out `--client-ca`"),
         ("render --provider envoy-gateway --client-ca none", 1, "there is no file none/client-ca.crt"),

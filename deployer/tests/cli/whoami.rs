@@ -105,7 +105,7 @@ fn nobody_and_the_denied_are_1_and_told_why() {
 }
 
 #[test]
-fn a_rule_that_nearly_matched_is_told() {
+fn a_rule_that_nearly_matches_is_reported() {
     let place = Place::with(CONFIG);
     made(&place, "URI:spiffe://acme.example/edge/zurich", "");
     let answer = asked(&place);
@@ -118,21 +118,21 @@ fn a_rule_that_nearly_matched_is_told() {
             "path": "clients[1].attributes[\"host.name\"]",
             "line": 9,
             "reason": "the rule uses {dns}, which the certificate does not have",
-            "hint": "use something that it has, or issue the certificate with it",
+            "hint": "use a part that it has, or issue the certificate with it",
         }])
     );
     let table = place.run("whoami cert.pem").ok();
     assert!(
         table.contains(
-            "NEARLY        clients[1].attributes[\"host.name\"] (`needs-dns`, line 9): the rule uses {dns}"
+            "NEAR MISSES   clients[1].attributes[\"host.name\"] (`needs-dns`, line 9): the rule uses {dns}"
         ),
         "{table}"
     );
-    assert!(table.contains("hint: use something that it has"), "{table}");
+    assert!(table.contains("hint: use a part that it has"), "{table}");
 }
 
 #[test]
-fn a_name_that_is_not_the_first_of_its_kind_is_told_as_what_keeps_a_rule_from_matching() {
+fn a_name_that_is_not_the_first_of_its_kind_is_a_near_miss() {
     let place = Place::with(CONFIG);
     made(&place, "DNS:other,DNS:Zurich.Globex.partners.example,URI:https://x", "");
     let answer = asked(&place);
@@ -152,7 +152,7 @@ fn a_name_that_is_not_the_first_of_its_kind_is_told_as_what_keeps_a_rule_from_ma
 }
 
 #[test]
-fn rules_after_the_one_that_took_it_and_the_deny_list_are_told() {
+fn later_rules_and_the_deny_list_are_reported() {
     let place = Place::with(&CONFIG.replace(
         "  - name: needs-dns",
         "  - name: first\n    match: {spiffe: \"spiffe://acme.example/x\"}\n  - name: needs-dns",
@@ -161,14 +161,17 @@ fn rules_after_the_one_that_took_it_and_the_deny_list_are_told() {
     let answer = asked(&place);
     assert_eq!((&answer["client"], &answer["later"]), (&json!("first"), &json!([3])));
     let table = place.run("whoami cert.pem").ok();
-    assert!(table.contains("ALSO          clients[3] (`edge`) matches as well, and comes later"), "{table}");
+    assert!(
+        table.contains("ALSO MATCHES   clients[3] (`edge`), not used: an earlier rule matches"),
+        "{table}"
+    );
     let digest = answer["shown"]["sha256"].as_str().unwrap();
     place.write(
         "otlp-gate.yaml",
         format!("{CONFIG}deny: [\"sha256:{}\", \"sha256:{digest}\"]\n", "00".repeat(32)),
     );
     assert_eq!(asked(&place)["deniedBy"], json!(1));
-    assert!(place.run("whoami cert.pem").stdout.contains("DENIED        by deny[1]"));
+    assert!(place.run("whoami cert.pem").stdout.contains("DENIED BY     deny[1]"));
 }
 
 /// A certificate with this subject, a line for each part, as `cert.pem`.
@@ -200,8 +203,7 @@ fn one_of_three_units_can_be_matched_and_where_it_is_not_clear_which_the_cure_is
     assert_eq!(
         answer["nearMisses"][0]["reason"],
         json!(
-            "several values of its OU match, `Canary` and `11111111-2222-4333-8444-555555555555` among them, and the rule does \
-             not say which is meant"
+            "several values of its OU match, such as `Canary` and `11111111-2222-4333-8444-555555555555`, and the rule does not say which one to use"
         )
     );
     let hint = answer["nearMisses"][0]["hint"].as_str().unwrap();
@@ -213,7 +215,7 @@ fn one_of_three_units_can_be_matched_and_where_it_is_not_clear_which_the_cure_is
 }
 
 #[test]
-fn words_of_a_hash_and_of_a_principal_are_captured_where_the_rule_allows_them() {
+fn hashes_and_principals_are_captured_if_the_rule_allows_them() {
     let config = |words: &str| {
         format!(
             "apiVersion: otlp-gate/v1\nclients:\n  - name: \"agent-{{id}}\"\n    match: {{spiffe: \"spiffe://example.org/tpm/{{id}}\"}}\n{words}"
@@ -224,7 +226,7 @@ fn words_of_a_hash_and_of_a_principal_are_captured_where_the_rule_allows_them() 
         let place = Place::with(&config(""));
         made(&place, &format!("URI:spiffe://example.org/tpm/{id}"), "");
         let hint = asked(&place)["nearMisses"][0]["hint"].clone();
-        assert_eq!(hint, json!(format!("allow it in the rule: words: {{id: {words}}}")));
+        assert_eq!(hint, json!(format!("allow it in the rule: `words: {{id: {words}}}`")));
         place.write("otlp-gate.yaml", config(&format!("    words: {{id: {words}}}\n")));
         assert_eq!(place.run("whoami cert.pem -o json").json()["client"], json!(format!("agent-{id}")));
     }
@@ -289,24 +291,20 @@ fn keys_that_envoy_does_not_verify_are_warned_of() {
 }
 
 #[test]
-fn what_makes_a_certificate_less_than_it_seems_is_warned_of() {
+fn certificates_with_unused_parts_or_wrong_usages_get_warnings() {
     let place = Place::with(CONFIG);
     let expired = "-set_serial 1 -days 1";
     for (sans, more, warning) in [
         (
             "URI:spiffe://acme.example/a,URI:spiffe://acme.example/b,URI:spiffe://x/c",
             "",
-            "only the first URI name of a certificate counts, not spiffe://acme.example/b, spiffe://x/c",
+            "only the first URI name is used, not spiffe://acme.example/b, spiffe://x/c",
         ),
-        (
-            "DNS:a.b.partners.example,DNS:other",
-            "",
-            "only the first DNS name of a certificate counts, not other",
-        ),
+        ("DNS:a.b.partners.example,DNS:other", "", "only the first DNS name is used, not other"),
         (
             "DNS:a.b.partners.example",
             "-addext extendedKeyUsage=serverAuth",
-            "it is not for clients (no extended key usage clientAuth), and the gateway refuses it",
+            "the certificate is not for clients (no extended key usage clientAuth): the gateway rejects it",
         ),
     ] {
         made(&place, sans, more);
@@ -321,8 +319,8 @@ fn what_makes_a_certificate_less_than_it_seems_is_warned_of() {
 fn time_is_checked() {
     let place = Place::with(CONFIG);
     for (from, until, warning) in [
-        ("20200101000000Z", "20210101000000Z", "it has expired, and the gateway refuses it"),
-        ("20990101000000Z", "20991231000000Z", "it is not valid yet, and the gateway refuses it"),
+        ("20200101000000Z", "20210101000000Z", "the certificate has expired: the gateway rejects it"),
+        ("20990101000000Z", "20991231000000Z", "the certificate is not valid yet: the gateway rejects it"),
     ] {
         made(&place, "", "");
         place.write(

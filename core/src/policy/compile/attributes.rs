@@ -44,17 +44,17 @@ fn attribute(
     problems: &mut Vec<Problem>,
 ) -> Template {
     if key.is_empty() {
-        problems.push(Problem::new(path, "an attribute needs a key"));
+        problems.push(Problem::new(path, "the key is empty"));
     } else if key.len() > MAX_KEY || key.contains(char::is_control) {
-        let message = format!("an attribute's key is at most {MAX_KEY} bytes, without control characters");
+        let message = format!("a key is at most {MAX_KEY} bytes, without control characters");
         problems.push(Problem::new(path, message));
     }
     if key == VERIFY_ATTRIBUTE {
         problems.push(Problem::new(path, "this key is reserved for `otlp-gate verify`"));
     }
     if key.contains(['{', '}']) {
-        let message = "a key is plain text, so that the gate knows which attributes it owns";
-        problems.push(Problem::new(path, message).hint("placeholders go into the value"));
+        let message = "a key cannot contain `{` or `}`";
+        problems.push(Problem::new(path, message).hint("use placeholders in the value"));
     }
     let template = template(text, path, problems);
     for placeholder in template.placeholders() {
@@ -73,7 +73,7 @@ fn attribute(
 /// Finds a placeholder such as `{subject.C N}`.
 pub(super) fn check_subject_key(key: &str, path: &PathRef<'_>, problems: &mut Vec<Problem>) {
     if !is_subject_key(key) {
-        let message = format!("`{}` is no key of a subject", key.escape_debug());
-        problems.push(Problem::new(path, message).hint("write {subject.CN}, or a dotted OID"));
+        let message = format!("`{}` is not a key of a subject", key.escape_debug());
+        problems.push(Problem::new(path, message).hint("write a key such as {subject.CN}, or a dotted OID"));
     }
 }

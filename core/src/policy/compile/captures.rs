@@ -13,8 +13,8 @@ pub(super) type CaptureKinds<'a> = BTreeMap<&'a str, CaptureKind>;
 /// The captures of a rule, with the characters that each may hold.
 pub(super) type CaptureClasses = BTreeMap<String, CaptureClass>;
 
-/// The longest capture that a rule may allow, in characters: longer ones are of no use as names, and take the room of other values
-/// in a header.
+/// The longest capture that a rule may allow, in characters: longer ones are of no use as names, and take the room of
+/// other values in a header.
 const LONGEST_CAPTURE: u8 = u8::MAX;
 
 /// The characters of `[A-Za-z0-9._:@-]` that a capture may hold.
@@ -74,7 +74,7 @@ pub(super) fn kinds<'a>(
             match u8::try_from(max) {
                 Ok(max @ 1..=LONGEST_CAPTURE) => kind.max = max,
                 _ => {
-                    let message = format!("a word has 1 to {LONGEST_CAPTURE} characters, not {max}");
+                    let message = format!("a capture may have 1 to {LONGEST_CAPTURE} characters, not {max}");
                     problems.push(Problem::new(path.key("max"), message));
                 }
             }
@@ -85,8 +85,8 @@ pub(super) fn kinds<'a>(
                 ':' => kind.colon = true,
                 '@' => kind.at = true,
                 other => {
-                    let message = format!("a word cannot be allowed `{}`", other.escape_debug());
-                    let hint = "there are `.`, `:` and `@`, beside A-Z a-z 0-9 _ - that every word may hold";
+                    let message = format!("`{}` cannot be allowed in a capture", other.escape_debug());
+                    let hint = "use `.`, `:` and `@`; A-Z a-z 0-9 _ - are always allowed";
                     problems.push(Problem::new(path.key("allow"), message).hint(hint));
                     break;
                 }
@@ -107,10 +107,10 @@ pub(super) fn check(
     for name in kinds.keys().filter(|name| !captured.contains_key(**name)) {
         let names = captured.keys().map(String::as_str);
         let hint = match nearest(name, names) {
-            Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("`match` captures a word where it says {{{name}}}"),
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("write it in a pattern of `match` as {{{name}}}"),
         };
-        let message = format!("`match` captures no word `{}`", name.escape_debug());
+        let message = format!("`match` has no capture `{}`", name.escape_debug());
         problems.push(Problem::new(path.key(name), message).hint(hint));
     }
 }

@@ -36,14 +36,18 @@ impl<'a> Scope<'a> {
         for (name, text) in headers {
             let path = root.key(name);
             let lower = name.to_ascii_lowercase();
-            if let Some(reason) = header::refusal(&lower) {
-                problems.push(Problem::new(path, format!("the gate cannot own this header: {reason}")));
+            if let Some(reason) = header::forbidden(&lower) {
+                problems.push(Problem::new(path, format!("this header cannot be set: {reason}")));
             }
             let template = self.value(text, &keys, &path, problems);
             let same = |other: &&String| header::is_spelling(other.as_bytes(), lower.as_bytes());
             if let Some(other) = compiled.keys().find(same) {
-                let how = if *other == lower { "case" } else { "spellings that backends take for one name" };
-                problems.push(Problem::new(path, format!("the header is given twice, in different {how}")));
+                let why = if *other == lower {
+                    "case is ignored"
+                } else {
+                    "backends may treat both spellings as one name"
+                };
+                problems.push(Problem::new(path, format!("duplicate header: {why}")));
             }
             compiled.insert(lower, template);
         }
@@ -59,7 +63,7 @@ impl<'a> Scope<'a> {
     ) -> Template {
         let template = template(text, path, problems);
         if template.literal().is_some_and(|value| !header::is_value(value)) || !is_visible(&template) {
-            problems.push(Problem::new(path, format!("a header's value is {}", header::VALUE)));
+            problems.push(Problem::new(path, format!("a header's value must be {}", header::VALUE)));
         }
         for placeholder in template.placeholders() {
             let is_attribute = keys.contains(&*placeholder.name());
@@ -77,8 +81,8 @@ impl<'a> Scope<'a> {
         template
     }
 
-    /// A placeholder that is an attribute's key: the attribute must fit into a header, and where the name means something else as
-    /// well, both must have the same value.
+    /// A placeholder that is an attribute's key: the attribute must fit into a header, and where the name means
+    /// something else as well, both must have the same value.
     fn check_attribute(&self, placeholder: &Placeholder, path: &PathRef<'_>, problems: &mut Vec<Problem>) {
         let name = placeholder.name();
         let built_in = !matches!(placeholder, Placeholder::Named(_));
@@ -86,15 +90,16 @@ impl<'a> Scope<'a> {
             let Some(attribute) = self.attribute_of(rule, &name) else { continue };
             let ambiguous = (built_in || captures.contains_key(&*name)) && !attribute.is_just(placeholder);
             if ambiguous {
-                let what = if built_in { "a part of the certificate" } else { "a captured word" };
-                let message =
-                    format!("{placeholder} is {what}, and an attribute of clients[{rule}] of another value");
-                problems.push(Problem::new(path, message).hint("give the two different names"));
+                let what = if built_in { "a part of the certificate" } else { "a capture" };
+                let message = format!(
+                    "{placeholder} is ambiguous: {what}, and an attribute of clients[{rule}] with another value"
+                );
+                problems.push(Problem::new(path, message).hint("rename one of them"));
                 return;
             }
             if !is_visible(attribute) {
                 let message = format!(
-                    "{placeholder} of clients[{rule}] does not fit into a header, whose value is {}",
+                    "{placeholder} of clients[{rule}] cannot be used in a header, whose value must be {}",
                     header::VALUE
                 );
                 problems.push(Problem::new(path, message));

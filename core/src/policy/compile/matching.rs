@@ -11,7 +11,7 @@ use super::captures::{CaptureClass, CaptureClasses, CaptureKinds};
 use crate::config::{Match, Patterns};
 use crate::identity::{Fingerprint, FingerprintError, is_subject_key};
 
-/// A subject has few values of a key; each pattern looks at all of them.
+/// The most patterns of one key of a subject: each is matched with all values of the key.
 const MAX_OF_ONE_KEY: usize = 8;
 
 pub(super) fn compile(
@@ -21,8 +21,8 @@ pub(super) fn compile(
     problems: &mut Vec<Problem>,
 ) -> (Condition, CaptureClasses) {
     if *one == Match::default() {
-        let hint = "give at least one of spiffe, dns, subject, sha256; `unknown` is for everybody else";
-        problems.push(Problem::new(path, "an empty match").hint(hint));
+        let hint = "set at least one of `spiffe`, `dns`, `subject`, `sha256`; `unknown` is for certificates that no rule matches";
+        problems.push(Problem::new(path, "the match is empty").hint(hint));
     }
     let mut compiler = Compiler { kinds, captures: CaptureClasses::new(), problems };
     let spiffe = one.spiffe.as_ref().and_then(|text| compiler.spiffe(text, &path.key("spiffe")));
@@ -38,7 +38,7 @@ pub(super) fn compile(
     (Condition { spiffe, dns, subject, sha256 }, compiler.captures)
 }
 
-/// A fingerprint, with `sha256:` in front or without.
+/// A fingerprint, with or without `sha256:`.
 pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, FingerprintError> {
     Fingerprint::parse(text.strip_prefix("sha256:").unwrap_or(text))
 }
@@ -53,11 +53,11 @@ impl Compiler<'_> {
     fn spiffe(&mut self, text: &str, path: &PathRef<'_>) -> Option<Pattern> {
         let pattern = self.pattern(text, Separator::Uri, path)?;
         if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
-            self.problem(path, "a URI has no spaces", None);
+            self.problem(path, "a URI cannot contain spaces", None);
         }
         if !pattern.prefix().is_empty() && !text.contains(':') {
-            let hint = format!("write spiffe://{}", text.trim_start_matches('/'));
-            self.problem(path, "a URI starts with its scheme, and this has none", Some(hint));
+            let hint = format!("write `spiffe://{}`", text.trim_start_matches('/'));
+            self.problem(path, "the URI has no scheme", Some(hint));
         }
         Some(pattern)
     }
@@ -67,11 +67,11 @@ impl Compiler<'_> {
         let in_name = |character: char| character.is_ascii_alphanumeric() || "-_.*{}".contains(character);
         if let Some(wrong) = text.chars().find(|character| !in_name(*character)) {
             let hint = match wrong {
-                '/' | ':' => Some("a URI goes under `spiffe`".to_owned()),
-                _ if !wrong.is_ascii() => Some("certificates hold the `xn--` form".to_owned()),
+                '/' | ':' => Some("match URIs under `spiffe`".to_owned()),
+                _ if !wrong.is_ascii() => Some("write its `xn--` form, which certificates have".to_owned()),
                 _ => None,
             };
-            self.problem(path, format_args!("a DNS name has no `{}`", wrong.escape_debug()), hint);
+            self.problem(path, format_args!("a DNS name cannot contain `{}`", wrong.escape_debug()), hint);
         }
         Some(pattern)
     }
@@ -85,18 +85,18 @@ impl Compiler<'_> {
         for (key, texts) in subject {
             let path = path.key(key);
             if !is_subject_key(key) {
-                let hint = "write CN, O, OU or another short name, or a dotted OID".to_owned();
-                self.problem(&path, "this is no key of a subject", Some(hint));
+                let hint = "use `CN`, `O`, `OU` or another short name, or a dotted OID".to_owned();
+                self.problem(&path, "not a key of a subject", Some(hint));
             }
             if patterns.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
-                let hint = "several patterns of one key are a list: `OU: [a, b]`".to_owned();
-                self.problem(&path, "the key is given twice, in different case", Some(hint));
+                let hint = "write several patterns of one key as a list: `OU: [a, b]`".to_owned();
+                self.problem(&path, "duplicate key: case is ignored", Some(hint));
             }
             if texts.as_slice().is_empty() {
                 self.problem(&path, "the list of patterns is empty", None);
             }
             if texts.as_slice().len() > MAX_OF_ONE_KEY {
-                self.problem(&path, format_args!("there are more than {MAX_OF_ONE_KEY} patterns"), None);
+                self.problem(&path, format_args!("the list has more than {MAX_OF_ONE_KEY} patterns"), None);
                 continue;
             }
             for (number, text) in texts.as_slice().iter().enumerate() {
@@ -105,7 +105,7 @@ impl Compiler<'_> {
                     Patterns::All(_) => path.index(number),
                 };
                 if texts.as_slice().iter().take(number).any(|other| other == text) {
-                    self.problem(&path, "the pattern is given twice", None);
+                    self.problem(&path, "duplicate pattern", None);
                 }
                 let pattern = self.pattern(text, Separator::Subject, &path);
                 patterns.extend(pattern.map(|pattern| (key.clone(), pattern)));
@@ -128,12 +128,8 @@ impl Compiler<'_> {
         pattern.set_capture_kinds(|name| self.kinds.get(name).copied().unwrap_or_default());
         for (name, kind) in pattern.capture_kinds() {
             if !matches!(Placeholder::parse(name), Placeholder::Named(_)) {
-                let hint = Some(format!("call it {{my_{name}}}"));
-                self.problem(
-                    path,
-                    format_args!("{{{name}}} already means something else in templates"),
-                    hint,
-                );
+                let hint = Some(format!("rename the capture, for example to {{my_{name}}}"));
+                self.problem(path, format_args!("{{{name}}} is a built-in placeholder"), hint);
             }
             let class = CaptureClass::of(separator, kind);
             let class = self.captures.get(name).map_or(class, |other| class.or(*other));

@@ -1,4 +1,4 @@
-//! From a config to a policy, with every mistake on the way.
+//! Compiles a config to a policy, and finds all of its errors.
 
 mod attributes;
 mod captures;
@@ -28,7 +28,7 @@ use super::{Alternative, Policy, owned_attributes, probe_client};
 use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
 use crate::sort;
 
-/// So many clients have metrics of their own: the first ones whose names are literal.
+/// The number of clients that have metric series of their own: the first rules whose names have no placeholder.
 const LISTED_CLIENTS: usize = 200;
 
 pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
@@ -105,13 +105,13 @@ struct Compiler {
     /// The captures of each rule.
     captures: Vec<CaptureClasses>,
     alternatives: Vec<Alternative>,
-    /// The positions of alternatives that have a mistake.
+    /// The positions of alternatives that have errors.
     broken: BTreeSet<usize>,
     listed: usize,
 }
 
 impl Compiler {
-    /// Adds one rule for every client of the config, be it right or wrong, so that indexes agree.
+    /// Adds one rule for every entry of `clients`, also if it has errors, so that their indexes are the same.
     fn client(&mut self, index: usize, client: &ClientRule) {
         let clients = PathRef::of("clients");
         let path = clients.index(index);
@@ -162,15 +162,14 @@ impl Compiler {
                 None => common = Some(captures),
                 Some(common) => {
                     if let Some(name) = common.keys().find(|name| !captures.contains_key(*name)) {
-                        let problem = format!("it does not capture {{{name}}}, which the first match does");
+                        let problem = format!("it lacks the capture {{{name}}} of the first match");
                         let hint =
-                            "every match of one rule captures the same words; make it a rule of its own";
+                            "all matches of a rule need the same captures; make this one a rule of its own";
                         self.problems.push(Problem::new(path, problem).hint(hint));
                     }
                     if let Some(name) = captures.keys().find(|name| !common.contains_key(*name)) {
-                        let problem = format!("it captures {{{name}}}, which the first match does not");
-                        let hint =
-                            "every match of one rule captures the same words; write `*` for what is not used";
+                        let problem = format!("the first match lacks its capture {{{name}}}");
+                        let hint = "all matches of a rule need the same captures; write `*` for a capture that is not used";
                         self.problems.push(Problem::new(path, problem).hint(hint));
                     }
                     for (name, class) in common {
@@ -181,14 +180,14 @@ impl Compiler {
             self.alternatives.push(Alternative { rule, number, condition });
         }
         if matches.is_empty() {
-            self.problems.push(Problem::new(path, "the list of matches is empty, so that none ever holds"));
+            self.problems.push(Problem::new(path, "the list of matches is empty: the rule never matches"));
         }
         common.unwrap_or_default()
     }
 
     fn bucket_of(&mut self, text: &str, captures: &CaptureClasses, path: &PathRef<'_>) -> Vec<Placeholder> {
         if captures.contains_key(text) || (Placeholder::BUILT_IN.contains(&text) && text != "name") {
-            let problem = format!("`{text}` is plain text and makes one bucket for the whole rule");
+            let problem = format!("`{text}` is not a placeholder: all clients of the rule share one bucket");
             self.problems.push(Problem::new(path, problem).hint(format!("write \"{{{text}}}\"")));
         }
         let known = |placeholder: &Placeholder| match placeholder {
@@ -212,7 +211,7 @@ impl Compiler {
         sort::set(self.broken.iter().filter_map(|position| Some(self.alternatives.get(*position)?.rule)))
     }
 
-    /// Refuses a match that says the same as one before it.
+    /// Finds matches that equal an earlier one.
     fn duplicates(&mut self, config: &PolicyConfig) {
         let sound =
             self.alternatives.iter().enumerate().filter(|(position, _)| !self.broken.contains(position));
@@ -221,13 +220,13 @@ impl Compiler {
         for (later, first) in duplicates(&conditions) {
             let (Some(later), Some(first)) = (sound.get(later), sound.get(first)) else { continue };
             let first = ConfigPath::of_match(config, first.rule, first.number);
-            let message = format!("it is the same as {first}, and never reached");
+            let message = format!("duplicate of {first}, never reached");
             self.problems.push(Problem::new(ConfigPath::of_match(config, later.rule, later.number), message));
         }
     }
 }
 
-/// A template; an empty one in place of a wrong one.
+/// Parses a template; an empty template if it has an error.
 fn template(text: &str, path: &PathRef<'_>, problems: &mut Vec<Problem>) -> Template {
     Template::parse(text).unwrap_or_else(|error| {
         problems.push(Problem::new(path, error.to_string()));
@@ -244,9 +243,9 @@ fn unknown_placeholder<'a>(
     let hint = match nearest(&placeholder.name(), known.iter().copied()) {
         Some(nearest) => Some(format!("did you mean {{{nearest}}}?")),
         None if known.is_empty() => None,
-        None => Some(format!("there are {{{}}}", known.join("} {"))),
+        None => Some(format!("available placeholders: {{{}}}", known.join("} {"))),
     };
-    Problem::new(path, format!("nothing is called {placeholder} here")).maybe_hint(hint)
+    Problem::new(path, format!("unknown placeholder {placeholder}")).maybe_hint(hint)
 }
 
 #[cfg(test)]

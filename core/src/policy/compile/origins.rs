@@ -1,4 +1,4 @@
-//! Compiles the origins of web pages.
+//! Compiles the origins of web pages (CORS).
 
 use super::super::pattern::{Pattern, Separator};
 use super::super::problem::{PathRef, Problem};
@@ -7,12 +7,12 @@ pub(super) fn compile(origins: &[String], problems: &mut Vec<Problem>) -> Vec<Pa
     let path = PathRef::of("corsOrigins");
     let mut patterns = Vec::with_capacity(origins.len());
     for (index, text) in origins.iter().enumerate() {
-        // A subject's values have such segments too: `*` ends at `.` and at `/`.
+        // In origins `*` ends at `.` and at `/`, as in values of a subject.
         match Pattern::parse(text, Separator::Subject) {
             Ok(pattern) if is_origin(text) => patterns.push(pattern),
             Ok(_) => {
-                let hint = "write scheme://host in lower case, with the port if it is not the scheme's own, and `*` for what varies";
-                let message = format!("browsers send no origin like `{}`", text.escape_debug());
+                let hint = "write `scheme://host` in lower case, with the port unless it is the default of the scheme, and `*` for parts that vary";
+                let message = format!("`{}` is not an origin that browsers send", text.escape_debug());
                 problems.push(Problem::new(path.index(index), message).hint(hint));
             }
             Err(error) => problems.push(Problem::new(path.index(index), error.to_string())),
@@ -21,8 +21,8 @@ pub(super) fn compile(origins: &[String], problems: &mut Vec<Problem>) -> Vec<Pa
     patterns
 }
 
-/// Whether some origin can be like this, as browsers write it (HTML standard, "serialization of an origin"). There is nothing
-/// that could use what it would capture.
+/// Whether a pattern has the form of an origin in a browser's `Origin` header (HTML standard, "serialization of an
+/// origin"). Captures are not allowed: no template could use them.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return false };
     let in_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);

@@ -1,4 +1,4 @@
-//! Every mistake that a policy can have, with its place and its cure.
+//! Every error that a config can have, with its place and its hint.
 
 use serde_json::{Value, json};
 
@@ -36,59 +36,56 @@ fn matches() {
         (
             one(json!({})),
             json!(
-                "clients[0].match: an empty match (hint: give at least one of spiffe, dns, subject, sha256; `unknown` \
-                 is for everybody else)"
+                "clients[0].match: the match is empty (hint: set at least one of `spiffe`, `dns`, `subject`, `sha256`; `unknown` is for certificates that no rule matches)"
             ),
         ),
-        (one(json!([])), json!("clients[0].match: the list of matches is empty, so that none ever holds")),
-        (
-            one(json!({"spiffe": ""})),
-            json!("clients[0].match.spiffe: the pattern is empty and would match nothing"),
-        ),
+        (one(json!([])), json!("clients[0].match: the list of matches is empty: the rule never matches")),
+        (one(json!({"spiffe": ""})), json!("clients[0].match.spiffe: the pattern is empty")),
         (
             one(json!([{"dns": "a"}, {"spiffe": "spiffe://{a"}])),
-            json!("clients[0].match[1].spiffe: a brace has no partner: a captured word is written `{word}`"),
+            json!("clients[0].match[1].spiffe: a brace has no counterpart: write a capture as `{name}`"),
         ),
         (
             one(json!({"spiffe": "acme.example/edge"})),
             json!(
-                "clients[0].match.spiffe: a URI starts with its scheme, and this has none \
-                 (hint: write spiffe://acme.example/edge)"
+                "clients[0].match.spiffe: the URI has no scheme \
+                 (hint: write `spiffe://acme.example/edge`)"
             ),
         ),
         (
             one(json!({"spiffe": "spiffe://acme example/x"})),
-            json!("clients[0].match.spiffe: a URI has no spaces"),
+            json!("clients[0].match.spiffe: a URI cannot contain spaces"),
         ),
         (
             one(json!({"dns": "spiffe://acme.example"})),
-            json!("clients[0].match.dns: a DNS name has no `:` (hint: a URI goes under `spiffe`)"),
+            json!("clients[0].match.dns: a DNS name cannot contain `:` (hint: match URIs under `spiffe`)"),
         ),
         (
             one(json!({"dns": "bücher.example"})),
-            json!("clients[0].match.dns: a DNS name has no `ü` (hint: certificates hold the `xn--` form)"),
+            json!(
+                "clients[0].match.dns: a DNS name cannot contain `ü` (hint: write its `xn--` form, which certificates have)"
+            ),
         ),
         (
             one(json!({"dns": "{name}.example"})),
             json!(
-                "clients[0].match.dns: {name} already means something else in templates (hint: call it {my_name})"
+                "clients[0].match.dns: {name} is a built-in placeholder (hint: rename the capture, for example to {my_name})"
             ),
         ),
         (
             one(json!({"subject": {"common name": "x", "CN": "", "2.5..4": "x"}})),
             json!([
-                "clients[0].match.subject[\"2.5..4\"]: this is no key of a subject \
-                 (hint: write CN, O, OU or another short name, or a dotted OID)",
-                "clients[0].match.subject.CN: the pattern is empty and would match nothing",
-                "clients[0].match.subject[\"common name\"]: this is no key of a subject \
-                 (hint: write CN, O, OU or another short name, or a dotted OID)",
+                "clients[0].match.subject[\"2.5..4\"]: not a key of a subject \
+                 (hint: use `CN`, `O`, `OU` or another short name, or a dotted OID)",
+                "clients[0].match.subject.CN: the pattern is empty",
+                "clients[0].match.subject[\"common name\"]: not a key of a subject \
+                 (hint: use `CN`, `O`, `OU` or another short name, or a dotted OID)",
             ]),
         ),
         (
             one(json!({"subject": {"CN": "x", "cn": "x"}})),
             json!(
-                "clients[0].match.subject.cn: the key is given twice, in different case (hint: several patterns of one key \
-                 are a list: `OU: [a, b]`)"
+                "clients[0].match.subject.cn: duplicate key: case is ignored (hint: write several patterns of one key as a list: `OU: [a, b]`)"
             ),
         ),
         (
@@ -97,9 +94,9 @@ fn matches() {
             ),
             json!([
                 "clients[0].match.subject.CN: the list of patterns is empty",
-                "clients[0].match.subject.O[1]: the pattern is given twice",
-                "clients[0].match.subject.O[2]: a brace has no partner: a captured word is written `{word}`",
-                "clients[0].match.subject.OU: there are more than 8 patterns",
+                "clients[0].match.subject.O[1]: duplicate pattern",
+                "clients[0].match.subject.O[2]: a brace has no counterpart: write a capture as `{name}`",
+                "clients[0].match.subject.OU: the list has more than 8 patterns",
             ]),
         ),
         (
@@ -109,10 +106,10 @@ fn matches() {
         (
             one(json!([{"dns": "{site}.x"}, {"dns": "{org}.y"}])),
             json!([
-                "clients[0].match[1]: it does not capture {site}, which the first match does \
-                 (hint: every match of one rule captures the same words; make it a rule of its own)",
-                "clients[0].match[1]: it captures {org}, which the first match does not \
-                 (hint: every match of one rule captures the same words; write `*` for what is not used)",
+                "clients[0].match[1]: it lacks the capture {site} of the first match \
+                 (hint: all matches of a rule need the same captures; make this one a rule of its own)",
+                "clients[0].match[1]: the first match lacks its capture {org} \
+                 (hint: all matches of a rule need the same captures; write `*` for a capture that is not used)",
             ]),
         ),
     ]);
@@ -123,25 +120,24 @@ fn repeated_matches_and_names() {
     let upper = "AA".repeat(32);
     let colons = ["aa"; 32].join(":");
     let two = |a: Value, b: Value| json!({"clients": [{"name": "a", "match": a}, {"name": "b", "match": b}]});
-    let same = "clients[1].match: it is the same as clients[0].match, and never reached";
+    let same = "clients[1].match: duplicate of clients[0].match, never reached";
     check([
         (two(json!({"dns": "a.Example"}), json!({"dns": "A.example"})), json!(same)),
         (two(json!({"sha256": upper}), json!({"sha256": format!("sha256:{colons}")})), json!(same)),
-        // Of a match with a mistake it cannot be told.
+        // A match with an error is not compared.
         (
             two(json!({"dns": "x", "spiffe": "a:{"}), json!({"dns": "x"})),
-            json!("clients[0].match.spiffe: a brace has no partner: a captured word is written `{word}`"),
+            json!("clients[0].match.spiffe: a brace has no counterpart: write a capture as `{name}`"),
         ),
         (
             rule(json!({"match": [{"dns": "x"}, {"dns": "x"}]})),
-            json!("clients[0].match[1]: it is the same as clients[0].match[0], and never reached"),
+            json!("clients[0].match[1]: duplicate of clients[0].match[0], never reached"),
         ),
         (two(json!({"dns": "x"}), json!({"dns": "x", "spiffe": "a:x"})), json!([])),
         (
             json!({"clients": [{"name": "a", "match": {"dns": "x"}}, {"name": "a", "match": {"dns": "y"}}]}),
             json!(
-                "clients[1].name: clients[0] has the same name (hint: give one rule a list of matches instead, or take \
-                 another name)"
+                "clients[1].name: duplicate name: clients[0] has it, too (hint: use another name, or one rule with a list of matches)"
             ),
         ),
     ]);
@@ -151,31 +147,38 @@ fn repeated_matches_and_names() {
 fn names() {
     let named = |name: &str| rule(json!({"name": name, "match": {"dns": "{site}.{org}.x"}}));
     check([
-        (named(""), json!("clients[0].name: a client needs a name")),
-        (named("a b"), json!("clients[0].name: a name is made of A-Z a-z 0-9 . _ -, not of ` `")),
-        (named("ü"), json!("clients[0].name: a name is made of A-Z a-z 0-9 . _ -, not of `ü`")),
-        (named("a{{b"), json!("clients[0].name: a name is made of A-Z a-z 0-9 . _ -, not of `{`")),
-        (named("other"), json!("clients[0].name: metrics call all clients without a listed name `other`")),
+        (named(""), json!("clients[0].name: the name is empty")),
+        (named("a b"), json!("clients[0].name: a name cannot contain ` `: use A-Z a-z 0-9 . _ -")),
+        (named("ü"), json!("clients[0].name: a name cannot contain `ü`: use A-Z a-z 0-9 . _ -")),
+        (named("a{{b"), json!("clients[0].name: a name cannot contain `{`: use A-Z a-z 0-9 . _ -")),
+        (
+            named("other"),
+            json!(
+                "clients[0].name: `other` is reserved: metrics use it for all clients that have no series of their own"
+            ),
+        ),
         (named(&"x".repeat(129)), json!("clients[0].name: the name is longer than 128 characters")),
         (
             named("{sitte}"),
-            json!("clients[0].name: nothing is called {sitte} here (hint: did you mean {site}?)"),
+            json!("clients[0].name: unknown placeholder {sitte} (hint: did you mean {site}?)"),
         ),
         (
             named("{tenant}"),
-            json!("clients[0].name: nothing is called {tenant} here (hint: there are {org} {site})"),
+            json!(
+                "clients[0].name: unknown placeholder {tenant} (hint: available placeholders: {org} {site})"
+            ),
         ),
         (
             named("{subject.CN}"),
             json!(
-                "clients[0].name: a name is made of captured words, and {subject.CN} is none \
-                 (hint: capture it, as in match: {subject: {CN: \"{cn}\"}}, and write {cn})"
+                "clients[0].name: {subject.CN} cannot be used in a name, which is made of captures \
+                 (hint: capture it, as in `match: {subject: {CN: \"{cn}\"}}`, and write {cn})"
             ),
         ),
         (
             named("{site"),
             json!(
-                "clients[0].name: a brace has no partner or nothing inside: write `{word}`, or `{{` and `}}` for braces"
+                "clients[0].name: a brace has no counterpart, or nothing inside: write `{name}`, or `{{` and `}}` for braces"
             ),
         ),
     ]);
@@ -183,8 +186,7 @@ fn names() {
 
 #[test]
 fn names_that_two_rules_could_give() {
-    let hint = "(hint: start one of them with a text of its own, or put a character between its words that the other \
-                cannot have there)";
+    let hint = "(hint: start one of them with a different text, or put a character between its captures that the other cannot have there)";
     let two = |a: &str, b: &str| {
         json!({"clients": [
             {"name": a, "match": {"dns": "{x}.{y}.a"}},
@@ -211,7 +213,7 @@ fn names_that_two_rules_could_give() {
                 "quotas": {"tiers": {"t": {"items": "1k/s"}}},
             }),
             json!(format!(
-                "clients[0].name: `unknown-{{x}}` can give the name of an unknown client, `unknown-` and 12 hex digits {hint}"
+                "clients[0].name: `unknown-{{x}}` can give the name of an unknown client: `unknown-` and 12 hex digits {hint}"
             )),
         ),
         (rule(json!({"name": "unknown-{x}", "match": {"dns": "{x}"}})), json!([])),
@@ -227,9 +229,8 @@ fn names_that_two_rules_could_give() {
 }
 
 #[test]
-fn words_that_may_be_more_count_where_names_are_compared() {
-    let hint = "(hint: start one of them with a text of its own, or put a character between its words that the other \
-                cannot have there)";
+fn what_captures_may_hold_counts_where_names_are_compared() {
+    let hint = "(hint: start one of them with a different text, or put a character between its captures that the other cannot have there)";
     let with = |words: Value| {
         json!({"clients": [
             {"name": "a.edge", "match": {"dns": "x"}},
@@ -255,24 +256,23 @@ fn words() {
         (words(json!({"site": {"max": 1}})), json!([])),
         (
             words(json!({"site": {"max": 0}})),
-            json!("clients[0].words.site.max: a word has 1 to 255 characters, not 0"),
+            json!("clients[0].words.site.max: a capture may have 1 to 255 characters, not 0"),
         ),
         (
             words(json!({"site": {"max": 256, "allow": ":/ "}})),
             json!([
-                "clients[0].words.site.max: a word has 1 to 255 characters, not 256",
-                "clients[0].words.site.allow: a word cannot be allowed `/` (hint: there are `.`, `:` and `@`, beside A-Z a-z \
-                 0-9 _ - that every word may hold)",
+                "clients[0].words.site.max: a capture may have 1 to 255 characters, not 256",
+                "clients[0].words.site.allow: `/` cannot be allowed in a capture (hint: use `.`, `:` and `@`; A-Z a-z 0-9 _ - are always allowed)",
             ]),
         ),
         (
             words(json!({"sites": {}})),
-            json!("clients[0].words.sites: `match` captures no word `sites` (hint: did you mean site?)"),
+            json!("clients[0].words.sites: `match` has no capture `sites` (hint: did you mean `site`?)"),
         ),
         (
             words(json!({"org": {}})),
             json!(
-                "clients[0].words.org: `match` captures no word `org` (hint: `match` captures a word where it says {org})"
+                "clients[0].words.org: `match` has no capture `org` (hint: write it in a pattern of `match` as {org})"
             ),
         ),
     ]);
@@ -284,44 +284,43 @@ fn attributes() {
         |key: &str, value: &str| rule(json!({"match": {"dns": "{site}.x"}, "attributes": {key: value}}));
     let general = |key: &str, value: &str| json!({"clients": [{"name": "a", "match": {"dns": "{site}.x"}}], "attributes": {key: value}});
     check([
-        (own("", "x"), json!("clients[0].attributes[\"\"]: an attribute needs a key")),
+        (own("", "x"), json!("clients[0].attributes[\"\"]: the key is empty")),
         (
             own("otlp_gate.verify", "x"),
             json!("clients[0].attributes[\"otlp_gate.verify\"]: this key is reserved for `otlp-gate verify`"),
         ),
         (
             general("a\nb", "x"),
-            json!(
-                "attributes[\"a\\nb\"]: an attribute's key is at most 256 bytes, without control characters"
-            ),
+            json!("attributes[\"a\\nb\"]: a key is at most 256 bytes, without control characters"),
         ),
         (
             own("{site}.id", "x"),
             json!(
-                "clients[0].attributes[\"{site}.id\"]: a key is plain text, so that the gate knows which attributes it \
-                 owns (hint: placeholders go into the value)"
+                "clients[0].attributes[\"{site}.id\"]: a key cannot contain `{` or `}` (hint: use placeholders in the value)"
             ),
         ),
         (
             own("site.id", "{sit}"),
             json!(
-                "clients[0].attributes[\"site.id\"]: nothing is called {sit} here (hint: did you mean {site}?)"
+                "clients[0].attributes[\"site.id\"]: unknown placeholder {sit} (hint: did you mean {site}?)"
             ),
         ),
         (
             own("k", "{tenant.id}"),
             json!(
-                "clients[0].attributes.k: nothing is called {tenant.id} here \
-                 (hint: there are {site} {name} {spiffe} {dns} {subject} {subject.CN} {sha256})"
+                "clients[0].attributes.k: unknown placeholder {tenant.id} \
+                 (hint: available placeholders: {site} {name} {spiffe} {dns} {subject} {subject.CN} {sha256})"
             ),
         ),
         (
             own("k", "{spife}"),
-            json!("clients[0].attributes.k: nothing is called {spife} here (hint: did you mean {spiffe}?)"),
+            json!("clients[0].attributes.k: unknown placeholder {spife} (hint: did you mean {spiffe}?)"),
         ),
         (
             general("k", "{subject.}"),
-            json!("attributes.k: `` is no key of a subject (hint: write {subject.CN}, or a dotted OID)"),
+            json!(
+                "attributes.k: `` is not a key of a subject (hint: write a key such as {subject.CN}, or a dotted OID)"
+            ),
         ),
         (general("k", "{site}"), json!([])),
         (general("k", "{subject.1.2.3} {subject.emailAddress}"), json!([])),
@@ -340,12 +339,12 @@ fn headers() {
             "headers": {name: value},
         })
     };
-    let value = "a header's value is 1 to 4096 characters of visible ASCII, with spaces only inside";
+    let value = "a header's value must be 1 to 4096 characters of visible ASCII, with spaces only inside";
     check([
         (
             header("Content-Type", "x"),
             json!(
-                "headers.Content-Type: the gate cannot own this header: it describes the body, which the gate rewrites"
+                "headers.Content-Type: this header cannot be set: it describes the body, which the filter rewrites"
             ),
         ),
         (header("x", ""), json!(format!("headers.x: {value}"))),
@@ -355,37 +354,39 @@ fn headers() {
         (
             header("x", "{tenant.id}"),
             json!(
-                "headers.x: {tenant.id} of clients[0] does not fit into a header, whose value is 1 to 4096 characters of \
+                "headers.x: {tenant.id} of clients[0] cannot be used in a header, whose value must be 1 to 4096 characters of \
                  visible ASCII, with spaces only inside"
             ),
         ),
         (
             header("x", "{tenant.ids}"),
-            json!("headers.x: nothing is called {tenant.ids} here (hint: did you mean {tenant.id}?)"),
+            json!("headers.x: unknown placeholder {tenant.ids} (hint: did you mean {tenant.id}?)"),
         ),
         (
             header("x", "{subject.}"),
-            json!("headers.x: `` is no key of a subject (hint: write {subject.CN}, or a dotted OID)"),
+            json!(
+                "headers.x: `` is not a key of a subject (hint: write a key such as {subject.CN}, or a dotted OID)"
+            ),
         ),
         (
             header("x", "{name}"),
             json!(
-                "headers.x: {name} is a part of the certificate, and an attribute of clients[0] of another value \
-                 (hint: give the two different names)"
+                "headers.x: {name} is ambiguous: a part of the certificate, and an attribute of clients[0] with another value \
+                 (hint: rename one of them)"
             ),
         ),
         (header("x", "{dns} {t} {site}"), json!([])),
         (
             json!({"headers": {"X-A": "1", "x-a": "2"}}),
-            json!("headers.x-a: the header is given twice, in different case"),
+            json!("headers.x-a: duplicate header: case is ignored"),
         ),
         (
             json!({
                 "clients": [{"name": "a", "match": {"dns": "{t}"}, "attributes": {"t": "x"}}], "headers": {"x": "{t}"},
             }),
             json!(
-                "headers.x: {t} is a captured word, and an attribute of clients[0] of another value \
-                 (hint: give the two different names)"
+                "headers.x: {t} is ambiguous: a capture, and an attribute of clients[0] with another value \
+                 (hint: rename one of them)"
             ),
         ),
         (
@@ -404,35 +405,34 @@ fn quotas() {
         (
             tier(json!({})),
             json!(
-                "quotas.tiers.gold: the tier limits nothing (hint: give it at least one of requests, bytes, items, spans, \
+                "quotas.tiers.gold: the tier has no limits (hint: set at least one of requests, bytes, items, spans, \
                  dataPoints, logRecords, samples)"
             ),
         ),
         (
             tier(json!({"items": "8MiB/s"})),
             json!(
-                "quotas.tiers.gold.items: `8MiB/s` is a rate of bytes, and items are counted (hint: use k, M or G, or limit \
+                "quotas.tiers.gold.items: `8MiB/s` is a rate of bytes, but this is a limit of items (hint: use k, M or G, or limit \
                  `bytes`)"
             ),
         ),
         (
             tier(json!({"dataPoints": "0/s"})),
             json!(
-                "quotas.tiers.gold.dataPoints: a rate of 0 never lets anything through (hint: leave it out for no limit; \
-                 to refuse a client, take its rule away or deny its certificate)"
+                "quotas.tiers.gold.dataPoints: a rate of 0 throttles every request (hint: leave it out for no limit; to reject a client, remove its rule or deny its certificate)"
             ),
         ),
         (
             tier(json!({"requests": "1/s", "burst": "500ms"})),
             json!(
-                "quotas.tiers.gold.requests: 1/s with a burst of 500ms never lets anything through (hint: raise the rate \
+                "quotas.tiers.gold.requests: 1/s with a burst of 500ms throttles every request (hint: raise the rate \
                  or the burst)"
             ),
         ),
         (
             tier(json!({"bytes": "128GiB/s", "burst": "5s"})),
             json!(
-                "quotas.tiers.gold.bytes: 128GiB/s with a burst of 5s is more than 512 Gi at once (hint: lower the rate or \
+                "quotas.tiers.gold.bytes: 128GiB/s with a burst of 5s is more than a bucket can hold, 512 Gi (hint: lower the rate or \
                  the burst, or leave it out for no limit)"
             ),
         ),
@@ -440,30 +440,29 @@ fn quotas() {
         (
             json!({"quotas": {"tiers": {"reject": {"items": "1/s"}, "a b": {"items": "1/s"}}}}),
             json!([
-                "quotas.tiers[\"a b\"]: a tier's name is made of A-Z a-z 0-9 . _ -",
-                "quotas.tiers.reject: a tier cannot be called `reject` (hint: `unknown: reject` refuses unknown \
-                 certificates)",
+                "quotas.tiers[\"a b\"]: the name of a tier can only contain A-Z a-z 0-9 . _ -",
+                "quotas.tiers.reject: a tier cannot be named `reject` (hint: `unknown: reject` rejects unknown certificates)",
             ]),
         ),
         (
             rule(json!({"quota": "gold"})),
-            json!("clients[0].quota: there is no tier `gold` (hint: name one of quotas.tiers)"),
+            json!("clients[0].quota: unknown tier `gold` (hint: define it under `quotas.tiers`)"),
         ),
         (
             json!({"unknown": "glod", "quotas": {"tiers": {"gold": {"items": "1/s"}}}}),
-            json!("unknown: there is no tier `glod` (hint: did you mean `gold`?)"),
+            json!("unknown: unknown tier `glod` (hint: did you mean `gold`?)"),
         ),
         (
             rule(json!({"match": {"dns": "{org}.x"}, "quotaPer": "org"})),
             json!(
-                "clients[0].quotaPer: `org` is plain text and makes one bucket for the whole rule (hint: write \"{org}\")"
+                "clients[0].quotaPer: `org` is not a placeholder: all clients of the rule share one bucket (hint: write \"{org}\")"
             ),
         ),
         (
             rule(json!({"match": {"dns": "{org}.x"}, "quotaPer": "{og}{name}"})),
             json!([
-                "clients[0].quotaPer: nothing is called {og} here (hint: did you mean {org}?)",
-                "clients[0].quotaPer: nothing is called {name} here (hint: there are {org} {spiffe} {dns} {subject} \
+                "clients[0].quotaPer: unknown placeholder {og} (hint: did you mean {org}?)",
+                "clients[0].quotaPer: unknown placeholder {name} (hint: available placeholders: {org} {spiffe} {dns} {subject} \
                  {subject.CN} {sha256})",
             ]),
         ),
@@ -472,11 +471,8 @@ fn quotas() {
 
 #[test]
 fn deny_and_limits() {
-    const PREFIXES: &str = "does not start with `sha256:`, `serial:`, `key:` or `name:` (hint: write sha256: and the \
-                            certificate's fingerprint, serial: and its serial number in hex, key: and the SHA-256 of its \
-                            public key, or name: and the client's name; `otlp-gate whoami CERT` shows all four)";
-    const SERIAL: &str = "is not a serial number in hex (hint: write it as `openssl x509 -serial` or `otlp-gate whoami` \
-                          gives it)";
+    const PREFIXES: &str = "does not start with `sha256:`, `serial:`, `key:` or `name:` (hint: write `sha256:` and the certificate's fingerprint, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's name; `otlp-gate whoami CERT` shows all four)";
+    const SERIAL: &str = "is not a serial number in hex (hint: write it as `openssl x509 -serial` or `otlp-gate whoami` prints it)";
     let digest = "a".repeat(64);
     check([
         (
@@ -500,16 +496,15 @@ fn deny_and_limits() {
         (
             json!({"limits": {"wire": "0", "inflated": "2GiB", "ratio": 0}}),
             json!([
-                "limits.wire: 0 is not between 1 byte and 1GiB",
-                "limits.inflated: 2GiB is not between 1 byte and 1GiB",
-                "limits.ratio: a ratio of 0 lets no compressed message through",
+                "limits.wire: 0 is out of range: use 1 byte to 1GiB",
+                "limits.inflated: 2GiB is out of range: use 1 byte to 1GiB",
+                "limits.ratio: a ratio of 0 rejects every compressed message",
             ]),
         ),
         (
             json!({"limits": {"wire": "65MiB"}}),
             json!(
-                "limits.wire: a body of 65MiB never fits into the 64MiB that a worker holds (hint: raise limits.held or \
-                 lower this)"
+                "limits.wire: a body of 65MiB does not fit into `limits.held`, 64MiB (hint: raise `limits.held`, or lower this)"
             ),
         ),
     ]);
@@ -541,16 +536,15 @@ fn origins() {
         "://b.example",
     ] {
         let expected = format!(
-            "corsOrigins[1]: browsers send no origin like `{wrong}` (hint: write scheme://host in lower case, with \
-             the port if it is not the scheme's own, and `*` for what varies)"
+            "corsOrigins[1]: `{wrong}` is not an origin that browsers send (hint: write `scheme://host` in lower case, with the port unless it is the default of the scheme, and `*` for parts that vary)"
         );
         assert_eq!(problems(one(wrong)), [expected]);
     }
-    assert!(problems(one("https://***"))[0].starts_with("corsOrigins[1]: two wildcards stand side by side"));
+    assert!(problems(one("https://***"))[0].starts_with("corsOrigins[1]: two wildcards are adjacent"));
 }
 
 #[test]
-fn all_mistakes_are_told_in_the_order_of_the_config() {
+fn all_errors_are_reported_in_the_order_of_the_config() {
     let config = json!({
         "clients": [
             {"name": "a b", "match": {"dns": "x"}, "quota": "none"},
@@ -583,7 +577,7 @@ fn all_mistakes_are_told_in_the_order_of_the_config() {
 }
 
 #[test]
-fn a_mistake_in_a_pattern_is_told_once() {
+fn an_error_in_a_pattern_is_reported_once() {
     let config = json!({
         "clients": [
             {"name": "{a}.{b}", "match": {"dns": "{a}{b}.x"}, "attributes": {"a": "{a}"}, "quotaPer": "{b}"},
@@ -592,14 +586,11 @@ fn a_mistake_in_a_pattern_is_told_once() {
     });
     let problems = problems(config);
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(
-        problems[0].starts_with("clients[0].match.dns: two wildcards stand side by side"),
-        "{problems:?}"
-    );
+    assert!(problems[0].starts_with("clients[0].match.dns: two wildcards are adjacent"), "{problems:?}");
 }
 
 #[test]
-fn names_too_much_alike_are_refused_rather_than_compared_for_ever() {
+fn names_that_are_too_similar_are_rejected_in_bounded_time() {
     let clients: Vec<Value> = (0..2000)
         .map(
             |at| json!({"name": format!("{{x}}.{at}.{{y}}"), "match": {"dns": format!("{{x}}.{{y}}.c{at}")}}),
@@ -609,8 +600,7 @@ fn names_too_much_alike_are_refused_rather_than_compared_for_ever() {
     assert_eq!(
         problems,
         [
-            "clients: too many templates of names are too much alike to be told apart (hint: let each start with a text of \
-          its own, or use one rule with captures for many clients)"
+            "clients: too many names with captures are too similar to be checked for duplicates (hint: start each name with a different text, or use one rule with captures for many clients)"
         ]
     );
 }

@@ -9,7 +9,7 @@ use super::super::problem::{PathRef, Problem};
 use crate::config::{Quotas, TierConfig};
 use crate::quota::{Dimension, MAX_CAPACITY, Rates, Tier};
 
-/// The tier of clients that name none.
+/// The tier of rules without `quota`.
 const DEFAULT: &str = "default";
 
 /// Tiers by name.
@@ -17,7 +17,7 @@ const DEFAULT: &str = "default";
 pub(super) struct Tiers {
     tiers: BTreeMap<String, Rc<Tier>>,
     unlimited: Option<Rc<Tier>>,
-    /// What all clients share.
+    /// The limits of all clients together.
     pub(super) total: Option<Tier>,
 }
 
@@ -38,7 +38,7 @@ impl Tiers {
         Tiers { tiers, unlimited: None, total }
     }
 
-    /// The tier of this name, or a problem at `path`.
+    /// The tier with this name. If there is none, adds a problem at `path`.
     pub(super) fn named(
         &self,
         name: &str,
@@ -49,14 +49,14 @@ impl Tiers {
         if tier.is_none() {
             let hint = match nearest(name, self.tiers.keys().map(String::as_str)) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "name one of quotas.tiers".to_owned(),
+                None => "define it under `quotas.tiers`".to_owned(),
             };
-            problems.push(Problem::new(path, format!("there is no tier `{name}`")).hint(hint));
+            problems.push(Problem::new(path, format!("unknown tier `{name}`")).hint(hint));
         }
         tier
     }
 
-    /// `default`, or no limit where there is no such tier.
+    /// The tier `default`; without one, a tier without limits.
     pub(super) fn default_tier(&mut self) -> Rc<Tier> {
         match self.tiers.get(DEFAULT) {
             Some(tier) => Rc::clone(tier),
@@ -72,11 +72,11 @@ fn tier(name: &str, config: &TierConfig) -> Tier {
 
 fn check(name: &str, config: &TierConfig, path: &PathRef<'_>, problems: &mut Vec<Problem>) {
     if name.is_empty() || !name.bytes().all(is_capture_byte) {
-        problems.push(Problem::new(path, "a tier's name is made of A-Z a-z 0-9 . _ -"));
+        problems.push(Problem::new(path, "the name of a tier can only contain A-Z a-z 0-9 . _ -"));
     }
     if name == "reject" {
-        let hint = "`unknown: reject` refuses unknown certificates";
-        problems.push(Problem::new(path, "a tier cannot be called `reject`").hint(hint));
+        let hint = "`unknown: reject` rejects unknown certificates";
+        problems.push(Problem::new(path, "a tier cannot be named `reject`").hint(hint));
     }
     let burst = config.burst.duration();
     let mut limited = false;
@@ -86,18 +86,19 @@ fn check(name: &str, config: &TierConfig, path: &PathRef<'_>, problems: &mut Vec
         let path = path.key(dimension.key());
         let capacity = u128::from(rate.per_second()) * burst.as_millis() / 1000;
         if dimension != Dimension::Bytes && rate.is_binary() {
-            let message = format!("`{rate}` is a rate of bytes, and {} are counted", dimension.key());
+            let message = format!("`{rate}` is a rate of bytes, but this is a limit of {}", dimension.key());
             problems.push(Problem::new(path, message).hint("use k, M or G, or limit `bytes`"));
         }
         if rate.per_second() == 0 {
             let hint =
-                "leave it out for no limit; to refuse a client, take its rule away or deny its certificate";
-            problems.push(Problem::new(path, "a rate of 0 never lets anything through").hint(hint));
+                "leave it out for no limit; to reject a client, remove its rule or deny its certificate";
+            problems.push(Problem::new(path, "a rate of 0 throttles every request").hint(hint));
         } else if capacity == 0 {
-            let message = format!("{rate} with a burst of {} never lets anything through", config.burst);
+            let message = format!("{rate} with a burst of {} throttles every request", config.burst);
             problems.push(Problem::new(path, message).hint("raise the rate or the burst"));
         } else if capacity > u128::from(MAX_CAPACITY) {
-            let message = format!("{rate} with a burst of {} is more than 512 Gi at once", config.burst);
+            let message =
+                format!("{rate} with a burst of {} is more than a bucket can hold, 512 Gi", config.burst);
             problems.push(
                 Problem::new(path, message).hint("lower the rate or the burst, or leave it out for no limit"),
             );
@@ -105,7 +106,7 @@ fn check(name: &str, config: &TierConfig, path: &PathRef<'_>, problems: &mut Vec
     }
     if !limited {
         let keys = Dimension::ALL.map(Dimension::key).join(", ");
-        let message = "the tier limits nothing";
-        problems.push(Problem::new(path, message).hint(format!("give it at least one of {keys}")));
+        let message = "the tier has no limits";
+        problems.push(Problem::new(path, message).hint(format!("set at least one of {keys}")));
     }
 }

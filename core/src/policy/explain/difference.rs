@@ -1,38 +1,38 @@
-//! How a name differs from a pattern, part by part: labels of a DNS name, segments of a URI.
+//! How a value differs from a pattern, segment by segment: labels of a DNS name, parts of a URI.
 
 use super::super::nearest::distance;
 use super::super::pattern::{Pattern, Reading, Separator};
 use super::excerpt::excerpt;
 
-/// What a part too many or too few counts.
+/// The distance of an additional or missing segment.
 const PART: usize = 12;
-/// What another text in a part counts, at least; and at most twice that.
+/// The distance of a different segment: at least this, at most twice as much.
 const OTHER: usize = 10;
-/// Longer names are not compared part by part.
+/// Values with more segments are not compared.
 const MAX_PARTS: usize = 64;
-/// Differences that are told one by one.
-const TOLD: usize = 3;
+/// The most differences that are listed.
+const LISTED: usize = 3;
 
-/// How the two differ.
+/// How a value differs from a pattern.
 pub(super) struct Compared {
     differences: Vec<Difference>,
     pub(super) distance: usize,
-    /// Whether more is the same than not.
+    /// Whether at least half of the segments match, or the only difference is a typo.
     pub(super) related: bool,
 }
 
-/// One part.
+/// One segment that differs.
 #[derive(Clone)]
 enum Difference {
-    /// The name has `found` where the pattern has `wanted`; `position` is the part's number.
+    /// The value has `found` where the pattern has `wanted`; `position` is the number of the segment.
     Other { position: usize, wanted: String, found: String },
-    /// The name has this more.
+    /// The value has this additional segment.
     More(String),
-    /// The name lacks this.
+    /// The value lacks this segment.
     Less(String),
 }
 
-/// Compares them with as few differences as there can be (Wagner and Fischer).
+/// Finds the fewest differences (Wagner and Fischer).
 pub(super) fn compare(pattern: &Pattern, name: &str) -> Compared {
     let separator = pattern.separator();
     let wanted = pattern.segments();
@@ -40,7 +40,7 @@ pub(super) fn compare(pattern: &Pattern, name: &str) -> Compared {
     if wanted.len() > MAX_PARTS || found.len() > MAX_PARTS {
         return Compared { differences: Vec::new(), distance: usize::MAX / 4, related: false };
     }
-    // For the parts of the pattern so far, by how many parts of the name: distance and differences.
+    // For the segments of the pattern so far: distance and differences, by the number of segments of the value.
     let mut row: Vec<(usize, Vec<Difference>)> = vec![(0, Vec::new())];
     for part in &found {
         let (cost, mut differences) = row.last().cloned().unwrap_or_default();
@@ -56,14 +56,14 @@ pub(super) fn compare(pattern: &Pattern, name: &str) -> Compared {
             let [diagonal, above] = [row.get(at), row.get(at + 1)].map(|it| it.unwrap_or(&empty));
             let left = next.last().unwrap_or(&empty);
             let mut best = if matches(want, part) {
-                // What is written out is worth more than what anything would match.
+                // Literal text counts more than a wildcard.
                 (diagonal.0 + usize::from(want.exact().is_none() && !want.is_empty()), diagonal.1.clone())
             } else {
                 let other =
                     Difference::Other { position, wanted: want.to_string(), found: (*part).to_owned() };
                 with(diagonal.0 + OTHER + unlike(want, part), &diagonal.1, other)
             };
-            // `**` takes any number of parts.
+            // `**` matches any number of segments.
             if want.is_deep() && left.0 < best.0 && at > 0 {
                 best = left.clone();
             }
@@ -78,7 +78,7 @@ pub(super) fn compare(pattern: &Pattern, name: &str) -> Compared {
         row = next;
     }
     let (distance, differences) = row.pop().unwrap_or_default();
-    // A URI's scheme and the nothing behind it are the same in all of them.
+    // A URI's scheme and the empty segment after it are nearly always the same.
     let trivial = if separator == Separator::Uri { 2 } else { 0 };
     let parts = wanted.len().max(found.len()).saturating_sub(trivial);
     let typo =
@@ -99,7 +99,7 @@ fn matches(want: &Pattern, part: &str) -> bool {
 fn unlike(want: &Pattern, part: &str) -> usize {
     let text = want.to_string();
     let longest = text.len().max(part.len()).max(1);
-    // A whole certificate's text would take too long for what it says.
+    // Long texts take too long to compare.
     if longest > 256 { OTHER } else { OTHER * distance(&text, part) / longest }
 }
 
@@ -108,13 +108,13 @@ fn is_typo(wanted: &str, found: &str) -> bool {
 }
 
 impl Compared {
-    /// In words.
+    /// The differences as text.
     pub(super) fn difference(&self, is_uri: bool) -> String {
-        if self.differences.is_empty() || self.differences.len() > TOLD {
-            return "the rule is for other names".to_owned();
+        if self.differences.is_empty() || self.differences.len() > LISTED {
+            return "the rule matches other names".to_owned();
         }
-        let told: Vec<String> = self.differences.iter().map(|it| it.told(is_uri)).collect();
-        told.join(", and ")
+        let texts: Vec<String> = self.differences.iter().map(|it| it.text(is_uri)).collect();
+        texts.join(", and ")
     }
 
     /// What to change.
@@ -122,41 +122,37 @@ impl Compared {
         let sign = if separator == Separator::Uri { '/' } else { '.' };
         match self.differences.as_slice() {
             [Difference::Other { position: 2, .. }] if separator == Separator::Uri => {
-                "if both are yours, give the rule a list of matches, one for each".to_owned()
+                "if both trust domains are yours, give the rule a list of two matches".to_owned()
             }
             [Difference::Other { .. }] => {
-                "write `*` there if it may be anything, or issue the certificate as the rule has it"
+                "write `*` in the rule if any value may match, or issue the certificate as in the rule"
                     .to_owned()
             }
             [Difference::More(part)] if part.is_empty() => {
-                format!(
-                    "issue the certificate without the `{sign}` that nothing follows, or write it in the rule"
-                )
+                format!("issue the certificate without the additional `{sign}`, or add it to the rule")
             }
             [Difference::More(_)] => {
                 format!(
-                    "add `*` and a `{sign}` there for one part more, or write `**` for any number of parts"
+                    "add `*` and a `{sign}` to the rule for one more part, or write `**` for any number of parts"
                 )
             }
-            [Difference::Less(_)] => "take it out of the rule, or issue the certificate with it".to_owned(),
-            _ => "write another match for it, or issue the certificate as the rule has it".to_owned(),
+            [Difference::Less(_)] => "remove it from the rule, or issue the certificate with it".to_owned(),
+            _ => "add a match for it, or issue the certificate as in the rule".to_owned(),
         }
     }
 }
 
 impl Difference {
-    fn told(&self, is_uri: bool) -> String {
+    fn text(&self, is_uri: bool) -> String {
         match self {
             Difference::Other { position: 2, wanted, found } if is_uri => {
-                format!("the trust domain `{}` is not the rule's `{wanted}`", excerpt(found))
+                format!("its trust domain is `{}`, not `{wanted}`", excerpt(found))
             }
             Difference::Other { wanted, found, .. } => {
-                format!("the rule has `{wanted}` where it has `{}`", excerpt(found))
+                format!("the rule has `{wanted}` instead of `{}`", excerpt(found))
             }
-            Difference::More(part) if part.is_empty() => {
-                "it has an empty part that the rule has not".to_owned()
-            }
-            Difference::More(part) => format!("it has the part `{}` more than the rule", excerpt(part)),
+            Difference::More(part) if part.is_empty() => "it has an additional empty part".to_owned(),
+            Difference::More(part) => format!("it has the additional part `{}`", excerpt(part)),
             Difference::Less(part) => format!("it lacks the rule's part `{part}`"),
         }
     }

@@ -1,4 +1,4 @@
-//! Why a certificate is the client that it is, for people.
+//! Why a certificate is identified as a client, or is not.
 
 mod difference;
 mod excerpt;
@@ -13,11 +13,11 @@ use super::{Alternative, Decision, Identification, Policy, RuleMatch};
 use crate::identity::{Fingerprint, Identity};
 use crate::sort;
 
-/// So many matches are compared with a certificate that none of them is for.
+/// The most matches that are compared with a certificate that none of them matches.
 const MAX_COMPARED: usize = 20_000;
-/// So many rules that nearly matched are told.
+/// The most near misses that are reported.
 const MAX_TOLD: usize = 8;
-/// So many of those that are equally near, where none would match but for one thing.
+/// The most that are reported of equally near ones, if more than wildcards differ.
 const MAX_NEAREST: usize = 3;
 
 /// What a certificate is identified as, and how.
@@ -25,42 +25,42 @@ const MAX_NEAREST: usize = 3;
 pub struct Explanation {
     /// What [`Policy::identify`] gives.
     pub identification: Identification,
-    /// The name of the client that a rule makes of it, also where the name is on the deny list.
+    /// The name of the client, also if it is on the deny list.
     pub name: Option<String>,
-    /// The index in `clients` of the rule that decided, if one did.
+    /// The index in `clients` of the rule that matched, if one did.
     pub rule: Option<usize>,
-    /// Which of that rule's matches held, from 0.
+    /// The index of the match of that rule that matched.
     pub alternative: usize,
-    /// What held, key by key.
+    /// The keys of that match, with the values of the certificate.
     pub matched: Vec<Matched>,
-    /// The words that were captured, sorted.
+    /// The captures, sorted by name.
     pub captures: Vec<(String, String)>,
-    /// Rules that nearly matched: of those before the rule that decided, those that would match but for one thing. Where none
-    /// decided and there are none of these, the nearest.
+    /// Rules that nearly matched: those before the rule that matched in which only wildcards do not match. If no rule
+    /// matched and there are none of these, the most similar rules.
     pub passed_over: Vec<PassedOver>,
-    /// Rules after the one that decided that match as well.
+    /// Later rules that match as well.
     pub later: Vec<usize>,
 }
 
-/// One key of a match that held.
+/// One key of a match, and the value that matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched {
-    /// As in the config: `spiffe`, `dns`, `subject.CN`, `sha256`.
+    /// The key: `spiffe`, `dns`, `subject.CN`, `sha256`.
     pub key: String,
-    /// What the certificate has there.
+    /// The certificate's value.
     pub value: String,
 }
 
-/// A rule that nearly was it.
+/// A rule that nearly matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOver {
     /// Its index in `clients`.
     pub rule: usize,
-    /// What of it does not fit.
+    /// The part of it that does not match.
     pub path: ConfigPath,
-    /// Why it is not for this certificate.
+    /// Why it does not match.
     pub reason: String,
-    /// What to change.
+    /// What to do about it.
     pub hint: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
             explanation.alternative = alternative.number;
             explanation.matched = matched(&alternative.condition, identity);
             explanation.captures =
-                captures.iter().map(|(word, value)| ((*word).to_owned(), (*value).to_owned())).collect();
+                captures.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             let rules = policy.matches(identity).map(|found| found.alternative.rule);
             explanation.later = rules.filter(|rule| *rule != alternative.rule).collect();
             explanation.later.dedup();
@@ -122,29 +122,29 @@ fn matched(condition: &Condition, identity: &Identity) -> Vec<Matched> {
     patterns.chain(sha256).collect()
 }
 
-/// The rules that nearly matched, of those before `decided`.
+/// The rules before `decided` that nearly matched.
 fn passed_over(policy: &Policy, identity: &Identity, decided: Option<usize>) -> Vec<PassedOver> {
     let mut misses: Vec<(usize, NearMiss)> = Vec::new();
     let before = policy.alternatives.iter().take(MAX_COMPARED);
     for alternative in before.take_while(|it| decided.is_none_or(|decided| it.rule < decided)) {
         let Some(miss) = miss(policy, alternative, identity) else { continue };
         match misses.last_mut() {
-            // Of a rule's matches, the nearest.
+            // Of several matches of a rule, the nearest.
             Some((rule, other)) if *rule == alternative.rule => {
-                if (!miss.slip, miss.distance) < (!other.slip, other.distance) {
+                if (!miss.wildcards_only, miss.distance) < (!other.wildcards_only, other.distance) {
                     *other = miss;
                 }
             }
             _ => misses.push((alternative.rule, miss)),
         }
     }
-    let slips = misses.iter().any(|(_, miss)| miss.slip);
-    misses.retain(|(_, miss)| miss.slip || (!slips && decided.is_none()));
+    let wildcards_only = misses.iter().any(|(_, miss)| miss.wildcards_only);
+    misses.retain(|(_, miss)| miss.wildcards_only || (!wildcards_only && decided.is_none()));
     let nearest = misses.iter().map(|(_, miss)| miss.distance).min();
-    if !slips {
+    if !wildcards_only {
         misses.retain(|(_, miss)| Some(miss.distance) == nearest);
     }
-    let most = if slips { MAX_TOLD } else { MAX_NEAREST };
+    let most = if wildcards_only { MAX_TOLD } else { MAX_NEAREST };
     let misses = sort::by_key(misses, |(rule, miss)| (miss.distance, *rule));
     let passed_over = misses.into_iter().take(most).map(|(rule, miss)| {
         let NearMiss { path, reason, hint, .. } = miss;
@@ -153,7 +153,7 @@ fn passed_over(policy: &Policy, identity: &Identity, decided: Option<usize>) -> 
     passed_over.collect()
 }
 
-/// How near an alternative is to a certificate that it is not for; `None` where it is for it, or has nothing to do with it.
+/// Why an alternative does not match a certificate; `None` if it matches, or is too different.
 fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Option<NearMiss> {
     let rule = policy.rules.get(alternative.rule)?;
     let path = ConfigPath::client(alternative.rule);
@@ -175,16 +175,16 @@ fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Opti
             let key = match placeholder {
                 super::Placeholder::SubjectKey(key) if repeats(identity, key) => {
                     format!(
-                        "capture the value that is meant under `match`, as in subject: {{{key}: [.., \"{{word}}\"]}}"
+                        "capture the value to use under `match`: `subject: {{{key}: [.., \"{{value}}\"]}}`"
                     )
                 }
-                _ => "use something that it has, or issue the certificate with it".to_owned(),
+                _ => "use a part that it has, or issue the certificate with it".to_owned(),
             };
             (path, key)
         }
         Misfit::Header(name) => (
             ConfigPath::of("headers").key(name),
-            "fill the header with something that is always plain text".to_owned(),
+            "use placeholders whose values are always visible ASCII".to_owned(),
         ),
     };
     let reason = match &misfit {
@@ -193,7 +193,7 @@ fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Opti
         }
         _ => misfit.to_string(),
     };
-    Some(NearMiss { path, reason, hint: Some(hint), distance: 0, slip: true })
+    Some(NearMiss { path, reason, hint: Some(hint), distance: 0, wildcards_only: true })
 }
 
 fn repeats(identity: &Identity, key: &str) -> bool {
@@ -207,7 +207,7 @@ impl core::fmt::Display for Misfit {
                 write!(f, "the rule uses {placeholder}, which the certificate does not have")
             }
             Misfit::Header(name) => {
-                write!(f, "the header `{name}` would get a value that is not {}", header::VALUE)
+                write!(f, "the value of the header `{name}` would not be {}", header::VALUE)
             }
         }
     }

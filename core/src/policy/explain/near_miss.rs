@@ -1,4 +1,4 @@
-//! What keeps one match from holding, and what to change.
+//! Why a match does not match a certificate, and what to change.
 
 use super::super::condition::{Captures, Condition, Key, Outcome, conflict};
 use super::super::pattern::{CaptureKind, Pattern, Reading, Separator};
@@ -8,40 +8,40 @@ use super::excerpt::excerpt;
 use crate::identity::Identity;
 use crate::sort;
 
-/// What a key that is not there at all counts, see [`NearMiss::distance`].
+/// The distance of a key that the certificate lacks, see [`NearMiss::distance`].
 const ABSENT: usize = 15;
-/// The longest word that a rule may allow.
-const LONGEST_WORD: usize = 255;
+/// The longest capture that a rule may allow, in characters.
+const LONGEST_CAPTURE: usize = 255;
 
-/// What keeps a match from holding.
+/// Why a match does not match.
 #[derive(Debug)]
 pub(super) struct NearMiss {
     pub(super) path: ConfigPath,
     pub(super) reason: String,
     pub(super) hint: Option<String>,
-    /// How much would have to be another, some ten for each part of a name.
+    /// How much the certificate differs from the match: about ten for each part of a name.
     pub(super) distance: usize,
-    /// Whether all that is written out is there, and only what words and `*` stand for does not fit.
-    pub(super) slip: bool,
+    /// Whether all literal text matches, and only wildcards do not.
+    pub(super) wildcards_only: bool,
 }
 
-/// What keeps one pattern from holding.
+/// Why one pattern does not match.
 struct Finding {
     reason: String,
     hint: Option<String>,
     distance: usize,
-    slip: bool,
-    /// Whether the two have to do with each other by themselves.
+    wildcards_only: bool,
+    /// Whether the values are similar enough to compare without another key that matches.
     related: bool,
 }
 
 impl Finding {
-    fn slip(reason: String, hint: impl Into<String>) -> Self {
-        Finding { reason, hint: Some(hint.into()), distance: 0, slip: true, related: true }
+    fn wildcards_only(reason: String, hint: impl Into<String>) -> Self {
+        Finding { reason, hint: Some(hint.into()), distance: 0, wildcards_only: true, related: true }
     }
 }
 
-/// How near a match that does not hold is; `None` where it has nothing to do with the certificate.
+/// Why a condition does not hold; `None` if it is too different from the certificate.
 pub(super) fn of_condition(
     condition: &Condition,
     identity: &Identity,
@@ -60,26 +60,23 @@ pub(super) fn of_condition(
         }
     }
     if !condition.has_fingerprint(identity) {
-        let reason = "its fingerprint is another one, as after a renewal".to_owned();
-        let hint = Some("write the new one, or leave it out and match by name".to_owned());
-        let finding = Finding { reason, hint, distance: ABSENT, slip: false, related: false };
+        let reason = "its fingerprint is different, as after a renewal".to_owned();
+        let hint = Some("update it, or match by name instead".to_owned());
+        let finding = Finding { reason, hint, distance: ABSENT, wildcards_only: false, related: false };
         findings.push((path.key("sha256"), finding));
     }
     if findings.is_empty() {
-        let (word, one, other) = conflict(&mut captures)?;
-        let reason = format!(
-            "{{{word}}} would be both `{}` and `{}`, and a word has one value",
-            excerpt(one),
-            excerpt(other)
-        );
-        let finding = Finding::slip(reason, "give the two different names, or write `*` for one of them");
+        let (name, one, other) = conflict(&mut captures)?;
+        let reason = format!("{{{name}}} would have two values, `{}` and `{}`", excerpt(one), excerpt(other));
+        let finding =
+            Finding::wildcards_only(reason, "use two different names, or write `*` for one of them");
         findings.push((path.clone(), finding));
     }
     let unrelated = findings.iter().filter(|(_, finding)| !finding.related).count();
     if unrelated > 0 && (holding == 0 || unrelated > 1) {
         return None;
     }
-    let slip = findings.iter().all(|(_, finding)| finding.slip);
+    let wildcards_only = findings.iter().all(|(_, finding)| finding.wildcards_only);
     let distance = findings.iter().map(|(_, finding)| finding.distance).sum();
     let first = findings.first().map(|(path, _)| path.clone())?;
     let (reasons, hints): (Vec<_>, Vec<_>) =
@@ -91,10 +88,10 @@ pub(super) fn of_condition(
             Some(hints.join("; ")).filter(|hint| !hint.is_empty())
         }
     };
-    Some(NearMiss { path: first, reason: reasons.join("; "), hint, distance, slip })
+    Some(NearMiss { path: first, reason: reasons.join("; "), hint, distance, wildcards_only })
 }
 
-/// Where the pattern of this number is in the config.
+/// The place of the pattern with this number in the config.
 fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &ConfigPath) -> ConfigPath {
     let name = match key {
         Key::Spiffe => return path.key("spiffe"),
@@ -110,52 +107,52 @@ fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &ConfigPath
     }
 }
 
-/// Why a pattern does not hold.
+/// Why a pattern does not match.
 fn of_pattern(condition: &Condition, key: Key<'_>, pattern: &Pattern, identity: &Identity) -> Finding {
     let name = name(key);
     if key.values_in(identity).next().is_none() {
         return absent(key, pattern, identity, name);
     }
-    let left = || key.values_in(identity).filter(|value| !condition.leaves(key, pattern, value));
+    let free = || key.values_in(identity).filter(|value| !condition.is_taken(key, pattern, value));
     let several: Vec<&str> =
-        left().filter(|value| pattern.matches(value, Reading::Strict, &mut Vec::new())).collect();
-    // Fixed values tend to be shorter than those that tell clients apart.
+        free().filter(|value| pattern.matches(value, Reading::Strict, &mut Vec::new())).collect();
+    // Values that are the same for all clients tend to be shorter than those that identify one.
     let several = sort::by_key(several, |value| value.len());
     if let [first, second, ..] = several.as_slice() {
         let reason = format!(
-            "several values of its {name} match, `{}` and `{}` among them, and the rule does not say which is meant",
+            "several values of its {name} match, such as `{}` and `{}`, and the rule does not say which one to use",
             excerpt(first),
             excerpt(second)
         );
         let hint = match (key, several.as_slice()) {
             (Key::Subject(key), [one, other]) => format!(
-                "name the other one in a list: subject: {{{key}: [\"{}\", \"{pattern}\"]}} takes `{}`",
+                "list the other value: `subject: {{{key}: [\"{}\", \"{pattern}\"]}}` captures `{}`",
                 excerpt(one),
                 excerpt(other)
             ),
             (Key::Subject(key), _) => {
                 format!(
-                    "name the others in a list: subject: {{{key}: [\"{}\", .., \"{pattern}\"]}}",
+                    "list the other values: `subject: {{{key}: [\"{}\", .., \"{pattern}\"]}}`",
                     excerpt(first)
                 )
             }
-            _ => "say more of the one that is meant".to_owned(),
+            _ => "make the pattern more specific".to_owned(),
         };
-        return Finding::slip(reason, hint);
+        return Finding::wildcards_only(reason, hint);
     }
     let nearest =
-        left().map(|value| of_value(key, pattern, value, name)).min_by_key(|finding| finding.distance);
+        free().map(|value| of_value(key, pattern, value, name)).min_by_key(|finding| finding.distance);
     let taken = || Finding {
-        reason: format!("it has no {name} beside what the rule's list names word for word"),
-        hint: Some("take the other out of the list, or issue the certificate with both".to_owned()),
+        reason: format!("it has no {name} except those that the rule's list has literally"),
+        hint: Some("remove the other from the list, or issue the certificate with both".to_owned()),
         distance: ABSENT,
-        slip: false,
+        wildcards_only: false,
         related: false,
     };
     nearest.unwrap_or_else(taken)
 }
 
-/// Of a certificate without that key: perhaps it has the name in another place.
+/// A certificate lacks the key: perhaps it has the value under another one.
 fn absent(key: Key<'_>, pattern: &Pattern, identity: &Identity, name: &str) -> Finding {
     let places = [Key::Spiffe, Key::Dns, Key::Subject("CN"), Key::Subject("O"), Key::Subject("OU")];
     let elsewhere =
@@ -173,19 +170,19 @@ fn absent(key: Key<'_>, pattern: &Pattern, identity: &Identity, name: &str) -> F
                 Key::Subject(key) => format!("`subject: {{{key}: ..}}`"),
             };
             let hint = format!("match it under {place}, or issue the certificate with it as its {name}");
-            Finding { distance: ABSENT, slip: false, ..Finding::slip(reason, hint) }
+            Finding { distance: ABSENT, wildcards_only: false, ..Finding::wildcards_only(reason, hint) }
         }
         None => Finding {
             reason: format!("it has no {name}"),
-            hint: Some("issue the certificate with it, or take it out of the rule".to_owned()),
+            hint: Some("remove it from the rule, or issue the certificate with it".to_owned()),
             distance: ABSENT,
-            slip: false,
+            wildcards_only: false,
             related: false,
         },
     }
 }
 
-/// Whether a pattern says enough of a text for a match to mean something.
+/// Whether a pattern has enough literal text for a match to be meaningful.
 fn says_much(pattern: &Pattern) -> bool {
     pattern.literals().map(str::len).sum::<usize>() >= 3
 }
@@ -196,12 +193,9 @@ fn of_value(key: Key<'_>, pattern: &Pattern, value: &str, name: &str) -> Finding
         return of_wildcards(pattern, value, &captures, name);
     }
     if pattern.lower_case().matches(&value.to_ascii_lowercase(), Reading::Any, &mut Vec::new()) {
-        let reason = format!(
-            "its {name} is `{}`, which differs from `{pattern}` in upper and lower case",
-            excerpt(value)
-        );
-        let hint = "write it in the rule as the certificate has it";
-        return Finding { distance: 1, ..Finding::slip(reason, hint) };
+        let reason = format!("its {name} is `{}`, which differs from `{pattern}` in case", excerpt(value));
+        let hint = "write it in the rule as in the certificate";
+        return Finding { distance: 1, ..Finding::wildcards_only(reason, hint) };
     }
     let compared = difference::compare(pattern, value);
     let reason =
@@ -210,16 +204,16 @@ fn of_value(key: Key<'_>, pattern: &Pattern, value: &str, name: &str) -> Finding
         reason,
         hint: Some(compared.hint(pattern.separator())),
         distance: compared.distance,
-        slip: false,
+        wildcards_only: false,
         related: compared.related,
     }
 }
 
-/// All that is written out is there: what a word or a `*` stands for is not what it may be.
-fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, name: &str) -> Finding {
+/// All literal text matches: the value of a capture or of a `*` is not allowed.
+fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, key: &str) -> Finding {
     let separator = pattern.separator();
-    for ((word, kind), (_, value)) in pattern.capture_kinds().zip(captures) {
-        if let Some(finding) = of_word(word, kind, value, separator) {
+    for ((name, kind), (_, value)) in pattern.capture_kinds().zip(captures) {
+        if let Some(finding) = of_capture(name, kind, value, separator) {
             return finding;
         }
     }
@@ -228,12 +222,12 @@ fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, name: &
         Separator::Uri => "one part between `/`",
         Separator::Subject => "one part between `.` and `/`",
     };
-    let reason = format!("its {name} is `{}`, and a `*` of `{pattern}` is {parts} only", excerpt(value));
-    Finding::slip(reason, "write `**` where there may be several")
+    let reason = format!("its {key} is `{}`, but `*` in `{pattern}` matches only {parts}", excerpt(value));
+    Finding::wildcards_only(reason, "write `**` where there may be several")
 }
 
-/// Why a word cannot be this.
-fn of_word(word: &str, kind: CaptureKind, value: &str, separator: Separator) -> Option<Finding> {
+/// Why a capture cannot have this value.
+fn of_capture(name: &str, kind: CaptureKind, value: &str, separator: Separator) -> Option<Finding> {
     let wrong =
         sort::set(value.chars().filter(|it| !u8::try_from(*it).is_ok_and(|it| kind.holds(it, separator))));
     let (length, most) = (value.chars().count(), usize::from(kind.max));
@@ -241,29 +235,29 @@ fn of_word(word: &str, kind: CaptureKind, value: &str, separator: Separator) -> 
     if wrong.is_empty() && !too_long {
         return None;
     }
-    let would_be = format!("{{{word}}} would be `{}`", excerpt(value));
+    let would_be = format!("{{{name}}} would be `{}`", excerpt(value));
     let ends = |it: &char| matches!(it, '/') || (*it == '.' && separator != Separator::Uri);
     let why = match (wrong.iter().find(|it| ends(it)), wrong.first()) {
-        (Some(end), _) => format!("and a word ends at `{end}`"),
-        (None, Some(first)) => format!("and a word does not hold `{}`", first.escape_debug()),
-        (None, None) => format!("which has {length} characters, and {most} is the most"),
+        (Some(end), _) => format!("but a capture ends at `{end}`"),
+        (None, Some(first)) => format!("but a capture cannot contain `{}`", first.escape_debug()),
+        (None, None) => format!("which has {length} characters, more than {most}"),
     };
     let allowed: String = wrong.iter().filter(|it| matches!(it, '.' | ':' | '@')).collect();
     let hint = if wrong.contains(&'/') {
-        format!("write one word for each part, such as {{{word}}}/{{{word}_2}}, or `**` where none is needed")
-    } else if allowed.chars().count() == wrong.len() && value.len() <= LONGEST_WORD {
+        format!("write one capture for each part, such as {{{name}}}/{{{name}_2}}, or `**` if none is needed")
+    } else if allowed.chars().count() == wrong.len() && value.len() <= LONGEST_CAPTURE {
         let max = too_long.then(|| format!("max: {}", value.len()));
-        // What is allowed already stays so.
+        // Keep what the rule already allows.
         let before =
             [('.', kind.dot), (':', kind.colon), ('@', kind.at)].into_iter().filter(|(_, allowed)| *allowed);
         let all: String = before.map(|(character, _)| character).chain(allowed.chars()).collect();
         let allow = (!allowed.is_empty()).then(|| format!("allow: \"{all}\""));
         let keys: Vec<String> = max.into_iter().chain(allow).collect();
-        format!("allow it in the rule: words: {{{word}: {{{}}}}}", keys.join(", "))
+        format!("allow it in the rule: `words: {{{name}: {{{}}}}}`", keys.join(", "))
     } else {
-        "write `*` or `**` in its place, and name the client by something else".to_owned()
+        "write `*` or `**` in its place, and make the client's name of something else".to_owned()
     };
-    Some(Finding::slip(format!("{would_be}, {why}"), hint))
+    Some(Finding::wildcards_only(format!("{would_be}, {why}"), hint))
 }
 
 fn name<'a>(key: Key<'a>) -> &'a str {

@@ -36,14 +36,14 @@ pub(super) fn lint(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
         };
         // The config may spell the name in any case.
         let key = config.headers.keys().find(|key| key.eq_ignore_ascii_case(name)).unwrap_or(name);
-        let message = format!("it is not set for {who}, who have nothing for a placeholder of it");
+        let message = format!("not set for {who}: a placeholder has no value");
         warnings.push(Problem::new(ConfigPath::of("headers").key(key), message));
     }
     warnings
 }
 
-/// Whether every placeholder is a part of certificates, a capture, or an attribute of which the same is true. Of several sets of
-/// attributes, the first that has the key counts.
+/// Whether every placeholder is a part of certificates, a capture, or an attribute of which the same is true. Of
+/// several sets of attributes, the first that has the key counts.
 fn is_complete(template: &Template, captures: &BTreeSet<&str>, attributes: &[&Templates]) -> bool {
     template.placeholders().all(|placeholder| match placeholder {
         Placeholder::Named(name) => {

@@ -14,13 +14,14 @@ use crate::identity::SUBJECT_KEYS;
 use crate::quota::{Dimension, Rates, Tier};
 use crate::sort;
 
-/// The largest message that a Collector's gRPC receiver accepts by default, in bytes. A smaller burst of `bytes` cannot hold it.
+/// The largest message that a Collector's gRPC receiver accepts by default, in bytes. A smaller burst of `bytes` cannot
+/// hold it.
 const SMALL_BYTES: u64 = 4 << 20;
 /// The batch that the Collector's batch processor sends by default, in items. A smaller burst of items cannot hold it.
 const SMALL_ITEMS: u64 = 8192;
 
-/// The warnings about a config: bursts that usual batches exceed, rules that are never reached, ambiguous patterns, headers that some
-/// clients lack, origins of all websites, denied names that no client has, unused tiers.
+/// The warnings about a config: bursts that usual batches exceed, rules that are never reached, ambiguous patterns,
+/// headers that some clients lack, origins of all websites, denied names that no client has, unused tiers.
 ///
 /// `policy` is the compiled config. Without it (the config has errors) only origins and tiers are looked at.
 pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
@@ -40,8 +41,8 @@ pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
 fn origins(config: &PolicyConfig) -> Vec<Problem> {
     let open = config.cors_origins.iter().enumerate().filter(|(_, origin)| origin.ends_with("://**"));
     let warning = |(index, _)| {
-        let message = "pages of every website may send here, with the certificate of whoever looks at them";
-        Problem::new(ConfigPath::of("corsOrigins").index(index), message).hint("name your own websites")
+        let message = "pages of every website may send, with the client certificate of their visitors";
+        Problem::new(ConfigPath::of("corsOrigins").index(index), message).hint("list your own websites")
     };
     open.map(warning).collect()
 }
@@ -57,19 +58,20 @@ fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
                 Key::Subject(key) => match_path.key("subject").key(key),
             };
             if pattern.is_ambiguous() {
-                let message = "a text may be read in more than one way here; then each wildcard takes as little as \
-                               it can, from the left";
-                let hint = "have at most one wildcard in a segment if it captures";
+                let message =
+                    "the pattern is ambiguous: each wildcard matches as little as possible, from the left";
+                let hint = "use at most one wildcard in a segment that has a capture";
                 warnings.push(Problem::new(path.clone(), message).hint(hint));
             }
             if let Key::Subject(key) = key
                 && !key.contains('.')
                 && !SUBJECT_KEYS.iter().any(|(_, known)| known.eq_ignore_ascii_case(key))
             {
-                let message = format!("`{key}` is not one of the usual keys of a subject");
+                let message = format!("`{key}` is not a common key of a subject");
                 let nearest = nearest(key, SUBJECT_KEYS.iter().map(|(_, known)| *known));
                 warnings.push(
-                    Problem::new(path, message).maybe_hint(nearest.map(|key| format!("did you mean {key}?"))),
+                    Problem::new(path, message)
+                        .maybe_hint(nearest.map(|key| format!("did you mean `{key}`?"))),
                 );
             }
         }
@@ -105,14 +107,14 @@ fn small_bursts(name: &str, config: &TierConfig, path: &ConfigPath) -> Vec<Probl
     for dimension in Dimension::ALL {
         let (smallest, what) = match dimension {
             Dimension::Requests => continue,
-            Dimension::Bytes => (SMALL_BYTES, "messages of up to 4 MiB are"),
-            _ => (SMALL_ITEMS, "batches of up to 8192 are"),
+            Dimension::Bytes => (SMALL_BYTES, "messages of up to 4 MiB"),
+            _ => (SMALL_ITEMS, "batches of up to 8192"),
         };
         let (Some(limit), Some(rate)) = (tier.limit(dimension), config.rate(dimension)) else { continue };
         if limit.capacity < smallest && limit.capacity > 0 {
             let seconds = smallest.div_ceil(limit.rate.max(1));
             let message = format!(
-                "{rate} with a burst of {} takes {} at once, and {what} normal: larger ones never fit",
+                "{rate} with a burst of {} holds {}, but {what} are common: larger ones are always throttled",
                 config.burst, limit.capacity
             );
             let hint = format!("raise the rate, or the burst to {seconds}s");

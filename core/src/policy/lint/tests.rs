@@ -18,31 +18,29 @@ fn check(table: impl IntoIterator<Item = (Value, Value)>) {
 }
 
 #[test]
-fn bursts_that_normal_batches_do_not_fit_in() {
+fn bursts_that_common_batches_exceed() {
     let tier = |tier: Value| json!({"quotas": {"tiers": {"default": tier}}});
     check([
         (tier(json!({"requests": "1/s", "bytes": "1MiB/s", "items": "2048/s"})), json!([])),
         (
             tier(json!({"bytes": "1048575/s"})),
             json!(
-                "quotas.tiers.default.bytes: 1048575/s with a burst of 4s takes 4194300 at once, and messages of up to 4 \
-                 MiB are normal: larger ones never fit (hint: raise the rate, or the burst to 5s)"
+                "quotas.tiers.default.bytes: 1048575/s with a burst of 4s holds 4194300, but messages of up to 4 \
+                 MiB are common: larger ones are always throttled (hint: raise the rate, or the burst to 5s)"
             ),
         ),
         (
             tier(json!({"spans": "10k/s", "logRecords": "1k/s", "burst": "500ms"})),
             json!([
-                "quotas.tiers.default.spans: 10k/s with a burst of 500ms takes 5000 at once, and batches of up to 8192 are \
-                 normal: larger ones never fit (hint: raise the rate, or the burst to 1s)",
-                "quotas.tiers.default.logRecords: 1k/s with a burst of 500ms takes 500 at once, and batches of up to 8192 \
-                 are normal: larger ones never fit (hint: raise the rate, or the burst to 9s)",
+                "quotas.tiers.default.spans: 10k/s with a burst of 500ms holds 5000, but batches of up to 8192 are common: larger ones are always throttled (hint: raise the rate, or the burst to 1s)",
+                "quotas.tiers.default.logRecords: 1k/s with a burst of 500ms holds 500, but batches of up to 8192 are common: larger ones are always throttled (hint: raise the rate, or the burst to 9s)",
             ]),
         ),
     ]);
 }
 
 #[test]
-fn tiers_that_nobody_uses() {
+fn unused_tiers() {
     let config = |unknown: &str| {
         json!({
             "clients": [{"name": "a", "match": {"dns": "a"}, "quota": "used"}],
@@ -62,7 +60,7 @@ fn tiers_that_nobody_uses() {
 fn matches_that_are_never_reached() {
     let never = |at: &str, first: &str| {
         json!(format!(
-            "{at}: it is never reached: {first} (`first`) holds for all that it holds for (hint: put the narrower rule first)"
+            "{at}: never reached: {first} (`first`) matches the same certificates (hint: put the narrower rule first)"
         ))
     };
     let two =
@@ -99,7 +97,7 @@ fn matches_that_are_never_reached() {
         (
             two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": "a"}})),
             json!(
-                "clients[1].match: it is never reached: clients[0].match (`first`) holds for all that it holds for, unless a \
+                "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates, unless a \
                  certificate has several values of one key (hint: put the narrower rule first)"
             ),
         ),
@@ -126,7 +124,7 @@ fn a_rule_for_longer_words_is_reached() {
         json!({"clients": [rule("first", first), rule("b", second)]})
     };
     let never = json!(
-        "clients[1].match: it is never reached: clients[0].match (`first`) holds for all that it holds for (hint: put the \
+        "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates (hint: put the \
          narrower rule first)"
     );
     check([
@@ -141,12 +139,11 @@ fn a_rule_for_longer_words_is_reached() {
 }
 
 #[test]
-fn patterns_that_can_be_read_in_two_ways() {
+fn ambiguous_patterns() {
     check([(
         json!({"clients": [{"name": "{a}.{b}", "match": {"dns": "{a}-{b}.example"}}]}),
         json!(
-            "clients[0].match.dns: a text may be read in more than one way here; then each wildcard takes as little as it \
-             can, from the left (hint: have at most one wildcard in a segment if it captures)"
+            "clients[0].match.dns: the pattern is ambiguous: each wildcard matches as little as possible, from the left (hint: use at most one wildcard in a segment that has a capture)"
         ),
     )]);
 }
@@ -157,8 +154,8 @@ fn unusual_keys_of_a_subject() {
         (
             json!({"clients": [{"name": "a", "match": {"subject": {"CommonName": "x", "OUU": "x", "1.2.3": "x"}}}]}),
             json!([
-                "clients[0].match.subject.CommonName: `CommonName` is not one of the usual keys of a subject",
-                "clients[0].match.subject.OUU: `OUU` is not one of the usual keys of a subject (hint: did you mean OU?)",
+                "clients[0].match.subject.CommonName: `CommonName` is not a common key of a subject",
+                "clients[0].match.subject.OUU: `OUU` is not a common key of a subject (hint: did you mean `OU`?)",
             ]),
         ),
         (
@@ -169,7 +166,7 @@ fn unusual_keys_of_a_subject() {
 }
 
 #[test]
-fn headers_that_some_clients_go_without() {
+fn headers_that_some_clients_lack() {
     let config = |unknown: &str, general: Value| {
         json!({
             "clients": [
@@ -183,9 +180,8 @@ fn headers_that_some_clients_go_without() {
             "quotas": {"tiers": {"slow": {"items": "10k/s"}}},
         })
     };
-    let left_out = |who: &str| {
-        json!(format!("headers.X-Tenant: it is not set for {who}, who have nothing for a placeholder of it"))
-    };
+    let left_out =
+        |who: &str| json!(format!("headers.X-Tenant: not set for {who}: a placeholder has no value"));
     let tier = "quotas.tiers.slow: no client uses this tier";
     check([
         (config("slow", json!({})), left_out("clients[1] (`b`) and 1 more")),
@@ -195,18 +191,17 @@ fn headers_that_some_clients_go_without() {
 }
 
 #[test]
-fn origins_of_everybody() {
+fn origins_of_all_websites() {
     check([(
         json!({"corsOrigins": ["https://**.example.com", "https://**"]}),
         json!(
-            "corsOrigins[1]: pages of every website may send here, with the certificate of whoever looks at them (hint: name \
-             your own websites)"
+            "corsOrigins[1]: pages of every website may send, with the client certificate of their visitors (hint: list your own websites)"
         ),
     )]);
 }
 
 #[test]
-fn a_config_with_mistakes_is_only_warned_about_its_tiers() {
+fn a_config_with_errors_gets_warnings_about_its_tiers_only() {
     check([(
         json!({"clients": [{"name": "", "match": {}}], "quotas": {"tiers": {"slow": {"items": "10k/s"}}}}),
         json!("quotas.tiers.slow: no client uses this tier"),
@@ -220,19 +215,18 @@ fn a_denied_name_that_no_client_has() {
         {"name": "p.{org}.{site}", "match": {"dns": "{site}.{org}.example"}},
     ]);
     let deny = |entry: &str| json!({"clients": rules, "deny": [entry]});
-    let nobody = |name: &str| {
+    let unused = |name: &str| {
         format!(
-            "deny[0]: no client is named `{name}`, so this entry denies nobody (hint: write the client's name as \
-             `otlp-gate whoami CERT` shows it)"
+            "deny[0]: no client is named `{name}`: this entry has no effect (hint: write the client's name as `otlp-gate whoami CERT` prints it)"
         )
     };
     check([
         (deny("name:acme-edge"), json!([])),
         (deny("name:p.globex.berlin"), json!([])),
         (deny("serial:01"), json!([])),
-        (deny("name:acme-egde"), json!([nobody("acme-egde")])),
-        (deny("name:q.globex.berlin"), json!([nobody("q.globex.berlin")])),
-        (deny("name:unknown-0123456789ab"), json!([nobody("unknown-0123456789ab")])),
+        (deny("name:acme-egde"), json!([unused("acme-egde")])),
+        (deny("name:q.globex.berlin"), json!([unused("q.globex.berlin")])),
+        (deny("name:unknown-0123456789ab"), json!([unused("unknown-0123456789ab")])),
         (
             json!({"unknown": "t", "quotas": {"tiers": {"t": {"items": "10k/s"}}}, "deny": ["name:unknown-0123456789ab"]}),
             json!([]),

@@ -34,7 +34,7 @@ pub(super) fn lint(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
             let path = ConfigPath::of_match(config, alternative.rule, alternative.number);
             let first = ConfigPath::of_match(config, other.rule, other.number);
             let message = format!(
-                "it is never reached: {first} (`{}`) holds for all that it holds for{exception}",
+                "never reached: {first} (`{}`) matches the same certificates{exception}",
                 rule.name_text
             );
             warnings.push(Problem::new(path, message).hint("put the narrower rule first"));

@@ -2,11 +2,13 @@
 
 use super::Separator;
 
-/// Longest capture that a rule does not allow to be longer, in characters: that of a DNS label (RFC 1035, section 2.3.4).
+/// Longest capture that a rule does not allow to be longer, in characters: that of a DNS label (RFC 1035, section
+/// 2.3.4).
 pub(super) const MAX_CAPTURE: u8 = 63;
 
-/// What a capture may hold: letters, digits, `_` and `-`; `.` where that does not end a segment; and what its rule allows besides.
-/// Never `/`, which names of reserved clients have, nor any character that a header's value cannot have.
+/// What a capture may hold: letters, digits, `_` and `-`; `.` where that does not end a segment; and what its rule
+/// allows besides. Never `/`, which names of reserved clients have, nor any character that a header's value cannot
+/// have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::policy) struct CaptureKind {
     /// The longest value, in characters.

@@ -42,7 +42,8 @@ impl Pattern {
         }
         Matcher { tokens: tokens.collect(), separator: self.separator, reading }.run(middle, captures)
     }
-    /// A text that stands for all texts that match: another pattern that matches it ([`Reading::Sample`]) matches all of them.
+    /// A text that stands for all texts that match: another pattern that matches it ([`Reading::Sample`]) matches all
+    /// of them.
     pub(in crate::policy) fn sample(&self) -> String {
         self.tokens
             .iter()
@@ -58,8 +59,8 @@ impl Pattern {
     }
 }
 
-// Identities never hold control characters, so in a sample these stand for what a wildcard of the pattern matches: a capture for up
-// to 63 characters, the others for any number.
+// Identities never hold control characters, so in a sample these stand for what a wildcard of the pattern matches: a
+// capture for up to 63 characters, the others for any number.
 const SAMPLE_STAR: &str = "\u{1}";
 const SAMPLE_CAPTURE: &str = "\u{2}";
 const SAMPLE_DEEP: &str = "\u{3}";
@@ -71,8 +72,8 @@ struct Matcher<'a> {
 }
 
 impl<'a> Matcher<'a> {
-    /// From the last token to the first: the offsets in the text from which the tokens from there on match the rest. Then forward:
-    /// each wildcard ends at the nearest such offset.
+    /// From the last token to the first: the offsets in the text from which the tokens from there on match the rest.
+    /// Then forward: each wildcard ends at the nearest such offset.
     fn run(&self, text: &'a str, captures: &mut Vec<(&'a str, &'a str)>) -> bool {
         let bytes = text.as_bytes();
         let mut rows = Vec::with_capacity(self.tokens.len() + 1);

@@ -3,11 +3,11 @@
 //! | wildcard | matches |
 //! |---|---|
 //! | `*` | one or more bytes of one segment |
-//! | `{capture}` | 1 to 63 characters of `[A-Za-z0-9._-]` of one segment, kept under that name; a rule may allow more ([`CaptureKind`]) |
+//! | `{capture}` | 1 to 63 characters of `[A-Za-z0-9._-]` of one segment; a rule may allow more ([`CaptureKind`]) |
 //! | `**` | one or more bytes, across segments |
 //!
-//! Two wildcards are never adjacent. Where a text can be matched in several ways, each wildcard takes as little as it can, from the
-//! left. Matching takes time and memory of O(wildcards x text) for any text.
+//! Two wildcards are never adjacent. Where a text can be matched in several ways, each wildcard takes as little as it
+//! can, from the left. Matching takes time and memory of O(wildcards x text) for any text.
 
 mod capture;
 mod matcher;
@@ -177,8 +177,8 @@ impl Pattern {
             && self.tokens.iter().zip(&other.tokens).all(same)
     }
 
-    /// Whether a text may give different captures: it has two wildcards in one segment, at least one of them a capture, or two
-    /// captures that span segments.
+    /// Whether a text may give different captures: it has two wildcards in one segment, at least one of them a capture,
+    /// or two captures that span segments.
     pub(super) fn is_ambiguous(&self) -> bool {
         if self.capture_kinds().filter(|(_, kind)| kind.spans(self.separator)).nth(1).is_some() {
             return true;

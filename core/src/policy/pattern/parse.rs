@@ -97,16 +97,20 @@ pub enum PatternError {
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PatternError::Empty => f.write_str("the pattern is empty and would match nothing"),
+            PatternError::Empty => f.write_str("the pattern is empty"),
             PatternError::TooLong => write!(f, "the pattern is longer than {MAX_PATTERN} bytes"),
-            PatternError::TooManyWildcards => write!(f, "the pattern has more than {MAX_WILDCARDS} wildcards"),
-            PatternError::Brace => f.write_str("a brace has no partner: a captured word is written `{word}`"),
-            PatternError::Adjacent => f.write_str(
-                "two wildcards stand side by side, so that where the one ends is anyone's guess: use one, or put \
-                 text between them",
-            ),
+            PatternError::TooManyWildcards => {
+                write!(f, "the pattern has more than {MAX_WILDCARDS} wildcards")
+            }
+            PatternError::Brace => f.write_str("a brace has no counterpart: write a capture as `{name}`"),
+            PatternError::Adjacent => {
+                f.write_str("two wildcards are adjacent: use one, or put text between them")
+            }
             PatternError::CaptureName(name) => {
-                write!(f, "`{{{name}}}` is no word: use letters, digits and `_`, and start with a letter")
+                write!(
+                    f,
+                    "`{{{name}}}` is not a name for a capture: use letters, digits and `_`, and start with a letter"
+                )
             }
             PatternError::Twice(name) => write!(f, "`{{{name}}}` is captured twice"),
         }

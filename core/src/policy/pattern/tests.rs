@@ -86,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_pattern_is_refused() {
+fn invalid_patterns_are_rejected() {
     for (pattern, error) in [
         ("", PatternError::Empty),
         ("a***", PatternError::Adjacent),
@@ -107,7 +107,7 @@ fn what_is_no_pattern_is_refused() {
 }
 
 #[test]
-fn a_text_that_could_be_read_in_two_ways_is_noticed() {
+fn ambiguous_patterns_are_found() {
     for (pattern, ambiguous) in [
         ("{a}-{b}.c", true),
         ("*-{b}", true),

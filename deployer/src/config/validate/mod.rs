@@ -1,4 +1,4 @@
-//! Checks of a config: of the policy by compiling it, and of the deployer's keys.
+//! Checks a config: compiles its policy, and checks the deployer's keys.
 
 mod hostname;
 mod node_local;
@@ -37,8 +37,10 @@ fn gateway(config: &Config) -> Vec<Problem> {
     let gateway = &config.gateway;
     let mut problems = Vec::new();
     if gateway.name.len() > LONGEST_NAME && is_label(&gateway.name) {
-        let message =
-            format!("`{}` is too long: `{0}-collector` cannot be the name of a Service", gateway.name);
+        let message = format!(
+            "`{}` is too long: the Service's name `{0}-collector` has more than 63 characters",
+            gateway.name
+        );
         let hint = format!("use at most {LONGEST_NAME} characters");
         problems.push(problem(&["gateway", "name"], message, &hint));
     }
@@ -64,19 +66,19 @@ fn gateway(config: &Config) -> Vec<Problem> {
     if let Backend::Collector(collector) = &config.backend
         && collector.max_replicas.is_some_and(|most| most < collector.replicas)
     {
-        let message = "it is less than `replicas`, which there always are".to_owned();
+        let message = "it is less than `replicas`".to_owned();
         problems.push(problem(
             &["backend", "collector", "maxReplicas"],
             message,
             "raise it, or leave it out",
         ));
     }
-    if let Some((message, hint)) = hostname::mistake(&gateway.hostname) {
+    if let Some((message, hint)) = hostname::error(&gateway.hostname) {
         problems.push(problem(&["gateway", "hostname"], message, &hint));
     }
     if gateway.listeners.grpc == gateway.listeners.http {
         let message = format!("both listeners have the port {}", gateway.listeners.http);
-        problems.push(problem(&["gateway", "listeners", "http"], message, "give each its own"));
+        problems.push(problem(&["gateway", "listeners", "http"], message, "use different ports"));
     }
     problems
 }
@@ -88,7 +90,7 @@ fn problem(keys: &[&str], message: String, hint: &str) -> Problem {
 
 /// The problem with a name that Kubernetes does not accept, if it is one.
 fn not_a_label(keys: &[&str], name: &str) -> Option<Problem> {
-    let message = || format!("`{}` cannot be a name in Kubernetes", name.escape_debug());
+    let message = || format!("`{}` is not a valid name in Kubernetes", name.escape_debug());
     (!is_label(name)).then(|| problem(keys, message(), LABEL))
 }
 

@@ -11,12 +11,13 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
     let node = &config.node_local;
     let mut problems = Vec::new();
     if !config.gateway.enabled {
-        let message = "without a gateway there is nothing that telemetry could go to or through".to_owned();
+        let message =
+            "without a gateway, telemetry needs a node-local gateway and `nodeLocal.export`".to_owned();
         if !node.enabled {
-            let hint = "set `nodeLocal.enabled: true`, or leave `enabled` out";
+            let hint = "set `nodeLocal.enabled: true`, or remove this key";
             problems.push(problem(&["gateway", "enabled"], message, hint));
         } else if node.export.is_none() {
-            let hint = "say where it sends with `nodeLocal.export`";
+            let hint = "set `nodeLocal.export`";
             problems.push(problem(&["gateway", "enabled"], message, hint));
         }
     }
@@ -29,25 +30,28 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
             problems.extend(not_a_label(&keys, &remote.client_secret));
             let port = remote.endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty());
             if remote.endpoint.contains('/') || port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-                let message = format!("`{}` is not a host and a port", remote.endpoint.escape_debug());
-                let hint = "write it like otel-gateway.example.com:4317";
+                let message = format!("`{}` is not HOST:PORT", remote.endpoint.escape_debug());
+                let hint = "write it as in `otel-gateway.example.com:4317`";
                 problems.push(problem(&["nodeLocal", "export", "gate", "endpoint"], message, hint));
             }
         }
         Some(Export::Exporters(exporters)) if exporters.is_empty() => {
-            let hint = "name at least one, or leave `export` out to send to this gate's backend";
-            problems.push(problem(&["nodeLocal", "export", "exporters"], "there is none".to_owned(), hint));
+            let hint = "add one, or remove `export` to send to this gate's backend";
+            problems.push(problem(
+                &["nodeLocal", "export", "exporters"],
+                "there is no exporter".to_owned(),
+                hint,
+            ));
         }
         _ => {}
     }
     if node.namespace.as_ref() == Some(&config.gateway.namespace) {
         let message =
-            "it is the gateway's, whose pods must not have the rights that these may need".to_owned();
-        problems.push(problem(&["nodeLocal", "namespace"], message, "give it one of its own"));
+            "it is the gateway's namespace: pods there must not have the privileges that node-local pods may need".to_owned();
+        problems.push(problem(&["nodeLocal", "namespace"], message, "use another namespace"));
     }
     if node.queue == Queue::Durable && node.acknowledge == Acknowledge::Delivered {
-        let message =
-            "a durable queue answers when it has written, and loses nothing that was answered".to_owned();
+        let message = "a durable queue always answers when it has written to disk".to_owned();
         problems.push(problem(
             &["nodeLocal", "acknowledge"],
             message,
@@ -65,8 +69,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Problem> {
     let node = &config.node_local;
     let owned = config.clients.iter().map(|client| &client.attributes).chain([&config.attributes]);
     let nobodys = node.enabled && node.clients.is_empty() && owned.flat_map(BTreeMap::keys).next().is_some();
-    let message = "no rule says whose pods are, so that their telemetry has none of the gate's attributes";
-    let hint = "write rules such as {name: acme, match: {namespace: acme}, attributes: {tenant.id: acme}}";
+    let message = "no rule matches any pod: their telemetry is unattributed";
+    let hint = "add rules such as `{name: acme, match: {namespace: acme}, attributes: {tenant.id: acme}}`";
     nobodys.then(|| problem(&["nodeLocal", "clients"], message.to_owned(), hint)).into_iter().collect()
 }
 

@@ -1,4 +1,4 @@
-//! The configuration of the Collector on every node.
+//! The configuration of the node-local Collector.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,24 @@ use super::rules;
 use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, UnknownSenders};
 use crate::model::Installation;
 
-/// The variable with the name of the pod's node.
+/// The environment variable with the name of the pod's node.
 pub(super) const NODE: &str = "KUBE_NODE_NAME";
-/// Where the client's certificate is, in the pod.
+/// The folder of the client certificate in the pod.
 pub(super) const CERTIFICATE_FOLDER: &str = "/etc/otlp-gate";
-/// Where a durable queue is, in the pod.
+/// The folder of a durable queue in the pod.
 pub(super) const QUEUE_FOLDER: &str = "/var/lib/otelcol";
 
-/// How much a queue holds, in bytes of OTLP: in memory about a tenth of what the pod may use, since it is larger there.
+/// The size of a queue, in bytes of OTLP. In memory, telemetry takes more than in OTLP: the queue is a tenth of the
+/// pod's memory.
 const IN_MEMORY: u64 = 48 << 20;
 const ON_DISK: u64 = 1 << 30;
-/// How large the messages are that it sends, in bytes: a receiver takes 4 MiB by default.
+/// The smallest and largest messages that are sent, in bytes: receivers accept 4 MiB by default.
 const MESSAGE: (u64, u64) = (1 << 20, 3 << 20);
 /// The port of the Collector's own metrics.
 pub(super) const METRICS: i32 = 8888;
 
-/// The spans that Istio's proxies make of exports, which would be exported in turn.
-const NOISE: &str = r#"span.attributes["component"] == "proxy" and IsMatch(span.attributes["http.url"], "/(?:opentelemetry\\.proto\\.collector\\.[A-Za-z0-9.]+/Export|v1/(?:traces|metrics|logs))$$")"#;
+/// Matches spans that Istio's proxies record of exports: exporting them would record more.
+const EXPORT_SPANS: &str = r#"span.attributes["component"] == "proxy" and IsMatch(span.attributes["http.url"], "/(?:opentelemetry\\.proto\\.collector\\.[A-Za-z0-9.]+/Export|v1/(?:traces|metrics|logs))$$")"#;
 
 /// The Collector's configuration.
 pub(super) fn config(installation: &Installation<'_>) -> Value {
@@ -41,20 +42,20 @@ pub(super) fn config(installation: &Installation<'_>) -> Value {
             "memory_limiter",
             json!({"check_interval": "1s", "limit_percentage": 75, "spike_limit_percentage": 20}),
         ),
-        ("transform/unclaimed", transform(&rules::unclaimed(installation.config))),
-        ("k8s_attributes", place(node)),
+        ("transform/unclaimed", transform(&rules::remove_owned(installation.config))),
+        ("k8s_attributes", pod_attributes(node)),
     ]
     .into();
     if node.unknown_senders == UnknownSenders::Refuse {
-        processors.insert("transform/unknown", transform(&[rules::refused()]));
+        processors.insert("transform/unknown", transform(&[rules::reject_unknown_senders()]));
     }
-    let stamps = rules::stamps(installation.config);
-    if !stamps.is_empty() {
-        processors.insert("transform/clients", transform(&stamps));
+    let attributes = rules::set_attributes(installation.config);
+    if !attributes.is_empty() {
+        processors.insert("transform/clients", transform(&attributes));
     }
     if installation.mesh.present {
-        let noise = json!({"error_mode": "ignore", "traces": {"span": [NOISE]}});
-        processors.insert("filter/mesh", noise);
+        let filter = json!({"error_mode": "ignore", "traces": {"span": [EXPORT_SPANS]}});
+        processors.insert("filter/mesh", filter);
     }
     let used = |signal: &str| {
         let order = [
@@ -88,19 +89,20 @@ pub(super) fn config(installation: &Installation<'_>) -> Value {
     })
 }
 
-/// The queue's files, in a folder of the node's name: nodes may share a file system.
+/// The extension with the queue's files, in a folder with the node's name: nodes may share a file system.
 fn storage() -> Value {
     let folder = format!("{QUEUE_FOLDER}/${{env:{NODE}}}");
     json!({
         "directory": folder,
         "create_directory": true,
-        // A pod that was deleted by force holds the lock until it has ended.
+        // A pod that was deleted with --force holds the lock until it has ended.
         "timeout": "30s",
         "compaction": {"directory": folder, "on_rebound": true, "cleanup_on_start": true},
     })
 }
 
-/// The same statements for every signal's Resources. Where one fails, nothing goes on unstamped: the pod is told.
+/// The same statements for the Resources of every signal. If one fails, the export is rejected: nothing is forwarded
+/// without its attributes.
 fn transform(statements: &[String]) -> Value {
     let mut transform = json!({"error_mode": "propagate"});
     for key in ["trace_statements", "metric_statements", "log_statements"] {
@@ -111,21 +113,21 @@ fn transform(statements: &[String]) -> Value {
     transform
 }
 
-/// Which pod it is, by the address that it connects from, and where that is.
-fn place(node: &NodeLocal) -> Value {
+/// The processor that finds the pod by the address of its connection, and adds its attributes.
+fn pod_attributes(node: &NodeLocal) -> Value {
     let labels = rules::labels(&node.clients);
     let labels = labels.iter().map(|(key, name)| json!({"tag_name": name, "key": key, "from": "pod"}));
     let labels: Vec<Value> = labels.collect();
-    let mut extract = json!({"metadata": rules::PLACE, "deployment_name_from_replicaset": true});
+    let mut extract = json!({"metadata": rules::POD_ATTRIBUTES, "deployment_name_from_replicaset": true});
     if let (false, Some(extract)) = (labels.is_empty(), extract.as_object_mut()) {
         extract.insert("labels".to_owned(), labels.into());
     }
-    // A pod that has ended may be there for long, and its address is another's by then.
+    // The object of an ended pod may exist for long, while another pod has its address.
     let ended = ["Succeeded", "Failed"]
         .map(|phase| json!({"key": "status.phase", "op": "not-equals", "value": phase}));
     json!({
         "filter": {"node_from_env_var": NODE, "fields": ended},
-        // By default the address of a pod that is gone stays its own for two minutes. It looks every 30 s.
+        // By default the address of a deleted pod is kept for two minutes. Deletions are processed every 30 s.
         "pod_delete_grace_period": "0s",
         "extract": extract,
         "pod_association": [{"sources": [{"from": "connection"}]}],
@@ -150,16 +152,16 @@ fn exporters(installation: &Installation<'_>) -> BTreeMap<String, Value> {
                 ),
             };
             let endpoint = format!("{name}.{namespace}.svc:{port}");
-            // Inside of a cluster, compressing costs more than it saves: most of the CPU.
+            // Within a cluster compression is not worth it: it takes most of the CPU.
             let exporter = json!({"endpoint": endpoint, "tls": {"insecure": true}, "compression": "none"});
             [("otlp_grpc".to_owned(), exporter)].into()
         }
     };
-    exporters.values_mut().for_each(|exporter| keep(node, exporter));
+    exporters.values_mut().for_each(|exporter| add_queue(node, exporter));
     exporters
 }
 
-/// A client of another gate. The certificate's files are read again, so that a renewed one needs no restart.
+/// The exporter to the gate of another cluster. It reloads the certificate, so a renewed one needs no restart.
 fn client_of(remote: &RemoteGate) -> Value {
     let file = |name: &str| format!("{CERTIFICATE_FOLDER}/{name}");
     let mut tls = json!({
@@ -171,9 +173,9 @@ fn client_of(remote: &RemoteGate) -> Value {
     json!({"endpoint": remote.endpoint, "tls": tls, "compression": "gzip"})
 }
 
-/// Gives an exporter its queue, which gathers as well: a processor that did so would answer before. It never gives up, since
-/// what is in the queue was answered. What the user wrote stays.
-fn keep(node: &NodeLocal, exporter: &mut Value) {
+/// Adds a queue to an exporter, unless the user has configured one. It batches as well: a batch processor would answer
+/// before the queue has the data. It retries without limit, since queued telemetry has been acknowledged.
+fn add_queue(node: &NodeLocal, exporter: &mut Value) {
     if exporter.is_null() {
         *exporter = json!({});
     }
@@ -191,7 +193,7 @@ fn keep(node: &NodeLocal, exporter: &mut Value) {
     }
     settings.entry("sending_queue").or_insert(queue);
     if node.acknowledge == Acknowledge::Queued {
-        // Never given up, and soon on its way again when the backend is back.
+        // Retries for ever, and soon after the backend is reachable again.
         settings
             .entry("retry_on_failure")
             .or_insert(json!({"max_elapsed_time": "0s", "max_interval": "10s"}));

@@ -1,4 +1,4 @@
-//! Which pod is whose, as statements of the Collector's transform processor.
+//! Rules for pods as statements of the Collector's transform processor (OTTL).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,14 +6,14 @@ use otlp_gate_core::policy::{ConfigPath, Placeholder, Segment, Template, owned_a
 
 use crate::config::{CompiledPodRule, Config, PodField, PodRule};
 
-/// Where the Collector puts the pod's namespace.
+/// The attribute with the pod's namespace, set by the Collector.
 const NAMESPACE: &str = "k8s.namespace.name";
-/// What the names of attributes begin with that hold the pod's labels until the rules have read them.
+/// The prefix of attributes that hold the pod's labels until the rules have read them.
 const LABEL: &str = "otlp_gate.label/";
 
-/// The attributes that say where a pod is. They are the cluster's word: what a pod writes there is removed first, since the Collector
-/// leaves alone what it finds.
-pub(super) const PLACE: [&str; 8] = [
+/// The attributes that identify a pod, set by the Collector. Values that pods send are removed first: the Collector
+/// does not replace existing ones.
+pub(super) const POD_ATTRIBUTES: [&str; 8] = [
     "k8s.daemonset.name",
     "k8s.deployment.name",
     "k8s.job.name",
@@ -24,43 +24,44 @@ pub(super) const PLACE: [&str; 8] = [
     "k8s.statefulset.name",
 ];
 
-/// The labels that rules look at, each with the attribute that holds it meanwhile.
+/// The labels that rules match, each with the attribute that holds it meanwhile.
 pub(super) fn labels(rules: &[PodRule]) -> BTreeMap<&str, String> {
     let keys = rules.iter().flat_map(|rule| rule.matches.labels.keys());
     keys.map(|key| (key.as_str(), format!("{LABEL}{key}"))).collect()
 }
 
-/// Removes all that only the gate may say, however often a pod says it.
-pub(super) fn unclaimed(config: &Config) -> Vec<String> {
+/// Removes owned attributes that pods send, however often they occur.
+pub(super) fn remove_owned(config: &Config) -> Vec<String> {
     let owned = owned_attributes(&config.policy());
-    let owned: BTreeSet<&str> = owned.iter().map(String::as_str).chain(PLACE).collect();
+    let owned: BTreeSet<&str> = owned.iter().map(String::as_str).chain(POD_ATTRIBUTES).collect();
     let folded = config.owned_spellings.is_folded();
     let mut keys: Vec<String> =
         owned.into_iter().map(|key| if folded { any_spelling(key) } else { literally(key) }).collect();
     keys.push(format!("{}.*", literally(LABEL)));
-    // By a pattern, since deleting one key takes the first of that name only.
+    // By a pattern: `delete_key` removes only the first attribute of a key.
     vec![format!("delete_matching_keys(resource.attributes, {})", text(&format!("^(?:{})$", keys.join("|"))))]
 }
 
-/// Refuses what comes from an address of no pod. It is a statement that fails, since no processor of the Collector refuses by a
-/// condition, and one that drops would have the sender believe that all went well. The sender is shown its words, and may send again.
-pub(super) fn refused() -> String {
-    let words = "the sender's address is of no running pod of this node; nodeLocal.unknownSenders: accept takes it in";
+/// Rejects telemetry from an address that no pod has. The statement fails on purpose: no processor of the Collector
+/// rejects by a condition, and a dropped export would be answered with success. The sender gets the message, and may
+/// retry.
+pub(super) fn reject_unknown_senders() -> String {
+    let message = "the sender's address is of no running pod of this node; nodeLocal.unknownSenders: accept takes it in";
     format!(
         "set(resource.cache[\"unknown\"], ParseJSON({})) where resource.attributes[\"k8s.pod.uid\"] == nil",
-        text(words)
+        text(message)
     )
 }
 
-/// A regular expression for all names that backends fold into this one; see `wire/src/otlp/owned.rs`.
+/// A regular expression for all keys that backends may store under this name; see `wire/src/otlp/owned.rs`.
 fn any_spelling(key: &str) -> String {
     let words = key.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let words = words.collect::<Vec<_>>().join("[^a-z0-9]+");
     if words.is_empty() { literally(key) } else { format!("(?i:[^a-z0-9]*{words}[^a-z0-9]*)") }
 }
 
-/// Sets what a pod's rule has, of the first rule that matches.
-pub(super) fn stamps(config: &Config) -> Vec<String> {
+/// Sets the attributes of the first rule that matches.
+pub(super) fn set_attributes(config: &Config) -> Vec<String> {
     let rules = &config.node_local.clients;
     let parse = |(key, text): (&String, &String)| Some((key.clone(), Template::parse(text).ok()?));
     let shared: Vec<(String, Template)> = config.attributes.iter().filter_map(parse).collect();
@@ -141,12 +142,12 @@ impl Rule {
     }
 }
 
-/// A text in OTTL, which quotes as Go does, inside of a configuration in which `$` begins a variable.
+/// A string in OTTL, which quotes as Go does. In the Collector's configuration `$` begins a variable, so it is doubled.
 fn text(plain: &str) -> String {
     serde_json::Value::from(plain).to_string().replace('$', "$$")
 }
 
-/// A regular expression for this text and no other.
+/// A regular expression that matches this text only.
 fn literally(plain: &str) -> String {
     let special = |character: char| r"\.+*?()|[]{}^$".contains(character);
     plain
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_matches_stamps_what_its_pattern_captured() {
+    fn the_first_rule_that_matches_sets_its_captures() {
         let config = config(
             r#"[{name: "{team}.x", match: {namespace: "team-{team}", labels: {app: "a*"}}, attributes: {tenant.id: "{team} $1", ns: "{namespace}"}}]"#,
         );
@@ -179,7 +180,7 @@ mod tests {
             format!(r#"ExtractPatterns({namespace}, "^team-(?P<team>[A-Za-z0-9_-]{{1,63}}?)$$")["team"]"#);
         let rule = r#"resource.cache["rule"]"#;
         assert_eq!(
-            stamps(&config),
+            set_attributes(&config),
             [
                 format!(
                     r#"set({rule}, 0) where {rule} == nil and IsMatch({namespace}, "^team-(?P<team>[A-Za-z0-9_-]{{1,63}}?)$$") and IsMatch(resource.attributes["otlp_gate.label/app"], "^a[^\\./]+?$$")"#
@@ -197,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_gate_may_say_is_removed_however_often_it_is_said() {
+    fn owned_attributes_are_removed_however_often_they_occur() {
         let mut config = config("[]");
         config.owned_spellings = otlp_gate_core::config::OwnedSpellings::Exact;
-        let removed = unclaimed(&config);
+        let removed = remove_owned(&config);
         let [removed] = removed.as_slice() else { panic!("{removed:?}") };
         assert!(
             removed.starts_with(r#"delete_matching_keys(resource.attributes, "^(?:k8s\\.daemonset\\.name|"#),
@@ -212,8 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn what_backends_fold_into_such_a_name_is_removed_as_well() {
-        let removed = unclaimed(&config("[]"));
+    fn other_spellings_of_owned_attributes_are_removed() {
+        let removed = remove_owned(&config("[]"));
         let [removed] = removed.as_slice() else { panic!("{removed:?}") };
         let client = "(?i:[^a-z0-9]*otlp[^a-z0-9]+gate[^a-z0-9]+client[^a-z0-9]*)";
         assert!(removed.contains(client), "{removed}");

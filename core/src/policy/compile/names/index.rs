@@ -6,8 +6,8 @@ use super::name_set::NameSet;
 use crate::policy::hash_index::HashIndex;
 use crate::sort;
 
-/// Names with captures by how they start and end. Two sets can only have a name in common if the start of one continues the start of
-/// the other, and likewise their ends.
+/// Names with captures by how they start and end. Two sets can only have a name in common if the start of one continues
+/// the start of the other, and likewise their ends.
 pub(super) struct NameIndex {
     /// The lengths of starts and ends, in bytes.
     starts: BTreeSet<usize>,

@@ -20,7 +20,8 @@ use super::{template, unknown_placeholder};
 const MAX_NAME: usize = 128;
 /// The name in metrics of all clients that have no series of their own.
 const OTHER: &str = "other";
-/// The most comparisons of whole names, which take a few milliseconds. Rules whose names start or end differently need none.
+/// The most comparisons of whole names, which take a few milliseconds. Rules whose names start or end differently need
+/// none.
 const MAX_COMPARISONS: usize = 200_000;
 
 /// Compiles a name: text of `[A-Za-z0-9._-]`, and captures of the rule.
@@ -32,13 +33,16 @@ pub(super) fn compile(
 ) -> Template {
     let name = template(text, path, problems);
     if text.is_empty() {
-        problems.push(Problem::new(path, "a client needs a name"));
+        problems.push(Problem::new(path, "the name is empty"));
     }
     if text.len() > MAX_NAME {
         problems.push(Problem::new(path, format!("the name is longer than {MAX_NAME} characters")));
     }
     if text == OTHER {
-        problems.push(Problem::new(path, "metrics call all clients without a listed name `other`"));
+        problems.push(Problem::new(
+            path,
+            "`other` is reserved: metrics use it for all clients that have no series of their own",
+        ));
     }
     for segment in name.segments() {
         match segment {
@@ -47,7 +51,7 @@ pub(super) fn compile(
                     text.chars().find(|character| !u8::try_from(*character).is_ok_and(is_capture_byte))
                 {
                     let message =
-                        format!("a name is made of A-Z a-z 0-9 . _ -, not of `{}`", wrong.escape_debug());
+                        format!("a name cannot contain `{}`: use A-Z a-z 0-9 . _ -", wrong.escape_debug());
                     problems.push(Problem::new(path, message));
                 }
             }
@@ -56,8 +60,8 @@ pub(super) fn compile(
                 problems.push(unknown_placeholder(placeholder, path, captures.keys().map(String::as_str)));
             }
             Segment::Placeholder(placeholder) => {
-                let message = format!("a name is made of captured words, and {placeholder} is none");
-                let hint = "capture it, as in match: {subject: {CN: \"{cn}\"}}, and write {cn}";
+                let message = format!("{placeholder} cannot be used in a name, which is made of captures");
+                let hint = "capture it, as in `match: {subject: {CN: \"{cn}\"}}`, and write {cn}";
                 problems.push(Problem::new(path, message).hint(hint));
             }
         }
@@ -76,8 +80,8 @@ pub(super) fn check(
     let texts: Vec<&str> = rules.iter().map(|rule| rule.name_text.as_str()).collect();
     let duplicates = duplicates(&texts);
     for (later, first) in &duplicates {
-        let message = format!("clients[{first}] has the same name");
-        let hint = "give one rule a list of matches instead, or take another name";
+        let message = format!("duplicate name: clients[{first}] has it, too");
+        let hint = "use another name, or one rule with a list of matches";
         problems.push(Problem::new(path(*later), message).hint(hint));
     }
     let names = rules.iter().zip(captures).enumerate();
@@ -103,9 +107,9 @@ pub(super) fn check(
             }
             comparisons += 1;
             if comparisons > MAX_COMPARISONS {
-                let message = "too many templates of names are too much alike to be told apart";
+                let message = "too many names with captures are too similar to be checked for duplicates";
                 let hint =
-                    "let each start with a text of its own, or use one rule with captures for many clients";
+                    "start each name with a different text, or use one rule with captures for many clients";
                 problems.push(Problem::new(PathRef::of("clients"), message).hint(hint));
                 return;
             }
@@ -122,8 +126,7 @@ fn path(rule: usize) -> ConfigPath {
 }
 
 fn collision(rules: &[Rule], a: NameSet<'_>, b: NameSet<'_>) -> Problem {
-    let hint = "start one of them with a text of its own, or put a character between its words that the other cannot \
-                have there";
+    let hint = "start one of them with a different text, or put a character between its captures that the other cannot have there";
     let text = |rule: usize| rules.get(rule).map(|rule| rule.name_text.as_str()).unwrap_or_default();
     let problem = match (a.rule(), b.rule()) {
         (Some(a), Some(b)) => {
@@ -137,12 +140,12 @@ fn collision(rules: &[Rule], a: NameSet<'_>, b: NameSet<'_>) -> Problem {
         }
         (Some(rule), None) | (None, Some(rule)) => {
             let message = format!(
-                "`{}` can give the name of an unknown client, `unknown-` and 12 hex digits",
+                "`{}` can give the name of an unknown client: `unknown-` and 12 hex digits",
                 text(rule)
             );
             Problem::new(path(rule), message)
         }
-        (None, None) => Problem::new(PathRef::of("unknown"), "unknown clients are named alike"),
+        (None, None) => Problem::new(PathRef::of("unknown"), "unknown clients have the same names"),
     };
     problem.hint(hint)
 }

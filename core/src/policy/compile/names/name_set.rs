@@ -76,8 +76,8 @@ impl<'a> NameSet<'a> {
         symbols
     }
 
-    /// Whether both have a name in common. For each symbol of this set, follows the positions in the other that can be reached when both
-    /// have consumed the same characters.
+    /// Whether both have a name in common. For each symbol of this set, follows the positions in the other that can be
+    /// reached when both have consumed the same characters.
     pub(super) fn meets(self, other: NameSet<'_>) -> bool {
         let (symbols, other) = (self.symbols(), other.symbols());
         let positions = other.len() + 1;
