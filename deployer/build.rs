@@ -1,4 +1,4 @@
-//! Finds the filter's module, which the command carries: `$OTLP_GATE_WASM`, else `<target>/otlp-gate.wasm`.
+//! Finds the filter's module, which the command contains: `$OTLP_GATE_WASM`, else `<target>/otlp-gate.wasm`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ fn main() {
         None => in_target_dir(),
     };
     if !module.is_file() {
-        // Cargo prints this one sentence and fails; an exit code of our own would bury it.
+        // Cargo prints this error and fails. A non-zero exit code would add output around it.
         println!(
-            "cargo::error=the command carries the filter, and {} is missing: run `cargo xtask build-wasm` first",
+            "cargo::error=the filter's module {} does not exist: run `cargo xtask build-wasm` first",
             module.display()
         );
         return;
@@ -21,8 +21,8 @@ fn main() {
     println!("cargo::rustc-env=OTLP_GATE_WASM_PATH={}", module.display());
 }
 
-/// The module beside the profiles' folders. Cargo names only `OUT_DIR`, which is `<target>/PROFILE/build/NAME/out`,
-/// or one level deeper with `--target`.
+/// The module in the target directory. Cargo gives only `OUT_DIR`, which is `<target>/PROFILE/build/NAME/out`, or one
+/// level deeper with `--target`.
 fn in_target_dir() -> PathBuf {
     let out = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
     let candidates: Vec<PathBuf> =

@@ -1,5 +1,5 @@
-//! The command line as a whole. What holds for every command is in [`crate::global`], each command's own arguments beside
-//! it in [`crate::commands`].
+//! The command line as a whole. The options of every command are in [`crate::global`], the arguments of each command
+//! are in [`crate::commands`].
 
 use std::process::ExitCode;
 
@@ -8,11 +8,14 @@ use clap::{CommandFactory, Parser};
 use crate::commands::{self, Command};
 use crate::global::Global;
 
-/// The most columns of help.
+/// The maximum width of help texts, in columns.
 const WIDTH: usize = 100;
 
-/// Puts a trustworthy OTLP door in front of an OpenTelemetry Collector: what a client's certificate says is what its
-/// data says, and each client gets its share.
+/// Authenticate, attribute and rate-limit OTLP per tenant at an Istio or Envoy Gateway
+///
+/// otlp-gate deploys a gateway in front of an OpenTelemetry Collector. A filter in the gateway's Envoy identifies
+/// clients by their certificates, sets the resource attributes of their tenant on everything they send, and enforces
+/// their quotas. One file, otlp-gate.yaml, configures all of it.
 #[derive(Debug, Parser)]
 #[command(
     name = "otlp-gate",
@@ -22,9 +25,13 @@ const WIDTH: usize = 100;
     arg_required_else_help = true
 )]
 #[command(after_help = "Examples:
+  otlp-gate demo                      show a gate at work on this machine
   otlp-gate init                      write a commented otlp-gate.yaml
-  otlp-gate check                     say what is wrong with it, and where
-  otlp-gate -f - check < gate.yaml    the same for a file on standard input")]
+  otlp-gate check                     check it
+  otlp-gate certs init                create the CAs and the server's certificate
+  otlp-gate apply                     deploy the gate to a Kubernetes cluster
+  otlp-gate client-config acme-edge   print what a client needs to send through the gate
+  otlp-gate -f - check < gate.yaml    read the configuration from standard input")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -54,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_takes_what_is_said_to_all_for_its_own() {
+    fn no_command_has_an_argument_with_the_name_of_a_global_option() {
         fn visit(command: &clap::Command, global: &[&clap::Id]) {
             for argument in command.get_arguments() {
                 assert!(!global.contains(&argument.get_id()), "{}: {argument}", command.get_name());
@@ -69,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_shows_examples_that_can_be_typed() {
+    fn every_command_has_examples_that_parse() {
         fn visit(path: &str, command: &clap::Command, wrong: &mut Vec<String>) {
             let path = format!("{path} {}", command.get_name());
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -77,7 +84,7 @@ mod tests {
             if examples.is_empty() || !help.contains("Examples:\n  ") {
                 wrong.push(format!("{path}: no example in {help:?}"));
             }
-            // Longer ones are broken in two, and the second half reads like another command.
+            // A longer line is wrapped, and its second half looks like another command.
             let long = help.lines().filter(|line| line.len() > WIDTH);
             wrong.extend(long.map(|line| format!("{path}: too long: {line}")));
             for example in examples {
@@ -93,7 +100,7 @@ mod tests {
         assert_eq!(wrong, [""; 0]);
     }
 
-    /// The calls of otlp-gate in a help's examples: up to the words that explain them, or to what the shell makes of them.
+    /// The commands in the examples of a help text, without explanations, pipes and redirections.
     fn examples(help: &str) -> Vec<String> {
         let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
         let calls = lines.filter_map(|line| Some(&line[line.find("otlp-gate ")?..]));

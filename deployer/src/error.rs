@@ -1,4 +1,4 @@
-//! The one error of the command line: what failed, where it can be seen, and the cure.
+//! The error of every command: what failed, and a hint what to do about it.
 
 use std::fmt;
 use std::io;
@@ -11,9 +11,9 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
-/// Why a command ends without success.
+/// Why a command fails. The text is lower case and has no full stop.
 #[derive(Debug)]
-pub struct Error {
+pub(crate) struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
@@ -23,59 +23,58 @@ pub struct Error {
 enum Kind {
     Failed,
     Usage,
-    /// The message is all that is to be said, as it is.
+    /// The message is printed as it is.
     Shown,
-    /// All that is to be said has been said.
+    /// The command has printed everything.
     Reported,
-    /// Nobody reads what we write.
+    /// The reader of standard output has gone.
     Unread,
 }
 
 impl Error {
-    /// It failed or was refused: exit code 1. `message` says what was done, to what, and what went wrong: lower case,
-    /// no full stop.
-    pub fn failed(message: impl fmt::Display) -> Self {
+    /// The command failed: exit code 1. `message` says what happened, to what, and where.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
         Error { kind: Kind::Failed, message: message.to_string(), hint: None }
     }
 
-    /// The command was called wrongly: exit code 2.
-    pub fn usage(message: impl fmt::Display) -> Self {
+    /// The arguments are wrong: exit code 2.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Error { kind: Kind::Usage, ..Error::failed(message) }
     }
 
-    /// Several things failed, each told with its own cure: exit code 1.
-    pub fn all(errors: Vec<Self>) -> Self {
+    /// Several failures, each with its own hint: exit code 1.
+    pub(crate) fn all(errors: Vec<Self>) -> Self {
         let mut texts: Vec<String> = errors
             .iter()
             .map(|error| {
                 let mut text = Vec::new();
-                // a vector takes all that is written
+                // Writing to a vector cannot fail.
                 let _ = error.write(&mut text);
                 String::from_utf8_lossy(&text).trim_end().to_owned()
             })
             .collect();
-        // What is wrong with all of them is said once.
+        // A failure that all of them have in common is printed once.
         texts.dedup();
         Error::shown(texts.join("\n"))
     }
 
-    /// It failed, and `text`, which may have colour, says so on its own: exit code 1.
-    pub fn shown(text: String) -> Self {
+    /// A failure whose text is formatted already, and may have colour: exit code 1.
+    pub(crate) fn shown(text: String) -> Self {
         Error { kind: Kind::Shown, ..Error::failed(text) }
     }
 
-    /// The command has already printed why: exit code 1 and nothing more.
-    pub fn reported() -> Self {
+    /// A failure that the command has already printed: exit code 1.
+    pub(crate) fn reported() -> Self {
         Error { kind: Kind::Reported, ..Error::failed("") }
     }
 
-    /// Somebody asked the command to end before it had done what it is for: exit code 1.
-    pub fn interrupted() -> Self {
+    /// The command was interrupted by a signal: exit code 1.
+    pub(crate) fn interrupted() -> Self {
         Error::failed("interrupted")
     }
 
-    /// Standard output did not take what was written. That its reader went away, as `head` does, is no failure.
-    pub fn stdout(error: io::Error) -> Self {
+    /// Standard output cannot be written. If its reader has gone, as with `head`, the exit code is 0.
+    pub(crate) fn stdout(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Error { kind: Kind::Unread, ..Error::failed("") }
         } else {
@@ -83,35 +82,35 @@ impl Error {
         }
     }
 
-    /// Adds the cure.
+    /// Adds a hint: what to do about the failure.
     #[must_use]
-    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
-    /// What to do about it.
-    pub fn cure(&self) -> Option<&str> {
+    /// The hint: what to do about the failure.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Adds a line to the message: how far it came.
+    /// Adds a line to the message.
     #[must_use]
-    pub fn and(mut self, more: impl fmt::Display) -> Self {
+    pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
         self.message = format!("{}\n{more}", self.message);
         self
     }
 
     /// Prints the error to standard error as a warning, for a finding that does not stop the command.
-    pub fn warn(&self) {
+    pub(crate) fn warn(&self) {
         // Standard error may be closed.
         let _ = self.write_warning(&mut anstream::stderr().lock());
     }
 
-    /// Tells standard error, and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    /// Prints the error to standard error, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
         if matches!(self.kind, Kind::Failed | Kind::Usage | Kind::Shown) {
-            // where standard error is closed there is nobody to tell
+            // Standard error may be closed.
             let _ = self.write(&mut anstream::stderr().lock());
         }
         match self.kind {
@@ -143,8 +142,8 @@ impl Error {
     }
 }
 
-/// What an error says, and what the errors behind it say that it does not.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
+/// The text of an error with the texts of its sources, leaving out repetitions.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -9,41 +9,44 @@ use tempfile::NamedTempFile;
 
 use crate::error::Error;
 
-/// Who may read a file.
+/// The permissions of a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody whom the folder lets in (mode 0644).
+pub(crate) enum Access {
+    /// Readable by all users (mode 0644).
     Public,
-    /// Its owner (mode 0600).
+    /// Readable by its owner only (mode 0600).
     Private,
 }
 
-/// What happens to a file that is there already.
+/// What to do about a file that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
-    /// It stays, and writing fails.
+pub(crate) enum Existing {
+    /// Keep it, and fail.
     Keep,
-    /// It is replaced in one step: whoever reads it sees the old or the new.
+    /// Replace it in one step: a reader sees the old file or the new one.
     Replace,
 }
 
-/// A file that is written and synced beside its place, and not in it yet.
+/// A file that is written and synced under a temporary name in the folder of its destination.
 #[derive(Debug)]
-pub struct Staged {
+pub(crate) struct Staged {
     file: NamedTempFile,
     place: PathBuf,
 }
 
 impl Staged {
-    /// Writes the contents into a new file in the folder of `place`, which is made where it is missing.
-    pub fn new(place: &Path, contents: &[u8], access: Access) -> Result<Self, Error> {
+    /// Writes the contents to a temporary file in the folder of `place`, which is created if it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be created or written to, or `place` is a folder.
+    pub(crate) fn new(place: &Path, contents: &[u8], access: Access) -> Result<Self, Error> {
         if place.is_dir() {
             return Err(Error::failed(format_args!("cannot write {}: it is a folder", place.display())));
         }
         let folder = place.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(|e| match e.kind() {
-            ErrorKind::AlreadyExists => Error::failed(format_args!("{} is no folder", folder.display())),
-            _ => Error::failed(format_args!("cannot make the folder {}: {e}", folder.display())),
+            ErrorKind::AlreadyExists => Error::failed(format_args!("{} is not a folder", folder.display())),
+            _ => Error::failed(format_args!("cannot create the folder {}: {e}", folder.display())),
         })?;
         let write = || -> io::Result<NamedTempFile> {
             let mut builder = tempfile::Builder::new();
@@ -61,8 +64,11 @@ impl Staged {
         Ok(Staged { file, place: place.to_owned() })
     }
 
-    /// Puts it into its place.
-    pub fn commit(self, existing: Existing) -> Result<(), Error> {
+    /// Moves the file to its destination.
+    ///
+    /// # Errors
+    /// The destination exists and `existing` keeps it, or it cannot be written.
+    pub(crate) fn commit(self, existing: Existing) -> Result<(), Error> {
         let persisted = match existing {
             Existing::Keep => self.file.persist_noclobber(&self.place),
             Existing::Replace => self.file.persist(&self.place),
@@ -72,17 +78,17 @@ impl Staged {
 }
 
 /// The contents of a file.
-pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|e| cannot_read(path.display(), &e))
 }
 
 /// The contents of a text file.
-pub fn read_text(path: &Path) -> Result<String, Error> {
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|e| cannot_read(path.display(), &e))
 }
 
 /// The contents of a text file; `hint` says what to do if the file does not exist.
-pub fn read_text_or(path: &Path, hint: &str) -> Result<String, Error> {
+pub(crate) fn read_text_or(path: &Path, hint: &str) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|e| {
         let error = cannot_read(path.display(), &e);
         if e.kind() == ErrorKind::NotFound { error.hint(hint) } else { error }
@@ -90,7 +96,7 @@ pub fn read_text_or(path: &Path, hint: &str) -> Result<String, Error> {
 }
 
 /// The error for a file that cannot be read.
-pub fn cannot_read(name: impl fmt::Display, error: &io::Error) -> Error {
+pub(crate) fn cannot_read(name: impl fmt::Display, error: &io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::failed(format_args!("there is no file {name}")),
         _ => Error::failed(format_args!("cannot read {name}: {error}")),
@@ -98,7 +104,7 @@ pub fn cannot_read(name: impl fmt::Display, error: &io::Error) -> Error {
 }
 
 /// Removes a file. A file that does not exist is no error.
-pub fn remove(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
             Err(Error::failed(format_args!("cannot remove {}: {e}", path.display())))
@@ -111,11 +117,11 @@ fn cannot_write(place: &Path, error: &io::Error) -> Error {
     let place = place.display();
     match error.kind() {
         ErrorKind::AlreadyExists => {
-            Error::failed(format_args!("{place} is there already")).hint("`--force` overwrites it")
+            Error::failed(format_args!("{place} already exists")).hint("`--force` overwrites it")
         }
         _ => {
             let words = error.to_string();
-            // The temporary file's name, which tempfile adds, is nothing to anybody.
+            // tempfile adds the name of the temporary file.
             let words = words.split_once(" at path ").map_or(words.as_str(), |(words, _)| words);
             Error::failed(format_args!("cannot write {place}: {words}"))
         }
@@ -135,7 +141,7 @@ mod tests {
         };
         write("one", Existing::Keep).unwrap();
         let refused = write("two", Existing::Keep).unwrap_err();
-        assert_eq!(refused.to_string(), format!("{} is there already", place.display()));
+        assert_eq!(refused.to_string(), format!("{} already exists", place.display()));
         assert_eq!(fs::read_to_string(&place).unwrap(), "one");
         write("two", Existing::Replace).unwrap();
         assert_eq!(fs::read_to_string(&place).unwrap(), "two");
@@ -143,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_way_is_named() {
+    fn the_path_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
@@ -152,12 +158,12 @@ mod tests {
             refused(folder.path()),
             format!("cannot write {}: it is a folder", folder.path().display())
         );
-        assert_eq!(refused(&file.join("x")), format!("{} is no folder", file.display()));
+        assert_eq!(refused(&file.join("x")), format!("{} is not a folder", file.display()));
         assert_eq!(
             refused(&file.join("x/y")),
-            format!("cannot make the folder {}: Not a directory (os error 20)", file.join("x").display())
+            format!("cannot create the folder {}: Not a directory (os error 20)", file.join("x").display())
         );
-        // the kernel's folder takes no files, whoever asks
+        // /proc takes no new files, not even from root.
         assert_eq!(
             refused(Path::new("/proc/x")),
             "cannot write /proc/x: No such file or directory (os error 2)"
@@ -166,12 +172,12 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn only_the_owner_reads_what_is_private() {
+    fn a_private_file_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         for (access, mode) in [(Access::Private, 0o600), (Access::Public, 0o644)] {
             let place = folder.path().join(format!("{access:?}"));
-            // what was there was open to all
+            // The file that is replaced has other permissions.
             fs::write(&place, "").unwrap();
             fs::set_permissions(&place, fs::Permissions::from_mode(0o666)).unwrap();
             Staged::new(&place, b"x", access).unwrap().commit(Existing::Replace).unwrap();

@@ -1,4 +1,4 @@
-//! Options that every command takes.
+//! The options of every command.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,11 @@ use clap::Args;
 
 use crate::output::Format;
 
-/// Options that every command takes.
+/// The options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// The configuration; `-` reads standard input
+pub(crate) struct Global {
+    /// The configuration file; `-` reads standard input
     #[arg(
         short,
         long,
@@ -19,32 +19,32 @@ pub struct Global {
         default_value = "otlp-gate.yaml",
         env = "OTLP_GATE_FILE"
     )]
-    pub file: PathBuf,
-    /// The gate's namespace, instead of the configuration's
+    pub(crate) file: PathBuf,
+    /// Use this namespace instead of the configuration's
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
-    /// The kubeconfig context to use
+    pub(crate) namespace: Option<String>,
+    /// The kubeconfig context
     #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// How results are written to standard output
+    pub(crate) context: Option<String>,
+    /// The format of results on standard output
     #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
-    /// No colour; the same as NO_COLOR=1
+    pub(crate) output: Format,
+    /// Disable colour, as NO_COLOR=1 does
     #[arg(long, global = true)]
-    pub no_color: bool,
+    pub(crate) no_color: bool,
 }
 
 impl Global {
-    /// Makes `--no-color` hold for everything that is printed from here on. `NO_COLOR` and streams that are no terminal
-    /// are recognised without it.
-    pub fn choose_color(&self) {
+    /// Applies `--no-color` to everything that is printed from now on. `NO_COLOR`, and streams that are not terminals,
+    /// need no call.
+    pub(crate) fn choose_color(&self) {
         if self.no_color {
             anstream::ColorChoice::Never.write_global();
         }
     }
 
     /// Whether the configuration comes from standard input.
-    pub fn file_is_stdin(&self) -> bool {
+    pub(crate) fn file_is_stdin(&self) -> bool {
         self.file.as_os_str() == "-"
     }
 }

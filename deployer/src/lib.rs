@@ -1,34 +1,45 @@
-//! The library behind the `otlp-gate` command.
+//! The `otlp-gate` command as a library: [`Cli`] is all that its `main` needs.
+//!
+//! ```
+//! use clap::Parser as _;
+//! use otlp_gate::Cli;
+//!
+//! let cli = Cli::try_parse_from(["otlp-gate", "schema"])?;
+//! cli.run(); // prints the JSON Schema of the configuration
+//! # Ok::<(), clap::Error>(())
+//! ```
+#![allow(unreachable_pub, reason = "modules are private, and `pub` in them means the whole crate")]
 
-pub mod address;
+mod address;
 mod args;
-pub mod certs;
-pub mod cli;
-pub mod cluster;
-pub mod commands;
-pub mod config;
+mod certs;
+mod cli;
+mod client_config;
+mod cluster;
+mod commands;
+mod config;
 mod demo;
 mod doctor;
 mod envoy;
-pub mod error;
+mod error;
 mod explanation;
-pub mod file;
-pub mod global;
+mod file;
+mod global;
 mod local;
 mod model;
 mod module;
-pub mod output;
+mod output;
 mod probe;
 mod providers;
 mod quantity;
-pub mod random;
+mod random;
 #[cfg(test)]
 mod reference;
 mod render;
 mod resources;
 mod runtime;
-pub mod sha256;
+mod sha256;
 mod verify;
-pub mod x509;
+mod x509;
 
 pub use cli::Cli;

@@ -1,4 +1,4 @@
-//! Where words go: results to standard output, everything else to standard error.
+//! Output: results to standard output, everything else to standard error.
 
 use std::fmt;
 use std::io::Write;
@@ -13,10 +13,10 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::error::{Error, WARNING};
 
-/// How results are written.
+/// The format of results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people
+pub(crate) enum Format {
+    /// A table for people
     #[default]
     Table,
     /// One JSON object on one line
@@ -25,8 +25,12 @@ pub enum Format {
     Yaml,
 }
 
-/// Writes a result: `value` as JSON or YAML, or `table()` for people.
-pub fn print<T: Serialize>(format: Format, value: &T, table: impl FnOnce() -> String) -> Result<(), Error> {
+/// Prints a result: `value` as JSON or YAML, or `table()`.
+pub(crate) fn print<T: Serialize>(
+    format: Format,
+    value: &T,
+    table: impl FnOnce() -> String,
+) -> Result<(), Error> {
     match format {
         Format::Table => print_text(&table()),
         Format::Json => {
@@ -42,25 +46,25 @@ pub fn print<T: Serialize>(format: Format, value: &T, table: impl FnOnce() -> St
     }
 }
 
-/// Writes text to standard output, with a newline at its end where it has none.
-pub fn print_text(text: &str) -> Result<(), Error> {
+/// Prints text to standard output, and a newline if the text does not end with one.
+pub(crate) fn print_text(text: &str) -> Result<(), Error> {
     let mut out = anstream::stdout().lock();
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     write!(out, "{text}{end}").and_then(|()| out.flush()).map_err(Error::stdout)
 }
 
-/// Tells standard error one line. Nobody listening is no failure.
-pub fn say(words: impl fmt::Display) {
-    let _ = writeln!(anstream::stderr().lock(), "{words}");
+/// Prints a line to standard error, which may be closed.
+pub(crate) fn say(text: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Prints a warning to standard error: a finding that does not stop the command.
-pub fn warn(text: impl fmt::Display) {
+pub(crate) fn warn(text: impl fmt::Display) {
     say(format_args!("{WARNING}warning{WARNING:#}: {text}"));
 }
 
-/// A spinner on standard error with what is under way, for people at a terminal.
-pub fn progress() -> ProgressBar {
+/// A spinner on standard error with the current step, shown at a terminal only.
+pub(crate) fn progress() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg}") {
         bar.set_style(style);
@@ -69,13 +73,16 @@ pub fn progress() -> ProgressBar {
     bar
 }
 
-/// Columns under a header, as kubectl prints them: upper-case names, no lines. Cells may hold colour.
-pub fn columns<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+/// A table as kubectl prints it: a header in capitals, no lines. Cells may have colour.
+pub(crate) fn columns<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     align(iter::once(header.map(str::to_owned)).chain(rows))
 }
 
-/// Rows whose cells stand under each other. Cells may hold colour.
-pub fn align<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+/// Rows with aligned cells. Cells may have colour.
+pub(crate) fn align<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     const GAP: usize = 3;
     let rows: Vec<[String; N]> = rows.into_iter().collect();
     let mut widths = [0; N];
@@ -106,7 +113,7 @@ fn shown_width(cell: &str) -> usize {
 }
 
 /// A duration in its largest unit, such as `3 h`.
-pub fn duration(duration: time::Duration) -> String {
+pub(crate) fn duration(duration: time::Duration) -> String {
     match duration.whole_seconds() {
         seconds @ ..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
@@ -116,7 +123,7 @@ pub fn duration(duration: time::Duration) -> String {
 }
 
 /// A time in whole seconds (RFC 3339).
-pub fn rfc3339(time: OffsetDateTime) -> String {
+pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
     // RFC 3339 has no years above 9999, and neither has X.509.
     time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }

@@ -1,11 +1,14 @@
-//! Random bytes.
+//! Random bytes from the operating system.
 
 use crate::error::Error;
 
-/// So many random bytes, of the system.
-pub fn random<const N: usize>() -> Result<[u8; N], Error> {
+/// `N` random bytes.
+///
+/// # Errors
+/// The operating system has none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0_u8; N];
     getrandom::fill(&mut bytes)
-        .map_err(|e| Error::failed(format_args!("the system gives no random bytes: {e}")))?;
+        .map_err(|e| Error::failed(format_args!("cannot get random bytes from the system: {e}")))?;
     Ok(bytes)
 }

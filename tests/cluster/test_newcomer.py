@@ -18,7 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 OUTPUT = {
     "init": ["wrote otlp-gate.yaml; edit it, then run `otlp-gate check`"],
     "certs init": ["server.crt", "client-ca.crt"],
-    "certs client acme-edge": ["its holder is the client `acme-edge`", "acme-edge.crt"],
+    "certs client acme-edge": ["the certificate identifies the client `acme-edge`", "acme-edge.crt"],
     "doctor": ["you may apply all of the gate's objects"],
     "diff": ["+++ gateway/otel-gateway desired"],
     "apply": ["created", "waiting for", "0 removed", "the gate is ready: otel.example.com at ", "`otlp-gate verify`"],

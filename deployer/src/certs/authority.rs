@@ -11,7 +11,7 @@ use crate::x509::{Certificate, Role};
 
 /// A CA with its private key.
 #[derive(Debug)]
-pub struct Authority {
+pub(crate) struct Authority {
     certificate: Certificate,
     pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -19,53 +19,53 @@ pub struct Authority {
 
 impl Authority {
     /// A new CA that is valid for `days` days.
-    pub fn generate(role: Role, days: u32) -> Result<Self, Error> {
+    pub(crate) fn generate(role: Role, days: u32) -> Result<Self, Error> {
         Self::named(&format!("otlp-gate {role} CA"), days)
     }
 
-    /// A new CA that replaces another one of the same role. Its name is unique, since Envoy looks up revocation lists by the
-    /// issuer's name.
-    pub fn generate_next(role: Role, days: u32) -> Result<Self, Error> {
+    /// A new CA that replaces another one of the same role. Its name is unique, since Envoy looks up revocation lists
+    /// by the issuer's name.
+    pub(crate) fn generate_next(role: Role, days: u32) -> Result<Self, Error> {
         Self::named(&format!("otlp-gate {role} CA {:08x}", u32::from_be_bytes(random()?)), days)
     }
 
     fn named(name: &str, days: u32) -> Result<Self, Error> {
         let params = request::authority(name, OffsetDateTime::now_utc(), days)?;
         let key = Self::new_key()?;
-        let pem = params.self_signed(&key).map_err(|e| cannot("make a CA", &e))?.pem();
-        let certificate = Certificate::parse(pem.as_bytes()).map_err(|e| cannot("read the new CA", &e))?;
+        let pem = params.self_signed(&key).map_err(|e| cannot("create a CA", &e))?.pem();
+        let certificate = Certificate::parse(pem.as_bytes()).map_err(|e| cannot("parse the new CA", &e))?;
         Ok(Authority { certificate, pem, issuer: Issuer::new(params, key) })
     }
 
     /// A new ECDSA P-256 key.
-    pub fn new_key() -> Result<KeyPair, Error> {
-        KeyPair::generate().map_err(|e| cannot("make a key", &e))
+    pub(crate) fn new_key() -> Result<KeyPair, Error> {
+        KeyPair::generate().map_err(|e| cannot("create a key", &e))
     }
 
     /// The CA with this certificate and key, both PEM.
     ///
     /// # Errors
     /// Why they are not a CA, for a message that begins with the file names.
-    pub fn parse(certificate: &str, key: &str) -> Result<Self, String> {
+    pub(crate) fn parse(certificate: &str, key: &str) -> Result<Self, String> {
         let parsed = Certificate::parse(certificate.as_bytes()).map_err(|e| e.to_string())?;
         if !parsed.ca {
-            return Err("the certificate is no CA's".to_owned());
+            return Err("it is not a CA certificate".to_owned());
         }
-        let key = KeyPair::from_pem(key).map_err(|e| format!("the key cannot be read: {e}"))?;
+        let key = KeyPair::from_pem(key).map_err(|e| format!("the key is not valid: {e}"))?;
         if !parsed.has_public_key(key.public_key_raw()) {
-            return Err("the key is another certificate's".to_owned());
+            return Err("the key does not match the certificate".to_owned());
         }
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|e| e.to_string())?;
         Ok(Authority { certificate: parsed, pem: certificate.to_owned(), issuer })
     }
 
     /// The CA's certificate.
-    pub fn certificate(&self) -> &Certificate {
+    pub(crate) fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
     /// The CA's certificate, in PEM.
-    pub fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
@@ -78,20 +78,20 @@ impl Authority {
     ///
     /// # Errors
     /// The CA has expired, or the request cannot be encoded.
-    pub fn issue(&self, request: &Request, key: &KeyPair) -> Result<String, Error> {
+    pub(crate) fn issue(&self, request: &Request, key: &KeyPair) -> Result<String, Error> {
         let now = OffsetDateTime::now_utc();
         let mut params = request.params(now)?;
         params.not_after = params.not_after.min(self.certificate.not_after);
         if self.certificate.not_after <= now {
             return Err(Error::failed(format_args!("the {} CA has expired", request.role)).hint(
-                "`otlp-gate certs init --force` makes new CAs; every certificate must then be made anew",
+                "`otlp-gate certs init --force` creates new CAs; every certificate must then be issued again",
             ));
         }
         Ok(params.signed_by(key, &self.issuer).map_err(|e| cannot("sign the certificate", &e))?.pem())
     }
 
     /// Signs a revocation list, and gives it in PEM.
-    pub fn sign_revocations(&self, list: &RevocationList) -> Result<String, Error> {
+    pub(crate) fn sign_revocations(&self, list: &RevocationList) -> Result<String, Error> {
         let revoked = list.entries.iter().map(|it| RevokedCertParams {
             serial_number: SerialNumber::from_slice(it.serial.as_bytes()),
             revocation_time: it.time,
@@ -113,7 +113,7 @@ impl Authority {
             },
         };
         let list = params.signed_by(&self.issuer).map_err(|e| cannot("sign the revocation list", &e))?;
-        list.pem().map_err(|e| cannot("write the revocation list", &e))
+        list.pem().map_err(|e| cannot("encode the revocation list", &e))
     }
 }
 

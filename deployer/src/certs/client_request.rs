@@ -9,15 +9,15 @@ use crate::x509::Role;
 
 /// Names that the user gives for a client's certificate. They take precedence over what the client's rule states.
 #[derive(Debug, Clone, Default)]
-pub struct ClientNames {
+pub(crate) struct ClientNames {
     /// The URI SAN.
-    pub spiffe: Option<String>,
+    pub(crate) spiffe: Option<String>,
     /// The DNS SAN.
-    pub dns: Option<String>,
+    pub(crate) dns: Option<String>,
     /// The subject's common name.
-    pub cn: Option<String>,
+    pub(crate) cn: Option<String>,
     /// The subject's organization.
-    pub org: Option<String>,
+    pub(crate) org: Option<String>,
 }
 
 impl ClientNames {
@@ -26,7 +26,7 @@ impl ClientNames {
     ///
     /// # Errors
     /// No rule has the client's name and no name is given, or the rule has patterns for which no name is given.
-    pub fn request(
+    pub(crate) fn request(
         &self,
         name: &str,
         days: u32,
@@ -38,7 +38,7 @@ impl ClientNames {
         match (rule, config) {
             (Some(rule), _) => Ok(self.request_for(name, days, self.satisfiable_match(name, rule)?)),
             (None, Some(config)) if !given && !unchecked => {
-                Err(Error::failed(format_args!("no client is called `{name}` outright")).hint(known(config)))
+                Err(Error::failed(format_args!("no client is named `{name}`")).hint(known(config)))
             }
             (None, _) => Ok(self.request_for(name, days, &Match::default())),
         }
@@ -51,7 +51,9 @@ impl ClientNames {
             return Ok(found);
         }
         let missing = alternatives.first().map(|it| self.missing(it)).unwrap_or_default();
-        let error = Error::failed(format_args!("`{name}` may show more than one name, so say which"));
+        let error = Error::failed(format_args!(
+            "the rule of `{name}` has patterns, and the certificate needs exact names"
+        ));
         Err(error.hint(missing.join("; ")))
     }
 
@@ -60,7 +62,7 @@ impl ClientNames {
         let mut missing = Vec::new();
         let mut need = |flag: &str, given: &Option<String>, pattern: Option<&String>| {
             let pattern = pattern.filter(|pattern| given.is_none() && !is_literal(pattern));
-            missing.extend(pattern.map(|pattern| format!("give {flag} with a value that {pattern} matches")));
+            missing.extend(pattern.map(|pattern| format!("give {flag} a value that matches {pattern}")));
         };
         need("--spiffe", &self.spiffe, one.spiffe.as_ref());
         need("--dns", &self.dns, one.dns.as_ref());
@@ -127,7 +129,8 @@ fn known(config: &Config) -> String {
     let names: Vec<String> = config.clients.iter().take(8).map(|rule| format!("`{}`", rule.name)).collect();
     let more = if config.clients.len() > names.len() { " and more" } else { "" };
     format!(
-        "the configuration has {}{more}; for a name with {{words}} say what the client shows with --spiffe, --dns, --cn or --org",
+        "the configuration has {}{more}; for a rule with captures, give the client's names with --spiffe, --dns, --cn \
+        or --org",
         names.join(", ")
     )
 }

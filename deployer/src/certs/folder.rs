@@ -11,52 +11,52 @@ use crate::file;
 use crate::x509::{Certificate, Role};
 
 /// The hint for a file that is missing in the folder.
-const MISSING: &str = "`otlp-gate certs init` makes the CAs; `--dir DIR` names the folder that they are in";
+const MISSING: &str = "`otlp-gate certs init` creates the CAs; `--dir DIR` names the folder that they are in";
 
 /// A folder with `server-ca`, `client-ca`, `server`, `clients/NAME` and `verify/NAME`, each `.crt` and `.key`, the
 /// revocation list `client.crl`, and the record `issued.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
 }
 
 /// The paths of a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Files {
+pub(crate) struct Files {
     /// The certificate, in PEM.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// Its private key, in PKCS #8 PEM.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Folder {
     /// The folder at this path, which need not exist yet.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
         Folder { path: path.into() }
     }
 
     /// The path of the folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The files of a CA.
-    pub fn authority_files(&self, role: Role) -> Files {
+    pub(crate) fn authority_files(&self, role: Role) -> Files {
         self.files(&format!("{role}-ca"))
     }
 
     /// The files of the server.
-    pub fn server_files(&self) -> Files {
+    pub(crate) fn server_files(&self) -> Files {
         self.files("server")
     }
 
     /// The files of a client. [`super::client_name`] must accept the name.
-    pub fn client_files(&self, name: &str) -> Files {
+    pub(crate) fn client_files(&self, name: &str) -> Files {
         self.files(&format!("clients/{name}"))
     }
 
     /// The revocation lists of the clients' CAs.
-    pub fn revocations_file(&self) -> PathBuf {
+    pub(crate) fn revocations_file(&self) -> PathBuf {
         self.path.join("client.crl")
     }
 
@@ -65,9 +65,9 @@ impl Folder {
         Files { certificate: file("crt"), key: file("key") }
     }
 
-    /// The side that presents these certificates or what they issued; `None` for the server's CA, which the gateway never
-    /// reads.
-    pub fn presented_by(&self, files: &Files) -> Option<Role> {
+    /// The side that presents these certificates or what they issued; `None` for the server's CA, which the gateway
+    /// never reads.
+    pub(crate) fn presented_by(&self, files: &Files) -> Option<Role> {
         match files {
             files if *files == self.authority_files(Role::Server) => None,
             files if *files == self.server_files() => Some(Role::Server),
@@ -76,22 +76,22 @@ impl Folder {
     }
 
     /// Locks the folder against other commands for as long as the returned file is open. Creates the folder.
-    pub fn lock(&self) -> Result<File, Error> {
+    pub(crate) fn lock(&self) -> Result<File, Error> {
         let lock = || -> io::Result<File> {
             fs::create_dir_all(&self.path)?;
             let folder = File::open(&self.path)?;
             folder.lock()?;
             Ok(folder)
         };
-        lock().map_err(|e| Error::failed(format_args!("cannot use the folder {}: {e}", self.path.display())))
+        lock().map_err(|e| Error::failed(format_args!("cannot lock the folder {}: {e}", self.path.display())))
     }
 
     /// The CA that issues: the first certificate of its file, with its key.
-    pub fn authority(&self, role: Role) -> Result<Authority, Error> {
+    pub(crate) fn authority(&self, role: Role) -> Result<Authority, Error> {
         let files = self.authority_files(role);
         if files.certificate.exists() && !files.key.exists() {
             return Err(Error::failed(format_args!("there is no file {}", files.key.display())).hint(
-                "the CA is somebody else's: ask there for what is to be issued or revoked; or give its key",
+                "without the CA's key the folder cannot issue or revoke: ask the owner of the CA, or add its key",
             ));
         }
         let certificate = self.authority_blocks(role)?.into_iter().next().unwrap_or_default();
@@ -111,7 +111,7 @@ impl Folder {
     }
 
     /// The certificates of all trusted CAs of a role. The first one issues.
-    pub fn authority_certificates(&self, role: Role) -> Result<Vec<Certificate>, Error> {
+    pub(crate) fn authority_certificates(&self, role: Role) -> Result<Vec<Certificate>, Error> {
         let path = self.authority_files(role).certificate;
         pem::certificates(&path, file::read_text_or(&path, MISSING)?)
     }
@@ -122,7 +122,7 @@ impl Folder {
     }
 
     /// The revocation lists of the clients' CAs.
-    pub fn revocations(&self) -> Result<Vec<RevocationList>, Error> {
+    pub(crate) fn revocations(&self) -> Result<Vec<RevocationList>, Error> {
         Ok(self.revocation_blocks()?.into_iter().map(|(list, _)| list).collect())
     }
 
@@ -139,7 +139,7 @@ impl Folder {
     }
 
     /// Reads a certificate.
-    pub fn certificate(&self, files: &Files) -> Result<Certificate, Error> {
+    pub(crate) fn certificate(&self, files: &Files) -> Result<Certificate, Error> {
         let path = &files.certificate;
         let pem = file::read_text_or(path, MISSING)?;
         Certificate::parse(pem.as_bytes()).map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))
@@ -149,22 +149,22 @@ impl Folder {
     ///
     /// # Errors
     /// The client has no certificate in this folder.
-    pub fn client(&self, name: &str) -> Result<(Files, Certificate), Error> {
+    pub(crate) fn client(&self, name: &str) -> Result<(Files, Certificate), Error> {
         let files = self.client_files(name);
         if !files.certificate.exists() {
             let message =
                 format!("{name} has no certificate: there is no file {}", files.certificate.display());
             return Err(Error::failed(message).hint(format_args!(
-                "`otlp-gate certs list` shows all that there are; `otlp-gate certs client {name}` makes one"
+                "`otlp-gate certs list` shows all certificates; `otlp-gate certs client {name}` issues one"
             )));
         }
         let certificate = self.certificate(&files)?;
         Ok((files, certificate))
     }
 
-    /// The certificates that `certs list` shows: CAs, server, clients by name. Those in `verify` are left out, since some of
-    /// them are invalid on purpose.
-    pub fn all(&self) -> Result<Vec<Files>, Error> {
+    /// The certificates that `certs list` shows: CAs, server, clients by name. Those in `verify` are left out, since
+    /// some of them are invalid on purpose.
+    pub(crate) fn all(&self) -> Result<Vec<Files>, Error> {
         let mut all =
             vec![self.authority_files(Role::Server), self.authority_files(Role::Client), self.server_files()];
         all.retain(|files| files.certificate.exists());
@@ -189,7 +189,7 @@ impl Folder {
     }
 
     /// The names of the clients that have a certificate in the folder, sorted.
-    pub fn clients(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn clients(&self) -> Result<Vec<String>, Error> {
         let folder = self.path.join("clients");
         let entries = match fs::read_dir(&folder) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -197,7 +197,7 @@ impl Folder {
         };
         let entries = entries.map_err(|e| match e.kind() {
             ErrorKind::NotADirectory if !self.path.is_dir() => {
-                Error::failed(format_args!("{} is no folder", self.path.display()))
+                Error::failed(format_args!("{} is not a folder", self.path.display()))
             }
             _ => file::cannot_read(folder.display(), &e),
         })?;

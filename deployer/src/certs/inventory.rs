@@ -11,41 +11,41 @@ use crate::x509::{Certificate, Number, Role};
 /// A certificate with its status.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The path within the folder; `None` if only the record has the certificate.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The name that it was issued to, in the list of all certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The subject, in RFC 2253 form.
-    pub subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// The subject alternative names, each with its kind: `URI:`, `DNS:` or `IP:`.
-    pub sans: Vec<String>,
+    pub(crate) sans: Vec<String>,
     /// Start of the validity period (RFC 3339).
-    pub not_before: String,
+    pub(crate) not_before: String,
     /// End of the validity period (RFC 3339).
-    pub not_after: String,
+    pub(crate) not_after: String,
     /// Whole days until the certificate expires; negative if it has expired.
-    pub days_left: i64,
+    pub(crate) days_left: i64,
     /// Whether the certificate is valid, and if not, why.
-    pub status: Status,
+    pub(crate) status: Status,
     /// When it was revoked (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub revoked_at: Option<String>,
+    pub(crate) revoked_at: Option<String>,
     /// The CA of the folder that issued it: `server-ca` or `client-ca`.
-    pub issued_by: Option<String>,
+    pub(crate) issued_by: Option<String>,
     /// The serial number.
-    pub serial: Number,
+    pub(crate) serial: Number,
     /// The SHA-256 of its DER, in hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// Why Envoy rejects its key or signature, or why it is weak.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Whether a certificate is valid, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Status {
+pub(crate) enum Status {
     /// Valid.
     Valid,
     /// The validity period has not begun.
@@ -70,7 +70,7 @@ struct Issuer {
 
 impl Folder {
     /// These certificates of the folder. A CA's file can give several entries.
-    pub fn entries(&self, files: &[Files]) -> Result<Vec<Entry>, Error> {
+    pub(crate) fn entries(&self, files: &[Files]) -> Result<Vec<Entry>, Error> {
         let issuers = self.issuers();
         let revocations = self.revocations()?;
         let now = OffsetDateTime::now_utc();
@@ -88,7 +88,7 @@ impl Folder {
     }
 
     /// All certificates of the folder and of the record, by name: CAs first.
-    pub fn all_entries(&self, record: &Record) -> Result<Vec<Entry>, Error> {
+    pub(crate) fn all_entries(&self, record: &Record) -> Result<Vec<Entry>, Error> {
         let mut entries = self.entries(&self.all()?)?;
         let issuers = self.issuers();
         let lists = self.revocations()?;

@@ -9,9 +9,14 @@ use crate::file::{self, Access, Existing, Staged};
 use crate::x509::{Certificate, Role};
 
 impl Folder {
-    /// Creates a CA, and for clients an empty revocation list: once Envoy has a list of one CA, it rejects the clients of
-    /// every CA without a list.
-    pub fn create_authority(&self, role: Role, days: u32, existing: Existing) -> Result<Authority, Error> {
+    /// Creates a CA, and for clients an empty revocation list: once Envoy has a list of one CA, it rejects the clients
+    /// of every CA without a list.
+    pub(crate) fn create_authority(
+        &self,
+        role: Role,
+        days: u32,
+        existing: Existing,
+    ) -> Result<Authority, Error> {
         let authority = Authority::generate(role, days)?;
         let files = self.authority_files(role);
         let mut staged = vec![
@@ -27,8 +32,9 @@ impl Folder {
         Ok(authority)
     }
 
-    /// Creates a key and a certificate for it. `approve` sees the certificate before any file is written, and may reject it.
-    pub fn issue(
+    /// Creates a key and a certificate for it. `approve` sees the certificate before any file is written, and may
+    /// reject it.
+    pub(crate) fn issue(
         &self,
         files: &Files,
         request: &Request,
@@ -50,10 +56,10 @@ impl Folder {
         Ok(certificate)
     }
 
-    /// Issues a new certificate for the key in the folder. Only the certificate's file is replaced, in one step, so that key
-    /// and certificate match at any moment.
-    pub fn renew(&self, files: &Files, request: &Request) -> Result<Certificate, Error> {
-        let key = KeyPair::from_pem(&file::read_text_or(&files.key, "`--new-key` makes a new key")?)
+    /// Issues a new certificate for the key in the folder. Only the certificate's file is replaced, in one step, so
+    /// that key and certificate match at any moment.
+    pub(crate) fn renew(&self, files: &Files, request: &Request) -> Result<Certificate, Error> {
+        let key = KeyPair::from_pem(&file::read_text_or(&files.key, "`--new-key` creates one")?)
             .map_err(|e| Error::failed(format_args!("{}: not a private key: {e}", files.key.display())))?;
         let (pem, certificate) = self.sign(request, &key)?;
         let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
@@ -63,7 +69,7 @@ impl Folder {
     }
 
     /// The files of the server and of every client whose certificate is not revoked.
-    pub fn renewable(&self) -> Result<Vec<(Role, Files)>, Error> {
+    pub(crate) fn renewable(&self) -> Result<Vec<(Role, Files)>, Error> {
         let revocations = self.revocations()?;
         let mut files = Vec::new();
         if self.server_files().certificate.exists() {
@@ -82,12 +88,11 @@ impl Folder {
     ///
     /// # Errors
     /// The client has no certificate, or its certificate is revoked.
-    pub fn renewable_client(&self, name: &str) -> Result<Files, Error> {
+    pub(crate) fn renewable_client(&self, name: &str) -> Result<Files, Error> {
         let (files, certificate) = self.client(name)?;
         if is_revoked(&self.revocations()?, &certificate.serial) {
-            return Err(Error::failed(format_args!("the certificate of {name} is revoked")).hint(
-                format_args!("`otlp-gate certs client {name} --force` makes a new key and certificate"),
-            ));
+            return Err(Error::failed(format_args!("the certificate of {name} is revoked"))
+                .hint(format_args!("`otlp-gate certs client {name} --force` issues one with a new key")));
         }
         Ok(files)
     }
@@ -95,7 +100,7 @@ impl Folder {
     fn sign(&self, request: &Request, key: &KeyPair) -> Result<(String, Certificate), Error> {
         let pem = self.authority(request.role)?.issue(request, key)?;
         let certificate = Certificate::parse(pem.as_bytes())
-            .map_err(|e| Error::failed(format_args!("the new certificate cannot be read: {e}")))?;
+            .map_err(|e| Error::failed(format_args!("cannot parse the new certificate: {e}")))?;
         Ok((pem, certificate))
     }
 
@@ -110,8 +115,8 @@ impl Folder {
 fn refuse_existing(files: &Files) -> Result<(), Error> {
     match [&files.key, &files.certificate].into_iter().find(|path| path.exists()) {
         None => Ok(()),
-        Some(path) => Err(Error::failed(format_args!("{} is there already", path.display())).hint(
-            "`--force` makes a new key and certificate in its place; `otlp-gate certs renew` keeps the key",
+        Some(path) => Err(Error::failed(format_args!("{} already exists", path.display())).hint(
+            "`--force` replaces it with a new key and certificate; `otlp-gate certs renew` keeps the key",
         )),
     }
 }

@@ -1,5 +1,5 @@
-//! The TLS files of a gateway's listeners, checked before Envoy gets them: Envoy reports little about bad files, and some
-//! mistakes show only as handshakes that fail.
+//! The TLS files of a gateway's listeners, checked before Envoy gets them: Envoy reports little about bad files, and
+//! some mistakes show only as handshakes that fail.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::x509::KeyKind;
 
 /// The certificate of a listener and what it verifies clients with. All PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerTls {
+pub(crate) struct ListenerTls {
     /// The server's certificate with its intermediate CAs.
-    pub server: String,
+    pub(crate) server: String,
     /// The server's key.
-    pub key: String,
+    pub(crate) key: String,
     /// The clients' CAs.
-    pub client_ca: String,
+    pub(crate) client_ca: String,
     /// The revocation lists of the clients' CAs.
-    pub client_crl: Option<String>,
+    pub(crate) client_crl: Option<String>,
 }
 
 /// The paths of the files.
@@ -41,7 +41,7 @@ struct Files {
 
 impl ListenerTls {
     /// Reads `server.crt`, `server.key`, `client-ca.crt` and, if it is there, `client.crl`.
-    pub fn read(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
         let files = Files::within(folder);
         let server = read(&files.server)?;
         let key = read(&files.key)?;
@@ -51,7 +51,7 @@ impl ListenerTls {
     }
 
     /// Reads only what clients are verified with: their CAs and the revocation lists.
-    pub fn read_clients(folder: &Path) -> Result<(String, Option<String>), Error> {
+    pub(crate) fn read_clients(folder: &Path) -> Result<(String, Option<String>), Error> {
         let files = Files::within(folder);
         let client_ca = read(&files.client_ca)?;
         let client_crl = if files.client_crl.exists() { Some(read(&files.client_crl)?) } else { None };
@@ -61,12 +61,12 @@ impl ListenerTls {
     }
 
     /// Checks that a listener can serve with this certificate and key, each with its file name for messages.
-    pub fn check_server(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
+    pub(crate) fn check_server(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
         check_server(server, key, ASN1Time::now())
     }
 
     /// Checks that Envoy can verify clients with these CAs and revocation lists, each with its file name for messages.
-    pub fn check_clients(authorities: (&Path, &str), crl: Option<(&Path, &str)>) -> Result<(), Error> {
+    pub(crate) fn check_clients(authorities: (&Path, &str), crl: Option<(&Path, &str)>) -> Result<(), Error> {
         let (file, now) = (authorities.0, ASN1Time::now());
         let ders = certificates(file, authorities.1)?;
         let parsed = check_authorities(file, &ders, now)?;
@@ -74,7 +74,7 @@ impl ListenerTls {
     }
 
     /// The files that [`ListenerTls::read`] reads.
-    pub fn files(folder: &Path) -> Vec<PathBuf> {
+    pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
         let Files { server, key, client_ca, client_crl } = Files::within(folder);
         vec![server, key, client_ca, client_crl]
     }
@@ -106,7 +106,7 @@ fn check_server(
             .hint("use ECDSA P-256 or P-384, or RSA of 2048 bits or more"));
     }
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-        .map_err(|error| Error::failed(format!("{}: no private key in it: {error}", key_file.display())))?;
+        .map_err(|error| Error::failed(format!("{}: no private key found: {error}", key_file.display())))?;
     let Ok(signer) = ring::sign::any_supported_type(&key) else {
         // A kind of key that Envoy may support and ring does not.
         return Ok(());
@@ -114,7 +114,7 @@ fn check_server(
     match CertifiedKey::new(chain, Arc::clone(&signer)).keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
             Err(Error::failed(format!("{} is not the key of {}", key_file.display(), server.display()))
-                .hint("they come in pairs; the server's own certificate must be the first of its file"))
+                .hint("the server's own certificate must be the first one in its file"))
         }
         _ => Ok(()),
     }
@@ -129,15 +129,15 @@ fn check_authorities<'a>(
     for certificate in &parsed {
         check_time(file, certificate, now, "otlp-gate certs init --force")?;
         if !certificate.is_ca() {
-            return Err(Error::failed(format!("{}: {} is no CA", file.display(), certificate.subject()))
-                .hint("it must hold the certificates that sign the clients', not the clients' own"));
+            return Err(Error::failed(format!("{}: {} is not a CA", file.display(), certificate.subject()))
+                .hint("the file must have the CAs that issue client certificates, not client certificates"));
         }
     }
     Ok(parsed)
 }
 
-/// Once Envoy has a revocation list, it requires one of every CA, and rejects all clients of a CA whose list is missing or
-/// past its next update.
+/// Once Envoy has a revocation list, it requires one of every CA, and rejects all clients of a CA whose list is missing
+/// or past its next update.
 fn check_revocations(
     (file, pem): (&Path, &str),
     (issuers, authorities): (&Path, &[X509Certificate<'_>]),
@@ -155,23 +155,21 @@ fn check_revocations(
         let name = authority.subject();
         let Some(list) = lists.iter().find(|list| list.verify_signature(authority.public_key()).is_ok())
         else {
-            return Err(Error::failed(format!("{file}: no list that is signed by {name}")).hint(format!(
-                "every CA in {} needs one; else Envoy refuses all clients",
+            return Err(Error::failed(format!("{file}: no revocation list of {name}")).hint(format!(
+                "Envoy rejects all clients unless every CA in {} has a list",
                 issuers.display()
             )));
         };
         if let Some(next) = list.next_update().filter(|next| *next < now) {
-            return Err(Error::failed(format!(
-                "{file}: the list of {name} should have been renewed by {next}"
-            ))
-            .hint(format!("{RESIGN}; with an old one Envoy refuses all clients")));
+            return Err(Error::failed(format!("{file}: the list of {name} expired at {next}"))
+                .hint(format!("{RESIGN}; until then Envoy rejects all clients")));
         }
         if list.last_update() > now {
             let from = list.last_update();
-            return Err(Error::failed(format!("{file}: the list of {name} is from the future, {from}"))
+            return Err(Error::failed(format!("{file}: the list of {name} is dated in the future: {from}"))
                 .hint(format!(
-                    "set this machine's clock right if it is behind; else {RESIGN}, dated back: until that time Envoy refuses all \
-                     clients"
+                    "correct this machine's clock if it is behind; otherwise {RESIGN}, dated back; until then Envoy \
+                    rejects all clients"
                 )));
         }
     }
@@ -179,31 +177,32 @@ fn check_revocations(
 }
 
 /// What to do about a list that Envoy cannot use.
-const RESIGN: &str = "ask its issuer for a new one, or sign one with `otlp-gate certs crl` where the CA's key is in the folder";
+const RESIGN: &str =
+    "get a new one from the CA, or sign one with `otlp-gate certs crl` if the folder has the CA's key";
 
 fn check_time(
     file: &Path,
     certificate: &X509Certificate<'_>,
     now: ASN1Time,
-    cure: &str,
+    remedy: &str,
 ) -> Result<(), Error> {
     let validity = certificate.validity();
     let when = if now > validity.not_after {
-        format!("has expired at {}", validity.not_after)
+        format!("expired at {}", validity.not_after)
     } else if now < validity.not_before {
         format!("is not valid before {}", validity.not_before)
     } else {
         return Ok(());
     };
     Err(Error::failed(format!("{}: {} {when}", file.display(), certificate.subject()))
-        .hint(format!("`{cure}` makes a new one, unless the clock of this machine is wrong")))
+        .hint(format!("`{remedy}` creates a new one, if the clock of this machine is right")))
 }
 
 fn certificates(file: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let bad = |why: String| Error::failed(format!("{}: expected certificates in PEM: {why}", file.display()));
     let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let all = all.map_err(|error| bad(error.to_string()))?;
-    if all.is_empty() { Err(bad("there are none".to_owned())) } else { Ok(all) }
+    if all.is_empty() { Err(bad("found none".to_owned())) } else { Ok(all) }
 }
 
 fn parse<'a>(file: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
@@ -214,8 +213,8 @@ fn parse<'a>(file: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate
 }
 
 fn read(file: &Path) -> Result<String, Error> {
-    let hint = "`otlp-gate certs init` makes the certificates, in the folder `certs` if it is told no other; \
-                name the one that holds server.crt, server.key and client-ca.crt";
+    let hint = "`otlp-gate certs init` creates the certificates, by default in the folder `certs`; name the folder \
+        with server.crt, server.key and client-ca.crt";
     file::read_text_or(file, hint)
 }
 
@@ -286,14 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_read() {
+    fn matching_files_are_read() {
         let read = ListenerTls::read(folder(&[]).path()).unwrap();
         assert!(read.key.contains("PRIVATE KEY"));
         assert_eq!(read.client_crl, None);
     }
 
     #[test]
-    fn what_envoy_would_be_silent_about_is_told() {
+    fn mistakes_that_envoy_does_not_report_are_reported() {
         let key = KeyPair::generate().unwrap();
         let expired = pem(params("old", false, -9, -1), &key);
         let early = pem(params("early", false, 1, 2), &key);
@@ -301,14 +300,14 @@ mod tests {
         let old_ca = pem(params("old ca", true, -9, -1), &key);
         for (files, message) in [
             (vec![("server.key", key.serialize_pem())], "is not the key of"),
-            (vec![("server.key", String::new())], "no private key in it"),
-            (vec![("server.crt", key.serialize_pem())], "there are none"),
-            (vec![("server.crt", expired)], "CN=old has expired at"),
+            (vec![("server.key", String::new())], "no private key found"),
+            (vec![("server.crt", key.serialize_pem())], "found none"),
+            (vec![("server.crt", expired)], "CN=old expired at"),
             (vec![("server.crt", early)], "CN=early is not valid before"),
-            (vec![("client-ca.crt", leaf)], "CN=leaf is no CA"),
-            (vec![("client-ca.crt", old_ca)], "CN=old ca has expired at"),
-            (vec![("client-ca.crt", "nothing".to_owned())], "there are none"),
-            (vec![("client.crl", "nothing".to_owned())], "no list that is signed by CN=clients"),
+            (vec![("client-ca.crt", leaf)], "CN=leaf is not a CA"),
+            (vec![("client-ca.crt", old_ca)], "CN=old ca expired at"),
+            (vec![("client-ca.crt", "nothing".to_owned())], "found none"),
+            (vec![("client.crl", "nothing".to_owned())], "no revocation list of CN=clients"),
         ] {
             let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
             let told = wrong(&files);
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_ca_needs_a_revocation_list_that_is_not_too_old() {
+    fn every_ca_needs_a_current_revocation_list() {
         let keys = [KeyPair::generate().unwrap(), KeyPair::generate().unwrap()];
         let names = ["first", "second"];
         let cas: String =
@@ -331,12 +330,12 @@ mod tests {
         assert_eq!(ListenerTls::read(read.path()).unwrap().client_crl, Some(both));
 
         let one = wrong(&[("client-ca.crt", &cas), ("client.crl", &list(0, 1))]);
-        assert!(one.contains("no list that is signed by CN=second"), "{one}");
+        assert!(one.contains("no revocation list of CN=second"), "{one}");
         let key = KeyPair::from_pem(&keys[1].serialize_pem()).unwrap();
         let future = list_from(OffsetDateTime::now_utc() + Duration::seconds(20), "second", key, 1);
         let future = wrong(&[("client-ca.crt", &cas), ("client.crl", &(list(0, 1) + &future))]);
-        assert!(future.contains("the list of CN=second is from the future"), "{future}");
+        assert!(future.contains("the list of CN=second is dated in the future"), "{future}");
         let old = wrong(&[("client-ca.crt", &cas), ("client.crl", &(list(0, 1) + &list(1, -1)))]);
-        assert!(old.contains("the list of CN=second should have been renewed by"), "{old}");
+        assert!(old.contains("the list of CN=second expired at"), "{old}");
     }
 }

@@ -1,5 +1,5 @@
-//! The certificates of a gate and its clients: a folder with two CAs, the certificates that they issued and revoked, and
-//! the record of both.
+//! The certificates of a gate and its clients: a folder with two CAs, the certificates that they issued and revoked,
+//! and the record of both.
 //!
 //! **Architecture Invariant:** the server's and the clients' certificates come from different CAs, so that neither the
 //! holder of a server's key nor the issuer of server certificates can act as a client. No key leaves the folder.
@@ -22,21 +22,21 @@ mod setup;
 mod test_client;
 mod warnings;
 
-pub use authority::Authority;
-pub use client_request::ClientNames;
-pub use folder::{Files, Folder};
-pub use inventory::{Entry, Status};
-pub use listener::ListenerTls;
-pub use names::{Host, client_name, dns_name, host, spiffe_id};
-pub use pem::certificates;
-pub use record::{CertificateId, Event, Issued, Record, VERIFY_CLIENT};
-pub use request::{BACKDATED, Request, Validity};
-pub use revocable::Revocable;
-pub use revocation_list::{RevocationList, RevokedCertificate, is_revoked};
-pub use setup::{ClientAuthority, ServerCertificate, Setup};
-pub use test_client::TestClient;
+pub(crate) use authority::Authority;
+pub(crate) use client_request::ClientNames;
+pub(crate) use folder::{Files, Folder};
+pub(crate) use inventory::{Entry, Status};
+pub(crate) use listener::ListenerTls;
+pub(crate) use names::{Host, client_name, dns_name, host, spiffe_id};
+pub(crate) use pem::certificates;
+pub(crate) use record::{CertificateId, Issued, Record, VERIFY_CLIENT};
+pub(crate) use request::{BACKDATED, Request, Validity};
+pub(crate) use revocable::Revocable;
+pub(crate) use revocation_list::{RevocationList, is_revoked};
+pub(crate) use setup::{ClientAuthority, ServerCertificate, Setup};
+pub(crate) use test_client::TestClient;
 
-pub use crate::x509::Role;
+pub(crate) use crate::x509::Role;
 
 #[cfg(test)]
 mod tests;

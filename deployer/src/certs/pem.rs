@@ -11,7 +11,7 @@ pub(super) const CERTIFICATE_END: &str = "-----END CERTIFICATE-----";
 pub(super) const CRL_END: &str = "-----END X509 CRL-----";
 
 /// All certificates in PEM text. `file` is where the text is from, for the error.
-pub fn certificates(file: &Path, text: String) -> Result<Vec<Certificate>, Error> {
+pub(crate) fn certificates(file: &Path, text: String) -> Result<Vec<Certificate>, Error> {
     let all = blocks(text, CERTIFICATE_END);
     let all = all.iter().map(|block| Certificate::parse(block.as_bytes())).collect::<Result<_, _>>();
     all.map_err(|e| Error::failed(format_args!("{}: {e}", file.display())))

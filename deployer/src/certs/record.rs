@@ -15,14 +15,14 @@ use crate::file::{self, Access, Existing, Staged};
 use crate::x509::{Certificate, Number, Role};
 
 /// The name, in the record, of the client that `otlp-gate verify` sends as. Every gate accepts it.
-pub const VERIFY_CLIENT: &str = "otlp-gate/verify";
+pub(crate) const VERIFY_CLIENT: &str = "otlp-gate/verify";
 /// The name, in the record, of the certificate that matches no rule: [`super::TestClient::Unknown`].
 pub(super) const VERIFY_STRANGER: &str = "otlp-gate/stranger";
 
 /// One line of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Event {
+pub(crate) enum Event {
     /// A CA was created, or the record began to follow a CA that existed already.
     Authority {
         /// When the event happened.
@@ -62,53 +62,53 @@ pub enum Event {
 
 /// Identifies a certificate: serial numbers are unique for one CA (RFC 5280 section 4.1.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct CertificateId {
+pub(crate) struct CertificateId {
     /// The serial number.
-    pub serial: Number,
+    pub(crate) serial: Number,
     /// The CA that issued the certificate, as in [`Event::Authority`].
-    pub ca: String,
+    pub(crate) ca: String,
 }
 
 /// A certificate that was issued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Issued {
+pub(crate) struct Issued {
     /// When it was issued; `None` if it was found in the folder without an entry.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
-    pub time: Option<OffsetDateTime>,
+    pub(crate) time: Option<OffsetDateTime>,
     /// The side that presents it.
-    pub kind: Role,
+    pub(crate) kind: Role,
     /// The client's name as given to `certs client`, or `server`, or [`VERIFY_CLIENT`].
-    pub name: String,
+    pub(crate) name: String,
     /// The serial number.
-    pub serial: Number,
+    pub(crate) serial: Number,
     /// Start of the validity period.
     #[serde(with = "time::serde::rfc3339")]
-    pub not_before: OffsetDateTime,
+    pub(crate) not_before: OffsetDateTime,
     /// End of the validity period.
     #[serde(with = "time::serde::rfc3339")]
-    pub not_after: OffsetDateTime,
+    pub(crate) not_after: OffsetDateTime,
     /// The SHA-256 of its DER, in hex.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// The subject, in RFC 2253 form.
-    pub subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// The subject alternative names, each with its kind: `URI:`, `DNS:` or `IP:`.
     #[serde(default)]
-    pub sans: Vec<String>,
+    pub(crate) sans: Vec<String>,
     /// The CA that issued it, as in [`Event::Authority`].
-    pub ca: String,
+    pub(crate) ca: String,
 }
 
 /// The record as read from the file.
 #[derive(Debug, Clone, Default)]
-pub struct Record {
+pub(crate) struct Record {
     text: String,
     events: Vec<Event>,
 }
 
 impl Issued {
     /// The entry for a certificate.
-    pub fn of(
+    pub(crate) fn of(
         certificate: &Certificate,
         kind: Role,
         name: String,
@@ -130,7 +130,7 @@ impl Issued {
     }
 
     /// Identifies the certificate.
-    pub fn id(&self) -> CertificateId {
+    pub(crate) fn id(&self) -> CertificateId {
         CertificateId { serial: self.serial.clone(), ca: self.ca.clone() }
     }
 }
@@ -140,11 +140,12 @@ impl Record {
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let events = lines.map(|(at, line)| {
             serde_json::from_str(line).map_err(|e| {
-                let marker = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|it| line.starts_with(it));
+                let marker =
+                    ["<<<<<<<", "|||||||", "=======", ">>>>>>>"].iter().any(|it| line.starts_with(it));
                 let message = format!("{}:{}: not an entry of the record: {e}", path.display(), at + 1);
                 Error::failed(message).hint(match marker {
-                    true => "a merge left this: remove its markers and keep the lines of both sides",
-                    false => "restore the line; removing it forgets a certificate that `certs revoke NAME` must find",
+                    true => "remove the merge markers, and keep the lines of both sides",
+                    false => "restore the line: without it, `certs revoke NAME` may not find a certificate",
                 })
             })
         });
@@ -152,12 +153,12 @@ impl Record {
     }
 
     /// Whether the record has no entries.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
     /// Every certificate that was issued, once, in the order of issue.
-    pub fn issued(&self) -> Vec<&Issued> {
+    pub(crate) fn issued(&self) -> Vec<&Issued> {
         let mut seen = BTreeSet::new();
         let issued = self.events.iter().filter_map(|event| match event {
             Event::Issued(issued) => Some(issued),
@@ -167,7 +168,7 @@ impl Record {
     }
 
     /// The certificates that were revoked, with the time of the first revocation.
-    pub fn revoked(&self) -> BTreeMap<&CertificateId, OffsetDateTime> {
+    pub(crate) fn revoked(&self) -> BTreeMap<&CertificateId, OffsetDateTime> {
         let mut revoked = BTreeMap::new();
         for event in &self.events {
             if let Event::Revoked { time, id } = event {
@@ -179,7 +180,7 @@ impl Record {
     }
 
     /// The names of all clients that a certificate was ever issued to.
-    pub fn clients(&self) -> BTreeSet<&str> {
+    pub(crate) fn clients(&self) -> BTreeSet<&str> {
         let clients = self.issued().into_iter().filter(|it| it.kind == Role::Client);
         clients.map(|it| it.name.as_str()).collect()
     }
@@ -194,7 +195,7 @@ impl Record {
     }
 
     /// When the record began to follow this CA; `None` if it has everything that the CA issued.
-    pub fn incomplete_since(&self, ca: &str) -> Option<OffsetDateTime> {
+    pub(crate) fn incomplete_since(&self, ca: &str) -> Option<OffsetDateTime> {
         let mut since = None;
         for event in &self.events {
             match event {
@@ -207,7 +208,7 @@ impl Record {
     }
 
     /// The latest time of an entry, by the clock of the machine that wrote it.
-    pub fn last_time(&self) -> Option<OffsetDateTime> {
+    pub(crate) fn last_time(&self) -> Option<OffsetDateTime> {
         let times = self.events.iter().filter_map(|event| match event {
             Event::Authority { time, .. } | Event::Revoked { time, .. } | Event::List { time, .. } => {
                 Some(*time)
@@ -224,12 +225,12 @@ impl Record {
 
 impl Folder {
     /// The path of the record.
-    pub fn record_file(&self) -> PathBuf {
+    pub(crate) fn record_file(&self) -> PathBuf {
         self.path().join("issued.jsonl")
     }
 
     /// Reads the record. A folder that an earlier version made has none: the record is then empty.
-    pub fn record(&self) -> Result<Record, Error> {
+    pub(crate) fn record(&self) -> Result<Record, Error> {
         let path = self.record_file();
         match fs::read_to_string(&path) {
             Ok(text) => Record::parse(&path, text),
@@ -239,7 +240,7 @@ impl Folder {
     }
 
     /// The record, completed in memory with what the folder has and the record lacks. Writes nothing.
-    pub fn completed_record(&self) -> Result<Record, Error> {
+    pub(crate) fn completed_record(&self) -> Result<Record, Error> {
         let mut record = self.record()?;
         let found = self.unrecorded(&record, &BTreeSet::new())?;
         record.events.extend(found);
@@ -269,7 +270,7 @@ impl Folder {
     }
 
     /// Appends to the record what the folder has and the record lacks. The folder must be locked.
-    pub fn complete_record(&self) -> Result<(), Error> {
+    pub(crate) fn complete_record(&self) -> Result<(), Error> {
         self.append(Vec::new())
     }
 
@@ -338,7 +339,7 @@ impl Folder {
 
 impl CertificateId {
     /// The identity of a certificate that `ca` issued.
-    pub fn of(certificate: &Certificate, ca: &Certificate) -> Self {
+    pub(crate) fn of(certificate: &Certificate, ca: &Certificate) -> Self {
         CertificateId { serial: certificate.serial.clone(), ca: ca.public_key_sha256_hex() }
     }
 }
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_two_copies_are_one_record() {
+    fn the_lines_of_two_copies_form_one_record() {
         let text = format!("{}\n{}\n\n{}\n", line("01"), line("02"), line("01"));
         let record = parse(&text).unwrap();
         assert_eq!(record.issued().iter().map(|it| it.serial.to_string()).collect::<Vec<_>>(), ["01", "02"]);
@@ -402,13 +403,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_named_with_its_line() {
+    fn a_malformed_entry_is_reported_with_its_line() {
         for (wrong, hint) in
             [("<<<<<<< HEAD", "keep the lines of both"), ("{", "restore"), (r#"{"event":"new"}"#, "restore")]
         {
             let error = parse(&format!("{}\n{wrong}\n", line("01"))).unwrap_err();
             assert!(error.to_string().starts_with("issued.jsonl:2: not an entry of the record"), "{error}");
-            assert!(error.cure().unwrap().contains(hint), "{:?}", error.cure());
+            assert!(error.hint_text().unwrap().contains(hint), "{:?}", error.hint_text());
         }
     }
 

@@ -14,13 +14,13 @@ use crate::error::Error;
 use crate::random::random;
 use crate::x509::{self, Certificate, Role};
 
-/// How far certificates and revocation lists are dated back, so that a gateway whose clock is behind accepts them at once.
-/// Envoy rejects all clients while the time of issue of a list is in the future.
-pub const BACKDATED: Duration = Duration::hours(1);
+/// How far certificates and revocation lists are dated back, so that a gateway whose clock is behind accepts them at
+/// once. Envoy rejects all clients while the time of issue of a list is in the future.
+pub(crate) const BACKDATED: Duration = Duration::hours(1);
 
 /// The validity period of a new certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Validity {
+pub(crate) enum Validity {
     /// This many days from now, at most until the CA expires.
     Days(u32),
     /// It ended a day ago, to test that the gate rejects the certificate.
@@ -29,24 +29,24 @@ pub enum Validity {
 
 /// The contents of a new certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub(crate) struct Request {
     /// The side that presents it.
-    pub role: Role,
+    pub(crate) role: Role,
     /// The subject: keys as in the configuration (`CN`, `O`, dotted OIDs) and values, in the order of the certificate.
-    pub subject: Vec<(String, String)>,
+    pub(crate) subject: Vec<(String, String)>,
     /// URI SANs.
-    pub uris: Vec<String>,
+    pub(crate) uris: Vec<String>,
     /// DNS SANs.
-    pub dns: Vec<String>,
+    pub(crate) dns: Vec<String>,
     /// IP address SANs.
-    pub ips: Vec<IpAddr>,
+    pub(crate) ips: Vec<IpAddr>,
     /// The validity period.
-    pub validity: Validity,
+    pub(crate) validity: Validity,
 }
 
 impl Request {
     /// A server's certificate for these names.
-    pub fn server(hosts: Vec<Host>, days: u32) -> Self {
+    pub(crate) fn server(hosts: Vec<Host>, days: u32) -> Self {
         let mut request = Request {
             role: Role::Server,
             subject: Vec::new(),
@@ -69,7 +69,7 @@ impl Request {
     }
 
     /// A certificate with the same names as `certificate`.
-    pub fn renewal(certificate: &Certificate, role: Role, days: u32) -> Self {
+    pub(crate) fn renewal(certificate: &Certificate, role: Role, days: u32) -> Self {
         Request {
             role,
             subject: certificate.subject_attributes(),
@@ -138,10 +138,11 @@ fn serial() -> Result<SerialNumber, Error> {
 /// An attribute of a subject, with its string type from RFC 5280 appendix A.
 fn attribute(key: &str, value: &str) -> Result<(DnType, DnValue), Error> {
     let oid = x509::attribute_oid(key).ok_or_else(|| {
-        Error::failed(format_args!("`{}` is no key of a subject", key.escape_debug()))
-            .hint("use CN, O, OU, C, ST, L and the like, or a dotted OID")
+        Error::failed(format_args!("`{}` is not a subject key", key.escape_debug()))
+            .hint("use CN, O, OU, C, ST, L or another short name, or a dotted OID")
     })?;
-    let wrong = || Error::failed(format_args!("`{}` cannot be the {key} of a subject", value.escape_debug()));
+    let wrong =
+        || Error::failed(format_args!("`{}` is not valid as the {key} of a subject", value.escape_debug()));
     let typed = match key {
         "C" | "serialNumber" | "dnQualifier" => {
             DnValue::PrintableString(PrintableString::try_from(value).map_err(|_| wrong())?)

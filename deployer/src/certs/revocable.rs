@@ -7,6 +7,7 @@ use serde::Serialize;
 use strsim::damerau_levenshtein;
 use time::OffsetDateTime;
 
+use super::revoke::DENY;
 use super::{BACKDATED, CertificateId, Folder, Issued, Record};
 use crate::error::Error;
 use crate::file;
@@ -15,23 +16,23 @@ use crate::x509::{Certificate, Number, Role};
 /// A certificate that can be revoked. What is not known of it is `None`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Revocable {
+pub(crate) struct Revocable {
     /// The client that it was issued to.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The serial number.
-    pub serial: Number,
+    pub(crate) serial: Number,
     /// The SHA-256 of its DER, in hex.
-    pub sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
     /// End of the validity period.
     #[serde(with = "time::serde::rfc3339::option")]
-    pub not_after: Option<OffsetDateTime>,
+    pub(crate) not_after: Option<OffsetDateTime>,
     #[serde(skip)]
     ca: String,
 }
 
 impl Revocable {
     /// Identifies the certificate.
-    pub fn id(&self) -> CertificateId {
+    pub(crate) fn id(&self) -> CertificateId {
         CertificateId { serial: self.serial.clone(), ca: self.ca.clone() }
     }
 }
@@ -41,7 +42,7 @@ impl Folder {
     ///
     /// # Errors
     /// No certificate was ever issued to this client.
-    pub fn revocable_of_client(
+    pub(crate) fn revocable_of_client(
         &self,
         record: &Record,
         name: &str,
@@ -54,10 +55,12 @@ impl Folder {
         };
         if earlier && present.is_none() {
             let message = format!(
-                "{name} has no present certificate: there is no file {}",
+                "{name} has no current certificate: there is no file {}",
                 files.certificate.display()
             );
-            return Err(Error::failed(message).hint("without --earlier, all of its certificates are revoked"));
+            return Err(
+                Error::failed(message).hint("leave out `--earlier` to revoke all of its certificates")
+            );
         }
         let is_present = |it: &Issued| present.as_ref().is_some_and(|present| present.serial == it.serial);
         let issued: Vec<&Issued> = record
@@ -83,7 +86,7 @@ impl Folder {
     ///
     /// # Errors
     /// No CA of this folder issued it.
-    pub fn revocable_file(&self, record: &Record, path: &Path) -> Result<Revocable, Error> {
+    pub(crate) fn revocable_file(&self, record: &Record, path: &Path) -> Result<Revocable, Error> {
         let certificate = Certificate::parse(&file::read(path)?)
             .map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))?;
         let authorities = self.authority_certificates(Role::Client)?;
@@ -101,11 +104,12 @@ impl Folder {
         })
     }
 
-    /// The certificate with this serial number. One that the record does not have is taken for one of the folder's only CA.
+    /// The certificate with this serial number. One that the record does not have is taken for one of the folder's only
+    /// CA.
     ///
     /// # Errors
     /// The certificate is a server's, its CA is no longer trusted, or its CA is ambiguous.
-    pub fn revocable_serial(&self, record: &Record, serial: &Number) -> Result<Revocable, Error> {
+    pub(crate) fn revocable_serial(&self, record: &Record, serial: &Number) -> Result<Revocable, Error> {
         let trusted = self.trusted_cas()?;
         let found: Vec<&Issued> = record.issued().into_iter().filter(|it| it.serial == *serial).collect();
         if let Some(issued) = found.iter().find(|it| trusted.contains(&it.ca)) {
@@ -113,12 +117,10 @@ impl Folder {
         }
         if let Some(issued) = found.first() {
             return Err(match issued.kind {
-                Role::Server => {
-                    of_server(&format!("{serial} is the serial number of a server's certificate"))
-                }
-                Role::Client => {
-                    Error::failed(format_args!("{serial} is of a CA that the gate trusts no more"))
-                }
+                Role::Server => of_server(&format!("{serial} is the serial number of a server certificate")),
+                Role::Client => Error::failed(format_args!(
+                    "the certificate {serial} is of a CA that is no longer trusted"
+                )),
             });
         }
         match trusted.as_slice() {
@@ -130,11 +132,11 @@ impl Folder {
                 ca: ca.clone(),
             }),
             _ => Err(Error::failed(format_args!(
-                "no certificate with the serial number {serial} is in the record"
+                "the record has no certificate with the serial number {serial}"
             ))
             .hint(
-                "there is more than one CA of clients: `--cert FILE` says which one issued it; `otlp-gate certs list --all` shows \
-                 what is known",
+                "the folder has more than one CA for clients: `--cert FILE` tells which one issued it; \
+                 `otlp-gate certs list --all` shows all known certificates",
             )),
         }
     }
@@ -149,7 +151,7 @@ impl Folder {
     fn never_issued(&self, record: &Record, name: &str) -> Result<Error, Error> {
         if name == "server" {
             return Ok(of_server(
-                "no client is called `server`, and the gate's own certificate is on no list",
+                "no client is named `server`, and the server's own certificate cannot be revoked",
             ));
         }
         let clients = self.clients()?;
@@ -164,12 +166,12 @@ impl Folder {
             .collect();
         near.sort_unstable();
         let near: Vec<String> = near.into_iter().take(3).map(|(_, it)| format!("`{it}`")).collect();
-        let all = "`otlp-gate certs list --all` shows all that were issued";
+        let all = "`otlp-gate certs list --all` shows all issued certificates";
         let hint = match near.is_empty() {
-            true => format!("{all}; `--cert FILE` revokes what was issued elsewhere"),
+            true => format!("{all}; `--cert FILE` revokes one that was issued elsewhere"),
             false => format!("did you mean {}? {all}", near.join(" or ")),
         };
-        Ok(Error::failed(format_args!("no certificate was ever issued to {name}")).hint(hint))
+        Ok(Error::failed(format_args!("no certificate was issued to {name}")).hint(hint))
     }
 }
 
@@ -186,13 +188,13 @@ impl From<&Issued> for Revocable {
 }
 
 fn other_ca(path: &Path) -> Error {
-    let message = format!("{} is not from the clients' CA of this folder", path.display());
-    Error::failed(message)
-        .hint("ask the CA that issued it, or put its sha256 on the `deny` list of the configuration")
+    let message = format!("{} was not issued by the clients' CA of this folder", path.display());
+    Error::failed(message).hint(DENY)
 }
 
 fn of_server(message: &str) -> Error {
     Error::failed(message).hint(
-        "clients ask for no list of servers: after `otlp-gate certs rotate server` they know only what the new CA issues",
+        "clients do not check whether a server certificate is revoked; `otlp-gate certs rotate server` replaces the \
+        CA that they trust",
     )
 }

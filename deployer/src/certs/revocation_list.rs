@@ -8,29 +8,29 @@ use crate::x509::{Certificate, Number, rfc2253};
 
 /// The certificates that a CA revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevocationList {
+pub(crate) struct RevocationList {
     /// The subject of the CA, in RFC 2253 form.
-    pub issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
     /// The number of the list. Each new list has a higher number (RFC 5280 section 5.2.3).
-    pub number: Number,
+    pub(crate) number: Number,
     /// The time of issue that the list states.
-    pub this_update: OffsetDateTime,
+    pub(crate) this_update: OffsetDateTime,
     /// The certificates, in the order of revocation.
-    pub entries: Vec<RevokedCertificate>,
+    pub(crate) entries: Vec<RevokedCertificate>,
 }
 
 /// An entry of a revocation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevokedCertificate {
+pub(crate) struct RevokedCertificate {
     /// The serial number of the certificate.
-    pub serial: Number,
+    pub(crate) serial: Number,
     /// When it was revoked.
-    pub time: OffsetDateTime,
+    pub(crate) time: OffsetDateTime,
 }
 
 impl RevocationList {
     /// The first list of a CA, without entries.
-    pub fn empty(authority: &Certificate) -> Self {
+    pub(crate) fn empty(authority: &Certificate) -> Self {
         RevocationList {
             issuer: authority.subject.clone(),
             number: Number::from_bytes(&[1]),
@@ -43,7 +43,7 @@ impl RevocationList {
     ///
     /// # Errors
     /// Why it is not a list, for a message that begins with the file name.
-    pub fn parse(pem: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(pem: &[u8]) -> Result<Self, String> {
         let (_, block) = parse_x509_pem(pem).map_err(|e| format!("not a revocation list in PEM: {e}"))?;
         let (_, list) = parse_x509_crl(&block.contents).map_err(|e| format!("not a revocation list: {e}"))?;
         let number = list.crl_number().map(|number| number.to_bytes_be()).unwrap_or_default();
@@ -57,25 +57,26 @@ impl RevocationList {
     }
 
     /// Adds a certificate, unless the list has it.
-    pub fn add(&mut self, serial: &Number, time: OffsetDateTime) {
+    pub(crate) fn add(&mut self, serial: &Number, time: OffsetDateTime) {
         if !self.contains(serial) {
             self.entries.push(RevokedCertificate { serial: serial.clone(), time });
         }
     }
 
     /// Gives the list the number after its own or after `other`, whichever is higher.
-    pub fn count_up(&mut self, other: Option<&Number>) {
+    pub(crate) fn count_up(&mut self, other: Option<&Number>) {
         self.number = other.map_or(&self.number, |other| other.max(&self.number)).next();
     }
 
     /// Whether the list has this serial number.
-    pub fn contains(&self, serial: &Number) -> bool {
+    pub(crate) fn contains(&self, serial: &Number) -> bool {
         self.entries.iter().any(|it| it.serial == *serial)
     }
 }
 
-/// Whether one of the lists has this serial number. Serial numbers are not compared per CA: 126 random bits do not collide.
-pub fn is_revoked(lists: &[RevocationList], serial: &Number) -> bool {
+/// Whether one of the lists has this serial number. Serial numbers are not compared per CA: 126 random bits do not
+/// collide.
+pub(crate) fn is_revoked(lists: &[RevocationList], serial: &Number) -> bool {
     lists.iter().any(|list| list.contains(serial))
 }
 

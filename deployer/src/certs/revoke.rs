@@ -19,7 +19,7 @@ impl Folder {
     ///
     /// # Errors
     /// The key of a certificate's CA is not in the folder. The other certificates are revoked all the same.
-    pub fn revoke(&self, certificates: &BTreeSet<CertificateId>) -> Result<Vec<CertificateId>, Error> {
+    pub(crate) fn revoke(&self, certificates: &BTreeSet<CertificateId>) -> Result<Vec<CertificateId>, Error> {
         let authorities = self.revoking_authorities()?;
         let keys: BTreeSet<String> =
             authorities.iter().map(|it| it.certificate().public_key_sha256_hex()).collect();
@@ -32,28 +32,29 @@ impl Folder {
         self.sign_lists(&authorities, Sign::Changed)?;
         if !others.is_empty() {
             let serials: Vec<String> = others.into_iter().map(|it| it.serial.to_string()).collect();
-            let done = if new.is_empty() { String::new() } else { format!(" ({} others are)", new.len()) };
+            let revoked = match new.len() {
+                0 => String::new(),
+                number => format!("; the other {number} are revoked"),
+            };
             let message = format!(
-                "not revoked: {}{done}: the key of the CA that issued it is not in {}",
+                "cannot revoke {}: the key of the CA that issued it is not in {}{revoked}",
                 serials.join(", "),
                 self.path().display()
             );
-            return Err(Error::failed(message).hint(
-                "ask the CA that issued it, or put its sha256 on the `deny` list of the configuration",
-            ));
+            return Err(Error::failed(message).hint(DENY));
         }
         Ok(new)
     }
 
-    /// Signs all lists of the clients' CAs again, with every revocation that the record or a list has. Gives the number of
-    /// revoked certificates. The folder must be locked.
-    pub fn renew_lists(&self) -> Result<usize, Error> {
+    /// Signs all lists of the clients' CAs again, with every revocation that the record or a list has. Gives the number
+    /// of revoked certificates. The folder must be locked.
+    pub(crate) fn renew_lists(&self) -> Result<usize, Error> {
         self.complete_record()?;
         self.sign_lists(&self.revoking_authorities()?, Sign::All)
     }
 
     /// Adds the revocations that only the record has to the lists. The folder must be locked.
-    pub fn complete_lists(&self) -> Result<usize, Error> {
+    pub(crate) fn complete_lists(&self) -> Result<usize, Error> {
         self.complete_record()?;
         self.sign_lists(&self.revoking_authorities()?, Sign::Changed)
     }
@@ -92,6 +93,10 @@ impl Folder {
         Ok(number)
     }
 }
+
+/// What to do about a certificate that the folder cannot revoke.
+pub(super) const DENY: &str =
+    "ask the owner of the CA to revoke it, or add its `sha256:` fingerprint to `deny` in the configuration";
 
 /// Which lists are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

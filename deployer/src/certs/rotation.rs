@@ -1,5 +1,5 @@
-//! Replacing a CA without rejecting valid clients: first both CAs are trusted, then every holder gets a certificate of the
-//! new one, then the old one is removed.
+//! Replacing a CA without rejecting valid clients: first both CAs are trusted, then every holder gets a certificate of
+//! the new one, then the old one is removed.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::x509::{Certificate, Role};
 
 impl Folder {
     /// The key of the clients' previous CA, which signs that CA's revocation list until the rotation ends.
-    pub fn old_key_file(&self) -> PathBuf {
+    pub(crate) fn old_key_file(&self) -> PathBuf {
         self.path().join("client-ca.old.key")
     }
 
@@ -23,16 +23,14 @@ impl Folder {
     ///
     /// # Errors
     /// A rotation is in progress.
-    pub fn rotate(&self, role: Role, days: u32) -> Result<Certificate, Error> {
+    pub(crate) fn rotate(&self, role: Role, days: u32) -> Result<Certificate, Error> {
         let files = self.authority_files(role);
         if self.authority_certificates(role)?.len() > 1 {
             return Err(Error::failed(format_args!(
-                "{} holds an old CA already",
+                "a rotation is in progress: {} has two CAs",
                 files.certificate.display()
             ))
-            .hint(format_args!(
-                "`otlp-gate certs rotate {role} --finish` ends the rotation that is under way"
-            )));
+            .hint(format_args!("`otlp-gate certs rotate {role} --finish` ends it")));
         }
         let old = self.authority(role)?;
         let new = Authority::generate_next(role, days)?;
@@ -62,16 +60,20 @@ impl Folder {
     ///
     /// # Errors
     /// There is no previous CA, or a certificate of it is still in use.
-    pub fn finish_rotation(&self, role: Role, force: bool) -> Result<(), Error> {
+    pub(crate) fn finish_rotation(&self, role: Role, force: bool) -> Result<(), Error> {
         let files = self.authority_files(role);
         let [new, old] = self.authority_certificates(role)?.try_into().map_err(|_| {
-            Error::failed(format_args!("{} does not hold a new and an old CA", files.certificate.display()))
-                .hint(format_args!("`otlp-gate certs rotate {role}` begins a rotation"))
+            Error::failed(format_args!(
+                "no rotation is in progress: {} does not have two CAs",
+                files.certificate.display()
+            ))
+            .hint(format_args!("`otlp-gate certs rotate {role}` starts one"))
         })?;
         let left = self.issued_by(role, &old)?;
         if !left.is_empty() && !force {
-            return Err(Error::failed(format_args!("still of the old CA: {}", left.join(", "))).hint(
-                "`otlp-gate certs renew --all` makes new ones; `--force` shuts out whoever still shows an old one",
+            return Err(Error::failed(format_args!("certificates of the old CA are in use: {}", left.join(", "))).hint(
+                "`otlp-gate certs renew --all` issues new ones; with `--force` the gate rejects the old ones from now \
+                on",
             ));
         }
         let authority = self.authority(role)?;
@@ -94,8 +96,8 @@ impl Folder {
         }
     }
 
-    /// The holders that still need this CA: those with a certificate of it in the folder that is not revoked, and clients
-    /// without files in the folder whose valid certificates are all of this CA.
+    /// The holders that still need this CA: those with a certificate of it in the folder that is not revoked, and
+    /// clients without files in the folder whose valid certificates are all of this CA.
     fn issued_by(&self, role: Role, authority: &Certificate) -> Result<Vec<String>, Error> {
         let revoked = self.revocations()?;
         let all = match role {
@@ -128,7 +130,7 @@ impl Folder {
             let new: BTreeSet<&str> = new.into_iter().map(|it| it.name.as_str()).collect();
             let old: BTreeSet<&str> = old.into_iter().map(|it| it.name.as_str()).collect();
             let gone = old.difference(&new).filter(|name| !here.contains(**name));
-            left.extend(gone.map(|name| format!("{name} (its files are not here)")));
+            left.extend(gone.map(|name| format!("{name} (no files in this folder)")));
         }
         Ok(left)
     }

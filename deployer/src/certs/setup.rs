@@ -9,18 +9,18 @@ use crate::x509::Role;
 
 /// What a folder is set up with.
 #[derive(Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// The server's certificate.
-    pub server: ServerCertificate,
+    pub(crate) server: ServerCertificate,
     /// The CAs of clients; `None` creates one.
-    pub clients: Option<ClientAuthority>,
+    pub(crate) clients: Option<ClientAuthority>,
     /// The validity of new CAs, in days.
-    pub ca_days: u32,
+    pub(crate) ca_days: u32,
 }
 
 /// Where the server's certificate comes from.
 #[derive(Debug)]
-pub enum ServerCertificate {
+pub(crate) enum ServerCertificate {
     /// A new CA issues it.
     New(Request),
     /// The user has one. All PEM.
@@ -36,7 +36,7 @@ pub enum ServerCertificate {
 
 /// The user's own CAs for clients. All PEM.
 #[derive(Debug)]
-pub struct ClientAuthority {
+pub(crate) struct ClientAuthority {
     certificates: String,
     /// The key of the first CA.
     key: Option<String>,
@@ -48,16 +48,17 @@ impl ServerCertificate {
     ///
     /// # Errors
     /// Envoy cannot serve with them, or the CA did not issue the certificate.
-    pub fn read(certificate: &Path, key: &Path, ca: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(certificate: &Path, key: &Path, ca: &Path) -> Result<Self, Error> {
         let (certificate_pem, key_pem, ca_pem) =
             (file::read_text(certificate)?, file::read_text(key)?, file::read_text(ca)?);
         ListenerTls::check_server((certificate, &certificate_pem), (key, &key_pem))?;
         let authorities = certificates(ca, ca_pem.clone())?;
         let chain = certificates(certificate, certificate_pem.clone())?;
         if !chain.iter().any(|it| authorities.iter().any(|ca| it.is_signed_by(ca))) {
-            let message = format!("{} is not from the CA of {}", certificate.display(), ca.display());
+            let message = format!("{} was not issued by a CA in {}", certificate.display(), ca.display());
             return Err(Error::failed(message).hint(
-                "clients know the gate by that CA: give the one that issued the certificate, or the last of those behind it",
+                "clients verify the gate with that CA: give the CA that issued the certificate, or the root of its \
+                chain",
             ));
         }
         Ok(ServerCertificate::Own { certificate: certificate_pem, key: key_pem, ca: ca_pem })
@@ -65,12 +66,12 @@ impl ServerCertificate {
 }
 
 impl ClientAuthority {
-    /// Reads and checks CAs, the key of the first one, and their revocation lists. Without a list, the key signs an empty
-    /// one.
+    /// Reads and checks CAs, the key of the first one, and their revocation lists. Without a list, the key signs an
+    /// empty one.
     ///
     /// # Errors
     /// The key does not match, or Envoy rejects all clients with these lists.
-    pub fn read(ca: &Path, key: Option<&Path>, crl: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn read(ca: &Path, key: Option<&Path>, crl: Option<&Path>) -> Result<Self, Error> {
         let certificates = file::read_text(ca)?;
         let key_pem = key.map(file::read_text).transpose()?;
         let authority = key_pem.as_deref().map(|key| Authority::parse(&certificates, key)).transpose();
@@ -89,18 +90,18 @@ impl ClientAuthority {
     }
 
     /// Whether the folder can issue client certificates: it has the CA's key.
-    pub fn issues(&self) -> bool {
+    pub(crate) fn issues(&self) -> bool {
         self.key.is_some()
     }
 }
 
 impl Folder {
-    /// Writes CAs, the server's certificate, a revocation list, and the certificates of `otlp-gate verify`. The folder must
-    /// be locked. With [`Existing::Keep`] either all files are written or none.
+    /// Writes CAs, the server's certificate, a revocation list, and the certificates of `otlp-gate verify`. The folder
+    /// must be locked. With [`Existing::Keep`] either all files are written or none.
     ///
     /// # Errors
     /// With [`Existing::Keep`]: a file exists already.
-    pub fn set_up(&self, setup: &Setup, existing: Existing) -> Result<(), Error> {
+    pub(crate) fn set_up(&self, setup: &Setup, existing: Existing) -> Result<(), Error> {
         if existing == Existing::Replace {
             return self.write_all(setup, existing);
         }
@@ -156,9 +157,9 @@ impl Folder {
     fn refuse_existing(&self) -> Result<(), Error> {
         match self.setup_files().into_iter().find(|path| path.exists()) {
             None => Ok(()),
-            Some(path) => Err(Error::failed(format_args!("{} is there already", path.display())).hint(
-                "`--force` makes new CAs, after which every certificate must be made anew; \
-                 `otlp-gate certs server --force` makes only the server's",
+            Some(path) => Err(Error::failed(format_args!("{} already exists", path.display())).hint(
+                "`--force` creates new CAs, and every certificate must then be issued again; \
+                 `otlp-gate certs server --force` replaces only the server's certificate",
             )),
         }
     }

@@ -12,7 +12,7 @@ const DAYS: u32 = 36500;
 
 /// A client certificate that `otlp-gate verify` presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TestClient {
+pub(crate) enum TestClient {
     /// Matches the rule that every policy has for `otlp-gate verify`.
     Valid,
     /// Matches no rule.
@@ -25,7 +25,7 @@ pub enum TestClient {
 
 impl TestClient {
     /// All test clients.
-    pub const ALL: [TestClient; 4] =
+    pub(crate) const ALL: [TestClient; 4] =
         [TestClient::Valid, TestClient::Unknown, TestClient::Expired, TestClient::Revoked];
 
     /// The name of its files.
@@ -39,7 +39,7 @@ impl TestClient {
     }
 
     /// The contents of the certificate.
-    pub fn request(self) -> Request {
+    pub(crate) fn request(self) -> Request {
         let uri = match self {
             TestClient::Unknown => "spiffe://otlp-gate/stranger",
             _ => VERIFY_URI,
@@ -57,12 +57,12 @@ impl TestClient {
 
 impl Folder {
     /// The files of a test client.
-    pub fn test_client_files(&self, client: TestClient) -> Files {
+    pub(crate) fn test_client_files(&self, client: TestClient) -> Files {
         self.files(&format!("verify/{}", client.name()))
     }
 
     /// Issues the certificates of all test clients, and revokes that of [`TestClient::Revoked`].
-    pub fn create_test_clients(&self, existing: Existing) -> Result<(), Error> {
+    pub(crate) fn create_test_clients(&self, existing: Existing) -> Result<(), Error> {
         for client in TestClient::ALL {
             let files = self.test_client_files(client);
             let certificate = self.issue(&files, &client.request(), existing, |_| Ok(()))?;

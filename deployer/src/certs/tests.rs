@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use x509_parser::pem::parse_x509_pem;
 
 use super::{Authority, Request, Validity, dns_name, spiffe_id};
 use crate::x509::{Certificate, Role};
@@ -66,7 +67,11 @@ proptest! {
         prop_assert_eq!(certificate.serial.as_bytes().len(), 16);
         prop_assert!(certificate.is_signed_by(own.certificate()) && !certificate.is_signed_by(other.certificate()));
         prop_assert!(certificate.has_public_key(key.public_key_raw()) && !certificate.ca);
-        prop_assert_eq!((certificate.client_auth, certificate.server_auth), (role == Role::Client, role == Role::Server));
+        prop_assert_eq!(certificate.client_auth, role == Role::Client);
+        let (_, block) = parse_x509_pem(pem.as_bytes()).unwrap();
+        let parsed = block.parse_x509().unwrap();
+        let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+        prop_assert_eq!((usage.client_auth, usage.server_auth), (role == Role::Client, role == Role::Server));
         prop_assert_eq!((certificate.not_after - certificate.not_before).whole_days(), i64::from(days));
 
         let shown = certificate.identity();

@@ -14,8 +14,9 @@ const SETTLED: Duration = Duration::minutes(5);
 const TOLERANCE: Duration = Duration::seconds(5);
 
 impl Folder {
-    /// Files that a gateway cannot serve with, and signs of a wrong clock or an incomplete revocation list. Each has a hint.
-    pub fn warnings(&self, now: OffsetDateTime) -> Vec<Error> {
+    /// Files that a gateway cannot serve with, and signs of a wrong clock or an incomplete revocation list. Each has a
+    /// hint.
+    pub(crate) fn warnings(&self, now: OffsetDateTime) -> Vec<Error> {
         let mut warnings: Vec<Error> = ListenerTls::read(self.path()).err().into_iter().collect();
         // A file that cannot be read has just been reported, or is reported by the first command that needs it.
         for name in self.clients().unwrap_or_default() {
@@ -29,7 +30,8 @@ impl Folder {
                     duration(early)
                 );
                 warnings.push(Error::failed(message).hint(format_args!(
-                    "set this machine's clock right if it is behind; else `otlp-gate certs renew {name}` makes another"
+                    "correct this machine's clock if it is behind; otherwise `otlp-gate certs renew {name}` issues a \
+                    new one"
                 )));
             }
         }
@@ -39,25 +41,26 @@ impl Folder {
             Ok(record) => {
                 if let Some(last) = record.last_time().filter(|last| *last > now + TOLERANCE) {
                     let message = format!(
-                        "{}: its last entry is from {last}, {} from now",
+                        "{}: the last entry is dated {last}, {} from now",
                         self.record_file().display(),
                         duration(last - now)
                     );
                     warnings.push(Error::failed(message).hint(format_args!(
-                        "this machine's clock is behind, or that of whoever made it was ahead: what was made then is dated back by \
-                         {} and not valid before",
+                        "this machine's clock is behind, or the clock of the machine that wrote the entry was ahead; \
+                        certificates are dated back by {}, and are not valid before that",
                         duration(BACKDATED)
                     )));
                 }
                 let missing = self.missing(&record.revoked(), &lists);
                 if missing > 0 {
                     let message = format!(
-                        "{}: {missing} that {} says is revoked is not on it",
+                        "{}: the list lacks {missing} of the revocations in {}",
                         self.revocations_file().display(),
                         self.record_file().display()
                     );
                     warnings.push(
-                        Error::failed(message).hint("`otlp-gate certs crl` signs it anew, with all of them"),
+                        Error::failed(message)
+                            .hint("`otlp-gate certs crl` signs the list again, with all of them"),
                     );
                 }
             }
@@ -73,10 +76,10 @@ impl Folder {
             return None;
         }
         let (file, issuer) = (self.revocations_file(), list.issuer.clone().unwrap_or_default());
-        let message = format!("{}: the list of {issuer} is from {} ago", file.display(), duration(age));
+        let message = format!("{}: the list of {issuer} was issued {} ago", file.display(), duration(age));
         Some(Error::failed(message).hint(
-            "a gateway whose clock is further behind refuses all clients until its clock has come there: have lists dated back, or \
-             wait some minutes",
+            "a gateway whose clock is further behind rejects all clients until then: have the lists dated back, or \
+            wait a few minutes",
         ))
     }
 
@@ -94,7 +97,7 @@ mod tests {
     use crate::file::Existing;
 
     #[test]
-    fn a_clock_that_is_behind_is_seen_by_what_was_made() {
+    fn a_clock_that_is_behind_is_detected() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::at(temporary.path());
         folder.create_authority(Role::Client, 10, Existing::Keep).unwrap();
@@ -111,8 +114,8 @@ mod tests {
         for (behind, words) in [
             (Duration::ZERO, &[][..]),
             // Dated back, so still valid by this clock, and reported all the same.
-            (Duration::minutes(50), &["its last entry is from"]),
-            (Duration::hours(30), &["clients/a.crt: not valid before", "its last entry is from"]),
+            (Duration::minutes(50), &["the last entry is dated"]),
+            (Duration::hours(30), &["clients/a.crt: not valid before", "the last entry is dated"]),
         ] {
             let warnings = folder.warnings(now - behind);
             // The first warning is about the missing server certificate.

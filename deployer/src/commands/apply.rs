@@ -20,7 +20,7 @@ use crate::runtime::until_signal;
   otlp-gate apply                       install the gate in the cluster, or update it
   otlp-gate apply --dry-run             let the API server check the changes only
   otlp-gate --context prod apply --timeout 10m")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     installation: InstallationArgs,
     /// Let the API server check the changes without making them

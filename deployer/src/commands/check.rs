@@ -23,7 +23,7 @@ use crate::quantity::quantity;
   otlp-gate -f gate.yaml check -o json       for editors and CI: one JSON object on one line
   otlp-gate check --certs /etc/otlp-gate     check the certificates in another folder
   otlp-gate init --stdout | otlp-gate -f - check")]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder with the certificates; if it exists, they are checked as well
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
@@ -93,7 +93,7 @@ fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> 
                 path: String::new(),
                 span: None,
                 message: notice.to_string(),
-                hint: notice.cure().map(str::to_owned),
+                hint: notice.hint_text().map(str::to_owned),
             });
         }
     }

@@ -1,4 +1,4 @@
-//! `completions`: a script for the user's shell.
+//! `completions`: a completion script for a shell.
 
 use clap_complete::Shell;
 
@@ -10,7 +10,7 @@ use crate::output;
 #[command(after_help = "Examples:
   otlp-gate completions bash > ~/.local/share/bash-completion/completions/otlp-gate
   otlp-gate completions zsh > \"${fpath[1]}/_otlp-gate\"")]
-pub struct Args {
+pub(crate) struct Args {
     /// The shell
     shell: Shell,
 }

@@ -18,7 +18,7 @@ use crate::runtime::{in_thread, until_signal};
   otlp-gate delete                       asks for confirmation on a terminal
   otlp-gate delete --yes
   otlp-gate delete --dry-run             list what would be removed")]
-pub struct Args {
+pub(crate) struct Args {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,

@@ -19,7 +19,7 @@ use crate::runtime::until_signal;
 
 It creates certificates, starts Envoy and a backend on this machine, and removes everything at its
 end. The exit code is 1 if a result is not as expected.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Print the result as one line of JSON; the same as `-o json`
     #[arg(long)]
     json: bool,

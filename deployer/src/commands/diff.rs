@@ -22,7 +22,7 @@ const REMOVED: Style = AnsiColor::Red.on_default();
 #[command(after_help = "Examples:
   otlp-gate diff                         exit code 0 without changes, 1 with changes
   otlp-gate diff -o json")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     installation: InstallationArgs,
     /// Show what `apply --force-conflicts` would change

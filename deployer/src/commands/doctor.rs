@@ -20,7 +20,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 #[command(after_help = "Examples:
   otlp-gate doctor                       exit code 1 if a check fails
   otlp-gate doctor -o json")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     installation: InstallationArgs,
 }

@@ -1,4 +1,4 @@
-//! `init`: a config to start from.
+//! `init`: a configuration to start from.
 
 use crate::config::check_namespace;
 use crate::error::Error;
@@ -14,16 +14,16 @@ const TEMPLATE: &str = include_str!("init.yaml");
   otlp-gate init                    write otlp-gate.yaml
   otlp-gate -f edge.yaml init       write edge.yaml
   otlp-gate init --stdout           print it")]
-pub struct Args {
+pub(crate) struct Args {
     /// Print the file instead of writing it; the same as -f -
     #[arg(long)]
     stdout: bool,
-    /// Overwrite the file if it is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
 
-/// Writes or prints the config.
+/// Writes or prints the configuration.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let text = template(global.namespace.as_deref())?;
     if args.stdout || global.file_is_stdin() {
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     Ok(())
 }
 
-/// The config, with this namespace.
+/// The configuration, with this namespace.
 fn template(namespace: Option<&str>) -> Result<String, Error> {
     let Some(namespace) = namespace else { return Ok(TEMPLATE.to_owned()) };
     check_namespace(namespace)?;
@@ -49,7 +49,7 @@ mod tests {
     use crate::config::Source;
 
     #[test]
-    fn what_init_writes_has_no_mistakes_and_no_warnings() {
+    fn the_template_has_no_mistakes_and_no_warnings() {
         let source = Source { name: "otlp-gate.yaml".to_owned(), text: TEMPLATE.to_owned() };
         let loaded = source.load().unwrap_or_else(|report| panic!("{report}"));
         assert!(loaded.warnings.findings.is_empty(), "{}", loaded.warnings);

@@ -20,7 +20,7 @@ use crate::runtime::until_signal;
 
 Changes to the configuration and the certificates take effect while it runs. When it is ready, it
 prints one line to standard output: ready grpc=IP:PORT http=IP:PORT admin=IP:PORT")]
-pub struct Args {
+pub(crate) struct Args {
     /// Backend for OTLP/gRPC, without TLS
     #[arg(long, value_name = "HOST:PORT")]
     backend: Address,

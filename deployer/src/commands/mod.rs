@@ -1,4 +1,4 @@
-//! The commands, one per file: its arguments and what it does.
+//! The commands, one per file: they parse their arguments, call the library, and print.
 
 mod apply;
 mod certs;
@@ -23,18 +23,18 @@ use clap::Subcommand;
 use crate::error::Error;
 use crate::global::Global;
 
-/// What `otlp-gate` can do.
+/// The commands of `otlp-gate`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Write a commented otlp-gate.yaml to start from
     Init(init::Args),
-    /// Say what is wrong with the configuration, and where; or what it comes to
+    /// Check the configuration
     Check(check::Args),
     /// Print the JSON Schema of the configuration
     Schema(schema::Args),
-    /// Say which client a certificate is, what it is stamped with, its quota, and why
+    /// Show which client a certificate identifies, and its attributes and quota
     Whoami(whoami::Args),
-    /// Make, list, renew and revoke the certificates of the gate and its clients
+    /// Create, list, renew and revoke the certificates of the gate and its clients
     #[command(subcommand)]
     Certs(certs::Certs),
     /// Print or write all Kubernetes manifests
@@ -45,27 +45,27 @@ pub enum Command {
     Diff(diff::Args),
     /// Install or update the gate in the cluster, and wait until it is ready
     Apply(apply::Args),
-    /// Show whether the gate in the cluster is ready, and what else is attached to its gateway
+    /// Show whether the gate in the cluster is ready, and what else attaches to its gateway
     Status(status::Args),
     /// Delete the gate from the cluster
     Delete(delete::Args),
-    /// Print what a client needs to send through the gate, ready to use
+    /// Print the configuration with which a client sends through the gate
     ClientConfig(client_config::Args),
-    /// Try the gate from outside, as clients do: everybody who must not get in, and one who must
+    /// Test that the gate rejects invalid clients and accepts a valid one
     Verify(verify::Args),
-    /// Run the gate on this machine, without Kubernetes: a real Envoy with the filter
+    /// Run the gate on this machine in a local Envoy, without Kubernetes
     Local(local::Args),
-    /// Show the gate at work: clients with certificates, over quota, forging, and without any
+    /// Show the gate at work on this machine, with example clients
     Demo(demo::Args),
-    /// Get the filter's module, which this command carries
+    /// Export the filter's module, or push it to a registry
     #[command(subcommand)]
     Wasm(wasm::Wasm),
-    /// Print a script that completes otlp-gate's commands in a shell
+    /// Print a completion script for a shell
     Completions(completions::Args),
 }
 
 /// Runs a command. `cli` gives the whole command line, for which `completions` prints scripts.
-pub fn run(command: &Command, global: &Global, cli: fn() -> clap::Command) -> Result<(), Error> {
+pub(crate) fn run(command: &Command, global: &Global, cli: fn() -> clap::Command) -> Result<(), Error> {
     match command {
         Command::Init(args) => init::run(args, global),
         Command::Check(args) => check::run(args, global),

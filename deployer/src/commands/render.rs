@@ -19,7 +19,7 @@ use crate::{providers, render};
   otlp-gate render | kubectl apply --server-side -f -
   otlp-gate render --out deploy && kubectl apply --server-side -k deploy
   otlp-gate render --provider envoy-gateway --module oci://registry.example/otlp-gate:0.1.0")]
-pub struct Args {
+pub(crate) struct Args {
     /// Write one file per object, and kustomization.yaml, to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

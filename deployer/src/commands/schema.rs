@@ -1,4 +1,4 @@
-//! `schema`: the JSON Schema of the config.
+//! `schema`: the JSON Schema of the configuration.
 
 use crate::config::schema;
 use crate::error::Error;
@@ -9,9 +9,9 @@ use crate::output;
 #[command(after_help = "Examples:
   otlp-gate schema > otlp-gate.schema.json
 
-Editors with a YAML language server then complete and check the config if its first line is
+Editors with a YAML language server complete and check a configuration whose first line is
   # yaml-language-server: $schema=./otlp-gate.schema.json")]
-pub struct Args {}
+pub(crate) struct Args {}
 
 /// Prints the schema.
 pub(super) fn run() -> Result<(), Error> {

@@ -18,7 +18,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 #[command(after_help = "Examples:
   otlp-gate status                       exit code 1 if a component is not ready
   otlp-gate status -o json | jq .ready")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     installation: InstallationArgs,
 }

@@ -28,7 +28,7 @@ const DIM: Style = Style::new().dimmed();
 
 The valid client is one that every policy has for `otlp-gate verify`. It sends a few items. The test
 clients' certificates are created by `otlp-gate certs init`.")]
-pub struct Args {
+pub(crate) struct Args {
     /// Address of the gate [default: the configuration's hostname, or the Gateway's address in the cluster if the
     /// hostname does not resolve]
     #[arg(long, value_name = "HOST[:PORT]")]

@@ -27,7 +27,7 @@ use crate::x509::Certificate;
   otlp-gate whoami certs/clients/acme-edge.crt
   kubectl get secret acme-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | otlp-gate whoami -
   otlp-gate whoami client.pem -o json | jq -r .client")]
-pub struct Args {
+pub(crate) struct Args {
     /// The certificate, in PEM (the first is used) or DER; `-` reads standard input
     #[arg(value_name = "CERT")]
     certificate: PathBuf,

@@ -23,10 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Collector, Service};
 pub use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
-pub use gateway::{Gateway, Listeners, Module, Provider};
-pub use node_local::{
-    Acknowledge, Export, MeshMode, NodeLocal, PodMatch, PodRule, Queue, RemoteGate, UnknownSenders,
-};
+pub use gateway::{Gateway, Provider};
+pub use node_local::{Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders};
 pub use pod_rule::{CompiledPodRule, PodField};
 pub use report::{Finding, Report, Severity};
 pub use source::{Loaded, Source, check_namespace};

@@ -12,23 +12,13 @@ use gateway_api::apis::standard::referencegrants::{
     ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo,
 };
 
+use otlp_gate_wire::otlp::Signal;
+
 use super::collector_config;
 use super::gateway::{API_VERSION, GRPC, HTTP};
 use crate::config::{Backend, Service};
 use crate::error::Error;
 use crate::model::{Installation, Object};
-
-/// OTLP's signals: name, gRPC service, HTTP path (OTLP specification, "OTLP/gRPC" and "OTLP/HTTP Request").
-const SIGNALS: [(&str, &str, &str); 4] = [
-    ("traces", "opentelemetry.proto.collector.trace.v1.TraceService", "/v1/traces"),
-    ("metrics", "opentelemetry.proto.collector.metrics.v1.MetricsService", "/v1/metrics"),
-    ("logs", "opentelemetry.proto.collector.logs.v1.LogsService", "/v1/logs"),
-    (
-        "profiles",
-        "opentelemetry.proto.collector.profiles.v1development.ProfilesService",
-        "/v1development/profiles",
-    ),
-];
 
 /// gRPC's health service: name and gRPC service. The filter turns its calls into exports.
 const HEALTH: (&str, &str) = ("health", "grpc.health.v1.Health");
@@ -37,7 +27,7 @@ const HEALTH: (&str, &str) = ("health", "grpc.health.v1.Health");
 pub(crate) fn routes(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
     let backend = BackendService::of(installation);
     let mut objects = Vec::new();
-    let calls = SIGNALS.map(|(signal, service, _)| (signal, service, &["Export"][..]));
+    let calls = Signal::ALL.map(|signal| (signal.name(), signal.grpc_service(), &["Export"][..]));
     for (name, service, methods) in calls.into_iter().chain([(HEALTH.0, HEALTH.1, &["Check", "Watch"][..])]) {
         let name = format!("{}-{name}", installation.names.gateway);
         let spec = GrpcRouteSpec {
@@ -159,7 +149,8 @@ fn http_rule(backend: &BackendService, web_pages: bool) -> HttpRouteRules {
     };
     let preflight = web_pages.then_some(HttpRouteRulesMatchesMethod::Options);
     let methods = core::iter::once(HttpRouteRulesMatchesMethod::Post).chain(preflight);
-    let matches = methods.flat_map(|method| SIGNALS.map(|(_, _, path)| exactly(path, method.clone())));
+    let matches =
+        methods.flat_map(|method| Signal::ALL.map(|signal| exactly(signal.http_path(), method.clone())));
     HttpRouteRules {
         matches: Some(matches.collect()),
         backend_refs: Some(vec![HttpRouteRulesBackendRefs {

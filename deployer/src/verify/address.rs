@@ -136,12 +136,12 @@ mod tests {
     #[test]
     fn invalid_addresses_are_rejected() {
         for (text, reason) in [
-            ("", "no host"),
-            ("localhost:", "no port between"),
-            ("localhost:x", "no port between"),
-            ("localhost:70000", "no port between"),
+            ("", "the host is missing"),
+            ("localhost:", "the port must be"),
+            ("localhost:x", "the port must be"),
+            ("localhost:70000", "the port must be"),
             ("https://localhost", "a URL"),
-            ("a b", "no host"),
+            ("a b", "the host is missing"),
         ] {
             let error = text.parse::<GateAddress>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

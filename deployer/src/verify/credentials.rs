@@ -141,7 +141,7 @@ fn matches_no_rule(loaded: &Loaded, certificate: Option<Certificate>) -> Result<
 
 fn read(path: &Path) -> Result<String, String> {
     let hint = "create it with `otlp-gate certs verify` where the client CA's key is";
-    file::read_text_or(path, hint).map_err(|error| match error.cure() {
+    file::read_text_or(path, hint).map_err(|error| match error.hint_text() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })

@@ -1,4 +1,4 @@
-//! What Envoy makes of a certificate's key and of the signature on it. As seen in Envoy 1.40, whose TLS is BoringSSL's:
+//! Which keys and signatures of certificates Envoy accepts. Observed with Envoy 1.40, whose TLS is BoringSSL's:
 //! tests/test_key_types.py tries each.
 
 use std::fmt;
@@ -8,14 +8,14 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// Shorter RSA keys have been broken or are about to be (NIST SP 800-131A revision 2, section 3).
+/// The length in bits from which RSA keys are considered secure (NIST SP 800-131A revision 2, section 3).
 const SHORTEST_RSA: usize = 2048;
 
 const INSTEAD: &str = "use ECDSA P-256 or P-384, or RSA of 2048 bits or more";
 
 /// A kind of key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyKind {
+pub(crate) enum KeyKind {
     /// RSA, with the length of its modulus in bits.
     Rsa(usize),
     /// ECDSA on P-256 or P-384.
@@ -24,24 +24,24 @@ pub enum KeyKind {
     P521,
     /// Ed25519.
     Ed25519,
-    /// Another one, by its name or OID.
+    /// Another kind, by its name or OID.
     Other(String),
 }
 
 /// How a certificate is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signed {
-    /// In a way that is good.
+pub(crate) enum Signed {
+    /// With an algorithm that is secure.
     Well,
-    /// In a way that Envoy takes, though it has been broken.
+    /// With an algorithm that Envoy accepts although it is broken.
     Weakly(&'static str),
-    /// In a way that Envoy does not take.
+    /// With an algorithm that Envoy rejects.
     Unknown(String),
 }
 
 impl KeyKind {
-    /// Of a certificate's key.
-    pub fn of(key: &SubjectPublicKeyInfo<'_>) -> Self {
+    /// The kind of a certificate's key.
+    pub(crate) fn of(key: &SubjectPublicKeyInfo<'_>) -> Self {
         let oid = key.algorithm.algorithm.to_id_string();
         let curve = || Some(key.algorithm.parameters.as_ref()?.as_oid().ok()?.to_id_string());
         match &*oid {
@@ -66,55 +66,57 @@ impl KeyKind {
         }
     }
 
-    /// What is wrong with it as a client's.
-    pub fn as_clients(&self) -> Option<String> {
+    /// Why it is unsuitable for a client.
+    pub(crate) fn as_clients(&self) -> Option<String> {
         match self {
             KeyKind::Ecdsa(_) => None,
             KeyKind::Rsa(_) => self.short(),
             _ => Some(format!(
-                "its key is {self}, which Envoy does not verify for clients, so that the handshake fails: {INSTEAD}"
+                "its key is {self}, which Envoy does not accept from clients: the handshake fails; {INSTEAD}"
             )),
         }
     }
 
-    /// What is wrong with it as the key of a CA for clients.
-    pub fn as_authoritys(&self) -> Option<String> {
+    /// Why it is unsuitable for a CA that issues client certificates.
+    pub(crate) fn as_authoritys(&self) -> Option<String> {
         match self {
             KeyKind::Ecdsa(_) | KeyKind::P521 | KeyKind::Ed25519 => None,
             KeyKind::Other(name) if name == "ECDSA P-224" => None,
             KeyKind::Rsa(_) => self.short(),
             KeyKind::Other(_) => Some(format!(
-                "its key is {self}, whose signatures Envoy does not verify, so that it refuses what this CA issued: {INSTEAD}"
+                "its key is {self}, whose signatures Envoy does not verify: it rejects every certificate of this CA; \
+                {INSTEAD}"
             )),
         }
     }
 
-    /// What is wrong with it as the server's: why Envoy does not serve with it.
-    pub fn refused_as_servers(&self) -> Option<String> {
+    /// Why Envoy cannot serve with it.
+    pub(crate) fn refused_as_servers(&self) -> Option<String> {
         match self {
             KeyKind::Rsa(bits) if *bits < SHORTEST_RSA => {
-                Some(format!("its key is {self}: Envoy takes 2048 or more"))
+                Some(format!("its key is {self}: Envoy requires 2048 or more"))
             }
-            KeyKind::Other(_) => Some(format!("its key is {self}, with which Envoy does not serve")),
+            KeyKind::Other(_) => Some(format!("its key is {self}, which Envoy cannot serve with")),
             _ => None,
         }
     }
 
-    /// What is wrong with it as the server's, or who cannot verify it.
-    pub fn as_servers(&self) -> Option<String> {
+    /// Why it is unsuitable for the server, or which clients reject it.
+    pub(crate) fn as_servers(&self) -> Option<String> {
         let few = matches!(self, KeyKind::P521 | KeyKind::Ed25519).then(|| {
             format!(
-                "its key is {self}, which OpenSSL's clients verify, and gRPC's of Python, C++, Ruby and PHP do not: {INSTEAD}"
+                "its key is {self}: OpenSSL clients accept it, but the gRPC clients of Python, C++, Ruby and PHP do \
+                not; {INSTEAD}"
             )
         });
-        self.refused_as_servers().map(|it| format!("{it}: {INSTEAD}")).or(few)
+        self.refused_as_servers().map(|it| format!("{it}; {INSTEAD}")).or(few)
     }
 
     fn short(&self) -> Option<String> {
         match self {
-            KeyKind::Rsa(bits) if *bits < SHORTEST_RSA => {
-                Some(format!("its key is {self}: Envoy takes it, and it is too short to be safe: {INSTEAD}"))
-            }
+            KeyKind::Rsa(bits) if *bits < SHORTEST_RSA => Some(format!(
+                "its key is {self}: Envoy accepts it, but it is too short to be secure; {INSTEAD}"
+            )),
             _ => None,
         }
     }
@@ -150,21 +152,23 @@ impl Signed {
         }
     }
 
-    /// What is wrong with it.
-    pub fn problem(&self) -> Option<String> {
+    /// What is wrong with the signature.
+    pub(crate) fn problem(&self) -> Option<String> {
         match self {
             Signed::Well => None,
-            Signed::Weakly(hash) => Some(format!(
-                "it is signed with {hash}: Envoy takes it, and others can be made to look like it"
-            )),
+            Signed::Weakly(hash) => {
+                Some(format!("it is signed with {hash}: Envoy accepts it, but such signatures can be forged"))
+            }
             Signed::Unknown(how) => Some(format!(
-                "it is signed {how}, which Envoy does not verify, and so refuses it: have it signed with SHA-256"
+                "it is signed {how}, which Envoy does not verify: it rejects the certificate; have it signed with \
+                SHA-256"
             )),
         }
     }
 }
 
-/// BoringSSL reads RSA-PSS with SHA-256, SHA-384 or SHA-512 and a salt of the hash's length.
+/// Whether BoringSSL verifies this RSA-PSS signature: it requires SHA-256, SHA-384 or SHA-512 and a salt of the hash's
+/// length.
 fn is_usual_pss(certificate: &X509Certificate<'_>) -> bool {
     let Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) =
         SignatureAlgorithm::try_from(&certificate.signature_algorithm)

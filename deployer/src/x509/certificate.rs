@@ -1,4 +1,4 @@
-//! What a certificate says.
+//! X.509 certificates.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,47 +15,48 @@ use x509_parser::pem::Pem;
 use super::{KeyKind, Number, Role, Signed, attributes, rfc2253};
 use crate::sha256;
 
-/// A certificate: what it says, and the bytes that say it.
+/// A parsed certificate with its DER.
 #[derive(Debug, Clone)]
-pub struct Certificate {
-    /// The subject as Envoy shows it; `None` where Envoy cannot.
-    pub subject: Option<String>,
+pub(crate) struct Certificate {
+    /// The subject as Envoy prints it (RFC 2253); `None` if Envoy prints nothing.
+    pub(crate) subject: Option<String>,
     /// The issuer's name, in the same form.
-    pub issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
     /// The serial number.
-    pub serial: Number,
-    /// When it begins to be valid.
-    pub not_before: OffsetDateTime,
-    /// When it ends to be valid.
-    pub not_after: OffsetDateTime,
-    /// Its URI SANs, in their order.
-    pub uris: Vec<String>,
-    /// Its DNS SANs, in their order.
-    pub dns: Vec<String>,
-    /// Its IP address SANs.
-    pub ips: Vec<IpAddr>,
-    /// The SHA-256 of its DER.
-    pub sha256: [u8; 32],
-    /// Whether it may sign certificates.
-    pub ca: bool,
-    /// Whether it may be shown by a client: extended key usage clientAuth or any, or no such extension.
-    pub client_auth: bool,
-    /// Whether it may be shown by a server.
-    pub server_auth: bool,
-    /// What kind of key it is for.
-    pub key: KeyKind,
-    /// How it is signed.
-    pub signed: Signed,
+    pub(crate) serial: Number,
+    /// Start of the validity period.
+    pub(crate) not_before: OffsetDateTime,
+    /// End of the validity period.
+    pub(crate) not_after: OffsetDateTime,
+    /// The URI SANs, in the order of the certificate.
+    pub(crate) uris: Vec<String>,
+    /// The DNS SANs, in the order of the certificate.
+    pub(crate) dns: Vec<String>,
+    /// The IP address SANs.
+    pub(crate) ips: Vec<IpAddr>,
+    /// The SHA-256 of the DER.
+    pub(crate) sha256: [u8; 32],
+    /// Whether it is a CA (basic constraints).
+    pub(crate) ca: bool,
+    /// Whether a client may present it: extended key usage clientAuth or any, or no such extension.
+    pub(crate) client_auth: bool,
+    /// The kind of its key.
+    pub(crate) key: KeyKind,
+    /// The algorithm that signed it.
+    pub(crate) signed: Signed,
     der: Vec<u8>,
 }
 
 /// Why bytes are not a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadError(String);
+pub(crate) struct ReadError(String);
 
 impl Certificate {
-    /// The first certificate of PEM text, or the certificate whose DER these bytes are.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
+    /// Parses the first certificate in PEM text, or DER.
+    ///
+    /// # Errors
+    /// Why the bytes are not a certificate, for a message that begins with the file name.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
         let Some(first) = first_block(bytes)? else { return Self::from_der(bytes.to_vec()) };
         if first.label != "CERTIFICATE" {
             return Err(ReadError(format!("the PEM block is a {}, not a CERTIFICATE", first.label)));
@@ -64,7 +65,7 @@ impl Certificate {
     }
 
     fn from_der(der: Vec<u8>) -> Result<Self, ReadError> {
-        // a SEQUENCE, which is what DER of a certificate begins with
+        // The DER of a certificate begins with the tag of a SEQUENCE.
         if der.first() != Some(&0x30) {
             let what =
                 if der.is_empty() { "it is empty" } else { "neither PEM text nor the DER of a certificate" };
@@ -73,7 +74,7 @@ impl Certificate {
         let (rest, x509) =
             parse_x509_certificate(&der).map_err(|e| ReadError(format!("not a valid certificate: {e}")))?;
         if !rest.is_empty() {
-            return Err(ReadError(format!("{} more bytes follow the certificate", rest.len())));
+            return Err(ReadError(format!("{} bytes follow the certificate", rest.len())));
         }
         let sans = x509.subject_alternative_name().map_err(|e| malformed("subject alternative names", &e))?;
         let usage =
@@ -90,7 +91,6 @@ impl Certificate {
             sha256: Sha256::digest(&der).into(),
             ca: x509.is_ca(),
             client_auth: usage.is_none_or(|usage| usage.client_auth || usage.any),
-            server_auth: usage.is_none_or(|usage| usage.server_auth || usage.any),
             key: KeyKind::of(x509.public_key()),
             signed: Signed::of(&x509),
             der: Vec::new(),
@@ -107,8 +107,8 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// What the filter learns of its holder.
-    pub fn identity(&self) -> Identity {
+    /// The identity that the filter derives from the certificate.
+    pub(crate) fn identity(&self) -> Identity {
         let texts = Identity::from_parts(
             self.uris.first().map(String::as_bytes),
             self.dns.first().map(String::as_bytes),
@@ -118,59 +118,59 @@ impl Certificate {
         Identity { certificate: identity::Certificate::parse(&self.der).map(Box::new), ..texts }
     }
 
-    /// What Envoy does not take of its key and its signature, or should not be given, as a certificate that is shown by `shown_by`, or of a CA
-    /// that issues clients'.
-    pub fn weaknesses(&self, shown_by: Role) -> Vec<String> {
-        let key = match (shown_by, self.ca) {
+    /// Why Envoy rejects its key or signature, or why they are weak. `role` is the side that presents the certificate
+    /// or, of a CA, the certificates that it issues.
+    pub(crate) fn weaknesses(&self, role: Role) -> Vec<String> {
+        let key = match (role, self.ca) {
             (Role::Client, true) => self.key.as_authoritys(),
             (Role::Client, false) => self.key.as_clients(),
             (Role::Server, _) => self.key.as_servers(),
         };
-        // What signs a root is the root's own: nobody looks.
-        let signature = (!self.ca && shown_by == Role::Client).then(|| self.signed.problem());
+        // A root's signature is its own, and is not verified.
+        let signature = (!self.ca && role == Role::Client).then(|| self.signed.problem());
         key.into_iter().chain(signature.flatten()).collect()
     }
 
-    /// Its fingerprint: 64 lower-case hex digits.
-    pub fn sha256_hex(&self) -> String {
+    /// The fingerprint: the SHA-256 of the DER in lower-case hex.
+    pub(crate) fn sha256_hex(&self) -> String {
         HEXLOWER.encode(&self.sha256)
     }
 
-    /// The SHA-256 of its SubjectPublicKeyInfo: 64 lower-case hex digits.
-    pub fn public_key_sha256_hex(&self) -> String {
+    /// The SHA-256 of the SubjectPublicKeyInfo in lower-case hex.
+    pub(crate) fn public_key_sha256_hex(&self) -> String {
         self.x509().map(|it| sha256::hex(it.public_key().raw)).unwrap_or_default()
     }
 
-    /// Its subject alternative names, each after its kind: `URI:`, `DNS:` or `IP:`.
-    pub fn sans(&self) -> Vec<String> {
+    /// The subject alternative names, each with its kind: `URI:`, `DNS:` or `IP:`.
+    pub(crate) fn sans(&self) -> Vec<String> {
         let uris = self.uris.iter().map(|it| format!("URI:{it}"));
         let dns = self.dns.iter().map(|it| format!("DNS:{it}"));
         let ips = self.ips.iter().map(|it| format!("IP:{it}"));
         uris.chain(dns).chain(ips).collect()
     }
 
-    /// Whether the key of `ca` signed it. It does not matter here whether either is still valid.
-    pub fn is_signed_by(&self, ca: &Certificate) -> bool {
+    /// Whether the key of `ca` signed it. Validity periods are not checked.
+    pub(crate) fn is_signed_by(&self, ca: &Certificate) -> bool {
         let (Some(this), Some(ca)) = (self.x509(), ca.x509()) else { return false };
         this.issuer().as_raw() == ca.subject().as_raw()
             && this.verify_signature(Some(ca.public_key())).is_ok()
     }
 
-    /// The attributes of its subject, in their order: key and value.
-    pub fn subject_attributes(&self) -> Vec<(String, String)> {
+    /// The attributes of the subject, in the order of the certificate: key and value.
+    pub(crate) fn subject_attributes(&self) -> Vec<(String, String)> {
         self.x509().map(|it| attributes(it.subject())).unwrap_or_default()
     }
 
-    /// What it calls its own key: the extension subjectKeyIdentifier.
-    pub fn subject_key_id(&self) -> Option<Vec<u8>> {
+    /// The extension subjectKeyIdentifier.
+    pub(crate) fn subject_key_id(&self) -> Option<Vec<u8>> {
         self.x509()?.iter_extensions().find_map(|extension| match extension.parsed_extension() {
             ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
             _ => None,
         })
     }
 
-    /// Whether this is its public key: the bit string in its SubjectPublicKeyInfo.
-    pub fn has_public_key(&self, raw: &[u8]) -> bool {
+    /// Whether its public key is `raw`, the bit string in a SubjectPublicKeyInfo.
+    pub(crate) fn has_public_key(&self, raw: &[u8]) -> bool {
         self.x509().is_some_and(|it| &*it.public_key().subject_public_key.data == raw)
     }
 
@@ -187,7 +187,7 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// The first certificate's PEM block, else the first block, such as a key that was given for it.
+/// The PEM block of the first certificate, or else the first block, such as that of a key.
 fn first_block(bytes: &[u8]) -> Result<Option<Pem>, ReadError> {
     let mut first = None;
     for block in Pem::iter_from_buffer(bytes) {

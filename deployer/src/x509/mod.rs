@@ -1,4 +1,4 @@
-//! Certificates as the gate sees them.
+//! X.509 certificates: parsing, names as Envoy prints them, and what Envoy accepts.
 
 mod algorithm;
 mod certificate;
@@ -6,8 +6,8 @@ mod name;
 mod number;
 mod role;
 
-pub use algorithm::{KeyKind, Signed};
-pub use certificate::{Certificate, ReadError};
-pub use name::{attribute_oid, attributes, rfc2253};
-pub use number::Number;
-pub use role::Role;
+pub(crate) use algorithm::{KeyKind, Signed};
+pub(crate) use certificate::Certificate;
+pub(crate) use name::{attribute_oid, attributes, rfc2253};
+pub(crate) use number::Number;
+pub(crate) use role::Role;

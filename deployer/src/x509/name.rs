@@ -1,13 +1,13 @@
-//! A distinguished name as Envoy's properties show it: BoringSSL's `X509_NAME_print_ex` with `XN_FLAG_RFC2253`.
+//! Distinguished names as Envoy's properties have them: BoringSSL's `X509_NAME_print_ex` with `XN_FLAG_RFC2253`.
 
 use data_encoding::HEXUPPER;
 use otlp_gate_core::identity::SUBJECT_KEYS;
 use x509_parser::der_parser::asn1_rs::{Any, Oid, ToDer};
 use x509_parser::x509::X509Name;
 
-/// The name in RFC 2253's order, last attribute first. `None` where a string in it is not what its type promises:
-/// then Envoy shows nothing.
-pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
+/// The name in RFC 2253's order, last attribute first. `None` if a string is not valid for its type: Envoy then prints
+/// nothing.
+pub(crate) fn rfc2253(name: &X509Name<'_>) -> Option<String> {
     let mut text = String::new();
     let rdns: Vec<_> = name.iter_rdn().collect();
     for rdn in rdns.iter().rev() {
@@ -34,8 +34,9 @@ pub fn rfc2253(name: &X509Name<'_>) -> Option<String> {
     Some(text)
 }
 
-/// The attributes of a name in its own order: key, as a config gives it, and value. A value that is no text is left out.
-pub fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
+/// The attributes of a name, in its order: keys as in the configuration, and values. An attribute whose value is not
+/// text is left out.
+pub(crate) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     let pairs = name.iter_attributes().map(|attribute| {
         let oid = dotted(attribute.attr_type());
         let key = SUBJECT_KEYS.iter().find(|(known, _)| *known == oid).map_or(&*oid, |(_, short)| short);
@@ -44,15 +45,15 @@ pub fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
     pairs.flatten().collect()
 }
 
-/// The OID of a subject's key, as in a config: a short name in any case, or a dotted OID.
-pub fn attribute_oid(key: &str) -> Option<Vec<u64>> {
+/// The OID of a subject key of the configuration: a short name in any case, or a dotted OID.
+pub(crate) fn attribute_oid(key: &str) -> Option<Vec<u64>> {
     let oid =
         SUBJECT_KEYS.iter().find(|(_, short)| short.eq_ignore_ascii_case(key)).map_or(key, |(oid, _)| oid);
     let arcs = oid.split('.').map(|arc| arc.parse().ok()).collect::<Option<Vec<u64>>>()?;
     (arcs.len() > 1).then_some(arcs)
 }
 
-/// An OID in dots (X.690 section 8.19.4). asn1-rs 0.7 gets the first two arcs wrong from 2.48 on.
+/// An OID in dotted form (X.690 section 8.19.4). asn1-rs 0.7 formats the first two arcs wrongly from 2.48 on.
 fn dotted(oid: &Oid<'_>) -> String {
     let mut arcs: Vec<u64> = Vec::new();
     let mut arc = 0_u64;
@@ -71,7 +72,7 @@ fn dotted(oid: &Oid<'_>) -> String {
     arcs.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
 }
 
-/// The value with RFC 2253's escapes, or as `#` and hex where its type is no string.
+/// Appends the value with RFC 2253's escapes, or as `#` and hex if its type is not a string.
 fn push_value(text: &mut String, value: &Any<'_>) -> Option<()> {
     let Some(value) = decode(value)? else { return push_der(text, value) };
     let last = value.chars().count().saturating_sub(1);
@@ -81,7 +82,7 @@ fn push_value(text: &mut String, value: &Any<'_>) -> Option<()> {
     Some(())
 }
 
-/// `Some(None)`: not one of the types that BoringSSL takes for text.
+/// The text of a value. `Some(None)`: its type is not one that BoringSSL prints as text.
 fn decode(value: &Any<'_>) -> Option<Option<String>> {
     const UTF8: u32 = 12;
     // NumericString, PrintableString, T61String, IA5String, UTCTime, GeneralizedTime and VisibleString, all read
@@ -99,7 +100,7 @@ fn decode(value: &Any<'_>) -> Option<Option<String>> {
     }))
 }
 
-/// Characters of N bytes each, most significant first.
+/// Text whose characters have N bytes each, most significant first.
 fn wide<const N: usize>(bytes: &[u8]) -> Option<String> {
     let (characters, rest) = bytes.as_chunks::<N>();
     if !rest.is_empty() {
@@ -124,7 +125,7 @@ fn push_escaped(text: &mut String, character: char, first: bool, last: bool) {
     } else if character.is_ascii() && !character.is_ascii_control() {
         text.push(character);
     } else {
-        // ASN1_STRFLGS_ESC_CTRL and ESC_MSB: each byte of its UTF-8
+        // ASN1_STRFLGS_ESC_CTRL and ESC_MSB: each byte of the character's UTF-8
         for byte in character.encode_utf8(&mut [0; 4]).bytes() {
             text.push('\\');
             text.push_str(&HEXUPPER.encode(&[byte]));
@@ -164,7 +165,7 @@ mod tests {
         rfc2253(parse_x509_certificate(der).unwrap().1.subject())
     }
 
-    /// What OpenSSL, of which BoringSSL is a fork, prints with the same flags.
+    /// The name as OpenSSL, from which BoringSSL was forked, prints it with the same flags.
     fn openssl(der: &[u8]) -> String {
         let mut child = Command::new("openssl")
             .args(["x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "RFC2253"])
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_name_is_openssls() {
+    fn every_short_name_is_that_of_openssl() {
         for (oid, short) in SUBJECT_KEYS {
             let oid = oid.split('.').map(|arc| arc.parse().unwrap()).collect();
             let der = certificate(&[(DnType::CustomDnType(oid), DnValue::Utf8String("x".to_owned()))]);
@@ -233,10 +234,10 @@ mod tests {
         }
     }
 
-    /// As seen in Envoy 1.40. OpenSSL forgets that a first character may also be the last one, and has learnt
-    /// organizationIdentifier.
+    /// Observed with Envoy 1.40. OpenSSL does not escape a first character that is also the last one, and newer
+    /// versions have a name for organizationIdentifier.
     #[test]
-    fn where_boringssl_differs_from_openssl_it_counts() {
+    fn boringssl_and_not_openssl_is_followed_where_they_differ() {
         for (key, value, expected) in [
             (DnType::CommonName, "#", r"CN=\#"),
             (DnType::CustomDnType(vec![2, 5, 4, 97]), "x", "2.5.4.97=#0C0178"),

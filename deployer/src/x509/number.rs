@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// An unsigned INTEGER of any length: a certificate's serial number (RFC 5280 section 4.1.2.2) or the number of a
 /// revocation list (section 5.2.3). Written as lower-case hex with an even number of digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Number(Vec<u8>);
+pub(crate) struct Number(Vec<u8>);
 
 impl Number {
     /// The number whose bytes these are, most significant byte first.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         match bytes.get(zeros..) {
             Some(bytes) if !bytes.is_empty() => Number(bytes.to_vec()),
@@ -23,13 +23,13 @@ impl Number {
     }
 
     /// Its bytes, most significant byte first, without leading zeros.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// The next higher number.
     #[must_use]
-    pub fn next(&self) -> Self {
+    pub(crate) fn next(&self) -> Self {
         let mut bytes = self.0.clone();
         for byte in bytes.iter_mut().rev() {
             *byte = byte.wrapping_add(1);
@@ -45,8 +45,8 @@ impl Number {
 impl FromStr for Number {
     type Err = &'static str;
 
-    /// Hex digits in either case, with or without colons, a leading `0x` or leading zeros, as OpenSSL and browsers print
-    /// them.
+    /// Hex digits in either case, with or without colons, a leading `0x` or leading zeros, as OpenSSL and browsers
+    /// print them.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits: String = text.chars().filter(|it| *it != ':').collect();
         let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")).unwrap_or(&digits);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Which side of a connection presents a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// The gateway.
     Server,
     /// A sender of telemetry.

@@ -1,52 +1,58 @@
-//! `client-config`: what a client needs to send through the gate.
+//! `client-config`.
 
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::Place;
+use crate::Sandbox;
 
 const CONFIG: &str = "apiVersion: otlp-gate/v1
 gateway: {hostname: otel.example.com}
 clients: [{name: acme, match: {spiffe: \"spiffe://acme.example/1\"}}]
 ";
 
-fn place() -> Place {
-    let place = Place::with(CONFIG);
-    place.run("certs init").ok();
-    place.run("certs client acme").ok();
-    place
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with(CONFIG);
+    sandbox.run("certs init").ok();
+    sandbox.run("certs client acme").ok();
+    sandbox
 }
 
 #[test]
 fn a_collector_gets_its_configuration() {
-    assert_snapshot!("client_config_collector", place().run("client-config acme --dir /etc/otelcol").stdout);
+    assert_snapshot!(
+        "client_config_collector",
+        sandbox().run("client-config acme --dir /etc/otelcol").stdout
+    );
 }
 
 #[test]
 fn the_servers_name_is_told_where_the_address_is_another() {
-    let place = place();
-    let config = place.run("client-config acme --address 203.0.113.7:4317 -o json").stdout;
+    let sandbox = sandbox();
+    let config = sandbox.run("client-config acme --address 203.0.113.7:4317 -o json").stdout;
     let config: Value = serde_json::from_str(&config).unwrap();
     let exporter = &config["exporters"]["otlp_grpc"];
     assert_eq!(exporter["endpoint"], "203.0.113.7:4317");
     assert_eq!(exporter["tls"]["server_name_override"], "otel.example.com");
     for address in ["203.0.113.7", ":4317", "host:port"] {
-        let refused = place.run(&format!("client-config acme --address {address}"));
+        let refused = sandbox.run(&format!("client-config acme --address {address}"));
         assert_eq!(refused.code, 2, "{refused:?}");
     }
 }
 
 #[test]
 fn sdks_get_variables_that_a_shell_understands() {
-    assert_snapshot!("client_config_sdk", place().run("client-config acme --for sdk --dir /etc/it's").stdout);
-    let object = place().run("client-config acme --for sdk -o json").json();
+    assert_snapshot!(
+        "client_config_sdk",
+        sandbox().run("client-config acme --for sdk --dir /etc/it's").stdout
+    );
+    let object = sandbox().run("client-config acme --for sdk -o json").json();
     assert_eq!(object["OTEL_EXPORTER_OTLP_PROTOCOL"], "grpc");
 }
 
 #[test]
 fn a_secret_holds_the_clients_key_and_no_others() {
-    let place = place();
-    let secret = place.run("client-config acme --for secret -o json").stdout;
+    let sandbox = sandbox();
+    let secret = sandbox.run("client-config acme --for secret -o json").stdout;
     let secret: Value = serde_json::from_str(&secret).unwrap();
     assert_eq!(secret["metadata"]["name"], "otlp-gate-client-acme");
     let keys: Vec<&String> = secret["data"].as_object().unwrap().keys().collect();
@@ -55,66 +61,71 @@ fn a_secret_holds_the_clients_key_and_no_others() {
 
 #[test]
 fn a_client_without_a_certificate_is_told_how_to_get_one() {
-    assert_snapshot!("client_config_missing", Place::with(CONFIG).run("client-config acme").failure());
+    assert_snapshot!("client_config_missing", Sandbox::with(CONFIG).run("client-config acme").failure());
 }
 
 #[test]
 fn a_client_of_cert_managers_is_told_what_comes_from_where() {
-    let place = Place::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
-    let given = place.run("client-config acme -o json");
+    let sandbox = Sandbox::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
+    let given = sandbox.run("client-config acme -o json");
     let config: Value = serde_json::from_str(&given.stdout).unwrap();
     let tls = &config["exporters"]["otlp_grpc"]["tls"];
     let files = ["cert_file", "key_file", "ca_file"].map(|key| tls[key].as_str().unwrap());
     assert_eq!(files, ["/etc/otlp-gate/tls.crt", "/etc/otlp-gate/tls.key", "/etc/otlp-gate/ca.crt"]);
     assert_snapshot!("client_config_managed", given.stderr);
-    assert!(place.run("client-config acme --for sdk").ok().contains("=/etc/otlp-gate/tls.key\n"));
-    assert_snapshot!("client_config_managed_secret", place.run("client-config acme --for secret").failure());
+    assert!(sandbox.run("client-config acme --for sdk").ok().contains("=/etc/otlp-gate/tls.key\n"));
+    assert_snapshot!(
+        "client_config_managed_secret",
+        sandbox.run("client-config acme --for secret").failure()
+    );
 }
 
 #[test]
 fn who_would_not_get_in_is_told_so() {
-    let place = place();
-    assert_eq!(place.run("client-config acme").stderr, "");
-    place.run("certs revoke acme").ok();
-    let ended = place.run("client-config acme");
+    let sandbox = sandbox();
+    assert_eq!(sandbox.run("client-config acme").stderr, "");
+    sandbox.run("certs revoke acme").ok();
+    let ended = sandbox.run("client-config acme");
     assert!(ended.stderr.starts_with("warning: the certificate of acme is revoked"), "{ended:#?}");
     ended.ok();
 }
 
 #[test]
 fn http_gets_its_own_port_and_names() {
-    let place = place();
+    let sandbox = sandbox();
     assert_snapshot!(
         "client_config_collector_http",
-        place.run("client-config acme --dir /etc/otelcol --protocol http/protobuf").stdout
+        sandbox.run("client-config acme --dir /etc/otelcol --protocol http/protobuf").stdout
     );
     assert_snapshot!(
         "client_config_sdk_http",
-        place.run("client-config acme --for sdk --dir /etc/otel --protocol http/protobuf").stdout
+        sandbox.run("client-config acme --for sdk --dir /etc/otel --protocol http/protobuf").stdout
     );
-    let object = place.run("client-config acme --for sdk --protocol http/protobuf -o json").json();
+    let object = sandbox.run("client-config acme --for sdk --protocol http/protobuf -o json").json();
     assert_eq!(object["OTEL_EXPORTER_OTLP_PROTOCOL"], "http/protobuf");
     assert_eq!(object["OTEL_EXPORTER_OTLP_ENDPOINT"], "https://otel.example.com:4318");
 }
 
 #[test]
 fn a_secret_says_what_its_pod_sets() {
-    let place = place();
-    let text = place.run("client-config acme --for secret --protocol http/protobuf --dir /certs").ok();
+    let sandbox = sandbox();
+    let text = sandbox.run("client-config acme --for secret --protocol http/protobuf --dir /certs").ok();
     let comments: Vec<&str> = text.lines().take_while(|line| line.starts_with('#')).collect();
     assert_snapshot!("client_config_secret_comments", comments.join("\n"));
     assert!(text.contains("\nkind: Secret\n"), "{text}");
-    assert!(place.run("client-config acme --for secret").ok().contains("value: \"/etc/otlp-gate/tls.key\"}"));
+    assert!(
+        sandbox.run("client-config acme --for secret").ok().contains("value: \"/etc/otlp-gate/tls.key\"}")
+    );
 }
 
 #[test]
 fn what_is_exported_is_what_a_shell_reads() {
-    let place = place();
+    let sandbox = sandbox();
     let script =
         r#"eval "$("$0" client-config acme --for sdk --protocol http/protobuf --address "$1")" && env"#;
     let output = std::process::Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_otlp-gate"), "[::1]:4318"])
-        .current_dir(place.folder.path())
+        .current_dir(sandbox.folder.path())
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -124,36 +135,36 @@ fn what_is_exported_is_what_a_shell_reads() {
 
 #[test]
 fn sdks_are_only_warned_of_addresses_that_the_servers_certificate_lacks() {
-    let place = place();
-    let told = |place: &Place, address: &str| {
-        place.run(&format!("client-config acme --for sdk --address {address}")).stderr
+    let sandbox = sandbox();
+    let told = |sandbox: &Sandbox, address: &str| {
+        sandbox.run(&format!("client-config acme --for sdk --address {address}")).stderr
     };
-    let note = told(&place, "203.0.113.7:4317");
+    let note = told(&sandbox, "203.0.113.7:4317");
     let cure = "otlp-gate certs server --force --hostname otel.example.com --hostname 203.0.113.7";
     assert!(note.contains(cure), "{note}");
-    place.run(cure.strip_prefix("otlp-gate ").unwrap()).ok();
-    assert_eq!(told(&place, "203.0.113.7:4317"), "");
-    assert_eq!(told(&place, "otel.example.com:443"), "");
+    sandbox.run(cure.strip_prefix("otlp-gate ").unwrap()).ok();
+    assert_eq!(told(&sandbox, "203.0.113.7:4317"), "");
+    assert_eq!(told(&sandbox, "otel.example.com:443"), "");
 
-    let managed = Place::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
+    let managed = Sandbox::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
     let note = told(&managed, "203.0.113.7:4317");
     assert!(
-        note.contains("which is no IP address: let the client's DNS or hosts file know otel.example.com"),
+        note.contains("which cannot be an IP address: make otel.example.com resolve on the client"),
         "{note}"
     );
     let note = told(&managed, "other.example.com:4317");
-    assert!(note.contains("make that other.example.com"), "{note}");
+    assert!(note.contains("change that to other.example.com"), "{note}");
 }
 
 #[test]
 fn of_a_pattern_one_name_is_taken_and_any_is_good() {
-    let place = Place::with(&CONFIG.replace("otel.example.com", "\"*.example.com\""));
-    place.run("certs init").ok();
-    place.run("certs client acme").ok();
-    let ended = place.run("client-config acme --for sdk");
+    let sandbox = Sandbox::with(&CONFIG.replace("otel.example.com", "\"*.example.com\""));
+    sandbox.run("certs init").ok();
+    sandbox.run("certs client acme").ok();
+    let ended = sandbox.run("client-config acme --for sdk");
     assert!(ended.stdout.contains("https://otlp.example.com:4317\n"), "{ended:#?}");
-    assert!(ended.stderr.contains("otlp.example.com stands for it"), "{ended:#?}");
-    let ended = place.run("client-config acme --address berlin.example.com:4317 -o json");
+    assert!(ended.stderr.contains("using otlp.example.com"), "{ended:#?}");
+    let ended = sandbox.run("client-config acme --address berlin.example.com:4317 -o json");
     assert_eq!((ended.stderr.as_str(), ended.stdout.contains("server_name_override")), ("", false));
 }
 
@@ -164,6 +175,6 @@ gateway: {enabled: false}
 clients: []
 nodeLocal: {enabled: true, export: {gate: {endpoint: \"otel.example.com:4317\", clientSecret: edge}}}
 ";
-    let told = Place::with(text).run("client-config acme").failure();
+    let told = Sandbox::with(text).run("client-config acme").failure();
     assert!(told.contains("the configuration has no gateway"), "{told}");
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use clap::CommandFactory as _;
 use otlp_gate::Cli;
 
-use crate::Place;
+use crate::Sandbox;
 
 /// What needs a cluster, Envoy, a registry, or another shell.
 const ELSEWHERE: [&str; 11] = [
@@ -45,8 +45,8 @@ fn every_step_of_the_examples_works_as_it_is_written() {
         if folder.ends_with("edge-cluster") {
             continue;
         }
-        let place = Place::with(&fs::read_to_string(folder.join("otlp-gate.yaml")).unwrap());
-        seen += type_steps(&place, &folder.join("README.md"), &mut wrong);
+        let sandbox = Sandbox::with(&fs::read_to_string(folder.join("otlp-gate.yaml")).unwrap());
+        seen += type_steps(&sandbox, &folder.join("README.md"), &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 8, "{seen}");
@@ -66,24 +66,24 @@ fn every_step_of_the_pages_works_as_it_is_written() {
         if !code(&text).any(|line| line.starts_with("otlp-gate ") && !elsewhere(line)) {
             continue;
         }
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         if !code(&text).any(|line| line.starts_with("otlp-gate init")) {
-            place.run("init").ok();
-            place.run("certs init").ok();
+            sandbox.run("init").ok();
+            sandbox.run("certs init").ok();
         }
-        seen += type_steps(&place, &page, &mut wrong);
+        seen += type_steps(&sandbox, &page, &mut wrong);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 9, "{seen}");
 }
 
 /// Types the steps of a page that need no cluster, and adds what went wrong. How many there are.
-fn type_steps(place: &Place, page: &Path, wrong: &mut Vec<String>) -> usize {
+fn type_steps(sandbox: &Sandbox, page: &Path, wrong: &mut Vec<String>) -> usize {
     let text = fs::read_to_string(page).unwrap();
     let steps = code(&text).filter(|it| it.starts_with("otlp-gate ")).map(call).filter(|it| !elsewhere(it));
     let mut seen = 0;
     for step in steps {
-        wrong.extend(typed(place, step).map(|why| format!("{}: {why}", page.display())));
+        wrong.extend(typed(sandbox, step).map(|why| format!("{}: {why}", page.display())));
         seen += 1;
     }
     seen
@@ -273,10 +273,10 @@ fn visit(command: &clap::Command, examples: &mut Vec<String>) {
 /// What went wrong, in a folder with all that examples take for granted, and without what this one makes.
 fn failure(example: &str) -> Option<String> {
     let legacy = "clients:\n  - name: legacy\n    match: {subject: {CN: legacy}}\n";
-    let config = Place::new().run("init --stdout").ok().replacen("clients:\n", legacy, 1);
-    let place = Place::with(&config);
-    place.write("gate.yaml", &config);
-    place.run("certs init").ok();
+    let config = Sandbox::new().run("init --stdout").ok().replacen("clients:\n", legacy, 1);
+    let sandbox = Sandbox::with(&config);
+    sandbox.write("gate.yaml", &config);
+    sandbox.run("certs init").ok();
     for (file, made) in [
         ("partners-ca.crt", "client-ca.crt"),
         ("partners.crl", "client.crl"),
@@ -284,40 +284,40 @@ fn failure(example: &str) -> Option<String> {
         ("site.key", "server.key"),
         ("site-ca.crt", "server-ca.crt"),
     ] {
-        place.write(file, place.read(&format!("certs/{made}")));
+        sandbox.write(file, sandbox.read(&format!("certs/{made}")));
     }
-    place.run("certs client acme-edge --spiffe spiffe://acme.example/edge/1").ok();
-    fs::create_dir(place.path("old")).unwrap();
+    sandbox.run("certs client acme-edge --spiffe spiffe://acme.example/edge/1").ok();
+    fs::create_dir(sandbox.path("old")).unwrap();
     for file in ["old/acme-edge.crt", "client.pem"] {
-        place.write(file, place.read("certs/clients/acme-edge.crt"));
+        sandbox.write(file, sandbox.read("certs/clients/acme-edge.crt"));
     }
     for (makes, made) in
         [("certs init", "certs"), ("certs client", "certs/clients"), ("certs verify", "certs/verify")]
     {
         if example.contains(makes) {
-            fs::remove_dir_all(place.path(made)).unwrap();
+            fs::remove_dir_all(sandbox.path(made)).unwrap();
         }
     }
     if example.contains("-gate init") {
-        fs::remove_file(place.path("otlp-gate.yaml")).unwrap();
+        fs::remove_file(sandbox.path("otlp-gate.yaml")).unwrap();
     }
     if example.contains("--finish") {
-        place.run("certs rotate client").ok();
-        place.run("certs renew --all").ok();
+        sandbox.run("certs rotate client").ok();
+        sandbox.run("certs renew --all").ok();
     }
-    typed(&place, example)
+    typed(&sandbox, example)
 }
 
-fn typed(place: &Place, example: &str) -> Option<String> {
-    let bin = place.path("bin");
+fn typed(sandbox: &Sandbox, example: &str) -> Option<String> {
+    let bin = sandbox.path("bin");
     if !bin.exists() {
         fs::create_dir(&bin).unwrap();
         symlink(env!("CARGO_BIN_EXE_otlp-gate"), bin.join("otlp-gate")).unwrap();
     }
-    fs::create_dir_all(place.path(".local/share/bash-completion/completions")).unwrap();
+    fs::create_dir_all(sandbox.path(".local/share/bash-completion/completions")).unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut shell = Command::new("sh");
-    shell.args(["-ec", example]).current_dir(place.path("")).env("HOME", place.path(""));
+    shell.args(["-ec", example]).current_dir(sandbox.path("")).env("HOME", sandbox.path(""));
     shell.env("PATH", format!("{}:{path}", bin.display()));
     for variable in ["OTLP_GATE_FILE", "OTLP_GATE_CERTS"] {
         shell.env_remove(variable);

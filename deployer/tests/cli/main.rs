@@ -1,4 +1,4 @@
-//! The built command, as its users call it. Each message is a snapshot, so that somebody has read it once.
+//! The built command, run as users run it. Messages are snapshots, which a reviewer has read.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod certs;
@@ -16,12 +16,12 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder to call the command in.
-struct Place {
+/// A folder to run the command in.
+struct Sandbox {
     folder: TempDir,
 }
 
-/// How a call ended.
+/// The result of a command.
 #[derive(Debug)]
 struct Ended {
     command: String,
@@ -30,17 +30,17 @@ struct Ended {
     stderr: String,
 }
 
-impl Place {
+impl Sandbox {
     /// An empty folder.
     fn new() -> Self {
-        Place { folder: TempDir::new().unwrap() }
+        Sandbox { folder: TempDir::new().unwrap() }
     }
 
-    /// A folder with this config.
+    /// A folder with this otlp-gate.yaml.
     fn with(config: &str) -> Self {
-        let place = Place::new();
-        place.write("otlp-gate.yaml", config);
-        place
+        let sandbox = Sandbox::new();
+        sandbox.write("otlp-gate.yaml", config);
+        sandbox
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -55,7 +55,7 @@ impl Place {
         fs::read(self.path(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
     }
 
-    /// The command, with these arguments between blanks, ready to be started.
+    /// The command with these arguments, separated by blanks.
     fn command(&self, args: &str) -> Command {
         let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_otlp-gate")));
         command.args(args.split_whitespace()).current_dir(self.folder.path());
@@ -78,7 +78,7 @@ impl Place {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // a command that does not read it may be gone already
+        // A command that does not read standard input may have ended.
         let _ = child.stdin.take().unwrap().write_all(stdin);
         let output = child.wait_with_output().unwrap();
         Ended {
@@ -91,20 +91,20 @@ impl Place {
 }
 
 impl Ended {
-    /// What it wrote to standard output, having succeeded.
+    /// Its standard output; it must have succeeded.
     fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:#?}");
         self.stdout
     }
 
-    /// As JSON, having succeeded.
+    /// Its standard output as JSON; it must have succeeded.
     fn json(self) -> serde_json::Value {
         let text = self.ok();
         assert_eq!(text.matches('\n').count(), 1, "JSON is one line: {text}");
         serde_json::from_str(&text).unwrap()
     }
 
-    /// What it told standard error, having failed with nothing on standard output.
+    /// Its standard error; it must have failed without standard output.
     fn failure(self) -> String {
         assert_eq!((self.code, self.stdout.as_str()), (1, ""), "{self:#?}");
         assert!(!self.stderr.contains('\x1b'), "colour into a pipe: {self:#?}");

@@ -1,23 +1,23 @@
-//! Somebody else's reading of what we write.
+//! OpenSSL, as an independent reader of what the command writes.
 
 use std::process::Command;
 
-use crate::Place;
+use crate::Sandbox;
 
-/// What `openssl` says, on both streams, and whether it was content.
-pub(crate) fn openssl(place: &Place, args: &str) -> (bool, String) {
+/// Runs `openssl`: whether it succeeded, and its output on both streams.
+pub(crate) fn openssl(sandbox: &Sandbox, args: &str) -> (bool, String) {
     let output = Command::new("openssl")
         .args(args.split_whitespace())
-        .current_dir(place.folder.path())
+        .current_dir(sandbox.folder.path())
         .output()
         .unwrap_or_else(|e| panic!("openssl: {e}"));
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// What it says, being content.
-pub(crate) fn read(place: &Place, args: &str) -> String {
-    let (content, text) = openssl(place, args);
-    assert!(content, "openssl {args}: {text}");
+/// The output of `openssl`, which must succeed.
+pub(crate) fn read(sandbox: &Sandbox, args: &str) -> String {
+    let (ok, text) = openssl(sandbox, args);
+    assert!(ok, "openssl {args}: {text}");
     text
 }

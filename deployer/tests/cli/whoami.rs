@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::Sandbox;
 use crate::openssl::read;
 
 const CONFIG: &str = r#"apiVersion: otlp-gate/v1
@@ -28,10 +28,10 @@ quotas:
 "#;
 
 /// A certificate that OpenSSL made, with these SANs and extensions, as `cert.pem`.
-fn made(place: &Place, sans: &str, more: &str) {
+fn made(sandbox: &Sandbox, sans: &str, more: &str) {
     let sans = if sans.is_empty() { String::new() } else { format!("-addext subjectAltName={sans}") };
     read(
-        place,
+        sandbox,
         &format!(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.pem \
              -subj /O=Acme/CN=test -addext basicConstraints=critical,CA:FALSE {sans} {more}"
@@ -39,16 +39,16 @@ fn made(place: &Place, sans: &str, more: &str) {
     );
 }
 
-fn asked(place: &Place) -> Value {
-    let ended = place.run("whoami cert.pem -o json");
+fn asked(sandbox: &Sandbox) -> Value {
+    let ended = sandbox.run("whoami cert.pem -o json");
     serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:#?}"))
 }
 
 #[test]
 fn a_client_is_told_with_its_rule_and_what_follows() {
-    let place = Place::with(CONFIG);
-    made(&place, "DNS:Zurich.Globex.partners.example", "");
-    let answer = place.run("whoami cert.pem -o json").json();
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "DNS:Zurich.Globex.partners.example", "");
+    let answer = sandbox.run("whoami cert.pem -o json").json();
     assert_eq!((&answer["client"], &answer["rule"]), (&json!("zurich.globex"), &json!(0)));
     assert_eq!(answer["captured"], json!({"org": "globex", "site": "zurich"}));
     assert_eq!(
@@ -60,16 +60,16 @@ fn a_client_is_told_with_its_rule_and_what_follows() {
     assert_eq!(answer["quota"]["shadow"], json!(true));
     assert_eq!(answer["shown"]["subject"], json!("CN=test,O=Acme"));
     // As OpenSSL gives them, and as `deny` takes them.
-    let serial = read(&place, "x509 -in cert.pem -noout -serial").trim().to_lowercase();
+    let serial = read(&sandbox, "x509 -in cert.pem -noout -serial").trim().to_lowercase();
     assert_eq!(format!("serial={}", answer["shown"]["serial"].as_str().unwrap()), serial);
     for what in ["serial", "key", "sha256"] {
         let entry = format!("deny: [\"{what}:{}\"]\n", answer["shown"][what].as_str().unwrap());
-        place.write("otlp-gate.yaml", format!("{CONFIG}{entry}"));
-        assert_eq!(asked(&place)["verdict"], json!("denied"), "{entry}");
+        sandbox.write("otlp-gate.yaml", format!("{CONFIG}{entry}"));
+        assert_eq!(asked(&sandbox)["verdict"], json!("denied"), "{entry}");
     }
-    place.write("otlp-gate.yaml", CONFIG);
+    sandbox.write("otlp-gate.yaml", CONFIG);
 
-    let table = place.run("whoami cert.pem").ok();
+    let table = sandbox.run("whoami cert.pem").ok();
     let random = ["sha256: ", "serial: ", "key: ", "valid until"];
     let stable: Vec<&str> =
         table.lines().filter(|line| !random.iter().any(|text| line.contains(text))).collect();
@@ -78,37 +78,37 @@ fn a_client_is_told_with_its_rule_and_what_follows() {
 
 #[test]
 fn der_and_standard_input_are_read_too() {
-    let place = Place::with(CONFIG);
-    made(&place, "URI:spiffe://acme.example/x", "");
-    let expected = asked(&place);
-    read(&place, "x509 -in cert.pem -outform DER -out cert.der");
-    assert_eq!(place.run("whoami cert.der -o json").json(), expected);
-    assert_eq!(place.run_with("whoami - -o json", &place.read("cert.pem")).json(), expected);
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "URI:spiffe://acme.example/x", "");
+    let expected = asked(&sandbox);
+    read(&sandbox, "x509 -in cert.pem -outform DER -out cert.der");
+    assert_eq!(sandbox.run("whoami cert.der -o json").json(), expected);
+    assert_eq!(sandbox.run_with("whoami - -o json", &sandbox.read("cert.pem")).json(), expected);
     // as in a bundle or an output of `openssl x509 -text`: the first certificate counts
-    let text = read(&place, "x509 -in cert.pem -text");
-    assert_eq!(place.run_with("whoami - -o json", text.as_bytes()).json(), expected);
-    let pair = [place.read("key.pem"), place.read("cert.pem")].concat();
-    assert_eq!(place.run_with("whoami - -o json", &pair).json(), expected);
+    let text = read(&sandbox, "x509 -in cert.pem -text");
+    assert_eq!(sandbox.run_with("whoami - -o json", text.as_bytes()).json(), expected);
+    let pair = [sandbox.read("key.pem"), sandbox.read("cert.pem")].concat();
+    assert_eq!(sandbox.run_with("whoami - -o json", &pair).json(), expected);
 }
 
 #[test]
 fn nobody_and_the_denied_are_1_and_told_why() {
-    let place = Place::with(CONFIG);
-    made(&place, "URI:spiffe://other.example/x", "");
-    let ended = place.run("whoami cert.pem -o json");
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "URI:spiffe://other.example/x", "");
+    let ended = sandbox.run("whoami cert.pem -o json");
     assert_eq!(ended.code, 1);
-    assert_eq!(asked(&place)["verdict"], json!("unknown"));
-    let digest = asked(&place)["shown"]["sha256"].as_str().unwrap().to_owned();
-    place.write("otlp-gate.yaml", format!("{CONFIG}deny: [\"sha256:{digest}\"]\n"));
-    assert_eq!((&asked(&place)["verdict"], &asked(&place)["client"]), (&json!("denied"), &Value::Null));
-    assert_eq!(place.run("whoami cert.pem").code, 1);
+    assert_eq!(asked(&sandbox)["verdict"], json!("unknown"));
+    let digest = asked(&sandbox)["shown"]["sha256"].as_str().unwrap().to_owned();
+    sandbox.write("otlp-gate.yaml", format!("{CONFIG}deny: [\"sha256:{digest}\"]\n"));
+    assert_eq!((&asked(&sandbox)["verdict"], &asked(&sandbox)["client"]), (&json!("denied"), &Value::Null));
+    assert_eq!(sandbox.run("whoami cert.pem").code, 1);
 }
 
 #[test]
 fn a_rule_that_nearly_matches_is_reported() {
-    let place = Place::with(CONFIG);
-    made(&place, "URI:spiffe://acme.example/edge/zurich", "");
-    let answer = asked(&place);
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "URI:spiffe://acme.example/edge/zurich", "");
+    let answer = asked(&sandbox);
     assert_eq!(answer["client"], json!("edge"));
     assert_eq!(
         answer["nearMisses"],
@@ -121,7 +121,7 @@ fn a_rule_that_nearly_matches_is_reported() {
             "hint": "use a part that it has, or issue the certificate with it",
         }])
     );
-    let table = place.run("whoami cert.pem").ok();
+    let table = sandbox.run("whoami cert.pem").ok();
     assert!(
         table.contains(
             "NEAR MISSES   clients[1].attributes[\"host.name\"] (`needs-dns`, line 9): the rule uses {dns}"
@@ -133,9 +133,9 @@ fn a_rule_that_nearly_matches_is_reported() {
 
 #[test]
 fn a_name_that_is_not_the_first_of_its_kind_is_a_near_miss() {
-    let place = Place::with(CONFIG);
-    made(&place, "DNS:other,DNS:Zurich.Globex.partners.example,URI:https://x", "");
-    let answer = asked(&place);
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "DNS:other,DNS:Zurich.Globex.partners.example,URI:https://x", "");
+    let answer = asked(&sandbox);
     assert_eq!(answer["verdict"], json!("unknown"));
     assert_eq!(
         answer["nearMisses"],
@@ -153,34 +153,35 @@ fn a_name_that_is_not_the_first_of_its_kind_is_a_near_miss() {
 
 #[test]
 fn later_rules_and_the_deny_list_are_reported() {
-    let place = Place::with(&CONFIG.replace(
+    let sandbox = Sandbox::with(&CONFIG.replace(
         "  - name: needs-dns",
         "  - name: first\n    match: {spiffe: \"spiffe://acme.example/x\"}\n  - name: needs-dns",
     ));
-    made(&place, "URI:spiffe://acme.example/x", "");
-    let answer = asked(&place);
+    made(&sandbox, "URI:spiffe://acme.example/x", "");
+    let answer = asked(&sandbox);
     assert_eq!((&answer["client"], &answer["later"]), (&json!("first"), &json!([3])));
-    let table = place.run("whoami cert.pem").ok();
+    let table = sandbox.run("whoami cert.pem").ok();
     assert!(
         table.contains("ALSO MATCHES   clients[3] (`edge`), not used: an earlier rule matches"),
         "{table}"
     );
     let digest = answer["shown"]["sha256"].as_str().unwrap();
-    place.write(
+    sandbox.write(
         "otlp-gate.yaml",
         format!("{CONFIG}deny: [\"sha256:{}\", \"sha256:{digest}\"]\n", "00".repeat(32)),
     );
-    assert_eq!(asked(&place)["deniedBy"], json!(1));
-    assert!(place.run("whoami cert.pem").stdout.contains("DENIED BY     deny[1]"));
+    assert_eq!(asked(&sandbox)["deniedBy"], json!(1));
+    assert!(sandbox.run("whoami cert.pem").stdout.contains("DENIED BY     deny[1]"));
 }
 
 /// A certificate with this subject, a line for each part, as `cert.pem`.
-fn with_subject(place: &Place, key: &str, subject: &str) {
-    place.write("req.cnf", format!("[req]\nprompt=no\ndistinguished_name=dn\n[dn]\n{subject}"));
+fn with_subject(sandbox: &Sandbox, key: &str, subject: &str) {
+    sandbox.write("req.cnf", format!("[req]\nprompt=no\ndistinguished_name=dn\n[dn]\n{subject}"));
     read(
-        place,
+        sandbox,
         &format!(
-            "req -x509 -config req.cnf -newkey {key} -nodes -keyout key.pem -out cert.pem -addext basicConstraints=critical,CA:FALSE"
+            "req -x509 -config req.cnf -newkey {key} -nodes -keyout key.pem -out cert.pem -addext \
+            basicConstraints=critical,CA:FALSE"
         ),
     );
 }
@@ -191,14 +192,15 @@ const P256: &str = "ec -pkeyopt ec_paramgen_curve:P-256";
 fn one_of_three_units_can_be_matched_and_where_it_is_not_clear_which_the_cure_is_told() {
     let config = |unit: &str| {
         format!(
-            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"sub-{{sub}}\"\n    match: {{subject: {{O: Example SE, OU: {unit}}}}}\n    \
+            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"sub-{{sub}}\"\n    match: {{subject: {{O: Example SE, \
+            OU: {unit}}}}}\n    \
              attributes: {{tenant.id: \"{{sub}}\"}}\n"
         )
     };
-    let place = Place::with(&config("\"{sub}\""));
+    let sandbox = Sandbox::with(&config("\"{sub}\""));
     let units = "0.OU=Example Cloud Clients\n1.OU=Canary\n2.OU=11111111-2222-4333-8444-555555555555\n";
-    with_subject(&place, P256, &format!("C=DE\nO=Example SE\n{units}CN=x\n"));
-    let answer = asked(&place);
+    with_subject(&sandbox, P256, &format!("C=DE\nO=Example SE\n{units}CN=x\n"));
+    let answer = asked(&sandbox);
     assert_eq!(answer["verdict"], json!("unknown"));
     assert_eq!(
         answer["nearMisses"][0]["reason"],
@@ -208,8 +210,8 @@ fn one_of_three_units_can_be_matched_and_where_it_is_not_clear_which_the_cure_is
     );
     let hint = answer["nearMisses"][0]["hint"].as_str().unwrap();
     assert!(hint.contains("subject: {OU: [\"Canary\", \"{sub}\"]}"), "{hint}");
-    place.write("otlp-gate.yaml", config("[\"Canary\", \"{sub}\"]"));
-    let answer = place.run("whoami cert.pem -o json").json();
+    sandbox.write("otlp-gate.yaml", config("[\"Canary\", \"{sub}\"]"));
+    let answer = sandbox.run("whoami cert.pem -o json").json();
     assert_eq!(answer["attributes"], json!({"tenant.id": "11111111-2222-4333-8444-555555555555"}));
     assert_eq!(answer["matched"]["subject.O"], json!("Example SE"));
 }
@@ -218,27 +220,28 @@ fn one_of_three_units_can_be_matched_and_where_it_is_not_clear_which_the_cure_is
 fn hashes_and_principals_are_captured_if_the_rule_allows_them() {
     let config = |words: &str| {
         format!(
-            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"agent-{{id}}\"\n    match: {{spiffe: \"spiffe://example.org/tpm/{{id}}\"}}\n{words}"
+            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"agent-{{id}}\"\n    match: {{spiffe: \
+            \"spiffe://example.org/tpm/{{id}}\"}}\n{words}"
         )
     };
     let hash = "0f".repeat(32);
     for (id, words) in [(hash.as_str(), "{max: 64}"), ("user:alice@corp.example", "{allow: \":@\"}")] {
-        let place = Place::with(&config(""));
-        made(&place, &format!("URI:spiffe://example.org/tpm/{id}"), "");
-        let hint = asked(&place)["nearMisses"][0]["hint"].clone();
+        let sandbox = Sandbox::with(&config(""));
+        made(&sandbox, &format!("URI:spiffe://example.org/tpm/{id}"), "");
+        let hint = asked(&sandbox)["nearMisses"][0]["hint"].clone();
         assert_eq!(hint, json!(format!("allow it in the rule: `words: {{id: {words}}}`")));
-        place.write("otlp-gate.yaml", config(&format!("    words: {{id: {words}}}\n")));
-        assert_eq!(place.run("whoami cert.pem -o json").json()["client"], json!(format!("agent-{id}")));
+        sandbox.write("otlp-gate.yaml", config(&format!("    words: {{id: {words}}}\n")));
+        assert_eq!(sandbox.run("whoami cert.pem -o json").json()["client"], json!(format!("agent-{id}")));
     }
 }
 
 #[test]
 fn keys_that_envoy_does_not_verify_are_warned_of() {
-    let place = Place::with(CONFIG);
+    let sandbox = Sandbox::with(CONFIG);
     let instead = "use ECDSA P-256 or P-384, or RSA of 2048 bits or more";
     let refused = |key: &str| {
         json!([format!(
-            "its key is {key}, which Envoy does not verify for clients, so that the handshake fails: {instead}"
+            "its key is {key}, which Envoy does not accept from clients: the handshake fails; {instead}"
         )])
     };
     for (key, warnings) in [
@@ -248,7 +251,7 @@ fn keys_that_envoy_does_not_verify_are_warned_of() {
         (
             "rsa:1024",
             json!([format!(
-                "its key is RSA of 1024 bits: Envoy takes it, and it is too short to be safe: {instead}"
+                "its key is RSA of 1024 bits: Envoy accepts it, but it is too short to be secure; {instead}"
             )]),
         ),
         ("ec -pkeyopt ec_paramgen_curve:P-521", refused("ECDSA P-521")),
@@ -259,7 +262,7 @@ fn keys_that_envoy_does_not_verify_are_warned_of() {
             "ed448 -sha256",
             json!([
                 refused("Ed448")[0],
-                "it is signed by Ed448, which Envoy does not verify, and so refuses it: have it signed with SHA-256",
+                "it is signed by Ed448, which Envoy does not verify: it rejects the certificate; have it signed with SHA-256",
             ]),
         ),
         (
@@ -270,29 +273,29 @@ fn keys_that_envoy_does_not_verify_are_warned_of() {
         (
             "rsa:2048 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:20 -sha256",
             json!([
-                "it is signed with RSA-PSS and a salt that is not as long as its hash, which Envoy does not verify, and so \
-                    refuses it: have it signed with SHA-256"
+                "it is signed with RSA-PSS and a salt that is not as long as its hash, which Envoy does not verify: \
+                it rejects the certificate; have it signed with SHA-256"
             ]),
         ),
         (
             "rsa:2048 -sha1",
-            json!(["it is signed with SHA-1: Envoy takes it, and others can be made to look like it"]),
+            json!(["it is signed with SHA-1: Envoy accepts it, but such signatures can be forged"]),
         ),
         (
             "rsa:2048 -md5",
             json!([
-                "it is signed with MD5, which Envoy does not verify, and so refuses it: have it signed with SHA-256"
+                "it is signed with MD5, which Envoy does not verify: it rejects the certificate; have it signed with SHA-256"
             ]),
         ),
     ] {
-        with_subject(&place, key, "CN=x\n");
-        assert_eq!(asked(&place)["warnings"], warnings, "{key}");
+        with_subject(&sandbox, key, "CN=x\n");
+        assert_eq!(asked(&sandbox)["warnings"], warnings, "{key}");
     }
 }
 
 #[test]
 fn certificates_with_unused_parts_or_wrong_usages_get_warnings() {
-    let place = Place::with(CONFIG);
+    let sandbox = Sandbox::with(CONFIG);
     let expired = "-set_serial 1 -days 1";
     for (sans, more, warning) in [
         (
@@ -307,49 +310,49 @@ fn certificates_with_unused_parts_or_wrong_usages_get_warnings() {
             "the certificate is not for clients (no extended key usage clientAuth): the gateway rejects it",
         ),
     ] {
-        made(&place, sans, more);
-        assert_eq!(asked(&place)["warnings"], json!([warning]));
-        assert!(place.run("whoami cert.pem").stderr.contains(&format!("warning: {warning}\n")));
+        made(&sandbox, sans, more);
+        assert_eq!(asked(&sandbox)["warnings"], json!([warning]));
+        assert!(sandbox.run("whoami cert.pem").stderr.contains(&format!("warning: {warning}\n")));
     }
-    made(&place, "DNS:a.b.partners.example", &format!("-addext extendedKeyUsage=clientAuth {expired}"));
-    assert_eq!(asked(&place)["warnings"], json!([]));
+    made(&sandbox, "DNS:a.b.partners.example", &format!("-addext extendedKeyUsage=clientAuth {expired}"));
+    assert_eq!(asked(&sandbox)["warnings"], json!([]));
 }
 
 #[test]
 fn time_is_checked() {
-    let place = Place::with(CONFIG);
+    let sandbox = Sandbox::with(CONFIG);
     for (from, until, warning) in [
         ("20200101000000Z", "20210101000000Z", "the certificate has expired: the gateway rejects it"),
         ("20990101000000Z", "20991231000000Z", "the certificate is not valid yet: the gateway rejects it"),
     ] {
-        made(&place, "", "");
-        place.write(
+        made(&sandbox, "", "");
+        sandbox.write(
             "ca.cnf",
             "[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\npolicy=p\n[p]\n",
         );
-        place.write("index.txt", "");
-        place.write("serial", "01");
-        read(&place, "req -new -key key.pem -subj /CN=test -out cert.csr");
+        sandbox.write("index.txt", "");
+        sandbox.write("serial", "01");
+        read(&sandbox, "req -new -key key.pem -subj /CN=test -out cert.csr");
         read(
-            &place,
+            &sandbox,
             &format!(
-                "ca -batch -config ca.cnf -cert cert.pem -keyfile key.pem -md sha256 -in cert.csr -out made.pem -notext \
-             -preserveDN -startdate {from} -enddate {until}"
+                "ca -batch -config ca.cnf -cert cert.pem -keyfile key.pem -md sha256 -in cert.csr -out made.pem \
+                -notext -preserveDN -startdate {from} -enddate {until}"
             ),
         );
-        place.write("cert.pem", place.read("made.pem"));
-        assert_eq!(asked(&place)["warnings"], json!([warning]));
+        sandbox.write("cert.pem", sandbox.read("made.pem"));
+        assert_eq!(asked(&sandbox)["warnings"], json!([warning]));
     }
 }
 
 #[test]
 fn what_is_no_certificate_is_named() {
-    let place = Place::with(CONFIG);
-    made(&place, "", "");
-    place.write("empty.pem", "");
-    place.write("text.pem", "hello");
-    place.write("cut.pem", &place.read("cert.pem")[..200]);
-    place.write("key.crt", place.read("key.pem"));
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "", "");
+    sandbox.write("empty.pem", "");
+    sandbox.write("text.pem", "hello");
+    sandbox.write("cut.pem", &sandbox.read("cert.pem")[..200]);
+    sandbox.write("key.crt", sandbox.read("key.pem"));
     for (snapshot, file) in [
         ("whoami_no_file", "none.pem"),
         ("whoami_empty", "empty.pem"),
@@ -357,6 +360,6 @@ fn what_is_no_certificate_is_named() {
         ("whoami_cut", "cut.pem"),
         ("whoami_key", "key.crt"),
     ] {
-        assert_snapshot!(snapshot, place.run(&format!("whoami {file}")).failure());
+        assert_snapshot!(snapshot, sandbox.run(&format!("whoami {file}")).failure());
     }
 }

@@ -40,6 +40,11 @@ impl Signal {
         }
     }
 
+    /// The gRPC service, whose only method is Export.
+    pub fn grpc_service(self) -> &'static str {
+        self.grpc_path().trim_start_matches('/').trim_end_matches("/Export")
+    }
+
     /// The path for OTLP/HTTP. Source: OTLP specification, "OTLP/HTTP Request".
     pub fn http_path(self) -> &'static str {
         match self {

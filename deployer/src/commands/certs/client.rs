@@ -1,4 +1,4 @@
-//! `certs client`: a client's certificate.
+//! `certs client`: issue a client's certificate.
 
 use otlp_gate_core::policy::Identification;
 
@@ -17,32 +17,32 @@ use crate::x509::Certificate;
 #[command(after_help = "Examples:
   otlp-gate certs client acme-edge --spiffe spiffe://acme.example/edge/zurich
   otlp-gate certs client zurich.globex --dns zurich.globex.partners.example
-  otlp-gate certs client legacy        where the configuration says outright what `legacy` shows")]
-pub struct Args {
+  otlp-gate certs client legacy        with the names in the rule of `legacy`")]
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// The client's name, as the configuration gives it
+    /// The client's name in the configuration
     #[arg(value_name = "NAME", value_parser = client_name)]
     name: String,
-    /// The URI by which the configuration knows the client [default: what its rule asks for, where that is one URI]
+    /// The URI SAN [default: that of the client's rule, if it is not a pattern]
     #[arg(long, value_name = "URI", value_parser = spiffe_id)]
     spiffe: Option<String>,
-    /// The DNS name by which it knows the client [default: likewise]
+    /// The DNS SAN [default: that of the client's rule, if it is not a pattern]
     #[arg(long, value_name = "NAME", value_parser = dns_name)]
     dns: Option<String>,
-    /// The subject's common name [default: likewise, else the client's name]
+    /// The subject's common name [default: that of the client's rule, else the client's name]
     #[arg(long, value_name = "TEXT")]
     cn: Option<String>,
-    /// The subject's organization [default: likewise]
+    /// The subject's organization [default: that of the client's rule]
     #[arg(long, value_name = "TEXT")]
     org: Option<String>,
-    /// How many days the certificate is valid
+    /// Validity in days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
-    /// Overwrite the key and the certificate that are there
+    /// Replace an existing key and certificate
     #[arg(long)]
     force: bool,
-    /// Make it though the configuration says that it is not this client's, or without a configuration
+    /// Do not check that the certificate matches the client's rule; needs no configuration
     #[arg(long)]
     unchecked: bool,
 }
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let loaded = if args.unchecked && !global.file_is_stdin() && !global.file.exists() {
         None
     } else {
-        let hint = "`otlp-gate init` writes one; `--unchecked` makes the certificate without";
+        let hint = "`otlp-gate init` writes one; `--unchecked` issues the certificate without one";
         Some(Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?)
     };
     let config = loaded.as_ref().map(|loaded| &loaded.config);
@@ -69,12 +69,14 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let name = &args.name;
     if has_earlier(&folder, name, &certificate)? {
         output::say(format_args!(
-            "\nnote: an earlier certificate of {name} is still good: `otlp-gate certs revoke {name} --earlier` takes it out"
+            "\nnote: an earlier certificate of {name} is still valid: `otlp-gate certs revoke {name} --earlier` \
+            revokes it"
         ));
     }
     if name == "server" {
         output::say(
-            "\nnote: `otlp-gate certs renew server` is for the gate's own: `clients/server` is this client",
+            "\nnote: `otlp-gate certs renew server` renews the gate's certificate; to renew this client's, give \
+            `clients/server`",
         );
     }
     Ok(())
@@ -93,22 +95,22 @@ impl Args {
         ClientNames { spiffe: spiffe.clone(), dns: dns.clone(), cn: cn.clone(), org: org.clone() }
     }
 
-    /// Sees to it that the certificate is the client's, and says so.
+    /// Checks that the certificate identifies the client, and prints what it identifies.
     fn approve(&self, loaded: &Loaded, certificate: &Certificate) -> Result<(), Error> {
         let explanation = loaded.policy.explain(&certificate.identity());
         let outcome = explanation::describe(&loaded.config, &explanation);
         let is_it =
             matches!(&explanation.identification, Identification::Client(client) if client.name == self.name);
         if is_it || self.unchecked {
-            output::say(format_args!("its holder is {outcome}\n"));
+            output::say(format_args!("the certificate identifies {outcome}\n"));
             return Ok(());
         }
         let misses = explanation::near_misses(loaded, certificate, &explanation);
         let mut hints: Vec<String> = misses.iter().map(NearMiss::text).collect();
-        hints.push("`--unchecked` makes it all the same".to_owned());
-        let (name, message) = (&self.name, "this certificate would not be");
+        hints.push("`--unchecked` issues it anyway".to_owned());
+        let (name, message) = (&self.name, "the certificate would not identify");
         let message = match explanation.identification {
-            Identification::Unknown => format!("{message} the client `{name}`: no rule matches it"),
+            Identification::Unknown => format!("{message} the client `{name}`: it matches no rule"),
             Identification::Client(_) | Identification::Denied => {
                 format!("{message} the client `{name}`, but {outcome}")
             }

@@ -1,4 +1,4 @@
-//! `certs crl`: the revocation list, signed anew.
+//! `certs crl`: sign the revocation lists again.
 
 use super::FolderArg;
 use crate::error::Error;
@@ -8,8 +8,8 @@ use crate::output;
 /// Arguments of `certs crl`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs crl     after a merge, a clock that was wrong, or a list that was lost")]
-pub struct Args {
+  otlp-gate certs crl     after merging two copies of the folder, or if the list is lost")]
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
 }
@@ -18,9 +18,9 @@ pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
     let _lock = folder.lock()?;
     let number = folder.renew_lists()?;
-    let many = if number == 1 { "1 certificate" } else { &format!("{number} certificates") };
+    let many = if number == 1 { "1 revocation" } else { &format!("{number} revocations") };
     output::say(format_args!(
-        "signed {} anew with {many}; `otlp-gate apply` puts it to the gate",
+        "signed {} with {many}; run `otlp-gate apply` to deploy it",
         folder.revocations_file().display()
     ));
     Ok(())

@@ -1,4 +1,4 @@
-//! `certs init`: all that a gate needs.
+//! `certs init`: create everything that a gate needs.
 
 use std::path::PathBuf;
 
@@ -16,44 +16,43 @@ use crate::output;
   otlp-gate certs init                       for the hostname in otlp-gate.yaml
   otlp-gate certs init --local               also for localhost, 127.0.0.1 and ::1
   otlp-gate certs init --hostname otel.example.com --hostname 203.0.113.7
-  otlp-gate certs init --client-ca partners-ca.crt --client-crl partners.crl    clients of your CA
+  otlp-gate certs init --client-ca partners-ca.crt --client-crl partners.crl    your own CA
   otlp-gate certs init --server-cert site.crt --server-key site.key --server-ca site-ca.crt")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
     #[command(flatten)]
     names: Names,
     #[command(flatten)]
     own: Own,
-    /// How many days the CAs are valid
+    /// Validity of the CAs in days
     #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
     ca_days: u32,
-    /// Make new CAs where there are some. Whatever the old ones issued is worth nothing from then on
+    /// Replace existing CAs: all certificates that they issued become invalid
     #[arg(long)]
     force: bool,
 }
 
-/// What is there already, and taken as it is.
+/// Certificates that the user has already.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Certificates of your own")]
+#[command(next_help_heading = "Your own certificates")]
 struct Own {
-    /// Your CAs for clients, in PEM: the first issues, if its key is given. All are trusted
+    /// Your CAs for clients, in PEM. All are trusted; the first one issues if its key is given
     #[arg(long, value_name = "FILE", requires = "list_or_key")]
     client_ca: Option<PathBuf>,
-    /// The key of the first of them, to issue and to revoke with
+    /// The key of the first CA, to issue and revoke certificates
     #[arg(long, value_name = "FILE", requires = "client_ca", group = "list_or_key")]
     client_ca_key: Option<PathBuf>,
-    /// What they revoked: one list in PEM for each, since a gateway that has one asks for all. With the key of a single CA
-    /// it can be left out
+    /// The revocation lists of these CAs, in PEM: one of each. Optional for a single CA whose key is given
     #[arg(long, value_name = "FILE", requires = "client_ca", group = "list_or_key")]
     client_crl: Option<PathBuf>,
-    /// Your certificate for the server, in PEM, with those between it and its CA
+    /// Your server certificate with its intermediate CAs, in PEM
     #[arg(long, value_name = "FILE", requires_all = ["server_key", "server_ca"])]
     server_cert: Option<PathBuf>,
-    /// Its key
+    /// The key of the server certificate
     #[arg(long, value_name = "FILE", requires = "server_cert")]
     server_key: Option<PathBuf>,
-    /// The CA by which clients know it
+    /// The CA that clients verify the server certificate with
     #[arg(long, value_name = "FILE", requires = "server_cert")]
     server_ca: Option<PathBuf>,
 }
@@ -80,7 +79,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         note_early_end(&folder.certificate(&folder.server_files())?, args.names.days());
     }
     output::say(format_args!("\n{}", next_steps(&folder, &setup)));
-    request.iter().for_each(server::warn_of_localhost);
+    request.iter().for_each(server::note_localhost);
     Ok(())
 }
 
@@ -89,13 +88,13 @@ fn next_steps(folder: &Folder, setup: &Setup) -> String {
     let (ca, list) = (ca.display(), folder.revocations_file());
     match setup.clients.as_ref().is_none_or(ClientAuthority::issues) {
         true => format!(
-            "wrote them with their keys, {}, and in verify/ what `otlp-gate verify` shows; clients need {ca} and what \
-             `otlp-gate certs client NAME` makes",
+            "wrote these certificates with their keys, {}, and the test clients of `otlp-gate verify`\n\
+             next: `otlp-gate certs client NAME` issues a client's certificate; clients also need {ca}",
             list.display()
         ),
         false => format!(
-            "wrote them and {}; clients need {ca} and a certificate of your CA. For `otlp-gate verify` let that issue \
-             {} and its key, for the URI {}",
+            "wrote these certificates and {}; clients need {ca} and a certificate of your CA\n\
+             next: for `otlp-gate verify`, let your CA issue {} with its key and the URI {}",
             list.display(),
             folder.test_client_files(TestClient::Valid).certificate.display(),
             TestClient::Valid.request().uris.join(", "),

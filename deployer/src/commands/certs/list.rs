@@ -1,4 +1,4 @@
-//! `certs list`: all certificates of the folder.
+//! `certs list`: list certificates.
 
 use super::{FolderArg, note_incomplete_record, table};
 use crate::certs::Record;
@@ -9,12 +9,12 @@ use crate::global::Global;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate certs list
-  otlp-gate certs list --all     also what was renewed, replaced or revoked
+  otlp-gate certs list --all     also renewed, replaced and revoked ones
   otlp-gate certs list -o json | jq -r '.[] | select(.daysLeft < 30) | .file'")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// All certificates that the CAs ever issued, as far as the record has them
+    /// List all certificates that the CAs ever issued, as far as they are recorded
     #[arg(long)]
     all: bool,
 }
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     if files.is_empty() {
         return Err(Error::failed(format_args!("there are no certificates in {}", folder.path().display()))
-            .hint("`otlp-gate certs init` makes some; `--dir DIR` names another folder"));
+            .hint("`otlp-gate certs init` creates them; `--dir DIR` names another folder"));
     }
     table::print(&folder, &files, global.output)
 }

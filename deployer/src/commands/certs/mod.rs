@@ -23,30 +23,30 @@ use crate::global::Global;
 use crate::output;
 use crate::x509::Certificate;
 
-/// What can be done with certificates.
+/// The commands of `certs`.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
-  otlp-gate certs init      both CAs, the server's certificate, a revocation list
+  otlp-gate certs init      create CAs and the server's certificate
   otlp-gate certs client acme-edge --spiffe spiffe://acme.example/edge/zurich
   otlp-gate certs list")]
-pub enum Certs {
-    /// Make both CAs, the server's certificate, a revocation list, and what `otlp-gate verify` shows
+pub(crate) enum Certs {
+    /// Create the CAs, the server's certificate, a revocation list, and the test clients of `verify`
     Init(init::Args),
-    /// Make a new key and certificate for the server
+    /// Issue a certificate with a new key for the server
     Server(server::Args),
-    /// Make a key and certificate for a client, and say which client it is
+    /// Issue a certificate with a new key for a client
     Client(client::Args),
-    /// List all certificates: whose they are, and for how long
+    /// List certificates with their names, expiry and status
     List(list::Args),
-    /// Make certificates anew that say the same, for the keys that are there
+    /// Renew certificates: the same names and keys, a new validity period
     Renew(renew::Args),
     /// Revoke all certificates of a client, or one of them
     Revoke(revoke::Args),
-    /// Sign the revocation list anew, with all that was revoked
+    /// Sign the revocation list again, with all recorded revocations
     Crl(crl::Args),
-    /// Change to another CA, with a time in which both are trusted
+    /// Replace a CA, with a period in which both CAs are trusted
     Rotate(rotate::Args),
-    /// Make the certificates with which `otlp-gate verify` tries the gate
+    /// Issue the certificates of the test clients of `otlp-gate verify`
     Verify(verify::Args),
 }
 
@@ -69,18 +69,21 @@ fn note_early_end(certificate: &Certificate, days: u32) {
     let left = certificate.not_after - OffsetDateTime::now_utc();
     // An hour of tolerance for the time that issuing took.
     if left + Duration::HOUR < Duration::days(days.into()) {
-        output::say(format_args!("\nnote: its CA ends in {} days, and it with it", left.whole_days()));
+        output::say(format_args!(
+            "\nnote: the certificate expires in {} days, with its CA",
+            left.whole_days()
+        ));
     }
 }
 
-/// Prints a note for each CA that issued certificates before there was a record. Of these, the record has only those that
-/// were still in the folder.
+/// Prints a note for each CA that issued certificates before there was a record. Of these, the record has only those
+/// that were still in the folder.
 fn note_incomplete_record(folder: &Folder, record: &Record) {
     for ca in folder.authority_certificates(Role::Client).unwrap_or_default() {
         if let Some(since) = record.incomplete_since(&ca.public_key_sha256_hex()) {
             output::say(format_args!(
-                "note: {} has what {} issued since {}, and what was in the folder then; `certs revoke --cert FILE` or \
-                 `--serial HEX` takes out an earlier certificate or one that was issued elsewhere",
+                "note: {} has the certificates that {} issued since {}, and those that were in the folder then; \
+                 `certs revoke --cert FILE` or `--serial HEX` revokes an earlier one, or one that was issued elsewhere",
                 folder.record_file().display(),
                 ca.subject.unwrap_or_default(),
                 output::rfc3339(since)

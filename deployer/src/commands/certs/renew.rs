@@ -1,4 +1,4 @@
-//! `certs renew`: the same certificates, for longer.
+//! `certs renew`: renew certificates.
 
 use clap::ArgGroup;
 
@@ -17,19 +17,19 @@ use crate::x509::Certificate;
   otlp-gate certs renew server
   otlp-gate certs renew --all --days 90")]
 #[command(group = ArgGroup::new("whose").required(true))]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// Clients, or `server`; `clients/NAME` is a client in any case
+    /// Names of clients, or `server`; `clients/NAME` is always a client
     #[arg(value_name = "NAME", value_parser = target_name, group = "whose")]
     names: Vec<String>,
-    /// The server and every client whose certificate is not revoked
+    /// Renew the server and every client whose certificate is not revoked
     #[arg(long, group = "whose")]
     all: bool,
-    /// How many days the new certificates are valid
+    /// Validity in days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
-    /// Make new keys too
+    /// Create new keys too
     #[arg(long)]
     new_key: bool,
 }
@@ -53,8 +53,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     table::print(&folder, &renewed, global.output)?;
     first.iter().for_each(|it| note_early_end(it, args.days));
     output::say(
-        "\nthe old certificates stay valid until they expire or are revoked: `otlp-gate certs revoke NAME` takes both the old and \
-         the new, with `--earlier` the old",
+        "\nnote: the old certificates stay valid until they expire; `otlp-gate certs revoke NAME --earlier` revokes \
+        them",
     );
     Ok(())
 }

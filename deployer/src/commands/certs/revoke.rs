@@ -1,4 +1,4 @@
-//! `certs revoke`: certificates that are to be no client's any more.
+//! `certs revoke`: revoke certificates.
 
 use std::path::PathBuf;
 
@@ -14,25 +14,25 @@ use crate::x509::Number;
 /// Arguments of `certs revoke`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs revoke acme-edge                every certificate that was issued to it
-  otlp-gate certs revoke acme-edge --earlier      all but its present one
+  otlp-gate certs revoke acme-edge                all certificates of the client
+  otlp-gate certs revoke acme-edge --earlier      all but the current one
   otlp-gate certs revoke --cert old/acme-edge.crt     one certificate
-  otlp-gate certs revoke --serial 4f6a0c1d        likewise; `certs list --all` shows serials
-  otlp-gate certs revoke otlp-gate/verify         the client that `otlp-gate verify` is")]
+  otlp-gate certs revoke --serial 4f6a0c1d        likewise; `certs list --all` shows serial numbers
+  otlp-gate certs revoke otlp-gate/verify         the test clients of `otlp-gate verify`")]
 #[command(group = ArgGroup::new("which").required(true))]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// The client: all certificates issued to it that have not expired, also those that were renewed or replaced
-    #[arg(value_name = "NAME", value_parser = client_or_verify, group = "which")]
+    /// The client: revokes all its certificates that have not expired, also renewed and replaced ones
+    #[arg(value_name = "NAME", value_parser = client_or_test_client, group = "which")]
     name: Option<String>,
-    /// Leave the client's present certificate alone
+    /// Keep the client's current certificate
     #[arg(long, requires = "name")]
     earlier: bool,
-    /// A certificate that the clients' CA issued
+    /// Revoke this certificate, which the clients' CA issued
     #[arg(long, value_name = "FILE", group = "which")]
     cert: Option<PathBuf>,
-    /// The serial number, in hex, of a certificate that the clients' CA issued
+    /// Revoke the certificate with this serial number, in hex, which the clients' CA issued
     #[arg(long, value_name = "HEX", value_parser = serial, group = "which")]
     serial: Option<Number>,
 }
@@ -46,8 +46,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     Ok(())
 }
 
-const MANAGED: &str = "cert-manager makes this gate's certificates, and the gate in the cluster reads no list of this folder: \
-     put the client on the `deny` list of the configuration, and delete its Certificate";
+const MANAGED: &str = "cert-manager issues this gate's certificates, and the gate does not use the revocation list of \
+    this folder: add the client's fingerprint to `deny` in the configuration, and delete its Certificate";
 
 fn revoke(args: &Args, format: Format) -> Result<(), Error> {
     let folder = args.folder.open();
@@ -60,7 +60,8 @@ fn revoke(args: &Args, format: Format) -> Result<(), Error> {
         let found = folder.revocable_serial(&record, serial)?;
         if found.name.is_none() {
             output::say(format_args!(
-                "note: no certificate with the serial number {serial} is in the record; it is taken for one of the clients' CA"
+                "note: the record has no certificate with the serial number {serial}; assuming that the clients' CA \
+                issued it"
             ));
         }
         (format!("the certificate {serial}"), vec![found])
@@ -71,19 +72,19 @@ fn revoke(args: &Args, format: Format) -> Result<(), Error> {
     let new = folder.revoke(&found.iter().map(Revocable::id).collect())?;
     let (all, found) = (found.len(), found.into_iter());
     let new: Vec<Revocable> = found.filter(|it| new.contains(&it.id())).collect();
-    tell(&folder, &what, all, &new);
+    report(&folder, &what, all, &new);
     if args.name.is_some() {
         note_incomplete_record(&folder, &record);
     }
     if format == Format::Table { Ok(()) } else { output::print(format, &new, String::new) }
 }
 
-fn tell(folder: &Folder, what: &str, all: usize, new: &[Revocable]) {
+fn report(folder: &Folder, what: &str, all: usize, new: &[Revocable]) {
     let list = folder.revocations_file();
     let list = list.display();
     match (all, new.len()) {
         (0, _) => output::say(format_args!("nothing to revoke: no certificate of {what} is still valid")),
-        (_, 0) => output::say(format_args!("{what} is revoked already")),
+        (_, 0) => output::say(format_args!("{what} is already revoked")),
         (_, number) => {
             let many = if number == 1 { "1 certificate" } else { &format!("{number} certificates") };
             output::say(format_args!("revoked {many} in {list}: {what}"));
@@ -96,24 +97,25 @@ fn tell(folder: &Folder, what: &str, all: usize, new: &[Revocable]) {
             }
             let digests: Vec<String> =
                 new.iter().filter_map(|it| Some(format!("\"sha256:{}\"", it.sha256.as_ref()?))).collect();
+            output::say("next: `otlp-gate apply` deploys the list; Envoy checks it for new connections");
             let deny = match digests.is_empty() {
-                true => "its fingerprint under `deny`".to_owned(),
+                true => "the certificate's `sha256:` fingerprint under `deny`".to_owned(),
                 false => format!("`deny: [{}]`", digests.join(", ")),
             };
             output::say(format_args!(
-                "it acts on new connections once the gate has the list (`otlp-gate apply`); {deny} in the configuration on open \
-                 ones too"
+                "to reject requests on open connections too, add to the configuration: {deny}"
             ));
         }
     }
 }
 
-fn client_or_verify(text: &str) -> Result<String, String> {
+fn client_or_test_client(text: &str) -> Result<String, String> {
     if text == VERIFY_CLIENT { Ok(text.to_owned()) } else { client_name(text) }
 }
 
 fn serial(text: &str) -> Result<Number, String> {
-    let serial: Number = text.parse().map_err(|_| "a serial number is hex digits, perhaps with colons")?;
+    let serial: Number =
+        text.parse().map_err(|_| "a serial number consists of hex digits, with or without colons")?;
     if serial.as_bytes().len() > 20 {
         return Err("a serial number has at most 20 bytes".to_owned());
     }

@@ -1,4 +1,4 @@
-//! `certs rotate`: another CA, without shutting anybody out.
+//! `certs rotate`: replace a CA without rejecting valid clients.
 
 use super::FolderArg;
 use crate::certs::Role;
@@ -9,22 +9,22 @@ use crate::output;
 /// Arguments of `certs rotate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs rotate client              a new CA for clients; the old one stays trusted for now
-  otlp-gate certs rotate client --finish     the old one goes, once every client has a new one's
-  otlp-gate certs rotate server              the same for the CA by which clients know the gate")]
-pub struct Args {
+  otlp-gate certs rotate client              create a new CA for clients; both are trusted
+  otlp-gate certs rotate client --finish     remove the old CA, when clients have new certificates
+  otlp-gate certs rotate server              the same for the CA of the server's certificate")]
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// Whose CA
+    /// The CA to replace
     #[arg(value_enum, value_name = "client|server")]
     role: Role,
-    /// Trust the old CA no more
+    /// Remove the old CA
     #[arg(long)]
     finish: bool,
-    /// Though a certificate of the old CA is still in use
+    /// Remove the old CA even if certificates of it are in use
     #[arg(long, requires = "finish")]
     force: bool,
-    /// How many days the new CA is valid
+    /// Validity of the new CA in days
     #[arg(long, value_name = "DAYS", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
     ca_days: u32,
 }
@@ -37,26 +37,26 @@ pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
     if args.finish {
         folder.finish_rotation(args.role, args.force)?;
         output::say(match args.role {
-            Role::Client => format!("{file} holds the new CA only; `otlp-gate apply` tells the gate"),
-            Role::Server => format!("{file} holds the new CA only; clients need the old one no more"),
+            Role::Client => format!("{file} has only the new CA; run `otlp-gate apply` to deploy it"),
+            Role::Server => format!("{file} has only the new CA; clients no longer need the old one"),
         });
         return Ok(());
     }
     let new = folder.rotate(args.role, args.ca_days)?;
     let name = new.subject.unwrap_or_default();
-    output::say(format_args!(
-        "{file} now holds {name}, which issues from now on, and the CA before it. Next:\n"
-    ));
+    output::say(format_args!("{file} now has {name}, which issues from now on, and the old CA; next:\n"));
     output::say(match args.role {
         Role::Client => {
-            "  otlp-gate apply                           and then `otlp-gate verify`: the gate lets in certificates of both\n  \
-             otlp-gate certs renew --all               new certificates for the same keys; give them to the clients\n  \
-             otlp-gate certs rotate client --finish    and then `otlp-gate apply`: the old CA goes"
+            "  otlp-gate apply                           the gate accepts certificates of both CAs\n  \
+             otlp-gate certs renew --all               new certificates for the same keys: give them to the clients\n  \
+             otlp-gate certs rotate client --finish    remove the old CA\n  \
+             otlp-gate apply                           the gate accepts certificates of the new CA only"
         }
         Role::Server => {
-            "  give the file to every client, in the place of the one that it has\n  \
-             otlp-gate certs renew server              once they all have it, and then `otlp-gate apply`\n  \
-             otlp-gate certs rotate server --finish    the old CA goes"
+            "  replace the file on every client\n  \
+             otlp-gate certs renew server              once all clients have the file\n  \
+             otlp-gate apply                           the gate serves with the new certificate\n  \
+             otlp-gate certs rotate server --finish    remove the old CA"
         }
     });
     Ok(())

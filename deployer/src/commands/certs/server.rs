@@ -1,4 +1,4 @@
-//! `certs server`: the server's certificate.
+//! `certs server`: issue the server's certificate.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,27 +15,26 @@ use crate::output;
 #[command(after_help = "Examples:
   otlp-gate certs server --force             for the hostname in otlp-gate.yaml
   otlp-gate certs server --force --hostname otel.example.com --days 90")]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
     #[command(flatten)]
     names: Names,
-    /// Overwrite the key and the certificate that are there
+    /// Replace an existing key and certificate
     #[arg(long)]
     force: bool,
 }
 
-/// What the server is called.
+/// The names and validity of the server's certificate.
 #[derive(Debug, clap::Args)]
 pub(super) struct Names {
-    /// A DNS name or IP address by which clients reach the gate; may be given several times [default: the
-    /// configuration's gateway.hostname]
+    /// A DNS name or IP address of the gate; can be repeated [default: gateway.hostname in the configuration]
     #[arg(long, value_name = "NAME", value_parser = host)]
     hostname: Vec<Host>,
     /// Also localhost, 127.0.0.1 and ::1
     #[arg(long)]
     local: bool,
-    /// How many days the certificate is valid
+    /// Validity in days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
 }
@@ -49,21 +48,21 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let certificate = folder.issue(&files, &request, existing, |_| Ok(()))?;
     table::print(&folder, &[files], global.output)?;
     note_early_end(&certificate, args.names.days);
-    warn_of_localhost(&request);
+    note_localhost(&request);
     Ok(())
 }
 
 impl Names {
-    /// How many days the certificate is to be valid.
+    /// The validity in days.
     pub(super) fn days(&self) -> u32 {
         self.days
     }
 
-    /// The server's certificate, for the names that are given or else the configuration's.
+    /// The request for the server's certificate. Without `--hostname`, the name is that of the configuration.
     pub(super) fn request(&self, global: &Global) -> Result<Request, Error> {
         let mut hosts = self.hostname.clone();
         if hosts.is_empty() {
-            let hint = "`otlp-gate init` writes one; `--hostname NAME` makes the certificate without";
+            let hint = "`otlp-gate init` writes one; `--hostname NAME` issues the certificate without one";
             let loaded = Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?;
             hosts.push(Host::Dns(loaded.config.gateway.hostname));
         }
@@ -79,11 +78,12 @@ impl Names {
     }
 }
 
-/// A gate on another machine cannot be reached by this name.
-pub(super) fn warn_of_localhost(request: &Request) {
+/// Prints a note if the certificate is valid for this machine only.
+pub(super) fn note_localhost(request: &Request) {
     if request.dns == ["localhost"] {
         output::say(
-            "the server's certificate is for this machine only; for another, set gateway.hostname or give --hostname",
+            "note: the server's certificate is valid for this machine only; for others, set `gateway.hostname` or \
+            give --hostname",
         );
     }
 }

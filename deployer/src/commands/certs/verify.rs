@@ -1,4 +1,4 @@
-//! `certs verify`: what `otlp-gate verify` shows to a gate.
+//! `certs verify`: issue the certificates of the test clients of `otlp-gate verify`.
 
 use super::FolderArg;
 use crate::certs::TestClient;
@@ -10,12 +10,12 @@ use crate::output;
 /// Arguments of `certs verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs verify             for CAs of an earlier version; `certs init` makes them too
-  otlp-gate certs verify --force     new ones, after `certs revoke otlp-gate/verify`")]
-pub struct Args {
+  otlp-gate certs verify             for a folder that an earlier version created
+  otlp-gate certs verify --force     again, after `certs revoke otlp-gate/verify`")]
+pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// Overwrite the keys and the certificates that are there
+    /// Replace existing keys and certificates
     #[arg(long)]
     force: bool,
 }
@@ -24,10 +24,10 @@ pub(super) fn run(args: &Args, _: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
-    folder.create_test_clients(existing).map_err(|e| e.hint("`--force` makes new ones in their place"))?;
+    folder.create_test_clients(existing).map_err(|e| e.hint("`--force` replaces them"))?;
     let client = folder.test_client_files(TestClient::Valid).certificate;
     output::say(format_args!(
-        "wrote {} and three that a gate must refuse; `otlp-gate apply` puts the new {} to it",
+        "wrote {} and three certificates that the gate must reject; run `otlp-gate apply` to deploy the new {}",
         client.display(),
         folder.revocations_file().display()
     ));

@@ -1,4 +1,4 @@
-//! `wasm`: the filter's module, which this command carries.
+//! `wasm`: the filter's module, which the command contains.
 
 mod push;
 
@@ -12,15 +12,15 @@ use crate::file::{Access, Existing, Staged};
 use crate::global::Global;
 use crate::{module, output};
 
-/// What can be done with the module.
+/// The commands of `wasm`.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   otlp-gate wasm export                      write otlp-gate.wasm
   otlp-gate wasm push registry.example/otlp-gate:0.1.0")]
-pub enum Wasm {
+pub(crate) enum Wasm {
     /// Write the module to a file
     Export(Export),
-    /// Push the module to a registry, as an image that Istio and Envoy Gateway take
+    /// Push the module to a registry, as an image for Istio and Envoy Gateway
     Push(push::Args),
 }
 
@@ -28,15 +28,14 @@ pub enum Wasm {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate wasm export                      write otlp-gate.wasm
-  otlp-gate wasm export - | sha256sum        its digest, as Envoy's configuration wants it")]
-pub struct Export {
-    /// The file, which is overwritten; `-` is standard output
-    // Not `file`: clap would take what --file says for it.
+  otlp-gate wasm export - | sha256sum        its digest, as Envoy's configuration has it")]
+pub(crate) struct Export {
+    /// The file to write, which is overwritten; `-` is standard output
+    // Not named `file`, which is the identifier of the global option --file.
     #[arg(value_name = "FILE", default_value = "otlp-gate.wasm")]
-    place: PathBuf,
+    output_file: PathBuf,
 }
 
-/// Does it.
 pub(super) fn run(command: &Wasm, global: &Global) -> Result<(), Error> {
     match command {
         Wasm::Export(args) => export(args),
@@ -44,12 +43,12 @@ pub(super) fn run(command: &Wasm, global: &Global) -> Result<(), Error> {
     }
 }
 
-fn export(Export { place }: &Export) -> Result<(), Error> {
-    if place.as_os_str() == "-" {
+fn export(Export { output_file }: &Export) -> Result<(), Error> {
+    if output_file.as_os_str() == "-" {
         let mut out = io::stdout().lock();
         return out.write_all(module::bytes()).and_then(|()| out.flush()).map_err(Error::stdout);
     }
-    Staged::new(place, module::bytes(), Access::Public)?.commit(Existing::Replace)?;
-    output::say(format_args!("wrote {}, sha256 {}", place.display(), module::sha256()));
+    Staged::new(output_file, module::bytes(), Access::Public)?.commit(Existing::Replace)?;
+    output::say(format_args!("wrote {}, sha256 {}", output_file.display(), module::sha256()));
     Ok(())
 }

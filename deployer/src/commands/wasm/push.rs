@@ -1,4 +1,4 @@
-//! `wasm push`: the module, put into a registry.
+//! `wasm push`: the module as an image in a registry.
 
 use docker_credential::{DockerCredential, get_credential, get_podman_credential};
 use http::HeaderValue;
@@ -22,12 +22,12 @@ use crate::runtime::until_signal;
   otlp-gate wasm push registry.example/otlp-gate:0.1.0
   otlp-gate wasm push --insecure localhost:5000/otlp-gate:0.1.0    a registry without TLS
 
-Credentials are those of `docker login` or `podman login`.")]
-pub struct Args {
-    /// The image's name, with or without oci:// before it
+It uses the credentials of `docker login` or `podman login`.")]
+pub(crate) struct Args {
+    /// The image reference, with or without oci://
     #[arg(value_name = "REF")]
     reference: String,
-    /// Speak to the registry without TLS
+    /// Connect to the registry without TLS
     #[arg(long)]
     insecure: bool,
 }
@@ -41,15 +41,15 @@ struct Pushed {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let name = args.reference.strip_prefix("oci://").unwrap_or(&args.reference);
     let reference: Reference = name.parse().map_err(|e| {
-        Error::usage(format_args!("`{}` is no image's name: {e}", name.escape_debug()))
-            .hint("write it like registry.example/otlp-gate:0.1.0")
+        Error::usage(format_args!("`{}` is not an image reference: {e}", name.escape_debug()))
+            .hint("write it as registry.example/otlp-gate:0.1.0")
     })?;
     let image = Image::of(module::bytes())?;
     let pushed = until_signal(push(&reference, args.insecure, &image))?;
-    pushed.ok_or_else(|| Error::failed("interrupted; nothing uses an image that is only half there"))?;
+    pushed.ok_or_else(|| Error::failed("interrupted before the image was complete"))?;
     let pushed = Pushed { url: format!("oci://{reference}"), sha256: image.sha256 };
     if global.output == Format::Table {
-        output::say("pushed; to use it, write into otlp-gate.yaml:");
+        output::say("pushed; to use it, add to otlp-gate.yaml:");
     }
     output::print(global.output, &pushed, || {
         format!("gateway:\n  module: {{url: \"{}\", sha256: {}}}\n", pushed.url, pushed.sha256)
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 
 async fn push(reference: &Reference, insecure: bool, image: &Image) -> Result<(), Error> {
     let registry = reference.resolve_registry();
-    // Where another part of the process has chosen already, it is the same.
+    // Fails if another part of the process has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let protocol = if insecure { ClientProtocol::Http } else { ClientProtocol::Https };
     let client = Client::new(ClientConfig { protocol, ..ClientConfig::default() });
@@ -68,15 +68,15 @@ async fn push(reference: &Reference, insecure: bool, image: &Image) -> Result<()
         client.push_blob(reference, layer.data.clone(), &layer.sha256_digest()).await?;
         client.push_blob(reference, config.data.clone(), &config.sha256_digest()).await?;
         let kind = HeaderValue::from_static(OCI_IMAGE_MEDIA_TYPE);
-        // As it was hashed: who writes it anew may write it otherwise.
+        // The bytes whose hash is in `sha256`: serializing it again may change them.
         client.push_manifest_raw(reference, image.manifest.clone(), kind).await
     };
     pushing.await.map(drop).map_err(|e: OciDistributionError| {
         Error::failed(format_args!("cannot push to {registry}: {}", with_causes(&e))).hint(match e {
             OciDistributionError::RequestError(_) => {
-                "is that its host and port? `--insecure` is for a registry without TLS"
+                "check the host and port; `--insecure` is for a registry without TLS"
             }
-            _ => "`docker login` or `podman login` gives credentials",
+            _ => "log in with `docker login` or `podman login`",
         })
     })
 }
@@ -85,7 +85,7 @@ fn auth(registry: &str) -> RegistryAuth {
     match get_credential(registry).or_else(|_| get_podman_credential(registry)) {
         Ok(DockerCredential::UsernamePassword(user, password)) => RegistryAuth::Basic(user, password),
         Ok(DockerCredential::IdentityToken(token)) => RegistryAuth::Bearer(token),
-        // Many registries take whoever comes, and the others say that they do not.
+        // Some registries allow anonymous access, and the others reject it.
         Err(_) => RegistryAuth::Anonymous,
     }
 }

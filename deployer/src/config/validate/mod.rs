@@ -47,7 +47,11 @@ fn gateway(config: &Config) -> Vec<Problem> {
     if let Some(module) = &gateway.module
         && let Err(error) = Location::at(&module.url, module.sha256.as_deref(), "")
     {
-        problems.push(problem(&["gateway", "module"], error.to_string(), error.cure().unwrap_or_default()));
+        problems.push(problem(
+            &["gateway", "module"],
+            error.to_string(),
+            error.hint_text().unwrap_or_default(),
+        ));
     }
     let mut name = |keys: &[&str], name: &str| problems.extend(not_a_label(keys, name));
     name(&["gateway", "name"], &gateway.name);
