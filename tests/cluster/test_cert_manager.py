@@ -69,13 +69,13 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
     wait_until(
         lambda: "Ready is not reported yet" in not_ready()[trust],
         "status reports the Certificate",
-        retry_on=(KeyError,),
+        retry_on=(AssertionError, KeyError, OSError),
     )
     if PROVIDER == "istio":
         wait_until(
             lambda: "InvalidCACertificateRef" in not_ready()["gateway/otel-gateway"],
             "status reports the Gateway",
-            retry_on=(KeyError,),
+            retry_on=(AssertionError, KeyError, OSError),
         )
 
     issue(kubectl, "otel-gateway-client-trust", certs / "verify" / "client.crt", certs / "client-ca.crt")

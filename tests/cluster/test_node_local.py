@@ -90,7 +90,8 @@ def test_a_pod_that_has_ended_is_removed_from_the_table_of_pods(
     """A pod of a Job stays after its end, but its address may be given to another pod. The test counts the pods of the
     node, so no other test may create any."""
     node, metadata = nodes[1], {"name": "ended", "namespace": "team-a"}
-    edge.sender("team-a", node)
+    # The table has this pod, since it can send.
+    edge.ready_sender("team-a", node)
     before = known(edge, node)
     receiver = {"receivers": {"otlp": {"protocols": {"grpc": {}}}}, "exporters": {"nop": {}}}
     pipelines = {"traces": {"receivers": ["otlp"], "exporters": ["nop"]}}
