@@ -21,14 +21,18 @@ impl Problem {
         Problem { path: path.into(), message: message.into(), hint: None }
     }
 
-    /// The problem with a hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    /// The problem with a hint. Without the feature `hints` it stays without one: the filter logs messages only.
+    #[inline]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.hint_with(|| Some(hint.into()))
     }
 
-    pub(super) fn maybe_hint(mut self, hint: Option<String>) -> Self {
-        self.hint = hint;
+    /// The same for a hint that has to be computed.
+    #[inline]
+    pub(super) fn hint_with(mut self, hint: impl FnOnce() -> Option<String>) -> Self {
+        if cfg!(any(test, feature = "hints")) {
+            self.hint = hint();
+        }
         self
     }
 }

@@ -106,11 +106,11 @@ pub(super) fn check(
 ) {
     for name in kinds.keys().filter(|name| !captured.contains_key(**name)) {
         let names = captured.keys().map(String::as_str);
-        let hint = match nearest(name, names) {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("write it in a pattern of `match` as {{{name}}}"),
+        let hint = || match nearest(name, names) {
+            Some(nearest) => Some(format!("did you mean `{nearest}`?")),
+            None => Some(format!("write it in a pattern of `match` as {{{name}}}")),
         };
         let message = format!("`match` has no capture `{}`", name.escape_debug());
-        problems.push(Problem::new(path.key(name), message).hint(hint));
+        problems.push(Problem::new(path.key(name), message).hint_with(hint));
     }
 }

@@ -53,11 +53,11 @@ impl Compiler<'_> {
     fn spiffe(&mut self, text: &str, path: &PathRef<'_>) -> Option<Pattern> {
         let pattern = self.pattern(text, Separator::Uri, path)?;
         if text.contains(|character: char| character.is_whitespace() || character.is_control()) {
-            self.problem(path, "a URI cannot contain spaces", None);
+            self.problem(path, "a URI cannot contain spaces", || None);
         }
         if !pattern.prefix().is_empty() && !text.contains(':') {
-            let hint = format!("write `spiffe://{}`", text.trim_start_matches('/'));
-            self.problem(path, "the URI has no scheme", Some(hint));
+            let hint = || Some(format!("write `spiffe://{}`", text.trim_start_matches('/')));
+            self.problem(path, "the URI has no scheme", hint);
         }
         Some(pattern)
     }
@@ -66,7 +66,7 @@ impl Compiler<'_> {
         let pattern = self.pattern(text, Separator::Dns, path)?;
         let in_name = |character: char| character.is_ascii_alphanumeric() || "-_.*{}".contains(character);
         if let Some(wrong) = text.chars().find(|character| !in_name(*character)) {
-            let hint = match wrong {
+            let hint = || match wrong {
                 '/' | ':' => Some("match URIs under `spiffe`".to_owned()),
                 _ if !wrong.is_ascii() => Some("write its `xn--` form, which certificates have".to_owned()),
                 _ => None,
@@ -85,18 +85,20 @@ impl Compiler<'_> {
         for (key, texts) in subject {
             let path = path.key(key);
             if !is_subject_key(key) {
-                let hint = "use `CN`, `O`, `OU` or another short name, or a dotted OID".to_owned();
-                self.problem(&path, "not a key of a subject", Some(hint));
+                let hint = "use `CN`, `O`, `OU` or another short name, or a dotted OID";
+                self.problem(&path, "not a key of a subject", || Some(hint.to_owned()));
             }
             if patterns.iter().any(|(other, _)| other.eq_ignore_ascii_case(key)) {
-                let hint = "write several patterns of one key as a list: `OU: [a, b]`".to_owned();
-                self.problem(&path, "duplicate key: case is ignored", Some(hint));
+                let hint = "write several patterns of one key as a list: `OU: [a, b]`";
+                self.problem(&path, "duplicate key: case is ignored", || Some(hint.to_owned()));
             }
             if texts.as_slice().is_empty() {
-                self.problem(&path, "the list of patterns is empty", None);
+                self.problem(&path, "the list of patterns is empty", || None);
             }
             if texts.as_slice().len() > MAX_OF_ONE_KEY {
-                self.problem(&path, format_args!("the list has more than {MAX_OF_ONE_KEY} patterns"), None);
+                self.problem(&path, format_args!("the list has more than {MAX_OF_ONE_KEY} patterns"), || {
+                    None
+                });
                 continue;
             }
             for (number, text) in texts.as_slice().iter().enumerate() {
@@ -105,7 +107,7 @@ impl Compiler<'_> {
                     Patterns::All(_) => path.index(number),
                 };
                 if texts.as_slice().iter().take(number).any(|other| other == text) {
-                    self.problem(&path, "duplicate pattern", None);
+                    self.problem(&path, "duplicate pattern", || None);
                 }
                 let pattern = self.pattern(text, Separator::Subject, &path);
                 patterns.extend(pattern.map(|pattern| (key.clone(), pattern)));
@@ -118,7 +120,7 @@ impl Compiler<'_> {
         let mut pattern = match Pattern::parse(text, separator) {
             Ok(pattern) => pattern,
             Err(error) => {
-                self.problem(path, error, None);
+                self.problem(path, error, || None);
                 // Templates that use its captures are not wrong because of that.
                 let names = text.split('{').filter_map(|rest| rest.split_once('}'));
                 self.captures.extend(names.map(|(name, _)| (name.to_owned(), CaptureClass::ANY)));
@@ -128,7 +130,7 @@ impl Compiler<'_> {
         pattern.set_capture_kinds(|name| self.kinds.get(name).copied().unwrap_or_default());
         for (name, kind) in pattern.capture_kinds() {
             if !matches!(Placeholder::parse(name), Placeholder::Named(_)) {
-                let hint = Some(format!("rename the capture, for example to {{my_{name}}}"));
+                let hint = || Some(format!("rename the capture, for example to {{my_{name}}}"));
                 self.problem(path, format_args!("{{{name}}} is a built-in placeholder"), hint);
             }
             let class = CaptureClass::of(separator, kind);
@@ -138,7 +140,12 @@ impl Compiler<'_> {
         Some(pattern)
     }
 
-    fn problem(&mut self, path: &PathRef<'_>, message: impl fmt::Display, hint: Option<String>) {
-        self.problems.push(Problem::new(path, message.to_string()).maybe_hint(hint));
+    fn problem(
+        &mut self,
+        path: &PathRef<'_>,
+        message: impl fmt::Display,
+        hint: impl FnOnce() -> Option<String>,
+    ) {
+        self.problems.push(Problem::new(path, message.to_string()).hint_with(hint));
     }
 }

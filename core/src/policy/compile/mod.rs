@@ -188,7 +188,8 @@ impl Compiler {
     fn bucket_of(&mut self, text: &str, captures: &CaptureClasses, path: &PathRef<'_>) -> Vec<Placeholder> {
         if captures.contains_key(text) || (Placeholder::BUILT_IN.contains(&text) && text != "name") {
             let problem = format!("`{text}` is not a placeholder: all clients of the rule share one bucket");
-            self.problems.push(Problem::new(path, problem).hint(format!("write \"{{{text}}}\"")));
+            self.problems
+                .push(Problem::new(path, problem).hint_with(|| Some(format!("write \"{{{text}}}\""))));
         }
         let known = |placeholder: &Placeholder| match placeholder {
             Placeholder::Name => false,
@@ -239,13 +240,15 @@ fn unknown_placeholder<'a>(
     path: &PathRef<'_>,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Problem {
-    let known: Vec<&str> = known.into_iter().collect();
-    let hint = match nearest(&placeholder.name(), known.iter().copied()) {
-        Some(nearest) => Some(format!("did you mean {{{nearest}}}?")),
-        None if known.is_empty() => None,
-        None => Some(format!("available placeholders: {{{}}}", known.join("} {"))),
+    let hint = || {
+        let known: Vec<&str> = known.into_iter().collect();
+        match nearest(&placeholder.name(), known.iter().copied()) {
+            Some(nearest) => Some(format!("did you mean {{{nearest}}}?")),
+            None if known.is_empty() => None,
+            None => Some(format!("available placeholders: {{{}}}", known.join("} {"))),
+        }
     };
-    Problem::new(path, format!("unknown placeholder {placeholder}")).maybe_hint(hint)
+    Problem::new(path, format!("unknown placeholder {placeholder}")).hint_with(hint)
 }
 
 #[cfg(test)]

@@ -47,11 +47,11 @@ impl Tiers {
     ) -> Option<Rc<Tier>> {
         let tier = self.tiers.get(name).cloned();
         if tier.is_none() {
-            let hint = match nearest(name, self.tiers.keys().map(String::as_str)) {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "define it under `quotas.tiers`".to_owned(),
+            let hint = || match nearest(name, self.tiers.keys().map(String::as_str)) {
+                Some(nearest) => Some(format!("did you mean `{nearest}`?")),
+                None => Some("define it under `quotas.tiers`".to_owned()),
             };
-            problems.push(Problem::new(path, format!("unknown tier `{name}`")).hint(hint));
+            problems.push(Problem::new(path, format!("unknown tier `{name}`")).hint_with(hint));
         }
         tier
     }
@@ -105,8 +105,9 @@ fn check(name: &str, config: &TierConfig, path: &PathRef<'_>, problems: &mut Vec
         }
     }
     if !limited {
-        let keys = Dimension::ALL.map(Dimension::key).join(", ");
         let message = "the tier has no limits";
-        problems.push(Problem::new(path, message).hint(format!("set at least one of {keys}")));
+        problems.push(Problem::new(path, message).hint_with(|| {
+            Some(format!("set at least one of {}", Dimension::ALL.map(Dimension::key).join(", ")))
+        }));
     }
 }

@@ -68,11 +68,11 @@ fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
                 && !SUBJECT_KEYS.iter().any(|(_, known)| known.eq_ignore_ascii_case(key))
             {
                 let message = format!("`{key}` is not a common key of a subject");
-                let nearest = nearest(key, SUBJECT_KEYS.iter().map(|(_, known)| *known));
-                warnings.push(
-                    Problem::new(path, message)
-                        .maybe_hint(nearest.map(|key| format!("did you mean `{key}`?"))),
-                );
+                let hint = || {
+                    let nearest = nearest(key, SUBJECT_KEYS.iter().map(|(_, known)| *known))?;
+                    Some(format!("did you mean `{nearest}`?"))
+                };
+                warnings.push(Problem::new(path, message).hint_with(hint));
             }
         }
     }
