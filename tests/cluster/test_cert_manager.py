@@ -57,7 +57,7 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
 ) -> None:
     certs = installation.folder / "certs"
     installation.run("apply", "--no-wait")
-    assert "has not made the secret" in installation.run("verify", "--address", "127.0.0.1", code=1).stderr
+    assert "has not created Secret" in installation.run("verify", "--address", "127.0.0.1", code=1).stderr
     issue(kubectl, "otel-gateway-server", certs / "server.crt", certs / "server-ca.crt")
 
     def not_ready() -> dict[str, str]:

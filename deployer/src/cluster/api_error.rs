@@ -33,7 +33,7 @@ enum Reason<'a> {
     WebhookFailed,
     /// An admission policy or webhook denies the object.
     Denied,
-    /// Anything else. The API server's message says it.
+    /// Anything else. Only the API server's message describes it.
     Other,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Reason<'a> {
         let kube::Error::Api(status) = error else { return Reason::Unreachable };
         match status.code {
             401 => Reason::Unauthorized,
-            // Only RBAC says that a user cannot do something. Rights do not help against other causes of a 403, such as
+            // Only RBAC reports that a user cannot do something. Rights do not help against other causes of a 403, such as
             // a ResourceQuota.
             _ if status.is_forbidden() && status.message.contains(" cannot ") => Reason::MissingRights,
             _ => Reason::Other,
@@ -84,17 +84,17 @@ impl<'a> Reason<'a> {
     fn of_rejection(object: &'a Object, error: &kube::Error) -> Self {
         let kube::Error::Api(status) = error else { return Reason::Unreachable };
         let namespace = object.namespace.as_deref().unwrap_or_default();
-        let says = |text: &str| status.message.contains(text);
+        let contains = |text: &str| status.message.contains(text);
         match status.code {
             409 if status.reason == "Conflict" => Reason::FieldConflict(object),
             _ if is_too_large(status) => Reason::TooLarge(object),
-            _ if says("because it is being terminated") => Reason::NamespaceTerminating(namespace),
-            404 if says(&format!("namespaces \"{namespace}\" not found")) => {
+            _ if contains("because it is being terminated") => Reason::NamespaceTerminating(namespace),
+            404 if contains(&format!("namespaces \"{namespace}\" not found")) => {
                 Reason::NamespaceNotFound(object)
             }
-            _ if says("exceeded quota") => Reason::QuotaExceeded,
-            _ if says("failed calling webhook") => Reason::WebhookFailed,
-            _ if says("denied") => Reason::Denied,
+            _ if contains("exceeded quota") => Reason::QuotaExceeded,
+            _ if contains("failed calling webhook") => Reason::WebhookFailed,
+            _ if contains("denied") => Reason::Denied,
             _ => Reason::of_request(error),
         }
     }

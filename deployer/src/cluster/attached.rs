@@ -16,7 +16,7 @@ use crate::providers;
 
 /// Something that acts on the gateway and is not the gate's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+pub(crate) struct Attachment {
     /// The object's title.
     pub(crate) object: String,
     /// Its possible effect, as the rest of a sentence about the object.
@@ -70,7 +70,7 @@ pub(crate) async fn attached(
     cluster: &Cluster,
     installation: &Installation<'_>,
     desired: &[Object],
-) -> Result<Vec<Finding>, Error> {
+) -> Result<Vec<Attachment>, Error> {
     let versions = ATTACHABLE.iter().map(|(version, ..)| *version);
     let discovery = Discovery::of(cluster, versions.chain(desired.iter().map(Object::api_version))).await?;
     let mut found = Vec::new();
@@ -81,15 +81,15 @@ pub(crate) async fn attached(
         // `doctor` reports missing rights.
         for object in listed.unwrap_or_default() {
             let own = desired.iter().find(|it| is_same(it, version, kind, &object));
-            let finding = match own {
+            let attachment = match own {
                 Some(desired) => changed(desired, &object),
                 None => acts_on_gateway(version, kind, &object, installation).then(|| {
                     let object = title(kind, object.namespace().as_deref(), &object.name_any());
                     let is_unsafe = ![ROUTE, BOUNDS].contains(&effect);
-                    Finding { object, effect: effect.to_owned(), is_unsafe }
+                    Attachment { object, effect: effect.to_owned(), is_unsafe }
                 }),
             };
-            found.extend(finding);
+            found.extend(attachment);
         }
     }
     for own in desired.iter().filter(|it| OWN.contains(&it.kind.as_str())) {
@@ -114,7 +114,7 @@ fn is_same(desired: &Object, version: &str, kind: &str, object: &DynamicObject) 
 }
 
 /// What other field managers changed in one of the gate's objects.
-fn changed(desired: &Object, live: &DynamicObject) -> Option<Finding> {
+fn changed(desired: &Object, live: &DynamicObject) -> Option<Attachment> {
     let managers = other_managers(live);
     let effect = if is_ours(live) {
         if managers.is_empty() {
@@ -135,7 +135,7 @@ fn changed(desired: &Object, live: &DynamicObject) -> Option<Finding> {
         "has the name of one of the gate's objects, was not applied by otlp-gate, and differs from the config"
             .to_owned()
     };
-    Some(Finding { object: desired.title(), effect, is_unsafe: true })
+    Some(Attachment { object: desired.title(), effect, is_unsafe: true })
 }
 
 /// Whether an object that is not the gate's acts on the gateway.
@@ -221,7 +221,7 @@ fn are_gateway_labels(labels: &serde_json::Map<String, Value>, installation: &In
             "service.istio.io/canonical-name" | "app.kubernetes.io/name" | "app.kubernetes.io/instance" => {
                 value == name || value == format!("{name}-{class}")
             }
-            // The values of these depend on Istio's version. A false match only causes a superfluous finding.
+            // The values of these depend on Istio's version. A false match only causes a superfluous warning.
             key => {
                 key == "service.istio.io/canonical-revision"
                     || key == "istio.io/dataplane-mode"
@@ -237,7 +237,7 @@ async fn weak_validation(
     cluster: &Cluster,
     discovery: &Discovery,
     names: &Names,
-) -> Result<Vec<Finding>, Error> {
+) -> Result<Vec<Attachment>, Error> {
     let mut found = Vec::new();
     for (version, kind) in [
         ("gateway.networking.k8s.io/v1", "Gateway"),
@@ -251,7 +251,7 @@ async fn weak_validation(
         let effects =
             [(accepts_unvalidated(&live.data), UNVALIDATED), (accepts_expired(&live.data), EXPIRED)];
         for (_, effect) in effects.into_iter().filter(|(applies, _)| *applies) {
-            found.push(Finding { object: title.clone(), effect: effect.to_owned(), is_unsafe: true });
+            found.push(Attachment { object: title.clone(), effect: effect.to_owned(), is_unsafe: true });
         }
     }
     Ok(found)

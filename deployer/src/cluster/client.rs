@@ -16,7 +16,7 @@ const FIRST_RESPONSE: Duration = Duration::from_secs(5);
 
 /// A cluster whose API server has responded.
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// The client for the API server.
     pub(crate) client: Client,
     /// The API server's URL.

@@ -33,7 +33,7 @@ fn gateway(object: &DynamicObject) -> Result<String, NotReady> {
     let listeners = status.get("listeners").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for condition in ["Accepted", "Programmed"] {
         require(status, condition, generation).map_err(|why| {
-            // An unresolved reference of a listener says more than that no listener is valid.
+            // An unresolved reference of a listener is more specific than the condition of the whole Gateway.
             let unresolved = listeners.iter().filter_map(|it| require(it, "ResolvedRefs", generation).err());
             let is_false =
                 |it: &NotReady| matches!(it, NotReady::ConditionNotTrue { status, .. } if status == "False");
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(
             with(&old, &bad, somewhere.clone()),
             Err(why),
-            "says more than the Gateway's own condition"
+            "more specific than the Gateway's own condition"
         );
         let why = "Accepted is not reported for the last change yet".to_owned();
         assert_eq!(with(&old, &good, somewhere), Err(why));

@@ -2,10 +2,10 @@
 //!
 //! | to add | see |
 //! |---|---|
-//! | a reason why a component is not ready | [`not_ready`] |
-//! | a reason why the API server rejects a request | [`mod@api_error`] |
-//! | a kind whose conditions count for the status | [`conditions`] |
-//! | a kind that can be attached to a gateway | [`mod@attached`] |
+//! | a reason why a component is not ready | `not_ready.rs` |
+//! | a reason why the API server rejects a request | `api_error.rs` |
+//! | a kind whose conditions count for the status | `conditions.rs` |
+//! | a kind that can be attached to a gateway | `attached.rs` |
 
 mod api_error;
 mod attached;
@@ -22,9 +22,8 @@ pub(crate) mod rollout;
 mod status;
 
 pub(crate) use api_error::{api_error, if_allowed};
-pub(crate) use attached::{Finding, attached};
-pub use client::Cluster;
-pub(crate) use client::selecting;
+pub(crate) use attached::{Attachment, attached};
+pub(crate) use client::{Cluster, selecting};
 pub(crate) use discovery::Discovery;
 pub(crate) use mesh::detect_mesh;
 pub(crate) use plan::{Change, Plan, Planned};

@@ -101,8 +101,8 @@ impl NotReady {
     }
 }
 
-/// A cause that controllers and proxies report in their own words. In order: a missing address may be the consequence
-/// of any of the others, so it is last.
+/// A cause that controllers and proxies report in their own words. The order is the precedence of the hints: a missing
+/// address may be the consequence of any other cause, so it is last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
     /// The Gateway's server Secret is missing or invalid (Gateway API).

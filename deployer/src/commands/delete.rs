@@ -58,8 +58,8 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
     if global.output != Format::Table {
         return output::print(global.output, &Outcome { removed }, String::new);
     }
-    let word = if args.dry_run { "would remove" } else { "removed" };
-    removed.iter().for_each(|it| output::say(format_args!("{word} {it}")));
+    let verb = if args.dry_run { "would remove" } else { "removed" };
+    removed.iter().for_each(|it| output::say(format_args!("{verb} {it}")));
     match (removed.is_empty(), args.dry_run) {
         (true, _) => output::say(format_args!(
             "there are no objects of the gate {} in namespace {}",

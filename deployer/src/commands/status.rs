@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::args::{self, Inputs, InstallationArgs};
-use crate::cluster::{Cluster, Discovery, Finding, Status, attached, detect_mesh, status};
+use crate::cluster::{Attachment, Cluster, Discovery, Status, attached, detect_mesh, status};
 use crate::error::Error;
 use crate::global::Global;
 use crate::runtime::until_signal;
@@ -30,7 +30,7 @@ struct Outcome<'a> {
     status: &'a Status,
     replicas: u32,
     #[serde(rename = "foreign")]
-    attached: &'a [Finding],
+    attached: &'a [Attachment],
 }
 
 /// Runs the command.
@@ -81,9 +81,9 @@ fn table(outcome: &Outcome<'_>) -> String {
             outcome.replicas
         ));
     }
-    for finding in outcome.attached {
-        let (style, word) = if finding.is_unsafe { (BAD, "unsafe") } else { (Style::new(), "note") };
-        text.push_str(&format!("\n{style}{word}{style:#}: {} {}\n", finding.object, finding.effect));
+    for it in outcome.attached {
+        let (style, label) = if it.is_unsafe { (BAD, "unsafe") } else { (Style::new(), "note") };
+        text.push_str(&format!("\n{style}{label}{style:#}: {} {}\n", it.object, it.effect));
     }
     text
 }

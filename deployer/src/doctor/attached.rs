@@ -1,7 +1,7 @@
 //! Checks what is attached to the gateway and is not the gate's.
 
 use super::{Check, CheckResult};
-use crate::cluster::{Cluster, attached};
+use crate::cluster::{Attachment, Cluster, attached};
 use crate::error::Error;
 use crate::model::{Installation, Object};
 
@@ -10,12 +10,11 @@ pub(super) async fn checks(
     installation: &Installation<'_>,
     objects: &[Object],
 ) -> Result<Vec<Check>, Error> {
-    let findings = attached(cluster, installation, objects).await?;
-    let check = |finding: crate::cluster::Finding| Check {
-        result: if finding.is_unsafe { CheckResult::Fail } else { CheckResult::Warn },
-        subject: finding.object,
-        found: finding.effect,
+    let check = |Attachment { object, effect, is_unsafe }| Check {
+        result: if is_unsafe { CheckResult::Fail } else { CheckResult::Warn },
+        subject: object,
+        found: effect,
         hint: Some("remove it unless it is intended".to_owned()),
     };
-    Ok(findings.into_iter().map(check).collect())
+    Ok(attached(cluster, installation, objects).await?.into_iter().map(check).collect())
 }

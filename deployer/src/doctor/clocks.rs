@@ -15,7 +15,7 @@ use crate::certs::BACKDATED;
 use crate::cluster::Cluster;
 use crate::output::duration;
 
-/// A smaller difference is harmless, and cannot be told from the time that a response takes.
+/// A smaller difference is harmless, and cannot be distinguished from the time that a response takes.
 const TOLERANCE: Duration = Duration::seconds(5);
 /// Age of a ready node's lease above which the node's clock is behind. A node renews its lease every 10 s, and is not
 /// ready after 40 s without renewal (50 s in later versions).

@@ -28,10 +28,10 @@ pub(super) async fn check(cluster: &Cluster, config: &Config) -> Result<Check, E
     let containers = found.spec.as_ref().and_then(|it| it.template.spec.as_ref()).map(|it| &it.containers);
     let image = containers.and_then(|it| it.first()?.image.clone()).unwrap_or_default();
     let (object, namespace) = (found.name_any(), found.namespace().unwrap_or_default());
-    let words = format!("{object} in {namespace}, {available} replicas available, image {image}");
+    let detail = format!("{object} in {namespace}, {available} replicas available, image {image}");
     Ok(if available > 0 {
-        Check::pass(name, words)
+        Check::pass(name, detail)
     } else {
-        Check::fail(name, words, format!("run `kubectl describe deployment {object} -n {namespace}`"))
+        Check::fail(name, detail, format!("run `kubectl describe deployment {object} -n {namespace}`"))
     })
 }

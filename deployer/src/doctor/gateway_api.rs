@@ -32,12 +32,12 @@ async fn definitions(cluster: &Cluster) -> Result<Option<Check>, Error> {
     };
     let (version, channel) = (annotation("bundle-version"), annotation("channel"));
     let minor = version.trim_start_matches("v1.").split('.').next().and_then(|it| it.parse::<u32>().ok());
-    let words = format!("{version}, {channel} channel");
+    let found = format!("{version}, {channel} channel");
     Ok(Some(match minor {
-        Some(minor) if version.starts_with("v1.") && minor >= OLDEST => Check::pass(subject, words),
+        Some(minor) if version.starts_with("v1.") && minor >= OLDEST => Check::pass(subject, found),
         _ => Check::fail(
             subject,
-            words,
+            found,
             "install the standard channel, version 1.1 or later: gateway-api.sigs.k8s.io/guides",
         ),
     }))
