@@ -1,20 +1,22 @@
 //! A cache of limited size in bytes, which evicts entries that were not used lately (the clock algorithm).
 //!
-//! Clients choose the keys, and many keys have the same prefix, so comparing them in a tree would be slow. Entries are found by a hash
-//! instead, which has a few slots. The hash is not secret: a client that chooses keys for the same slots makes some of these entries
-//! evict each other, and nothing else. An entry is only found by exactly its key.
+//! Clients choose the keys, and many keys have the same prefix, so comparing them in a tree would be slow. Entries are
+//! found by a hash instead, which has a few slots. The hash is not secret: a client that chooses keys for the same
+//! slots makes some of these entries evict each other, and nothing else. An entry is only found by exactly its key.
 
 use std::hash::{DefaultHasher, Hasher};
 
 /// How many slots a hash has.
 const WAYS: usize = 4;
-/// The size limit divided by the number of slots, in bytes: fewer than most entries take, so that the slots seldom run out first.
+/// The size limit divided by the number of slots, in bytes: fewer than most entries take, so that the slots seldom run
+/// out first.
 const BYTES_PER_SLOT: usize = 256;
-/// The overhead of an entry besides its key and the size of its value, in bytes: its slot, its share of free slots, and the allocator's
-/// overhead.
+/// The overhead of an entry besides its key and the size of its value, in bytes: its slot, its share of free slots, and
+/// the allocator's overhead.
 const ENTRY: usize = 128;
 
-/// Values by their keys. Where a new one does not fit, entries are evicted that were not used since the clock's hand last passed them.
+/// Values by their keys. Where a new one does not fit, entries are evicted that were not used since the clock's hand
+/// last passed them.
 #[derive(Debug)]
 pub struct ClockCache<V> {
     /// The size limit, in bytes.
@@ -60,8 +62,8 @@ impl<V> ClockCache<V> {
         self.put(hash(key), key, value, bytes);
     }
 
-    /// Inserts a value, as [`ClockCache::insert`] does, if its key comes for the second time. Otherwise many more keys than fit, each used
-    /// once, would evict the entries that are used.
+    /// Inserts a value, as [`ClockCache::insert`] does, if its key comes for the second time. Otherwise many more keys
+    /// than fit, each used once, would evict the entries that are used.
     pub fn insert_if_seen(&mut self, key: &str, value: V, bytes: usize) {
         let hash = hash(key);
         self.seen.resize((self.limit / BYTES_PER_SLOT).max(1), 0);

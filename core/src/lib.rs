@@ -1,5 +1,6 @@
-//! The logic of otlp-gate, without a proxy: which client a request comes from ([`identity`], [`policy`]), which attributes and headers
-//! are set ([`gate`]), what the client may send ([`quota`]), and how a request is rejected ([`response`]).
+//! The logic of otlp-gate, without a proxy: which client a request comes from ([`identity`], [`policy`]), which
+//! attributes and headers are set ([`gate`]), what the client may send ([`quota`]), and how a request is rejected
+//! ([`response`]).
 //!
 //! ```
 //! use otlp_gate_core::gate::Gate;
@@ -22,8 +23,9 @@
 //! # Ok::<(), String>(())
 //! ```
 //!
-//! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows Kubernetes. Time, stored bytes and headers are arguments, and
-//! a request asks the proxy through the trait [`gate::Host`]. So all of it is tested on the host, and runs unchanged in the module.
+//! **Architecture Invariant:** nothing here does I/O, reads a clock, or knows Kubernetes. Time, stored bytes and
+//! headers are arguments, and a request asks the proxy through the trait [`gate::Host`]. So all of it is tested on the
+//! host, and runs unchanged in the module.
 
 // On wasm32 every `#[test]` is one of wasm-bindgen-test.
 #[cfg(all(test, target_arch = "wasm32"))]

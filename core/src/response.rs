@@ -1,6 +1,7 @@
 //! Rejections: the status, message and retry hint of a response, in the client's own protocol.
 //!
-//! Sources: OTLP specification ("Failures", "OTLP/HTTP Throttling"), google/rpc/status.proto, google/rpc/error_details.proto.
+//! Sources: OTLP specification ("Failures", "OTLP/HTTP Throttling"), google/rpc/status.proto,
+//! google/rpc/error_details.proto.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,8 +14,8 @@ use crate::identity::{Invalid, Utc, Validity, xfcc};
 use crate::quota::Throttled;
 use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
-/// The longest retry hint. Python's exporters give up if the hint is beyond their deadline (10 s), so a client with a longer wait gets
-/// another hint with each retry.
+/// The longest retry hint. Python's exporters give up if the hint is beyond their deadline (10 s), so a client with a
+/// longer wait gets another hint with each retry.
 const MAX_RETRY_HINT: Duration = Duration::from_secs(5);
 
 /// The retry hint where the gateway is the reason: it has no policy yet, or is at its memory limit.
@@ -187,7 +188,8 @@ impl Reason {
         }
     }
 
-    /// The retry hint is sent twice: the Collector reads it from the status details, Python's exporter from a trailer of its own.
+    /// The retry hint is sent twice: the Collector reads it from the status details, Python's exporter from a trailer
+    /// of its own.
     fn grpc(&self, message: String, retry: Option<Duration>) -> Response {
         let (grpc_status, _) = self.statuses();
         let mut headers = Vec::new();

@@ -1,8 +1,8 @@
 //! An allocator that lets the proxy write a piece of a body straight to its place.
 //!
-//! To return bytes, the proxy asks this module for memory (`proxy_on_memory_allocate`) and writes there. For a body that means a block
-//! for each piece, and another copy into the buffer that collects them. So while a piece is read, the allocator hands out the unused
-//! end of that buffer instead.
+//! To return bytes, the proxy asks this module for memory (`proxy_on_memory_allocate`) and writes there. For a body
+//! that means a block for each piece, and another copy into the buffer that collects them. So while a piece is read,
+//! the allocator hands out the unused end of that buffer instead.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -20,8 +20,8 @@ static ALLOCATOR: Allocator = Allocator { place: Cell::new(null_mut()), len: Cel
 // SAFETY: a proxy-wasm VM has one thread.
 unsafe impl Sync for Allocator {}
 
-// SAFETY: what is handed out is either System's, or the unused capacity of a Vec, which is valid for writes, large
-// enough, of alignment 1, and handed out once; `read_into` sees to it that nobody frees it.
+// SAFETY: memory comes from System, or is the unused capacity of a Vec, which is valid for writes, large enough, of
+// alignment 1, and handed out once; `read_into` never frees it.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let place = self.place.get();
@@ -44,8 +44,8 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// Appends to `buffer`, within its capacity, what `call` makes the proxy return. `call` yields where the proxy wrote and
-/// how many bytes, or `None` if it wrote none.
+/// Appends the bytes that `call` makes the proxy return to `buffer`, within its capacity. `call` gives where the proxy
+/// wrote and how many bytes, or `None` if it wrote none.
 pub(crate) fn read_into(buffer: &mut Vec<u8>, call: impl FnOnce() -> Option<(*mut u8, usize)>) {
     let spare = buffer.spare_capacity_mut();
     let place = spare.as_mut_ptr().cast::<u8>();

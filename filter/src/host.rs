@@ -1,7 +1,7 @@
 //! The calls into the proxy, as core asks for them.
 //!
-//! The SDK's wrappers panic where the proxy answers with a status that they do not expect, and where a header is not UTF-8. Here every
-//! failure is a value. Source: proxy-wasm ABI 0.2.1.
+//! The SDK's wrappers panic where the proxy answers with a status that they do not expect, and where a header is not
+//! UTF-8. Here every failure is a value. Source: proxy-wasm ABI 0.2.1.
 
 use otlp_gate_core::gate::{HeaderMap, Headers, Host, entropy};
 use otlp_gate_core::quota::{Salt, Store, StoreFailed, shared_salt};
@@ -255,8 +255,8 @@ fn map(headers: HeaderMap) -> u32 {
     }
 }
 
-/// The names and values of a serialized header map, in order: a count, the lengths of each name and value, then each name and value
-/// with a NUL behind it.
+/// The names and values of a serialized header map, in order: a count, the lengths of each name and value, then each
+/// name and value with a NUL behind it.
 fn pairs(serialized: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let (count, rest) = serialized.split_first_chunk()?;
     let count = u32::from_le_bytes(*count) as usize;

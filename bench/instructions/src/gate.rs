@@ -53,14 +53,14 @@ pub(crate) fn all() {
         gate.client(&identity)
     };
     measure("identify a client by one of 100 rules", || identify().is_ok());
-    let said = format!(
+    let element = format!(
         "Hash={};Subject=\"CN=edge-7,O=Acme\\, Inc.\";URI=spiffe://org99.example/edge/7",
         "ab".repeat(32)
     );
-    let headers: &Headers = &[HEADERS, &[(b"x-forwarded-client-cert", said.as_bytes())]].concat();
+    let headers: &Headers = &[HEADERS, &[(b"x-forwarded-client-cert", element.as_bytes())]].concat();
     let hop = TrustedHop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
-    measure("read what a hop says of its client", || gate.forwarded(headers, &hop, START).is_ok());
-    measure("identify a client by what a hop says of it", || gate.forwarded_client(&said).is_ok());
+    measure("read the identity that a hop forwards", || gate.forwarded(headers, &hop, START).is_ok());
+    measure("identify a client by a forwarded identity", || gate.forwarded_client(&element).is_ok());
     let Ok(client) = identify() else { return };
     let client = Rc::new(client);
     let (store, memory) = (CachedStore::new(MemoryStore::default()), Memory::default());

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use super::client::{Client, Peer};
 use crate::clock_cache::ClockCache;
 
-/// The most connections that are cached. Beyond it the cache is emptied, and each connection is looked up again with its next request.
+/// The most connections that are cached. Beyond it the cache is emptied, and each connection is looked up again with
+/// its next request.
 pub(super) const MAX_CONNECTIONS: usize = 10_000;
 /// The most memory that cached connections take, in bytes.
 const MAX_CONNECTIONS_SIZE: usize = 16 << 20;

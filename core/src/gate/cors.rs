@@ -1,5 +1,5 @@
-//! Requests from web pages. A browser sends a request to another origin only if a preflight response allows it, and shows the response
-//! to the page only if its headers allow that too (Fetch standard, "CORS protocol").
+//! Requests from web pages. A browser sends a request to another origin only if a preflight response allows it, and
+//! shows the response to the page only if its headers allow that too (Fetch standard, "CORS protocol").
 
 use super::edits::HeaderEdits;
 use super::headers::{Headers, http_signal, value};
@@ -27,7 +27,8 @@ impl Gate {
 }
 
 impl AllowedOrigin {
-    /// The response to a preflight request, which a browser sends before an export from a page. `None` for any other request.
+    /// The response to a preflight request, which a browser sends before an export from a page. `None` for any other
+    /// request.
     pub fn preflight(&self, headers: &Headers) -> Option<Response> {
         let is_preflight = value(headers, b":method") == Some(b"OPTIONS")
             && value(headers, b"access-control-request-method").is_some()
@@ -39,14 +40,15 @@ impl AllowedOrigin {
             ("access-control-allow-methods", "POST".to_owned()),
             ("access-control-max-age", MAX_AGE.to_owned()),
         ];
-        // Any header that an exporter is configured to add is allowed: the gate removes those that the client must not set.
+        // Any header that an exporter is configured to add is allowed: the gate removes those that the client must not
+        // set.
         let requested = value(headers, b"access-control-request-headers").and_then(list);
         allow.extend(requested.map(|list| ("access-control-allow-headers", list)));
         Some(Response { http_status: 204, grpc_status: None, headers: allow, body: Vec::new() })
     }
 
-    /// The header edits that let a page of this origin read a response; the backend's own headers of that kind are replaced. The client's
-    /// certificate is a credential.
+    /// The header edits that let a page of this origin read a response; the backend's own headers of that kind are
+    /// replaced. The client's certificate is a credential.
     pub fn edits(&self) -> HeaderEdits<'_> {
         let ours = [
             ("access-control-allow-origin", self.0.as_str()),

@@ -1,7 +1,8 @@
 //! Which headers of a request are forwarded, and which are set.
 //!
-//! Some backends treat different names as one: CGI, WSGI, Rack and PHP turn every character that is not a letter or digit into `_`, so
-//! `x_scope_orgid` and `x.scope.orgid` are `X-Scope-OrgID` there. All such spellings are one name here.
+//! Some backends treat different names as one: CGI, WSGI, Rack and PHP turn every character that is not a letter or
+//! digit into `_`, so `x_scope_orgid` and `x.scope.orgid` are `X-Scope-OrgID` there. All such spellings are one name
+//! here.
 
 use super::headers::{FORWARDED_CERTIFICATE, Headers, value};
 use super::request::Request;
@@ -11,8 +12,8 @@ use crate::response::Protocol;
 /// Headers that describe the body as the client encoded it, or that only a proxy may set.
 const REPLACED: [&str; 4] = ["content-length", "content-encoding", "grpc-encoding", FORWARDED_CERTIFICATE];
 
-/// Headers that are forwarded in this spelling only: other spellings would have an effect on some backends. The second list has prefixes
-/// of names.
+/// Headers that are forwarded in this spelling only: other spellings would have an effect on some backends. The second
+/// list has prefixes of names.
 const ONE_SPELLING: [&str; 2] = ["content-type", "transfer-encoding"];
 const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "x-envoy-"];
 
@@ -26,8 +27,8 @@ pub struct HeaderEdits<'a> {
 }
 
 impl Request {
-    /// The edits of the request's headers. Headers that describe the body as the client encoded it are removed, and owned headers in
-    /// every spelling.
+    /// The edits of the request's headers. Headers that describe the body as the client encoded it are removed, and
+    /// owned headers in every spelling.
     pub fn header_edits<'a>(&'a self, headers: &Headers<'a>) -> HeaderEdits<'a> {
         let owned = self.gate.policy.owned_headers();
         let is_removed = |name: &[u8]| {
@@ -45,7 +46,8 @@ impl Request {
                 .map(|(name, value)| (name.as_str(), value.as_str()))
                 .collect(),
         };
-        // gRPC's specification requires this header, and some servers reject a call without it. Envoy forwards no other value.
+        // gRPC's specification requires this header, and some servers reject a call without it. Envoy forwards no other
+        // value.
         if self.head.protocol == Protocol::Grpc && value(headers, b"te").is_none() {
             edits.add.push(("te", "trailers"));
         }

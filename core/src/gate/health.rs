@@ -1,9 +1,10 @@
-//! gRPC health checks, answered from the backend's state. Sources: grpc/doc/health-checking.md, grpc/health/v1/health.proto.
+//! gRPC health checks, answered from the backend's state. Sources: grpc/doc/health-checking.md,
+//! grpc/health/v1/health.proto.
 //!
-//! An OTLP backend seldom implements the health service, but always `Export`, so a check is forwarded as an empty export. All services
-//! share the result, since a filter can change the path only before it sees the body. A backend that accepts the export is serving.
-//! Everything else becomes 14 UNAVAILABLE, never a message with `NOT_SERVING`: nearly every error response has no body, and a filter
-//! cannot add one. Clients treat both the same.
+//! An OTLP backend seldom implements the health service, but always `Export`, so a check is forwarded as an empty
+//! export. All services share the result, since a filter can change the path only before it sees the body. A backend
+//! that accepts the export is serving. Everything else becomes 14 UNAVAILABLE, never a message with `NOT_SERVING`:
+//! nearly every error response has no body, and a filter cannot add one. Clients treat both the same.
 
 use std::rc::Rc;
 
@@ -135,7 +136,8 @@ impl HealthCheck {
         if self.request.forwarded.resize(0, bound) { Ok(EMPTY_EXPORT) } else { Err(Reason::Busy) }
     }
 
-    /// Checks the headers of the response: its HTTP status, its gRPC status if it is there already, and whether it comes from the backend.
+    /// Checks the headers of the response: its HTTP status, its gRPC status if it is there already, and whether it
+    /// comes from the backend.
     ///
     /// # Errors
     /// The backend is not serving.
@@ -159,8 +161,8 @@ impl HealthCheck {
         if core::mem::replace(&mut self.has_message, true) { b"" } else { SERVING }
     }
 
-    /// Checks the gRPC status at the end of the response; returns whether the stream stays open to wait for a change. A client whose `Watch`
-    /// ends after a message calls it again at once, so it stays open until the proxy ends it.
+    /// Checks the gRPC status at the end of the response; returns whether the stream stays open to wait for a change. A
+    /// client whose `Watch` ends after a message calls it again at once, so it stays open until the proxy ends it.
     ///
     /// # Errors
     /// The backend is not serving.

@@ -15,8 +15,8 @@ pub enum HeaderMap {
     ResponseTrailers,
 }
 
-/// Calls into the proxy. All but the log, the metrics and the shared store are about the stream whose callback runs. What the proxy
-/// fails to do is not an error unless a method returns whether it worked.
+/// Calls into the proxy. All but the log, the metrics and the shared store are about the stream whose callback runs.
+/// What the proxy fails to do is not an error unless a method returns whether it worked.
 ///
 /// The proxy's shared data is the [`Store`].
 pub trait Host: Store + Clone {
@@ -78,9 +78,9 @@ pub trait Host: Store + Clone {
     fn record(&self, gauge: u32, value: u64);
 }
 
-/// Bytes that nobody outside can predict, for the salt of a shared store. A Wasm module has no random numbers, but a clock in
-/// nanoseconds, and how long each call to it takes differs. Besides, there are the first connection's number and port and its request's
-/// id, which some proxies choose at random.
+/// Bytes that nobody outside can predict, for the salt of a shared store. A Wasm module has no random numbers, but a
+/// clock in nanoseconds, and how long each call to it takes differs. Besides, there are the first connection's number
+/// and port and its request's id, which some proxies choose at random.
 pub fn entropy<H: Host>(host: &H) -> Vec<u8> {
     const READINGS: usize = 4096;
     let mut bytes = Vec::with_capacity(8 * READINGS + 256);

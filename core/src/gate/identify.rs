@@ -12,8 +12,8 @@ use crate::response::Reason;
 use crate::time::Timestamp;
 
 impl Gate {
-    /// The client of the current request. A connection's certificate never changes, so a client that connects itself is identified
-    /// once per connection. A trusted hop forwards another client's identity with each request.
+    /// The client of the current request. A connection's certificate never changes, so a client that connects itself is
+    /// identified once per connection. A trusted hop forwards another client's identity with each request.
     ///
     /// # Errors
     /// Why the request is rejected.
@@ -50,8 +50,8 @@ impl Gate {
         }
     }
 
-    /// The other end of a connection. `identity` is what the proxy's properties say about the certificate that it has validated; the
-    /// certificate itself is in the headers that the proxy passes on.
+    /// The other end of a connection. `identity` has the proxy's properties of the certificate that it has validated;
+    /// the certificate itself is in the request's headers.
     ///
     /// # Errors
     /// The certificate matches no rule or is denied, or the proxy does not pass it on.
@@ -68,8 +68,8 @@ impl Gate {
         }
     }
 
-    /// The element of `x-forwarded-client-cert` in which a hop forwards its client's identity. The same element always means the same
-    /// client.
+    /// The element of `x-forwarded-client-cert` in which a hop forwards its client's identity. The same element always
+    /// means the same client.
     ///
     /// # Errors
     /// There is no such element, or the hop's own certificate is not valid at `now`.

@@ -1,4 +1,5 @@
-//! A policy at work, loaded from what the deployer configures the filter with: JSON, or gzip of it in base64 where it is large.
+//! A policy at work, loaded from what the deployer configures the filter with: JSON, or gzip of it in base64 where it
+//! is large.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,8 +19,8 @@ pub struct Gate {
     pub(super) policy: Policy,
     /// The prefix of the keys of this gate's buckets in the shared store.
     pub(super) prefix: String,
-    /// The prefix of the key of the bucket that all clients share. It differs from `prefix`, so that no client's bucket is in the
-    /// same set.
+    /// The prefix of the key of the bucket that all clients share. It differs from `prefix`, so that no client's bucket
+    /// is in the same set.
     pub(super) total_prefix: String,
     pub(super) probe_signal: ProbeSignal,
     pub(super) clients: ClientCache,

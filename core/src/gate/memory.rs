@@ -1,18 +1,20 @@
 //! How much memory a worker may hold for requests that have not ended, and how much of it one client may hold.
 //!
-//! No client has a fixed share: it may hold as much as is left for all others. A client that never ends its requests gets half of
-//! the memory, two of them get a third each, and the next client still finds as much as each of them holds.
+//! No client has a fixed share: it may hold as much as is left for all others. A client that never ends its requests
+//! gets half of the memory, two of them get a third each, and the next client still finds as much as each of them
+//! holds.
 
 use core::cell::RefCell;
 use std::rc::Rc;
 
 use crate::quota::BucketId;
 
-/// The memory of a request besides its body and headers, in bytes: the proxy's stream, and an open stream to the backend.
+/// The memory of a request besides its body and headers, in bytes: the proxy's stream, and an open stream to the
+/// backend.
 const STREAM: u64 = 16 << 10;
 
-/// The memory of a request's headers, as a multiple of their size: as received, as forwarded, and encoded for that. Measured in Envoy
-/// 1.40, 60 KiB of headers take 2.1 times as much.
+/// The memory of a request's headers, as a multiple of their size: as received, as forwarded, and encoded for that.
+/// Measured in Envoy 1.40, 60 KiB of headers take 2.1 times as much.
 const HEADERS: u64 = 3;
 
 /// The most memory for responses to rejected requests that clients have not read, in bytes.
@@ -39,8 +41,9 @@ impl Memory {
         pools.into_iter().map(|pool| pool.0.borrow().all).sum()
     }
 
-    /// Reserves memory for the response to a rejected request with `headers` bytes of headers, until the client has read it. `None`
-    /// where too much is reserved: then the response must not have a body, which could wait for the client.
+    /// Reserves memory for the response to a rejected request with `headers` bytes of headers, until the client has
+    /// read it. `None` where too much is reserved: then the response must not have a body, which could wait for the
+    /// client.
     pub(super) fn reserve_response(&self, client: Option<BucketId>, headers: u64) -> Option<Reservation> {
         let mut reservation = Reservation::new(&self.responses, client.unwrap_or(UNKNOWN_CLIENTS), headers);
         reservation.resize(0, MAX_RESPONSES).then_some(reservation)
@@ -93,8 +96,8 @@ impl Reservation {
         Some(self)
     }
 
-    /// Resizes this for a body of `body` bytes. `false`, and no change, where the worker would hold more than `bound`, or where this
-    /// client's other requests hold more than would be left.
+    /// Resizes this for a body of `body` bytes. `false`, and no change, where the worker would hold more than `bound`,
+    /// or where this client's other requests hold more than would be left.
     pub(super) fn resize(&mut self, body: u64, bound: u64) -> bool {
         let bytes = body.saturating_add(self.fixed);
         let held = &mut *self.pool.0.borrow_mut();
@@ -225,10 +228,10 @@ mod tests {
         drop(held);
         // A reservation that never succeeded holds nothing.
         assert!(memory.receiving(client(1), 0).without_body().is_none());
-        let refused: Vec<Reservation> =
+        let rejected: Vec<Reservation> =
             core::iter::from_fn(|| memory.reserve_response(None, 16 * KIB)).collect();
         assert!(memory.held() <= MAX_RESPONSES / 2 + 64 * KIB);
-        drop(refused);
+        drop(rejected);
         assert_eq!(memory.held(), 0);
     }
 

@@ -1,5 +1,5 @@
-//! Names of metrics. Metrics of proxy-wasm have no labels. The proxy extracts tags from names of the form `tag=.=value;.;name` where it
-//! is configured to (Istio's `extraStatTags`, Envoy's `stats_tags`).
+//! Names of metrics. Metrics of proxy-wasm have no labels. The proxy extracts tags from names of the form
+//! `tag=.=value;.;name` where it is configured to (Istio's `extraStatTags`, Envoy's `stats_tags`).
 
 use std::cell::{Cell, OnceCell};
 
@@ -11,8 +11,8 @@ use crate::response::Reason;
 /// The gauge of the revision of the policy that a proxy has.
 pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
 
-/// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or where there is no
-/// quota.
+/// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or
+/// where there is no quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaUsed {
     /// Of the client's quota.
@@ -53,7 +53,8 @@ pub(super) enum Metric {
     ShadowThrottled,
     /// Requests that were forwarded without being charged, because the shared store failed.
     Unmetered,
-    /// A gauge: how much of a client's quota is used, in percent; without a client, of the quota of all clients together.
+    /// A gauge: how much of a client's quota is used, in percent; without a client, of the quota of all clients
+    /// together.
     QuotaUsed,
     /// Policies that were rejected because they have mistakes.
     RejectedPolicies,

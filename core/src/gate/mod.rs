@@ -1,7 +1,8 @@
-//! A gateway's policy at work: a [`Worker`] in a proxy, the policy of each [`Plugin`] ([`Gate`]), and one [`Stream`] for each request.
+//! A gateway's policy at work: a [`Worker`] in a proxy, the policy of each [`Plugin`] ([`Gate`]), and one [`Stream`]
+//! for each request.
 //!
-//! The filter calls this module with the proxy's callbacks, and implements [`Host`], the calls back into the proxy. Everything is
-//! decided here and is tested without a proxy.
+//! The filter calls this module with the proxy's callbacks, and implements [`Host`], the calls back into the proxy.
+//! Everything is decided here and is tested without a proxy.
 
 mod client;
 mod client_cache;

@@ -1,4 +1,5 @@
-//! What became of a forwarded request, by its response: whether the backend accepted it, and if not, whether its client may retry.
+//! What became of a forwarded request, by its response: whether the backend accepted it, and if not, whether its client
+//! may retry.
 //!
 //! Sources: OTLP specification ("Failures", "OTLP/gRPC Throttling", "OTLP/HTTP Response"), google/rpc/status.proto.
 
@@ -15,7 +16,8 @@ pub enum Outcome {
     Accepted,
     /// The backend rejected it and allows a retry: what it was charged is refunded.
     Retryable,
-    /// The backend rejected it for good. It stays charged: otherwise a client could send without end what no backend accepts.
+    /// The backend rejected it for good. It stays charged: otherwise a client could send without end what no backend
+    /// accepts.
     Rejected,
 }
 
@@ -39,7 +41,8 @@ impl Outcome {
         }
     }
 
-    /// The outcome by the status of an HTTP response; also of a response to gRPC without `grpc-status`, as gRPC clients read it.
+    /// The outcome by the status of an HTTP response; also of a response to gRPC without `grpc-status`, as gRPC clients
+    /// read it.
     pub fn of_http(status: &[u8]) -> Outcome {
         match status {
             [b'2', _, _] => Outcome::Accepted,
@@ -49,8 +52,8 @@ impl Outcome {
     }
 }
 
-/// Whether a google.rpc.Status in base64 has a google.rpc.RetryInfo among its details (field 3). Each detail is a google.protobuf.Any
-/// with its type_url in field 1.
+/// Whether a google.rpc.Status in base64 has a google.rpc.RetryInfo among its details (field 3). Each detail is a
+/// google.protobuf.Any with its type_url in field 1.
 fn has_retry_info(details: &[u8]) -> bool {
     let Some(status) =
         details.get(..LONGEST_DETAILS.min(details.len())).and_then(|text| BASE64.decode(text).ok())

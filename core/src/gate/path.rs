@@ -1,4 +1,5 @@
-//! The reason to reject a request whose path is not one of OTLP: which path, which are supported, and the likely mistake.
+//! The reason to reject a request whose path is not one of OTLP: which path, which are supported, and the likely
+//! mistake.
 
 use super::headers::{self, Headers, media_type, printable, value};
 use crate::response::{Protocol, Reason};
@@ -71,8 +72,8 @@ fn http(path: &[u8], content_type: &[u8]) -> Option<String> {
         return Some("gRPC-Web is not supported, send OTLP/HTTP from web pages".to_owned());
     }
     if content_type.starts_with(b"application/grpc") {
-        let said = "gRPC needs the content type application/grpc, in lower case and without parameters";
-        return Some(said.to_owned());
+        let hint = "gRPC needs the content type application/grpc, in lower case and without parameters";
+        return Some(hint.to_owned());
     }
     if ends_with(path, Signal::grpc_path).is_some() || is_health(path) {
         return Some(format!(
@@ -120,8 +121,8 @@ fn prefixed(before: &[u8], of: &str) -> String {
         return format!("{of} begins with one slash: remove the slash at the end of the endpoint");
     }
     if ends_with(before, Signal::http_path).is_some() || ends_with(before, Signal::grpc_path).is_some() {
-        let said = "the exporter adds this path to an endpoint that has it already: configure the endpoint without a path";
-        return said.to_owned();
+        let hint = "the exporter adds this path to an endpoint that has it already: configure the endpoint without a path";
+        return hint.to_owned();
     }
     format!(
         "the prefix {} is not supported: remove it from the exporter's endpoint, or in the proxy that adds it",
@@ -133,7 +134,7 @@ fn prefixed(before: &[u8], of: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(path: &str, content_type: &str) -> String {
+    fn message(path: &str, content_type: &str) -> String {
         let headers: [(&[u8], &[u8]); 3] =
             [(b":method", b"POST"), (b":path", path.as_bytes()), (b"content-type", content_type.as_bytes())];
         let (_, reason) = super::super::Head::read(&headers).unwrap_err();
@@ -176,26 +177,26 @@ mod tests {
             ),
             ("/grpc.health.v1.Health/List", GRPC, "call Check or Watch"),
         ] {
-            let said = said(path, content_type);
-            assert!(said.contains(hint) && said.contains("hint: "), "{path} {content_type}: {said}");
+            let message = message(path, content_type);
+            assert!(message.contains(hint) && message.contains("hint: "), "{path} {content_type}: {message}");
         }
     }
 
     #[test]
     fn the_path_and_the_supported_ones_are_named_within_bounds() {
         assert_eq!(
-            said("/x", PROTOBUF),
+            message("/x", PROTOBUF),
             concat!(
                 "not an OTLP export: \"/x\" is not an OTLP/HTTP path; ",
                 "supported: /v1/traces, /v1/metrics, /v1/logs, /v1development/profiles"
             )
         );
-        let long = said(&format!("/{}", "\u{fc}\n".repeat(10_000)), GRPC);
+        let long = message(&format!("/{}", "\u{fc}\n".repeat(10_000)), GRPC);
         assert!(long.is_ascii() && !long.contains('\n') && long.len() < 800, "{}", long.len());
         for signal in Signal::ALL {
             assert!(long.contains(signal.grpc_path()));
         }
-        let twice = said(&format!("/{}/v1/traces", "x".repeat(10_000)), PROTOBUF);
+        let twice = message(&format!("/{}/v1/traces", "x".repeat(10_000)), PROTOBUF);
         assert!(twice.len() < 800 && twice.contains("..."), "{twice}");
     }
 }

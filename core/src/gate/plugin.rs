@@ -8,8 +8,8 @@ use super::metrics::Metric;
 use super::stream::Stream;
 use super::worker::Worker;
 
-/// A plugin that the proxy has configured. Each policy is a plugin of its own. The proxy keeps a plugin while connections use it, and
-/// takes it again without another call if the same policy comes back meanwhile.
+/// A plugin that the proxy has configured. Each policy is a plugin of its own. The proxy keeps a plugin while
+/// connections use it, and uses it again, without another call, if the same policy comes back.
 pub struct Plugin<'w, H: Host> {
     id: u32,
     worker: &'w Worker<H>,
@@ -22,8 +22,8 @@ impl<'w, H: Host> Plugin<'w, H> {
         Plugin { id, worker, gate: None }
     }
 
-    /// Loads the policy that the proxy has for this plugin. An invalid one is counted and logged, and the last valid policy of the same
-    /// name stays. Without any, requests are answered so that their clients try again.
+    /// Loads the policy that the proxy has for this plugin. An invalid one is counted and logged, and the last valid
+    /// policy of the same name stays. Without any, requests are answered so that their clients try again.
     pub fn configure(&mut self) {
         let (worker, host) = (self.worker, &self.worker.host);
         let name = host.property(b"plugin_root_id").unwrap_or_default();

@@ -4,8 +4,8 @@ use core::cell::Cell;
 
 use otlp_gate_wire::otlp::Signal;
 
-/// The signal that health checks are forwarded as: the last one that the backend accepted. A backend that has accepted none is
-/// tried with one signal after the other.
+/// The signal that health checks are forwarded as: the last one that the backend accepted. A backend that has accepted
+/// none is tried with one signal after the other.
 #[derive(Debug)]
 pub(super) struct ProbeSignal(Cell<Signal>);
 

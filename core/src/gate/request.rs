@@ -13,8 +13,8 @@ use crate::time::Timestamp;
 use otlp_gate_wire::encoding::{self, Compression, FrameError, InflateError};
 use otlp_gate_wire::otlp::{MAX_EDITS, Splice, SpliceError, splice, splice_json};
 
-/// A message of up to this size may have any compression ratio, in bytes: repetitive messages of some KiB reach that of a
-/// decompression bomb.
+/// A message of up to this size may have any compression ratio, in bytes: repetitive messages of some KiB reach that of
+/// a decompression bomb.
 const ANY_RATIO: u64 = 1 << 20;
 
 /// How many messages of the largest size a worker may forward before the backend responds to the first.
@@ -23,8 +23,8 @@ pub(super) const MAX_FORWARDED: u64 = 2;
 /// Up to this size an uncompressed message costs less than looking up what is left of its client's quota, in bytes.
 const NO_LOOKUP: usize = 64 << 10;
 
-/// How many times its size a message may grow by the attributes that are set, besides [`MAX_ADDED`]. Without a limit a few bytes of
-/// empty entries could become the largest message.
+/// How many times its size a message may grow by the attributes that are set, besides [`MAX_ADDED`]. Without a limit a
+/// few bytes of empty entries could become the largest message.
 const MAX_GROWTH: usize = 4;
 
 /// What the attributes may add to a message of any size, in bytes: twice a kilobyte for each of 8192 Resources.
@@ -78,8 +78,8 @@ impl Request {
     /// Opens a request at its headers and charges it as one request.
     ///
     /// # Errors
-    /// Its client's certificate is not valid, its client has nothing left of a quota, its headers are too large, or the worker is at its
-    /// memory limit.
+    /// Its client's certificate is not valid, its client has nothing left of a quota, its headers are too large, or the
+    /// worker is at its memory limit.
     pub fn open<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
@@ -156,7 +156,8 @@ impl Request {
         Ok(&mut self.body)
     }
 
-    /// The length that the request announces for its body. No more than that is reserved, and nothing before it is needed.
+    /// The length that the request announces for its body. No more than that is reserved, and nothing before it is
+    /// needed.
     fn announced(&self) -> Option<u64> {
         match self.head.protocol {
             Protocol::Grpc => encoding::announced(&self.body).or(self.head.length),
@@ -164,8 +165,8 @@ impl Request {
         }
     }
 
-    /// Checks whether what has been received may still become one message. A client that sends several may wait for a response to the first
-    /// before it ends.
+    /// Checks whether what has been received may still become one message. A client that sends several may wait for a
+    /// response to the first before it ends.
     ///
     /// # Errors
     /// It is more than one message, or has a wrong frame.
@@ -295,8 +296,8 @@ impl Request {
         }
     }
 
-    /// The inflated message or the whole body, and where the message begins in it. With `most`, it may inflate to that many bytes,
-    /// whatever is left of its client's quota.
+    /// The inflated message or the whole body, and where the message begins in it. With `most`, it may inflate to that
+    /// many bytes, whatever is left of its client's quota.
     pub(super) fn message<S: Store>(
         &mut self,
         store: &S,
@@ -359,7 +360,8 @@ impl Request {
         let bound = limits.ratio.map_or(inflated, |ratio| {
             inflated.min((wire.len() as u64).saturating_mul(u64::from(ratio)).max(ANY_RATIO))
         });
-        // A gzip whose own size does not fit is not inflated. One that gives too small a size stops where it no longer fits.
+        // A gzip whose own size does not fit is not inflated. One that gives too small a size stops where it no longer
+        // fits.
         let announced = match self.head.encoding {
             Encoding::Gzip => encoding::gzip_length(wire).filter(|size| *size <= bound).unwrap_or_default(),
             _ => 0,

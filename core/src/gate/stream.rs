@@ -29,8 +29,8 @@ pub enum Action {
     Drop,
 }
 
-/// One request and its response. What it holds of the worker's memory counts until it is dropped: the proxy may hold a response that
-/// the client does not read.
+/// One request and its response. What it holds of the worker's memory counts until it is dropped: the proxy may hold a
+/// response that the client does not read.
 pub struct Stream<'w, H: Host> {
     id: u32,
     worker: &'w Worker<H>,
@@ -158,7 +158,8 @@ impl<'w, H: Host> Stream<'w, H> {
         }
     }
 
-    /// The request's trailers came. OTLP's clients end a request with its body. Here the body cannot be returned to the proxy any more.
+    /// The request's trailers came. OTLP's clients end a request with its body. Here the body cannot be returned to the
+    /// proxy any more.
     pub fn on_request_trailers(&mut self) -> Action {
         self.reject_open(&Reason::Invalid("the request ends with trailers".to_owned()))
     }
@@ -347,7 +348,8 @@ impl<'w, H: Host> Stream<'w, H> {
             }
             self.count_result(&request, "backend_refused");
         } else {
-            // The proxy's own response: the backend is unreachable or too slow, and whether it took the items is unknown.
+            // The proxy's own response: the backend is unreachable or too slow, and whether it took the items is
+            // unknown.
             self.count_result(&request, "backend_failed");
         }
         self.reservation = request.into_reservation();
@@ -388,8 +390,8 @@ fn apply<H: Host>(host: &H, map: HeaderMap, edits: &HeaderEdits) {
     }
 }
 
-/// Hands the body to the proxy; returns whether the proxy took all of it. A call into the proxy costs about as much as copying some
-/// KiB, so small pieces are gathered, and large ones are passed from where they are.
+/// Hands the body to the proxy; returns whether the proxy took all of it. A call into the proxy costs about as much as
+/// copying some KiB, so small pieces are gathered, and large ones are passed from where they are.
 fn forward<H: Host>(host: &H, outgoing: &Outgoing) -> bool {
     const SMALL: usize = 4096;
     let mut gathered = Vec::new();

@@ -1,14 +1,14 @@
 //! A certificate's validity, serial number, key and signed part, read from its DER.
 //!
-//! Envoy's properties of a certificate do not have these, so the DER is read as far as needed (RFC 5280, section 4.1). The proxy has
-//! validated the certificate. What this reader does not understand is an error, never a guess.
+//! Envoy's properties of a certificate do not have these, so the DER is read as far as needed (RFC 5280, section 4.1).
+//! The proxy has validated the certificate. What this reader does not understand is an error, never a guess.
 
 use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
 
-/// How far the clock may have been set back since the handshake before a certificate counts as not yet valid, in seconds. The end of its
-/// validity has no leeway: it is checked with the same clock as in the handshake.
+/// How far the clock may have been set back since the handshake before a certificate counts as not yet valid, in
+/// seconds. The end of its validity has no leeway: it is checked with the same clock as in the handshake.
 const START_LEEWAY: i64 = 300;
 
 /// The fields of a certificate besides its names.
@@ -16,14 +16,16 @@ const START_LEEWAY: i64 = 300;
 pub struct Certificate {
     /// The serial number, most significant byte first, without leading zeros.
     pub serial: Vec<u8>,
-    /// The SHA-256 of the signed part (TBSCertificate). Only the issuer can make a certificate with another signed part.
+    /// The SHA-256 of the signed part (TBSCertificate). Only the issuer can make a certificate with another signed
+    /// part.
     pub signed: [u8; 32],
-    /// The SHA-256 of the public key (SubjectPublicKeyInfo), as `openssl pkey -pubin -outform der | sha256sum` gives it.
+    /// The SHA-256 of the public key (SubjectPublicKeyInfo), as `openssl pkey -pubin -outform der | sha256sum` gives
+    /// it.
     pub key: [u8; 32],
     /// Its validity.
     pub validity: Validity,
-    /// The fingerprint of the same certificate with the other valid ECDSA signature, which its holder can compute from the first; `None`
-    /// for other signatures.
+    /// The fingerprint of the same certificate with the other valid ECDSA signature, which its holder can compute from
+    /// the first; `None` for other signatures.
     pub other_fingerprint: Option<[u8; 32]>,
 }
 
@@ -124,8 +126,8 @@ struct Element<'a> {
 }
 
 impl<'a> Der<'a> {
-    /// The next element. Lengths have their shortest form (X.690, section 10.1). Tags of more than one byte occur in a certificate only in
-    /// parts that are skipped.
+    /// The next element. Lengths have their shortest form (X.690, section 10.1). Tags of more than one byte occur in a
+    /// certificate only in parts that are skipped.
     fn next(&mut self) -> Option<Element<'a>> {
         let all = self.0;
         let (&tag, rest) = all.split_first()?;
@@ -195,7 +197,8 @@ fn number(digits: &[u8]) -> Option<i64> {
         .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(*digit - b'0')))
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March here, so that a leap day is the last day.
+/// Days since 1970-01-01 in the Gregorian calendar. Years are counted from March here, so that a leap day is the last
+/// day.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let month = (month + 9) % 12;
@@ -230,8 +233,9 @@ const ORDERS: [&[u8]; 4] = [
     b"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfa\x51\x86\x87\x83\xbf\x2f\x96\x6b\x7f\xcc\x01\x48\xf7\x09\xa5\xd0\x3b\xb5\xc9\xb8\x89\x9c\x47\xae\xbb\x6f\xb7\x1e\x91\x38\x64\x09",
 ];
 
-/// The other valid signature of the same bytes, if this is an ECDSA signature (RFC 3279, section 2.2.3): for `(r, s)` it is
-/// `(r, n - s)`. The curve is that of the issuer's key, which is unknown here, but its order is as long as the numbers.
+/// The other valid signature of the same bytes, if this is an ECDSA signature (RFC 3279, section 2.2.3): for `(r, s)`
+/// it is `(r, n - s)`. The curve is that of the issuer's key, which is unknown here, but its order is as long as the
+/// numbers.
 fn other_signature(signature: &[u8]) -> Option<Vec<u8>> {
     let mut outer = Der(signature);
     let mut pair = Der(outer.only(SEQUENCE)?);

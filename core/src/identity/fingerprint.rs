@@ -7,7 +7,8 @@ use core::fmt;
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Reads 64 hex digits of either case, with or without colons between bytes (as in the output of `openssl x509 -fingerprint`).
+    /// Reads 64 hex digits of either case, with or without colons between bytes (as in the output of `openssl x509
+    /// -fingerprint`).
     ///
     /// # Errors
     /// The number of digits, or a character that is not allowed.

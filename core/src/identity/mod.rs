@@ -1,7 +1,7 @@
 //! A client's identity: the names in its validated certificate.
 //!
-//! The holder of a certificate may have chosen most of these bytes, so they are not trusted: a name that is not UTF-8, malformed, too
-//! long or has control characters is treated as absent.
+//! The holder of a certificate may have chosen most of these bytes, so they are not trusted: a name that is not UTF-8,
+//! malformed, too long or has control characters is treated as absent.
 
 mod certificate;
 mod fingerprint;
@@ -56,15 +56,15 @@ impl Identity {
         self.fingerprints().any(|own| own == *digest)
     }
 
-    /// The certificate's fingerprint, and for one with an ECDSA signature that of the same certificate with the other valid signature: its
-    /// holder can compute that one, so both are the same client.
+    /// The certificate's fingerprint, and for one with an ECDSA signature that of the same certificate with the other
+    /// valid signature: its holder can compute that one, so both are the same client.
     pub fn fingerprints(&self) -> impl Iterator<Item = [u8; 32]> {
         let other = self.certificate.as_ref().and_then(|certificate| certificate.other_fingerprint);
         self.sha256.into_iter().chain(other)
     }
 
-    /// A digest that does not depend on the signature, which the holder can change: the SHA-256 of the signed part, or the fingerprint
-    /// where the certificate is unknown.
+    /// A digest that does not depend on the signature, which the holder can change: the SHA-256 of the signed part, or
+    /// the fingerprint where the certificate is unknown.
     pub fn stable_digest(&self) -> Option<[u8; 32]> {
         self.certificate.as_ref().map(|certificate| certificate.signed).or(self.sha256)
     }

@@ -10,8 +10,8 @@ use core::slice::Iter;
 
 use super::MAX_FIELD_BYTES;
 
-/// The keys of a subject in Envoy's text, by OID: BoringSSL's short names (`OBJ_nid2sn`). Other keys, such as organizationIdentifier,
-/// are shown as the OID, with the value as `#` and hex.
+/// The keys of a subject in Envoy's text, by OID: BoringSSL's short names (`OBJ_nid2sn`). Other keys, such as
+/// organizationIdentifier, are shown as the OID, with the value as `#` and hex.
 pub const SUBJECT_KEYS: [(&str, &str); 35] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.4", "SN"),
@@ -50,7 +50,8 @@ pub const SUBJECT_KEYS: [(&str, &str); 35] = [
     ("1.2.840.113549.1.9.8", "unstructuredAddress"),
 ];
 
-/// Whether a text has the form of a subject's key: a name such as `CN`, or a dotted OID such as `2.5.4.3` (RFC 4514, section 3).
+/// Whether a text has the form of a subject's key: a name such as `CN`, or a dotted OID such as `2.5.4.3` (RFC 4514,
+/// section 3).
 pub fn is_subject_key(key: &str) -> bool {
     let oid = || {
         key.contains('.')
@@ -100,8 +101,8 @@ impl Subject {
         &self.text
     }
 
-    /// The value of a key (`CN`, `O`, `2.5.4.97`; letters of either case). `None` where the subject does not have the key exactly once, or
-    /// where the value is not text.
+    /// The value of a key (`CN`, `O`, `2.5.4.97`; letters of either case). `None` where the subject does not have the
+    /// key exactly once, or where the value is not text.
     pub fn get(&self, key: &str) -> Option<&str> {
         let mut with_key = self.with_key(key);
         let value = with_key.next()?;

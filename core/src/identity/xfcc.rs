@@ -1,8 +1,8 @@
 //! `x-forwarded-client-cert`: what a proxy forwards about its client's certificate.
 //!
-//! Grammar (Envoy, "HTTP header manipulation"): elements separated by commas, each added by one proxy, the last one by the nearest. An
-//! element has `Key=value` pairs separated by semicolons. A value with `,`, `;` or `=` is in double quotes, with a backslash before a
-//! quote. Keys may be in either case, and `URI` and `DNS` may occur several times.
+//! Grammar (Envoy, "HTTP header manipulation"): elements separated by commas, each added by one proxy, the last one by
+//! the nearest. An element has `Key=value` pairs separated by semicolons. A value with `,`, `;` or `=` is in double
+//! quotes, with a backslash before a quote. Keys may be in either case, and `URI` and `DNS` may occur several times.
 
 use core::fmt;
 
@@ -67,8 +67,8 @@ impl fmt::Display for Problem {
 
 /// The element about the client, as received.
 ///
-/// The nearest proxy adds the last element; earlier ones come from its client and are not trusted. Where the gateway's own Envoy adds
-/// another one behind it, about that proxy itself, that has the proxy's own `Hash` and is skipped.
+/// The nearest proxy adds the last element; earlier ones come from its client and are not trusted. Where the gateway's
+/// own Envoy adds another one behind it, about that proxy itself, that has the proxy's own `Hash` and is skipped.
 ///
 /// # Errors
 /// Why there is no such element.
@@ -90,8 +90,8 @@ pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Result<&str, Problem> 
 /// The identity in an element.
 ///
 /// # Errors
-/// The element is malformed, has a key twice that may occur once, or has a certificate that cannot be read or does not match its
-/// `Hash`.
+/// The element is malformed, has a key twice that may occur once, or has a certificate that cannot be read or does not
+/// match its `Hash`.
 pub fn identity(element: &str) -> Result<Identity, Problem> {
     let Element { uri, dns, subject, sha256: hash, cert } = Element::read(element)?;
     let [uri, dns, subject] = [uri, dns, subject].map(|text| text.map(str::as_bytes));
@@ -116,8 +116,8 @@ const MAX_TRIED: usize = 8;
 
 /// The DER of the certificate with this fingerprint, anywhere in a header.
 ///
-/// So it does not matter who set the header: the proxy reports the fingerprint of the certificate that it has validated, and no other
-/// bytes have it. The gateway's own element is the last, so the search begins at the end.
+/// So it does not matter who set the header: the proxy reports the fingerprint of the certificate that it has
+/// validated, and no other bytes have it. The gateway's own element is the last, so the search begins at the end.
 pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
     const KEY: &[u8] = b"Cert=\"";
     let header = header.get(header.len().saturating_sub(MAX_LEN)..)?;
@@ -221,8 +221,8 @@ fn split(text: &str, separator: u8) -> Result<Vec<&str>, Problem> {
     if quoted { Err(Problem::Quote) } else { Ok(parts) }
 }
 
-/// A value without its quotes; `None` where there are quotes elsewhere than around it. The inside is not changed: Envoy writes the subject
-/// as RFC 2253 text, and its own backslashes keep quotes in it from ending the value.
+/// A value without its quotes; `None` where there are quotes elsewhere than around it. The inside is not changed: Envoy
+/// writes the subject as RFC 2253 text, and its own backslashes keep quotes in it from ending the value.
 fn unquoted(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(inside) => inside.strip_suffix('"').filter(|inside| !has_bare_quote(inside)),

@@ -7,8 +7,8 @@ fn headers_are_limited_and_count() {
     let policy = POLICY.replace("\"held\": \"2MiB\"", "\"held\": \"2MiB\", \"headers\": \"4KiB\"");
     let fixture = Fixture::new(&policy.replace("\"10/s\"", "\"1k/s\""));
     let client = acme(&fixture.gate);
-    let refused = fixture.open(&client, Head { headers: 4097, ..HTTP }).err().unwrap();
-    assert_eq!(refused, Reason::Headers { size: 4097, limit: 4096 });
+    let rejected = fixture.open(&client, Head { headers: 4097, ..HTTP }).err().unwrap();
+    assert_eq!(rejected, Reason::Headers { size: 4097, limit: 4096 });
     let opened: Vec<Request> =
         core::iter::from_fn(|| fixture.open(&client, Head { headers: 4096, ..HTTP }).ok()).collect();
     // Each holds 16 KiB and three times its headers, and this client may have half of 2 MiB.
@@ -40,7 +40,7 @@ fn a_body_reserves_no_more_than_its_announced_length() {
     let framed = |len: u32| [&[0][..], &len.to_be_bytes(), &[0; 995]].concat();
     assert_eq!(grows(GRPC, &framed(1200)), 1205);
     assert_eq!(grows(Head { length: Some(1200), ..HTTP }, &[0; 1000]), 1200);
-    // Who says nothing, or too much, gets room as it sends; who says too little is refused at the end.
+    // Without an announced length, or with one that is too large, the capacity grows with the body.
     assert_eq!(grows(HTTP, &[0; 1000]), 2000);
     assert_eq!(grows(GRPC, &framed(u32::MAX)), 2000);
     assert_eq!(grows(Head { length: Some(u64::MAX), ..JSON }, &[0; 1000]), 2000);

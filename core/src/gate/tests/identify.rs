@@ -32,9 +32,9 @@ fn a_connection_needs_the_certificate_from_the_proxy() {
     // Another certificate's, or none.
     let other = include_str!("../../identity/testdata/rsa.pem").replace('\n', "%0A");
     for header in ["", "Hash=00", &format!("Cert=\"{other}\"")] {
-        let refused = peer(POLICY, header).unwrap_err();
-        assert_eq!(refused, Reason::CertificateWithheld);
-        let response = refused.response(crate::response::Protocol::HttpProtobuf, 0);
+        let rejected = peer(POLICY, header).unwrap_err();
+        assert_eq!(rejected, Reason::CertificateWithheld);
+        let response = rejected.response(crate::response::Protocol::HttpProtobuf, 0);
         assert_eq!(response.http_status, 503);
     }
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
@@ -50,13 +50,13 @@ fn a_client_and_a_hop_may_send_until_their_certificates_expire() {
     let open =
         |now| Request::open(&fixture.gate, &client, HTTP, &fixture.memory, &fixture.store, now).map(drop);
     assert_eq!(open(Timestamp::from_secs(END + 1) - Nanos::new(1)), Ok(()));
-    let refused = open(Timestamp::from_secs(END + 1)).unwrap_err();
+    let rejected = open(Timestamp::from_secs(END + 1)).unwrap_err();
     assert_eq!(
-        refused.to_string(),
+        rejected.to_string(),
         "client certificate expired at 2036-11-11T07:06:40Z; hint: renew it and reconnect"
     );
-    let response = refused.response(crate::response::Protocol::Grpc, 0);
-    assert_eq!((response.grpc_status, refused.label()), (Some(16), "certificate_expired"));
+    let response = rejected.response(crate::response::Protocol::Grpc, 0);
+    assert_eq!((response.grpc_status, rejected.label()), (Some(16), "certificate_expired"));
     assert_eq!(open(Timestamp::EPOCH).unwrap_err().label(), "certificate_not_yet_valid");
 
     let hops =
@@ -65,7 +65,7 @@ fn a_client_and_a_hop_may_send_until_their_certificates_expire() {
     let headers: &Headers = &[(b"x-forwarded-client-cert", b"URI=spiffe://a")];
     assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END)).is_ok());
     assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END + 1)).is_err());
-    // What a hop hands over of its client's certificate counts as well.
+    // A certificate that a hop forwards is checked as well.
     let said = format!("{header};URI=spiffe://acme.example/edge/1");
     let client = Rc::new(fixture.gate.forwarded_client(&said).unwrap());
     let late = Request::open(
@@ -92,7 +92,7 @@ fn a_client_is_denied_by_what_it_cannot_change() {
     };
     for entry in [
         format!("sha256:{}", own.sha256_hex().unwrap()),
-        // The list may have either of the two.
+        // The deny list may have either fingerprint.
         format!("sha256:{}", Fingerprint(other_fingerprint.unwrap()).hex()),
         format!("serial:{}", serial.trim_end_matches(':')),
         format!("serial:00{}", serial.replace(':', "").to_lowercase()),

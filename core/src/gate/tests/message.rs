@@ -48,9 +48,9 @@ fn json_is_forwarded_with_attributes_set_and_charged_by_its_items() {
         let want = message(2).replace(r#"{"key":"tenant\u002eid"}"#, attributes);
         assert_eq!(String::from_utf8(out).unwrap(), want);
     }
-    let refused = fixture.send(&client, JSON, message(101).as_bytes()).unwrap_err();
-    let Reason::Quota { throttled: Throttled::ExceedsBurst { asked: 101, .. }, .. } = refused else {
-        panic!("{refused}")
+    let rejected = fixture.send(&client, JSON, message(101).as_bytes()).unwrap_err();
+    let Reason::Quota { throttled: Throttled::ExceedsBurst { asked: 101, .. }, .. } = rejected else {
+        panic!("{rejected}")
     };
 }
 
@@ -119,7 +119,7 @@ fn a_message_that_compresses_well_is_forwarded() {
     let policy = policy.replace("\"100KiB/s\"", "\"8MiB/s\"").replace("\"100/s\"", "\"10k/s\"");
     let fixture = Fixture::new(&policy);
     let client = acme(&fixture.gate);
-    // As 512 records with the same stack trace of 4 KiB: 2 MiB that compress hundreds of times.
+    // Like 512 records with the same stack trace of 4 KiB: 2 MiB with a compression ratio of some hundred.
     let resource = Resource { attributes: vec![attribute("trace", &"x".repeat(4096))], ..Default::default() };
     let spans = ScopeSpans { spans: vec![Span::default()], ..Default::default() };
     let entry = ResourceSpans { resource: Some(resource), scope_spans: vec![spans], ..Default::default() };
@@ -139,10 +139,10 @@ fn a_small_message_cannot_grow_to_the_largest() {
     let policy = policy.replace("\"bytes\": \"100KiB/s\", ", "").replace("\"100/s\"", "\"1M/s\"");
     let fixture = Fixture::new(&policy);
     let client = acme(&fixture.gate);
-    // Whoever stamps a kilobyte, and sends as many Resources as a batch has items, is let through.
+    // A client with a kilobyte of attributes may send as many Resources as a batch has items.
     assert!(fixture.send(&client, HTTP, &[0x0a, 0].repeat(8192)).is_ok());
-    let refused = fixture.send(&client, HTTP, &[0x0a, 0].repeat(20_000)).unwrap_err();
-    assert!(refused.to_string().contains("bytes with its attributes set"), "{refused}");
+    let rejected = fixture.send(&client, HTTP, &[0x0a, 0].repeat(20_000)).unwrap_err();
+    assert!(rejected.to_string().contains("bytes with its attributes set"), "{rejected}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_response_is_settled_by_the_policy_of_its_request() {
     gateway.respond(&mut stream, &[(":status", "503")], &[], "via_upstream");
     // The bucket is the same: what the old policy charged is refunded to it.
     gateway.forward(&EXPORT, &forged(100));
-    // A policy under which nobody is a client does not end what is on its way.
+    // A policy without clients does not affect requests that have been forwarded.
     let mut gateway = Gateway::new(&policy("one", "1"));
     let mut stream = gateway.forward(&EXPORT, &forged(1));
     gateway.configure("{}");

@@ -4,15 +4,15 @@ use super::*;
 
 #[test]
 fn forwarded_bytes_are_charged_and_an_entry_without_items_counts_as_one() {
-    // 300 entries of two bytes each become some 50 each.
+    // 300 entries of two bytes become about 50 bytes each.
     let policy = POLICY.replace("\"100KiB/s\"", "\"10000/s\"").replace("\"100/s\"", "\"1k/s\"");
     let empty = [0x0a, 0].repeat(300);
     let fixture = Fixture::new(&policy);
-    let refused = fixture.send(&acme(&fixture.gate), HTTP, &empty).unwrap_err();
-    assert!(refused.to_string().contains("bytes exceeds the burst"), "{refused}");
+    let rejected = fixture.send(&acme(&fixture.gate), HTTP, &empty).unwrap_err();
+    assert!(rejected.to_string().contains("bytes exceeds the burst"), "{rejected}");
     let fixture = Fixture::new(&POLICY.replace("\"100KiB/s\"", "\"1MiB/s\""));
-    let refused = fixture.send(&acme(&fixture.gate), HTTP, &empty).unwrap_err();
-    assert!(refused.to_string().contains("request of 300 items exceeds the burst"), "{refused}");
+    let rejected = fixture.send(&acme(&fixture.gate), HTTP, &empty).unwrap_err();
+    assert!(rejected.to_string().contains("request of 300 items exceeds the burst"), "{rejected}");
     assert!(fixture.send(&acme(&fixture.gate), HTTP, &[0x0a, 0].repeat(100)).is_ok());
     assert!(fixture.send(&acme(&fixture.gate), HTTP, &forged(1)).is_err());
 }
@@ -20,7 +20,7 @@ fn forwarded_bytes_are_charged_and_an_entry_without_items_counts_as_one() {
 #[test]
 fn work_on_a_rejected_message_is_not_free() {
     let policy = POLICY.replace("\"10/s\"", "\"1k/s\"").replace("\"100/s\"", "\"10k/s\"");
-    // 90 KB of gzip that is damaged at its end, that is no message, and a batch that does not fit by its items.
+    // 90 KB of gzip that is damaged at its end, one that is not a message, and a batch of too many items.
     let dull = [&[0xfa, 0x7c, 0x80, 0xf7, 0x05][..], &vec![0; 97_152]].concat();
     let mut damaged = gzip(&dull);
     let end = damaged.len();
@@ -31,21 +31,21 @@ fn work_on_a_rejected_message_is_not_free() {
     for (body, label) in [(damaged, "invalid"), (no_message, "invalid"), (many, "over_quota")] {
         let mut fixture = Fixture::new(&policy);
         let client = acme(&fixture.gate);
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         while let Err(reason) = fixture.send(&client, encoded, &body) {
-            refused.push(reason);
-            if refused.last().unwrap().label() != label || refused.len() > 5 {
+            rejected.push(reason);
+            if rejected.last().unwrap().label() != label || rejected.len() > 5 {
                 break;
             }
-            // It owes nothing: what may be sent is another account.
-            if refused.len() == 1 {
+            // Wasted work does not use up the quota.
+            if rejected.len() == 1 {
                 assert!(fixture.send(&client, HTTP, &forged(1)).is_ok());
             }
         }
-        // Twice its 100 KiB are not there, and then it is refused before any work.
+        // Once its 100 KiB are used up, it is rejected before any work.
         let before = fixture.open(&client, encoded).err();
-        assert_eq!(before.map(|reason| reason.label()), Some("over_quota"), "{refused:?}");
-        assert!(refused.len() <= 6, "{refused:?}");
+        assert_eq!(before.map(|reason| reason.label()), Some("over_quota"), "{rejected:?}");
+        assert!(rejected.len() <= 6, "{rejected:?}");
         fixture.now += SECOND * 2;
         assert!(fixture.open(&client, encoded).is_ok());
     }
@@ -56,17 +56,17 @@ fn inflating_stops_where_the_quota_is_used_up() {
     let fixture = Fixture::new(&POLICY.replace("\"10/s\"", "\"1k/s\""));
     let client = acme(&fixture.gate);
     let encoded = Head { encoding: Encoding::Gzip, ..HTTP };
-    // What says itself that it never fits is not begun; what lies is stopped.
+    // A gzip whose own size never fits is not inflated; one with a wrong size stops where it no longer fits.
     let mut bomb = gzip(&vec![0; 3 << 20]);
-    let refused = fixture.send(&client, encoded, &bomb).unwrap_err();
-    assert!(refused.to_string().starts_with("request of 3145728 bytes exceeds the burst"), "{refused}");
+    let rejected = fixture.send(&client, encoded, &bomb).unwrap_err();
+    assert!(rejected.to_string().starts_with("request of 3145728 bytes exceeds the burst"), "{rejected}");
     let end = bomb.len();
     bomb[end - 4..].copy_from_slice(&[1, 0, 0, 0]);
-    let refused = fixture.send(&client, encoded, &bomb).unwrap_err();
-    assert!(refused.to_string().starts_with("request of 102401 bytes exceeds the burst"), "{refused}");
+    let rejected = fixture.send(&client, encoded, &bomb).unwrap_err();
+    assert!(rejected.to_string().starts_with("request of 102401 bytes exceeds the burst"), "{rejected}");
     let head = Head { encoding: Encoding::Zstd, ..HTTP };
-    let refused = fixture.send(&client, head, &zstd(&vec![0; 3 << 20])).unwrap_err();
-    assert_eq!(refused.label(), "over_quota", "{refused}");
+    let rejected = fixture.send(&client, head, &zstd(&vec![0; 3 << 20])).unwrap_err();
+    assert_eq!(rejected.label(), "over_quota", "{rejected}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn quotas_are_charged_by_items() {
     let Throttled::RetryAfter { asked: 41, wait, .. } = throttled else { panic!("{throttled:?}") };
     assert_eq!(wait.as_millis(), 10);
     assert!(fixture.send(&client, HTTP, &forged(40)).is_ok());
-    // Nothing is left: refused at the headers.
+    // Nothing is left: rejected at the headers.
     assert!(fixture.open(&client, GRPC).is_err());
     fixture.now += Nanos::from_millis(500);
     assert!(fixture.send(&client, HTTP, &forged(50)).is_ok());
@@ -118,24 +118,24 @@ fn the_total_quota_is_charged_with_the_clients_own_or_neither_is() {
     let first = acme(&fixture.gate);
     let dns = Identity::from_parts(None, Some(b"a.globex.example"), None, Some(&[b'b'; 64]));
     let second = Rc::new(fixture.gate.client(&dns).unwrap());
-    // Who is over its own quota takes nothing from the others.
+    // A client over its own quota takes nothing from the quota of all clients.
     assert!(fixture.send(&first, HTTP, &forged(100)).is_ok());
     for _ in 0..3 {
-        let refused = fixture.send(&first, HTTP, &forged(50)).unwrap_err();
-        assert_eq!(refused.label(), "over_quota");
+        let rejected = fixture.send(&first, HTTP, &forged(50)).unwrap_err();
+        assert_eq!(rejected.label(), "over_quota");
     }
-    let refused = fixture.send(&second, HTTP, &forged(51)).unwrap_err();
-    assert_eq!(refused.label(), "over_total");
+    let rejected = fixture.send(&second, HTTP, &forged(51)).unwrap_err();
+    assert_eq!(rejected.label(), "over_total");
     assert_eq!(
-        refused.to_string(),
+        rejected.to_string(),
         concat!(
             "rate limit exceeded: all clients together are limited to 150 items/s (burst 150); ",
             "51 more are allowed in 6 ms"
         )
     );
-    // What the shared quota refuses is not charged to the client's own either.
+    // A request over the total quota is not charged to the client's own either.
     assert!(fixture.send(&second, HTTP, &forged(50)).is_ok());
-    // Nothing is left: refused at the headers.
+    // Nothing is left: rejected at the headers.
     assert_eq!(fixture.open(&second, HTTP).err().map(|reason| reason.label()), Some("over_total"));
     fixture.now += Nanos::new(333_333_333);
     let mut request = fixture.open(&second, HTTP).unwrap();
@@ -157,11 +157,11 @@ fn the_used_quota_is_that_of_the_tightest_limit() {
     request.body(10_000).unwrap().extend_from_slice(&forged(60));
     request.finish(&fixture.store, fixture.now).unwrap();
     assert_eq!(request.used, QuotaUsed { own: Some(60), total: Some(15) });
-    let refused = fixture.send(&client, HTTP, &forged(41)).unwrap_err();
-    assert_eq!(QuotaUsed::of(&refused), QuotaUsed { own: Some(100), total: None });
-    // What could never fit says nothing of it.
-    let refused = fixture.send(&client, HTTP, &forged(101)).unwrap_err();
-    assert_eq!(QuotaUsed::of(&refused), QuotaUsed::default());
+    let rejected = fixture.send(&client, HTTP, &forged(41)).unwrap_err();
+    assert_eq!(QuotaUsed::of(&rejected), QuotaUsed { own: Some(100), total: None });
+    // A request that never fits shows no usage.
+    let rejected = fixture.send(&client, HTTP, &forged(101)).unwrap_err();
+    assert_eq!(QuotaUsed::of(&rejected), QuotaUsed::default());
 }
 
 #[test]

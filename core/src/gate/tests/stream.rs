@@ -92,73 +92,44 @@ fn a_request_that_ends_with_trailers_is_rejected() {
 
 #[test]
 fn a_response_decides_the_result_and_the_refund() {
-    let retry_info = details_of_a_throttled_request();
-    for (export, headers, trailers, details, result, refunded) in [
-        (
-            &GRPC_EXPORT,
-            &[(":status", "200"), ("grpc-status", "0")][..],
-            &[][..],
-            VIA_UPSTREAM,
-            "accepted",
-            false,
-        ),
-        (&GRPC_EXPORT, &[(":status", "200")], &[("grpc-status", "0")], VIA_UPSTREAM, "accepted", false),
-        (&HTTP_EXPORT, &[(":status", "200")], &[], VIA_UPSTREAM, "accepted", false),
-        (
-            &GRPC_EXPORT,
-            &[(":status", "200"), ("grpc-status", "14")],
-            &[],
-            VIA_UPSTREAM,
-            "backend_refused",
-            true,
-        ),
-        (
-            &GRPC_EXPORT,
-            &[(":status", "200")],
-            &[("grpc-status", "14")],
-            VIA_UPSTREAM,
-            "backend_refused",
-            true,
-        ),
-        (
-            &GRPC_EXPORT,
-            &[(":status", "200")],
-            &[("grpc-status", "3")],
-            VIA_UPSTREAM,
-            "backend_refused",
-            false,
-        ),
-        (
-            &GRPC_EXPORT,
-            &[(":status", "200")],
-            &[("grpc-status", "8")],
-            VIA_UPSTREAM,
-            "backend_refused",
-            false,
-        ),
-        (
-            &GRPC_EXPORT,
-            &[(":status", "200")],
-            &[("grpc-status", "8"), ("grpc-status-details-bin", &retry_info)],
-            VIA_UPSTREAM,
-            "backend_refused",
-            true,
-        ),
-        (&GRPC_EXPORT, &[(":status", "503")], &[], VIA_UPSTREAM, "backend_refused", true),
-        (&HTTP_EXPORT, &[(":status", "429")], &[], VIA_UPSTREAM, "backend_refused", true),
-        (&HTTP_EXPORT, &[(":status", "400")], &[], VIA_UPSTREAM, "backend_refused", false),
+    // The export, the HTTP status, the gRPC status in headers or in trailers, and where the response comes from.
+    for (export, http, in_headers, in_trailers, details, result, refunded) in [
+        (&GRPC_EXPORT, "200", "0", "", VIA_UPSTREAM, "accepted", false),
+        (&GRPC_EXPORT, "200", "", "0", VIA_UPSTREAM, "accepted", false),
+        (&HTTP_EXPORT, "200", "", "", VIA_UPSTREAM, "accepted", false),
+        (&GRPC_EXPORT, "200", "14", "", VIA_UPSTREAM, "backend_refused", true),
+        (&GRPC_EXPORT, "200", "", "14", VIA_UPSTREAM, "backend_refused", true),
+        (&GRPC_EXPORT, "200", "", "3", VIA_UPSTREAM, "backend_refused", false),
+        (&GRPC_EXPORT, "200", "", "8", VIA_UPSTREAM, "backend_refused", false),
+        (&GRPC_EXPORT, "503", "", "", VIA_UPSTREAM, "backend_refused", true),
+        (&HTTP_EXPORT, "429", "", "", VIA_UPSTREAM, "backend_refused", true),
+        (&HTTP_EXPORT, "400", "", "", VIA_UPSTREAM, "backend_refused", false),
         // The proxy's own responses: whether the backend took the items is unknown.
-        (&GRPC_EXPORT, &[(":status", "200"), ("grpc-status", "14")], &[], BY_PROXY, "backend_failed", false),
-        (&HTTP_EXPORT, &[(":status", "503")], &[], BY_PROXY, "backend_failed", false),
-        (&HTTP_EXPORT, &[(":status", "504")], &[], "response_timeout", "backend_failed", false),
+        (&GRPC_EXPORT, "200", "14", "", BY_PROXY, "backend_failed", false),
+        (&HTTP_EXPORT, "503", "", "", BY_PROXY, "backend_failed", false),
+        (&HTTP_EXPORT, "504", "", "", "response_timeout", "backend_failed", false),
     ] {
         let gateway = Gateway::new(POLICY);
         let mut stream = whole_quota(&gateway, export);
-        gateway.respond(&mut stream, headers, trailers, details);
+        let status = |status| Some(("grpc-status", status)).filter(|_| !str::is_empty(status));
+        let headers: Vec<_> = [(":status", http)].into_iter().chain(status(in_headers)).collect();
+        let trailers: Vec<_> = status(in_trailers).into_iter().collect();
+        gateway.respond(&mut stream, &headers, &trailers, details);
         stream.on_log();
         assert_eq!(gateway.proxy.results(), one(result), "{headers:?} {trailers:?} {details}");
         assert_eq!(is_refunded(&gateway), refunded, "{headers:?} {trailers:?} {details}");
     }
+}
+
+#[test]
+fn a_throttling_response_with_retry_info_is_refunded() {
+    let retry_info = details_of_a_throttled_request();
+    let gateway = Gateway::new(POLICY);
+    let mut stream = whole_quota(&gateway, &GRPC_EXPORT);
+    let trailers = [("grpc-status", "8"), ("grpc-status-details-bin", &*retry_info)];
+    gateway.respond(&mut stream, &[(":status", "200")], &trailers, VIA_UPSTREAM);
+    assert_eq!(gateway.proxy.results(), one("backend_refused"));
+    assert!(is_refunded(&gateway));
 }
 
 /// The `grpc-status-details-bin` of a response that another gate sends to a client over its quota.
@@ -225,7 +196,7 @@ fn memory_is_held_until_the_proxy_deletes_the_stream() {
 }
 
 #[test]
-fn responses_that_nobody_reads_have_no_body_once_they_hold_too_much() {
+fn unread_responses_have_no_body_once_they_hold_too_much() {
     let gateway = Gateway::new(POLICY);
     let mut streams = Vec::new();
     let without_body = (0..).find(|_| {
