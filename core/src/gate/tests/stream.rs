@@ -199,7 +199,7 @@ fn memory_is_held_until_the_proxy_deletes_the_stream() {
 fn unread_responses_have_no_body_once_they_hold_too_much() {
     let gateway = Gateway::new(POLICY);
     let mut streams = Vec::new();
-    let without_body = (0..).find(|_| {
+    let without_body = (0..1000).find(|_| {
         let (stream, _) =
             gateway.begin(&[(":method", "POST"), (":path", "/"), ("content-type", "text/plain")], true);
         streams.push(stream);
@@ -271,13 +271,14 @@ fn a_client_that_metrics_do_not_name_is_counted_as_other() {
 #[test]
 fn a_throttled_request_shows_a_used_up_quota() {
     let gateway = Gateway::new(POLICY);
-    whole_quota(&gateway, &GRPC_EXPORT);
-    gateway.proxy.now.set(gateway.proxy.now.get() + Nanos::from_millis(500));
+    let used = || gateway.proxy.metric("client=.=acme;.;otlp_gate_quota_used_percent");
+    gateway.forward(&GRPC_EXPORT, &framed(&forged(60), 0));
+    assert_eq!(used(), 60);
     let (mut stream, _) = gateway.begin(&GRPC_EXPORT, false);
     assert_eq!(gateway.body(&mut stream, &framed(&forged(60), 0), true), Action::Pause);
     let response = gateway.proxy.take_response().unwrap();
     assert_eq!((response.http_status, response.grpc_status), (200, Some(8)));
-    assert_eq!(gateway.proxy.metric("client=.=acme;.;otlp_gate_quota_used_percent"), 100);
+    assert_eq!(used(), 100);
     assert_eq!(gateway.proxy.results(), one("over_quota"));
 }
 
