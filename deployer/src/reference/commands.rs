@@ -105,18 +105,18 @@ fn names(argument: &Arg) -> String {
     }
 }
 
+/// The default value, else what the help says of it behind `[default: `.
 fn default(argument: &Arg) -> String {
     if !argument.get_action().takes_values() || argument.is_hide_default_value_set() {
         return String::new();
     }
     let values = argument.get_default_values().iter().map(|it| it.to_string_lossy().into_owned());
     let values = values.collect::<Vec<_>>().join(" ");
-    if values.is_empty() { values } else { format!("`{values}`") }
+    if values.is_empty() { split_help(argument).1 } else { format!("`{values}`") }
 }
 
 fn help(argument: &Arg) -> String {
-    let text = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
-    let mut text = text.replace("\n\n", " ").replace('\n', " ").replace('|', "\\|");
+    let (mut text, _) = split_help(argument);
     if !text.ends_with('.') {
         text.push('.');
     }
@@ -130,6 +130,16 @@ fn help(argument: &Arg) -> String {
         write!(text, " Environment: `{}`.", variable.to_string_lossy()).unwrap();
     }
     text
+}
+
+/// The help of an argument, and the default at the end of it.
+fn split_help(argument: &Arg) -> (String, String) {
+    let text = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    let text = text.replace("\n\n", " ").replace('\n', " ").replace('|', "\\|");
+    match text.split_once(" [default: ") {
+        Some((text, default)) => (text.to_owned(), default.trim_end_matches(['.', ']']).to_owned()),
+        None => (text, String::new()),
+    }
 }
 
 fn about(command: &Command) -> String {

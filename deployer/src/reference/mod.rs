@@ -24,19 +24,30 @@ fn assert_current(file: &str, generated: &str) {
     );
 }
 
-/// Breaks text into lines of at most [`WIDTH`] columns. The first line starts with `first`, the others with as many spaces.
+/// Breaks text into lines of at most [`WIDTH`] columns, but not inside of backquotes. The first line starts with `first`,
+/// the others with as many spaces.
 fn wrap(first: &str, text: &str) -> String {
     let indent = " ".repeat(first.chars().count());
     let (mut lines, mut line) = (String::new(), first.to_owned());
-    for (index, word) in text.split_whitespace().enumerate() {
-        if index > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+    let mut words = text.split_whitespace();
+    let mut is_first = true;
+    while let Some(word) = words.next() {
+        let mut word = word.to_owned();
+        while word.matches('`').count() % 2 == 1
+            && let Some(next) = words.next()
+        {
+            word.push(' ');
+            word.push_str(next);
+        }
+        if !is_first && line.chars().count() + 1 + word.chars().count() > WIDTH {
             lines.push_str(&line);
             lines.push('\n');
             line.clone_from(&indent);
-        } else if index > 0 {
+        } else if !is_first {
             line.push(' ');
         }
-        line.push_str(word);
+        is_first = false;
+        line.push_str(&word);
     }
     lines + &line + "\n"
 }
