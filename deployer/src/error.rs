@@ -24,11 +24,11 @@ enum Kind {
     Failed,
     Usage,
     /// The message is printed as it is.
-    Shown,
+    Formatted,
     /// The command has printed everything.
     Reported,
     /// The reader of standard output has gone.
-    Unread,
+    StdoutClosed,
 }
 
 impl Error {
@@ -55,12 +55,12 @@ impl Error {
             .collect();
         // A failure that all of them have in common is printed once.
         texts.dedup();
-        Error::shown(texts.join("\n"))
+        Error::formatted(texts.join("\n"))
     }
 
     /// A failure whose text is formatted already, and may have colour: exit code 1.
-    pub(crate) fn shown(text: String) -> Self {
-        Error { kind: Kind::Shown, ..Error::failed(text) }
+    pub(crate) fn formatted(text: String) -> Self {
+        Error { kind: Kind::Formatted, ..Error::failed(text) }
     }
 
     /// A failure that the command has already printed: exit code 1.
@@ -76,7 +76,7 @@ impl Error {
     /// Standard output cannot be written. If its reader has gone, as with `head`, the exit code is 0.
     pub(crate) fn stdout(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            Error { kind: Kind::Unread, ..Error::failed("") }
+            Error { kind: Kind::StdoutClosed, ..Error::failed("") }
         } else {
             Error::failed(format_args!("cannot write to standard output: {error}"))
         }
@@ -109,14 +109,14 @@ impl Error {
 
     /// Prints the error to standard error, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        if matches!(self.kind, Kind::Failed | Kind::Usage | Kind::Shown) {
+        if matches!(self.kind, Kind::Failed | Kind::Usage | Kind::Formatted) {
             // Standard error may be closed.
             let _ = self.write(&mut anstream::stderr().lock());
         }
         match self.kind {
-            Kind::Failed | Kind::Shown | Kind::Reported => ExitCode::from(1),
+            Kind::Failed | Kind::Formatted | Kind::Reported => ExitCode::from(1),
             Kind::Usage => ExitCode::from(2),
-            Kind::Unread => ExitCode::SUCCESS,
+            Kind::StdoutClosed => ExitCode::SUCCESS,
         }
     }
 
@@ -127,7 +127,7 @@ impl Error {
     }
 
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        if self.kind == Kind::Shown {
+        if self.kind == Kind::Formatted {
             return writeln!(to, "{}", self.message);
         }
         writeln!(to, "{ERROR}error{ERROR:#}: {}", self.message)?;

@@ -104,7 +104,7 @@ impl Folder {
             }
             let issuer = issuers.iter().find(|it| it.certificate.public_key_sha256_hex() == issued.ca);
             let file = tests.iter().find(|(_, it)| it.sha256_hex() == issued.sha256);
-            // The lists are authoritative. A CA that is gone has none, and the record says what it revoked.
+            // The lists are authoritative. A CA that was removed has none: its revocations are in the record.
             let recorded = || revoked.get(&issued.id()).copied().filter(|_| issuer.is_none());
             let revoked_at = revoked_at(&lists, &issued.serial).or_else(recorded);
             let file = file.map(|(files, _)| self.relative(files));

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::file;
 use crate::x509::KeyKind;
 
-/// The certificate of a listener and what it verifies clients with. All PEM.
+/// The certificate and key of a listener, and the CAs and revocation lists to verify clients with. All PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenerTls {
     /// The server's certificate with its intermediate CAs.

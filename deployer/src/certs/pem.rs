@@ -17,7 +17,7 @@ pub(crate) fn certificates(file: &Path, text: String) -> Result<Vec<Certificate>
     all.map_err(|e| Error::failed(format_args!("{}: {e}", file.display())))
 }
 
-/// The blocks that end with `end`. Text without any is given whole, so that parsing it says what it is instead.
+/// The blocks that end with `end`. Text without such blocks is returned whole, so that the parser's error describes it.
 pub(super) fn blocks(text: String, end: &str) -> Vec<String> {
     let blocks = text.split_inclusive(end).filter(|it| it.contains("-----BEGIN "));
     let blocks: Vec<String> = blocks.map(|it| format!("{}\n", it.trim())).collect();

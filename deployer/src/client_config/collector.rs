@@ -11,7 +11,7 @@ use crate::model::yaml;
 const COMMENT: &str = "\
 # Configuration of an OpenTelemetry Collector that sends its telemetry through the gate.
 # When the client is over its quota, the gate replies with a delay: retry_on_failure waits that long, and sending_queue
-# holds the data. The queue is in memory: sending_queue.storage with the file_storage extension keeps it across restarts.
+# holds the data. The queue is in memory; sending_queue.storage with the file_storage extension survives restarts.
 ";
 
 impl Connection {

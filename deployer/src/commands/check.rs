@@ -81,7 +81,7 @@ fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> 
     }
     if format == Format::Table {
         for Weakness { file, message } in &certificates {
-            output::say(format_args!("warning: {file}: {message}"));
+            output::warn(format_args!("{file}: {message}"));
         }
     }
     for notice in notices(&loaded.config, &folder) {

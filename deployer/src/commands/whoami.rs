@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let answer = Answer::new(&loaded, &explanation, &certificate);
     output::print(global.output, &answer, || answer.table(&loaded.config, &explanation))?;
     if global.output == Format::Table {
-        answer.warnings.iter().for_each(|warning| output::say(format_args!("warning: {warning}")));
+        answer.warnings.iter().for_each(output::warn);
     }
     match explanation.identification {
         Identification::Client(_) => Ok(()),

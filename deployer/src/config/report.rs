@@ -137,6 +137,6 @@ impl Serialize for Report {
 
 impl From<Report> for Error {
     fn from(report: Report) -> Self {
-        Error::shown(report.to_string())
+        Error::formatted(report.to_string())
     }
 }

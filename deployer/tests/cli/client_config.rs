@@ -136,23 +136,23 @@ fn what_is_exported_is_what_a_shell_reads() {
 #[test]
 fn sdks_are_only_warned_of_addresses_that_the_servers_certificate_lacks() {
     let sandbox = sandbox();
-    let told = |sandbox: &Sandbox, address: &str| {
+    let message = |sandbox: &Sandbox, address: &str| {
         sandbox.run(&format!("client-config acme --for sdk --address {address}")).stderr
     };
-    let note = told(&sandbox, "203.0.113.7:4317");
+    let note = message(&sandbox, "203.0.113.7:4317");
     let cure = "otlp-gate certs server --force --hostname otel.example.com --hostname 203.0.113.7";
     assert!(note.contains(cure), "{note}");
     sandbox.run(cure.strip_prefix("otlp-gate ").unwrap()).ok();
-    assert_eq!(told(&sandbox, "203.0.113.7:4317"), "");
-    assert_eq!(told(&sandbox, "otel.example.com:443"), "");
+    assert_eq!(message(&sandbox, "203.0.113.7:4317"), "");
+    assert_eq!(message(&sandbox, "otel.example.com:443"), "");
 
     let managed = Sandbox::with(&format!("{CONFIG}certificates: {{certManager: {{}}}}\n"));
-    let note = told(&managed, "203.0.113.7:4317");
+    let note = message(&managed, "203.0.113.7:4317");
     assert!(
         note.contains("which cannot be an IP address: make otel.example.com resolve on the client"),
         "{note}"
     );
-    let note = told(&managed, "other.example.com:4317");
+    let note = message(&managed, "other.example.com:4317");
     assert!(note.contains("change that to other.example.com"), "{note}");
 }
 
@@ -175,6 +175,6 @@ gateway: {enabled: false}
 clients: []
 nodeLocal: {enabled: true, export: {gate: {endpoint: \"otel.example.com:4317\", clientSecret: edge}}}
 ";
-    let told = Sandbox::with(text).run("client-config acme").failure();
-    assert!(told.contains("the configuration has no gateway"), "{told}");
+    let message = Sandbox::with(text).run("client-config acme").failure();
+    assert!(message.contains("the configuration has no gateway"), "{message}");
 }

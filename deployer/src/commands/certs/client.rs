@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// The subject's organization [default: that of the client's rule]
     #[arg(long, value_name = "TEXT")]
     org: Option<String>,
-    /// Validity in days
+    /// Validity of the certificate in days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
     /// Replace an existing key and certificate

@@ -8,7 +8,7 @@ use crate::output;
 /// Arguments of `certs crl`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  otlp-gate certs crl     after merging two copies of the folder, or if the list is lost")]
+  otlp-gate certs crl     after merging two copies of the folder, a wrong clock, or a lost list")]
 pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,

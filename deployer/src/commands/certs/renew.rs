@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Renew the server and every client whose certificate is not revoked
     #[arg(long, group = "whose")]
     all: bool,
-    /// Validity in days
+    /// Validity of the new certificates in days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
     /// Create new keys too

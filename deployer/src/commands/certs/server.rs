@@ -34,7 +34,7 @@ pub(super) struct Names {
     /// Also localhost, 127.0.0.1 and ::1
     #[arg(long)]
     local: bool,
-    /// Validity in days
+    /// Validity of the server's certificate in days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
 }

@@ -17,8 +17,8 @@ fn certificates_and_lists_are_dated_back_an_hour() {
     );
     assert!(openssl(&sandbox, &format!("verify {args} certs/clients/legacy.crt")).0);
     sandbox.run("certs revoke legacy").ok();
-    let (_, told) = openssl(&sandbox, &format!("verify {args} certs/clients/legacy.crt"));
-    assert!(told.contains("certificate revoked"), "{told}");
+    let (_, message) = openssl(&sandbox, &format!("verify {args} certs/clients/legacy.crt"));
+    assert!(message.contains("certificate revoked"), "{message}");
     assert!(
         openssl(&sandbox, &format!("verify -attime {then} -CAfile certs/server-ca.crt certs/server.crt")).0
     );
@@ -88,8 +88,11 @@ fn a_list_from_the_future_is_reported_and_signed_again() {
 fn a_list_that_is_not_dated_back_is_reported_while_it_is_new() {
     let sandbox = with_cas();
     sign_foreign_list(&sandbox, -10);
-    let told = sandbox.run("check").stderr;
-    assert!(told.contains("certs/client.crl: the list of CN=otlp-gate client CA was issued 1"), "{told}");
+    let message = sandbox.run("check").stderr;
+    assert!(
+        message.contains("certs/client.crl: the list of CN=otlp-gate client CA was issued 1"),
+        "{message}"
+    );
     sign_foreign_list(&sandbox, -900);
     sandbox.run("certs crl").ok();
     assert_eq!(sandbox.run("check").stderr, "");
@@ -102,12 +105,12 @@ fn a_record_entry_from_the_future_is_reported() {
     let year = text.split("\"time\":\"").nth(1).unwrap()[..4].to_owned();
     let later = text.lines().last().unwrap().replacen(&format!("\"time\":\"{year}"), "\"time\":\"2126", 1);
     sandbox.write("certs/issued.jsonl", format!("{text}{later}\n"));
-    let told = sandbox.run("check").stderr;
-    assert!(told.contains("certs/issued.jsonl: the last entry is dated 2126-"), "{told}");
+    let message = sandbox.run("check").stderr;
+    assert!(message.contains("certs/issued.jsonl: the last entry is dated 2126-"), "{message}");
     assert!(
-        told.contains(
+        message.contains(
             "this machine's clock is behind, or the clock of the machine that wrote the entry was ahead"
         ),
-        "{told}"
+        "{message}"
     );
 }

@@ -102,8 +102,8 @@ fn wrong_files_are_reported_by_name_before_anything_is_written() {
             "otlp-gate.yaml: neither PEM text nor the DER of a certificate",
         ),
     ] {
-        let told = sandbox.run(&format!("certs init --dir other {args}")).failure();
-        assert!(told.contains(&format!("error: {words}")), "{told}");
+        let message = sandbox.run(&format!("certs init --dir other {args}")).failure();
+        assert!(message.contains(&format!("error: {words}")), "{message}");
         assert_eq!(fs::read_dir(sandbox.path("other")).unwrap().count(), 0, "{args}");
     }
 }
@@ -115,8 +115,8 @@ fn the_users_own_ca_keeps_its_revocations_when_given_again() {
     let init = "certs init --client-ca site-ca.crt --client-ca-key site-ca.key";
     sandbox.run(init).ok();
     sandbox.run("certs client legacy").ok();
-    let told = sandbox.run("certs revoke legacy").stderr;
-    assert!(told.contains("revokes an earlier one, or one that was issued elsewhere"), "{told}");
+    let message = sandbox.run("certs revoke legacy").stderr;
+    assert!(message.contains("revokes an earlier one, or one that was issued elsewhere"), "{message}");
     let before = read(&sandbox, "crl -in certs/client.crl -noout -crlnumber");
     sandbox.run(&format!("{init} --force")).ok();
     assert!(!is_accepted(&sandbox, "certs/clients/legacy.crt"));
@@ -176,8 +176,8 @@ fn keys_that_envoy_rejects_are_reported() {
     // Not given to `certs init`, which would need a revocation list of each CA.
     sandbox.run("certs init").ok();
     sandbox.write("certs/client-ca.crt", sandbox.read("all.crt"));
-    let told = sandbox.run("certs list").stderr;
-    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("client-ca.crt")).collect();
+    let message = sandbox.run("certs list").stderr;
+    let warnings: Vec<&str> = message.lines().filter(|line| line.contains("client-ca.crt")).collect();
     assert_eq!(
         warnings,
         [
@@ -202,8 +202,8 @@ fn keys_that_envoy_rejects_are_reported() {
     ] {
         create_self_signed(&sandbox, "site", key, "subjectAltName=DNS:otel.example.com");
         let args = "certs init --force --server-cert site.crt --server-key site.key --server-ca site.crt";
-        let told = sandbox.run(args).failure();
-        assert!(told.contains(&format!("error: site.crt: {why}")), "{told}");
+        let message = sandbox.run(args).failure();
+        assert!(message.contains(&format!("error: site.crt: {why}")), "{message}");
     }
     create_self_signed(&sandbox, "site", "ed25519", "subjectAltName=DNS:otel.example.com");
     let taken =

@@ -33,6 +33,15 @@ fn with_cas() -> Sandbox {
     sandbox
 }
 
+/// A folder with CAs and the certificates of the clients `legacy` and `edge`.
+fn with_clients() -> Sandbox {
+    let sandbox = with_cas();
+    sandbox.run("certs client legacy").ok();
+    sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    sandbox
+}
+
+/// The entry of a file in `certs list`.
 fn listed(sandbox: &Sandbox, file: &str) -> Value {
     let rows = sandbox.run("certs list -o json").json();
     rows.as_array()
@@ -43,11 +52,15 @@ fn listed(sandbox: &Sandbox, file: &str) -> Value {
         .clone()
 }
 
+/// Whether OpenSSL accepts this client certificate, with the revocation list, and its output.
+fn verify_client(sandbox: &Sandbox, file: &str) -> (bool, String) {
+    let files = "-CAfile certs/client-ca.crt -CRLfile certs/client.crl";
+    openssl(sandbox, &format!("verify -crl_check -x509_strict -purpose sslclient {files} {file}"))
+}
+
 /// Whether OpenSSL accepts this client certificate, with the revocation list.
 fn is_accepted(sandbox: &Sandbox, file: &str) -> bool {
-    let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile \
-        certs/client.crl";
-    openssl(sandbox, &format!("{args} {file}")).0
+    verify_client(sandbox, file).0
 }
 
 /// Keeps a copy of a client's certificate.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{copy_certificate, is_accepted, list_all, listed, with_cas};
+use super::{copy_certificate, is_accepted, list_all, listed, with_cas, with_clients};
 use crate::Sandbox;
 use crate::openssl::read;
 
@@ -36,9 +36,7 @@ fn remove_record(sandbox: &Sandbox) {
 
 #[test]
 fn a_folder_without_a_record_gets_one_from_its_files() {
-    let sandbox = with_cas();
-    sandbox.run("certs client legacy").ok();
-    sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let sandbox = with_clients();
     copy_certificate(&sandbox, "edge", "lost.crt");
     sandbox.run("certs renew edge").ok();
     copy_certificate(&sandbox, "legacy", "first.crt");
@@ -55,12 +53,12 @@ fn a_folder_without_a_record_gets_one_from_its_files() {
     sandbox.run("certs revoke legacy").ok();
     assert!(!is_accepted(&sandbox, "first.crt") && !is_accepted(&sandbox, "certs/clients/legacy.crt"));
     // A certificate that was replaced before is not in the record, which is reported.
-    let told = sandbox.run("certs revoke edge").stderr;
+    let message = sandbox.run("certs revoke edge").stderr;
     assert!(
-        told.contains(
+        message.contains(
             "note: certs/issued.jsonl has the certificates that CN=otlp-gate client CA issued since 20"
         ),
-        "{told}"
+        "{message}"
     );
     assert!(is_accepted(&sandbox, "lost.crt"));
     sandbox.run("certs revoke --cert lost.crt").ok();
@@ -95,9 +93,7 @@ fn concurrent_commands_lose_no_entry() {
 
 #[test]
 fn two_copies_of_the_record_can_be_merged() {
-    let sandbox = with_cas();
-    sandbox.run("certs client legacy").ok();
-    sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let sandbox = with_clients();
     let base = sandbox.read("certs/issued.jsonl");
     let list = sandbox.read("certs/client.crl");
     sandbox.run("certs revoke legacy").ok();
@@ -119,7 +115,7 @@ fn two_copies_of_the_record_can_be_merged() {
     text.push_str("<<<<<<< HEAD\n");
     let lines = text.lines().count();
     sandbox.write("certs/issued.jsonl", text);
-    let told = sandbox.run("certs revoke legacy").failure();
-    assert!(told.contains(&format!("certs/issued.jsonl:{lines}: not an entry")), "{told}");
-    assert!(told.contains("keep the lines of both sides"), "{told}");
+    let message = sandbox.run("certs revoke legacy").failure();
+    assert!(message.contains(&format!("certs/issued.jsonl:{lines}: not an entry")), "{message}");
+    assert!(message.contains("keep the lines of both sides"), "{message}");
 }

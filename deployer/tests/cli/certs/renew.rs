@@ -27,8 +27,8 @@ fn a_renewed_certificate_keeps_its_names_and_key() {
 #[test]
 fn a_client_named_server_is_renewed_by_its_path() {
     let sandbox = with_cas();
-    let told = sandbox.run("certs client server --unchecked").stderr;
-    assert!(told.contains("to renew this client's, give `clients/server`"), "{told}");
+    let message = sandbox.run("certs client server --unchecked").stderr;
+    assert!(message.contains("to renew this client's, give `clients/server`"), "{message}");
     let serial = |sandbox: &Sandbox, file: &str| listed(sandbox, file)["serial"].clone();
     let (client, server) = (serial(&sandbox, "clients/server.crt"), serial(&sandbox, "server.crt"));
     sandbox.run("certs renew clients/server").ok();
@@ -66,22 +66,22 @@ fn no_certificate_expires_after_its_ca() {
 #[test]
 fn an_expiry_cut_short_by_the_ca_is_reported() {
     let sandbox = Sandbox::with(CONFIG);
-    let told = |args: &str| {
+    let message = |args: &str| {
         let ended = sandbox.run(args);
         assert_eq!(ended.code, 0, "{ended:#?}");
         ended.stderr.contains("note: the certificate expires in 29 days, with its CA")
     };
-    assert!(!told("certs init --ca-days 30 --days 30"));
-    assert!(!told("certs client legacy --days 30"));
-    assert!(told("certs client legacy --force"));
-    assert!(told("certs server --force --days 31"));
-    assert!(told("certs renew --all"));
-    assert!(!told("certs renew --all --days 30"));
+    assert!(!message("certs init --ca-days 30 --days 30"));
+    assert!(!message("certs client legacy --days 30"));
+    assert!(message("certs client legacy --force"));
+    assert!(message("certs server --force --days 31"));
+    assert!(message("certs renew --all"));
+    assert!(!message("certs renew --all --days 30"));
 }
 
 #[test]
 fn an_expiry_cut_short_by_the_ca_is_reported_for_the_server() {
     let sandbox = Sandbox::with(CONFIG);
-    let told = sandbox.run("certs init --ca-days 30 --days 90").stderr;
-    assert!(told.contains("note: the certificate expires in 29 days, with its CA"), "{told}");
+    let message = sandbox.run("certs init --ca-days 30 --days 90").stderr;
+    assert!(message.contains("note: the certificate expires in 29 days, with its CA"), "{message}");
 }

@@ -5,20 +5,14 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::{CONFIG, copy_certificate, is_accepted, list_all, listed, with_cas};
+use super::{CONFIG, copy_certificate, is_accepted, list_all, listed, verify_client, with_cas, with_clients};
 use crate::Sandbox;
 use crate::openssl::{openssl, read};
 
 #[test]
 fn only_the_revoked_certificate_is_rejected() {
-    let sandbox = with_cas();
-    sandbox.run("certs client legacy").ok();
-    sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
-    let verify = |client: &str| {
-        let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile \
-            certs/client.crl";
-        openssl(&sandbox, &format!("{args} certs/clients/{client}.crt"))
-    };
+    let sandbox = with_clients();
+    let verify = |client: &str| verify_client(&sandbox, &format!("certs/clients/{client}.crt"));
     assert!(verify("legacy").0 && verify("edge").0, "the first list revokes neither: {:?}", verify("edge"));
     sandbox.run("certs revoke legacy").ok();
     assert!(verify("legacy").1.contains("certificate revoked"), "{:?}", verify("legacy"));
@@ -70,8 +64,8 @@ fn revoking_a_client_revokes_all_its_certificates() {
     copy_certificate(&sandbox, "legacy", "first.crt");
     sandbox.run("certs renew legacy").ok();
     copy_certificate(&sandbox, "legacy", "renewed.crt");
-    let told = sandbox.run("certs client legacy --force").stderr;
-    assert!(told.contains("`otlp-gate certs revoke legacy --earlier` revokes it"), "{told}");
+    let message = sandbox.run("certs client legacy --force").stderr;
+    assert!(message.contains("`otlp-gate certs revoke legacy --earlier` revokes it"), "{message}");
     copy_certificate(&sandbox, "legacy", "anew.crt");
     // Including certificates whose files were removed and issued again.
     fs::remove_file(sandbox.path("certs/clients/legacy.crt")).unwrap();
@@ -82,8 +76,8 @@ fn revoking_a_client_revokes_all_its_certificates() {
     assert!(all.iter().all(|file| is_accepted(&sandbox, file)));
     assert_eq!(list_all(&sandbox, "legacy").len(), 4);
 
-    let told = sandbox.run("certs revoke legacy").stderr;
-    assert!(told.starts_with("revoked 4 certificates in certs/client.crl: legacy\n"), "{told}");
+    let message = sandbox.run("certs revoke legacy").stderr;
+    assert!(message.starts_with("revoked 4 certificates in certs/client.crl: legacy\n"), "{message}");
     assert!(all.iter().all(|file| !is_accepted(&sandbox, file)));
     assert!(is_accepted(&sandbox, "certs/clients/edge.crt"), "another client is not affected");
     let rows = list_all(&sandbox, "legacy");
@@ -111,8 +105,8 @@ fn earlier_revokes_all_but_the_present_certificate() {
     sandbox.run("certs client legacy --force").ok();
     sandbox.run("certs revoke legacy --earlier").ok();
     assert!(!is_accepted(&sandbox, "first.crt") && is_accepted(&sandbox, "certs/clients/legacy.crt"));
-    let told = sandbox.run("certs revoke legacy --earlier").stderr;
-    assert_eq!(told, "legacy is already revoked\n");
+    let message = sandbox.run("certs revoke legacy --earlier").stderr;
+    assert_eq!(message, "legacy is already revoked\n");
     assert!(sandbox.run("certs revoke edge --earlier").failure().contains("edge has no current certificate"));
 }
 
@@ -136,14 +130,14 @@ fn a_certificate_is_revoked_by_its_serial_number() {
     sandbox.run(&format!("certs revoke --serial {}", serial.join(":"))).ok();
     assert!(!is_accepted(&sandbox, "certs/clients/legacy.crt"));
     let server = listed(&sandbox, "server.crt");
-    let told =
+    let message =
         sandbox.run(&format!("certs revoke --serial {}", server["serial"].as_str().unwrap())).failure();
-    assert!(told.contains("is the serial number of a server certificate"), "{told}");
-    let told = sandbox.run("certs revoke --serial 0123").stderr;
-    assert!(told.contains("note: the record has no certificate with the serial number 0123"), "{told}");
+    assert!(message.contains("is the serial number of a server certificate"), "{message}");
+    let message = sandbox.run("certs revoke --serial 0123").stderr;
+    assert!(message.contains("note: the record has no certificate with the serial number 0123"), "{message}");
     sandbox.run("certs rotate client").ok();
-    let told = sandbox.run("certs revoke --serial 0124").failure();
-    assert!(told.contains("the folder has more than one CA for clients"), "{told}");
+    let message = sandbox.run("certs revoke --serial 0124").failure();
+    assert!(message.contains("the folder has more than one CA for clients"), "{message}");
     assert_eq!(sandbox.run("certs revoke --serial xyz").code, 2);
 }
 

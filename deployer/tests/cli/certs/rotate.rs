@@ -5,20 +5,14 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::{copy_certificate, is_accepted, list_all, listed, with_cas};
+use super::{copy_certificate, is_accepted, list_all, listed, verify_client, with_cas, with_clients};
 use crate::Sandbox;
 use crate::openssl::{openssl, read};
 
 #[test]
 fn the_clients_ca_is_replaced_without_rejecting_valid_clients() {
-    let sandbox = with_cas();
-    sandbox.run("certs client legacy").ok();
-    sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
-    let good = |file: &str| {
-        let args = "verify -crl_check -x509_strict -purpose sslclient -CAfile certs/client-ca.crt -CRLfile \
-            certs/client.crl";
-        openssl(&sandbox, &format!("{args} {file}"))
-    };
+    let sandbox = with_clients();
+    let good = |file: &str| verify_client(&sandbox, file);
     sandbox.write("old.crt", sandbox.read("certs/clients/edge.crt"));
     assert_snapshot!("rotate_not_begun", sandbox.run("certs rotate client --finish").failure());
     assert_snapshot!(
@@ -103,14 +97,15 @@ fn during_a_rotation_a_client_is_revoked_on_both_lists() {
 
 #[test]
 fn a_rotation_does_not_end_while_a_client_needs_the_old_ca() {
-    let sandbox = with_cas();
-    sandbox.run("certs client legacy").ok();
-    sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
+    let sandbox = with_clients();
     fs::remove_file(sandbox.path("certs/clients/edge.crt")).unwrap();
     sandbox.run("certs rotate client").ok();
     sandbox.run("certs renew --all").ok();
-    let told = sandbox.run("certs rotate client --finish").failure();
-    assert!(told.contains("certificates of the old CA are in use: edge (no files in this folder)"), "{told}");
+    let message = sandbox.run("certs rotate client --finish").failure();
+    assert!(
+        message.contains("certificates of the old CA are in use: edge (no files in this folder)"),
+        "{message}"
+    );
     sandbox.run("certs revoke edge").ok();
     sandbox.run("certs rotate client --finish").ok();
 }
