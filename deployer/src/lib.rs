@@ -8,7 +8,6 @@
 //! cli.run(); // prints the JSON Schema of the configuration
 //! # Ok::<(), clap::Error>(())
 //! ```
-#![allow(unreachable_pub, reason = "modules are private, and `pub` in them means the whole crate")]
 
 mod address;
 mod args;

@@ -31,11 +31,11 @@ pub use spellings::OwnedSpellings;
 macro_rules! with_policy_keys {
     (
         $(#[$struct:meta])*
-        pub struct $name:ident { $($own:tt)* }
+        $visibility:vis struct $name:ident { $($own:tt)* }
         $(then { $($then:tt)* })?
     ) => {
         $(#[$struct])*
-        pub struct $name {
+        $visibility struct $name {
             $($own)*
             /// Client rules, in order: the first rule that matches a certificate decides. Only the validated
             /// certificate counts, never what the client sends. Example: `[{name: acme, match: {spiffe:

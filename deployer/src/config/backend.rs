@@ -18,7 +18,7 @@ pub(super) const OTLP_HTTP: NonZeroU16 = NonZeroU16::new(4318).unwrap();
 /// Where accepted telemetry is forwarded to. One of the two keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Backend {
+pub(crate) enum Backend {
     /// A Collector that otlp-gate deploys.
     Collector(Collector),
     /// Your own Service that receives OTLP.
@@ -28,38 +28,38 @@ pub enum Backend {
 /// A Collector that otlp-gate deploys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Collector {
+pub(crate) struct Collector {
     /// The number of its replicas.
-    pub replicas: NonZeroU32,
+    pub(crate) replicas: NonZeroU32,
     /// The most replicas that an autoscaler may set, at least `replicas`. It scales at 70 % of the requested CPU, and
     /// needs the cluster's metrics server. Default: no autoscaler.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_replicas: Option<NonZeroU32>,
+    pub(crate) max_replicas: Option<NonZeroU32>,
     /// Its image: a Collector distribution of version 0.148 or later with the configured exporters and the routing
     /// connector, such as opentelemetry-collector-contrib or opentelemetry-collector-k8s.
-    pub image: String,
+    pub(crate) image: String,
     /// Its exporters by name, as in the Collector's configuration: `{otlphttp: {endpoint:
     /// "https://otlp.example.com"}}`. All signals are sent to all of them. Default: none; telemetry is only written to
     /// the Collector's log.
     #[serde(deserialize_with = "unique_keys")]
-    pub exporters: BTreeMap<String, serde_json::Value>,
+    pub(crate) exporters: BTreeMap<String, serde_json::Value>,
 }
 
 /// A Service that receives OTLP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Service {
+pub(crate) struct Service {
     /// The name of the Service.
-    pub name: String,
+    pub(crate) name: String,
     /// Its namespace. Default: `gateway.namespace`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Its port for OTLP/gRPC.
     #[serde(default = "grpc")]
-    pub grpc: NonZeroU16,
+    pub(crate) grpc: NonZeroU16,
     /// Its port for OTLP/HTTP.
     #[serde(default = "http")]
-    pub http: NonZeroU16,
+    pub(crate) http: NonZeroU16,
 }
 
 impl Default for Backend {

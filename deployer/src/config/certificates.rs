@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 /// Where certificates come from. By default `otlp-gate certs` creates them on the machine that applies the gate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     /// Let cert-manager issue the certificates in the cluster: `{}`, or with your own issuers. The folder `certs/` is
     /// not read then. cert-manager has no revocation lists: reject a client with `deny`, or issue short-lived
     /// certificates and stop renewing them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert_manager: Option<CertManager>,
+    pub(crate) cert_manager: Option<CertManager>,
 }
 
 /// The issuers of cert-manager that are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct CertManager {
+pub(crate) struct CertManager {
     /// The issuer of the server's certificate. Default: an Issuer with its own CA, which otlp-gate creates.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub server: Option<IssuerRef>,
+    pub(crate) server: Option<IssuerRef>,
     /// The issuer of client certificates. It must be a CA issuer: the gateway trusts clients by its CA. Default: an
     /// Issuer with its own CA, which otlp-gate creates.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clients: Option<IssuerRef>,
+    pub(crate) clients: Option<IssuerRef>,
 }
 
 /// An issuer of cert-manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IssuerRef {
+pub(crate) struct IssuerRef {
     /// The name of the Issuer or ClusterIssuer.
-    pub name: String,
+    pub(crate) name: String,
     /// Its kind. An Issuer must be in the gateway's namespace.
     #[serde(default)]
-    pub kind: IssuerKind,
+    pub(crate) kind: IssuerKind,
 }
 
 /// The kinds of issuers of cert-manager.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum IssuerKind {
+pub(crate) enum IssuerKind {
     /// Of one namespace.
     #[default]
     Issuer,
@@ -50,7 +50,7 @@ pub enum IssuerKind {
 
 impl IssuerKind {
     /// The kind in Kubernetes.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             IssuerKind::Issuer => "Issuer",
             IssuerKind::ClusterIssuer => "ClusterIssuer",
@@ -60,7 +60,7 @@ impl IssuerKind {
 
 impl Certificates {
     /// Whether all keys have their defaults.
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         *self == Certificates::default()
     }
 }

@@ -10,52 +10,52 @@ use serde::{Deserialize, Serialize};
 /// The gateway that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// Whether to deploy a gateway. A cluster that only sends to the gate of another cluster needs none
     /// (`nodeLocal.export`).
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// The implementation of the Gateway API in the cluster.
-    pub provider: Provider,
+    pub(crate) provider: Provider,
     /// The name of the Gateway; names of other objects begin with it. At most 53 characters.
-    pub name: String,
+    pub(crate) name: String,
     /// The namespace of the Gateway and of all other namespaced objects.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The DNS name that clients connect to, in lower case: `otel.example.com`, or `*.example.com`; not an IP address.
     /// The server's certificate is issued for it.
-    pub hostname: String,
+    pub(crate) hostname: String,
     /// The ports that clients connect to.
-    pub listeners: Listeners,
+    pub(crate) listeners: Listeners,
     /// The number of replicas of the gateway. Quotas hold per replica: with N replicas a client can send up to N times
     /// its quota.
-    pub replicas: NonZeroU32,
+    pub(crate) replicas: NonZeroU32,
     /// The GatewayClass. Default: `istio`, or `eg` for Envoy Gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
+    pub(crate) class: Option<String>,
     /// Annotations of the objects that the provider creates for the Gateway, such as those for a cloud's load
     /// balancers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub annotations: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub module: Option<Module>,
+    pub(crate) module: Option<Module>,
 }
 
 /// Where the gateway loads the filter's module from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Module {
+pub(crate) struct Module {
     /// Its URL: `oci://registry/image:tag`, `https://..` or `http://..`.
-    pub url: String,
+    pub(crate) url: String,
     /// The SHA-256 of the module in hex, or with `oci://` of the image's manifest. Default: for a web server, that of
     /// the module that is built into this command; for `oci://`, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
 }
 
 /// The implementation of the Gateway API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Provider {
+pub(crate) enum Provider {
     /// Istio.
     #[default]
     Istio,
@@ -66,11 +66,11 @@ pub enum Provider {
 /// The ports that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     /// The port for OTLP/gRPC.
-    pub grpc: NonZeroU16,
+    pub(crate) grpc: NonZeroU16,
     /// The port for OTLP/HTTP.
-    pub http: NonZeroU16,
+    pub(crate) http: NonZeroU16,
 }
 
 impl Default for Gateway {

@@ -8,7 +8,7 @@ mod parse;
 mod pod_rule;
 mod position;
 mod report;
-pub mod schema;
+pub(crate) mod schema;
 mod source;
 mod validate;
 
@@ -21,13 +21,15 @@ use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use backend::{Backend, Collector, Service};
-pub use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
-pub use gateway::{Gateway, Provider};
-pub use node_local::{Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders};
-pub use pod_rule::{CompiledPodRule, PodField};
-pub use report::{Finding, Report, Severity};
-pub use source::{Loaded, Source, check_namespace};
+pub(crate) use backend::{Backend, Collector, Service};
+pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
+pub(crate) use gateway::{Gateway, Provider};
+pub(crate) use node_local::{
+    Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders,
+};
+pub(crate) use pod_rule::{CompiledPodRule, PodField};
+pub(crate) use report::{Finding, Report, Severity};
+pub(crate) use source::{Loaded, Source, check_namespace};
 
 with_policy_keys! {
     /// The configuration of a gate: its gateway, its backend, the clients that may send, the attributes and headers
@@ -35,27 +37,27 @@ with_policy_keys! {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     #[schemars(title = "otlp-gate.yaml")]
-    pub struct Config {
+    pub(crate) struct Config {
         /// The version of the file's format.
-        pub api_version: ApiVersion,
+        pub(crate) api_version: ApiVersion,
         /// The gateway that clients connect to.
         #[serde(default)]
-        pub gateway: Gateway,
+        pub(crate) gateway: Gateway,
         /// Where certificates come from. Default: from the folder that `otlp-gate certs` writes.
         #[serde(default, skip_serializing_if = "Certificates::is_default")]
-        pub certificates: Certificates,
+        pub(crate) certificates: Certificates,
         /// Where accepted telemetry is forwarded to: a Collector that otlp-gate deploys, or your own Service.
         #[serde(default)]
-        pub backend: Backend,
+        pub(crate) backend: Backend,
         /// The node-local gateway: a Collector on every node that receives plain-text OTLP from the pods of its node.
         #[serde(default)]
-        pub node_local: NodeLocal,
+        pub(crate) node_local: NodeLocal,
     }
 }
 
 /// The versions of the file's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ApiVersion {
+pub(crate) enum ApiVersion {
     /// The first version.
     #[serde(rename = "otlp-gate/v1")]
     V1,
@@ -63,12 +65,12 @@ pub enum ApiVersion {
 
 impl Config {
     /// Whether the gateway's certificates come from a folder: there is a gateway, and cert-manager is not used.
-    pub fn takes_certificates(&self) -> bool {
+    pub(crate) fn takes_certificates(&self) -> bool {
         self.gateway.enabled && self.certificates.cert_manager.is_none()
     }
 
     /// The policy that the filter is sent.
-    pub fn policy(&self) -> PolicyConfig {
+    pub(crate) fn policy(&self) -> PolicyConfig {
         PolicyConfig {
             gate: format!("{}/{}", self.gateway.namespace, self.gateway.name),
             verify: true,

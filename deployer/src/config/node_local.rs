@@ -11,47 +11,47 @@ use super::backend::IMAGE;
 /// The node-local gateway: a Collector DaemonSet that receives plain-text OTLP from the pods of its node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct NodeLocal {
+pub(crate) struct NodeLocal {
     /// Whether to deploy it.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Its namespace, which must not be that of the gateway: a durable queue and Istio's sidecars need privileges that
     /// the gateway's pods must not have. Default: `gateway.namespace` and `-node`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Its image: a Collector distribution of version 0.155 or later with the configured exporters, the processors
     /// k8s_attributes, transform and filter, and for a durable queue the extension file_storage, such as
     /// opentelemetry-collector-contrib or opentelemetry-collector-k8s.
-    pub image: String,
+    pub(crate) image: String,
     /// Where it queues telemetry that the backend has not accepted yet. `memory`: lost when its pod is killed, not when
     /// the pod is restarted or replaced. `durable`: in a folder on the node, not lost when the pod is killed or the
     /// backend is unreachable. While a pod with a durable queue is replaced, its node has no gateway for some seconds;
     /// exporters retry.
-    pub queue: Queue,
+    pub(crate) queue: Queue,
     /// When an export is answered with success. `queued`: when it is in the queue. `delivered`: when the backend has
     /// accepted it, so that a queue in memory loses no acknowledged telemetry. A durable queue answers when it has
     /// written to disk: leave this out.
-    pub acknowledge: Acknowledge,
+    pub(crate) acknowledge: Acknowledge,
     /// Whether it joins Istio's mesh, which it must if its backend is in the mesh. `auto`: `apply` looks at the
     /// cluster; in `render` it is `off`. `on`: it sends through a sidecar. `off`: it does not join.
-    pub mesh: MeshMode,
+    pub(crate) mesh: MeshMode,
     /// Where it sends to. Default: this gate's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub export: Option<Export>,
+    pub(crate) export: Option<Export>,
     /// What happens to an export from an address that no running pod of the node has. `refuse` rejects it as retryable
     /// (14 / 503); the address of a new pod is known after some seconds. `accept` forwards it unattributed, whoever in
     /// the cluster sends it: for pods in the host's network, which have no address of their own.
-    pub unknown_senders: UnknownSenders,
+    pub(crate) unknown_senders: UnknownSenders,
     /// Rules that map pods to clients, in order: the first rule that matches decides. Values that pods send under owned
     /// keys are removed; the attributes of the rule and the top-level `attributes` are set. Telemetry of pods that no
     /// rule matches is forwarded unattributed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub clients: Vec<PodRule>,
+    pub(crate) clients: Vec<PodRule>,
 }
 
 /// What happens to an export from an address that no running pod of the node has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum UnknownSenders {
+pub(crate) enum UnknownSenders {
     /// It is rejected as retryable.
     #[default]
     Refuse,
@@ -62,7 +62,7 @@ pub enum UnknownSenders {
 /// Where a queue is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Queue {
+pub(crate) enum Queue {
     /// In the pod's memory.
     #[default]
     Memory,
@@ -73,7 +73,7 @@ pub enum Queue {
 /// When an export is answered with success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Acknowledge {
+pub(crate) enum Acknowledge {
     /// When it is in the queue.
     #[default]
     Queued,
@@ -84,7 +84,7 @@ pub enum Acknowledge {
 /// Whether to join a mesh.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum MeshMode {
+pub(crate) enum MeshMode {
     /// If the backend is in the mesh.
     #[default]
     Auto,
@@ -97,7 +97,7 @@ pub enum MeshMode {
 /// Where the node-local gateway sends to. One of the two keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Export {
+pub(crate) enum Export {
     /// The gate of another cluster, as a client of it.
     Gate(RemoteGate),
     /// Your own exporters.
@@ -112,45 +112,45 @@ pub enum Export {
 /// The gate of another cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RemoteGate {
+pub(crate) struct RemoteGate {
     /// Its host and port for OTLP/gRPC: `otel-gateway.example.com:4317`.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// The Secret with this client's `tls.crt` and `tls.key`, and the `ca.crt` of the gate's server, in the namespace
     /// of the node-local gateway. `otlp-gate client-config NAME --for secret` creates one. A renewed certificate is
     /// used without a restart.
-    pub client_secret: String,
+    pub(crate) client_secret: String,
     /// The name in the server's certificate. Default: the host of `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
 }
 
 /// A rule for the pods of one client, or of many clients whose names are made of captures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PodRule {
+pub(crate) struct PodRule {
     /// The client's name, of `A-Z a-z 0-9 . _ -`, captures of `match`, and `{namespace}`. It may be the name of a
     /// client under the top-level `clients`.
-    pub name: String,
+    pub(crate) name: String,
     /// Which pods the rule matches; all keys that are given must match.
     #[serde(rename = "match")]
-    pub matches: PodMatch,
+    pub(crate) matches: PodMatch,
     /// Resource attributes of this client. They replace those of the same key under the top-level `attributes`.
     /// Placeholders: `{name}`, `{namespace}` and the captures of `match`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub attributes: BTreeMap<String, String>,
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 /// What a pod must have. Pods are identified by the address that their connections come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct PodMatch {
+pub(crate) struct PodMatch {
     /// Pattern for its namespace: `team-{team}`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Patterns for its labels: `{app: "edge-*"}`. Everyone who may create pods in a namespace chooses their labels, so
     /// match `namespace` as well.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl NodeLocal {

@@ -13,18 +13,18 @@ const BUILT_IN: [&str; 2] = ["name", "namespace"];
 
 /// A compiled [`PodRule`]: its patterns, and the templates of what its pods get.
 #[derive(Debug, Default)]
-pub struct CompiledPodRule {
+pub(crate) struct CompiledPodRule {
     /// What pods must match.
-    pub patterns: Vec<(PodField, Pattern)>,
+    pub(crate) patterns: Vec<(PodField, Pattern)>,
     /// The client's name.
-    pub name: Template,
+    pub(crate) name: Template,
     /// Resource attributes, by key.
-    pub attributes: Vec<(String, Template)>,
+    pub(crate) attributes: Vec<(String, Template)>,
 }
 
 /// A part of a pod that patterns match.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PodField {
+pub(crate) enum PodField {
     /// Its namespace.
     Namespace,
     /// The value of the label with this key.
@@ -33,7 +33,7 @@ pub enum PodField {
 
 impl CompiledPodRule {
     /// Checks and compiles a rule. A pattern or template that has an error is left out.
-    pub fn compile(rule: &PodRule, path: &ConfigPath, problems: &mut Vec<Problem>) -> Self {
+    pub(crate) fn compile(rule: &PodRule, path: &ConfigPath, problems: &mut Vec<Problem>) -> Self {
         let mut compiler = Compiler { rule: CompiledPodRule::default(), captures: BTreeSet::new(), problems };
         let (namespace, labels) = (&rule.matches.namespace, &rule.matches.labels);
         let match_path = path.key("match");

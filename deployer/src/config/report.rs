@@ -18,31 +18,31 @@ const SHOWN: usize = 50;
 
 /// All errors and warnings of a config file.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub(crate) struct Report {
     source: Source,
     /// In the order of the file.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// An error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Error or warning.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The path in the config, such as `clients[3].match`; empty for the whole file.
-    pub path: String,
+    pub(crate) path: String,
     /// The bytes of the text to point at.
-    pub span: Option<Range<usize>>,
+    pub(crate) span: Option<Range<usize>>,
     /// What is wrong: lower case, no full stop.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// Error or warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The config cannot be used.
     Error,
     /// The config can be used, but is probably a mistake.
@@ -56,12 +56,12 @@ impl Report {
     }
 
     /// Whether there are errors.
-    pub fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     /// `2 errors and 1 warning in otlp-gate.yaml`
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let count = |severity, what: &str| {
             let number = self.findings.iter().filter(|finding| finding.severity == severity).count();
             (number > 0).then(|| format!("{number} {what}{}", if number == 1 { "" } else { "s" }))

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Config;
 
 /// The JSON Schema, draft 2020-12.
-pub fn json_schema() -> Schema {
+pub(crate) fn json_schema() -> Schema {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
     RecursiveTransform(join_lines).transform(&mut schema);
     schema
@@ -17,19 +17,19 @@ pub fn json_schema() -> Schema {
 
 /// A key of the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub(crate) struct Key {
     /// Such as `clients[].match.spiffe`; a key that the user chooses is in capitals: `quotas.tiers.NAME.items`.
-    pub path: String,
+    pub(crate) path: String,
     /// What its value is.
-    pub kind: String,
+    pub(crate) kind: String,
     /// Its value where it is left out; empty where that says itself.
-    pub default: String,
+    pub(crate) default: String,
     /// What it means.
-    pub meaning: String,
+    pub(crate) meaning: String,
 }
 
 /// Every key, sorted; a key comes before those inside it.
-pub fn keys() -> Vec<Key> {
+pub(crate) fn keys() -> Vec<Key> {
     let schema = json_schema();
     let mut keys = Keys { definitions: schema.get("$defs").and_then(Value::as_object), keys: Vec::new() };
     keys.visit("", schema.as_value());

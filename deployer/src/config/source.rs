@@ -15,28 +15,28 @@ use crate::file;
 
 /// A config file's text.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub(crate) struct Source {
     /// Its name in messages: the file's path, or `<stdin>`.
-    pub name: String,
+    pub(crate) name: String,
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// A config without errors.
 #[derive(Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The config.
-    pub config: Config,
+    pub(crate) config: Config,
     /// Its compiled policy.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// Its warnings.
-    pub warnings: Report,
+    pub(crate) warnings: Report,
     source: Source,
 }
 
 impl Source {
     /// Reads a file, or standard input if the file is `-`.
-    pub fn read(file: &path::Path) -> Result<Self, Error> {
+    pub(crate) fn read(file: &path::Path) -> Result<Self, Error> {
         if file.as_os_str() == "-" {
             let mut bytes = Vec::new();
             let read = io::stdin().lock().read_to_end(&mut bytes);
@@ -46,7 +46,7 @@ impl Source {
     }
 
     /// Reads a file.
-    pub fn read_file(path: &path::Path) -> Result<Self, Error> {
+    pub(crate) fn read_file(path: &path::Path) -> Result<Self, Error> {
         Source::new(path.display().to_string(), fs::read(path))
     }
 
@@ -66,7 +66,7 @@ impl Source {
     /// # Errors
     /// All errors and warnings; for text that is not YAML or does not have the config's structure, the first error
     /// only.
-    pub fn load(&self) -> Result<Loaded, Report> {
+    pub(crate) fn load(&self) -> Result<Loaded, Report> {
         let config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
         let checked = validate::validate(&config);
         let warnings = Report::new(self, self.locate(checked.problems));
@@ -94,7 +94,7 @@ impl Source {
 
 impl Loaded {
     /// Reads and loads a file, or standard input if the file is `-`. `namespace` replaces `gateway.namespace`.
-    pub fn read(file: &path::Path, namespace: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn read(file: &path::Path, namespace: Option<&str>) -> Result<Self, Error> {
         let mut loaded = Source::read(file)?.load()?;
         if let Some(namespace) = namespace {
             check_namespace(namespace)?;
@@ -104,7 +104,7 @@ impl Loaded {
     }
 
     /// The lines of the file, from 1, of these paths.
-    pub fn lines<'a>(&self, paths: impl Iterator<Item = &'a ConfigPath>) -> Vec<Option<usize>> {
+    pub(crate) fn lines<'a>(&self, paths: impl Iterator<Item = &'a ConfigPath>) -> Vec<Option<usize>> {
         let text = &self.source.text;
         let positions = LazyCell::new(|| Positions::of(text));
         let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
@@ -113,7 +113,7 @@ impl Loaded {
 }
 
 /// Checks the name that `--namespace` gives.
-pub fn check_namespace(name: &str) -> Result<(), Error> {
+pub(crate) fn check_namespace(name: &str) -> Result<(), Error> {
     if is_label(name) {
         return Ok(());
     }
