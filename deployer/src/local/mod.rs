@@ -225,7 +225,7 @@ impl LocalGate {
         }
     }
 
-    /// Prints the result of a reload; `fallback` says what is in use if it failed.
+    /// Prints the result of a reload; `fallback` names what stays in use if it failed.
     fn report(&self, result: Result<String, Error>, fallback: &str) {
         if !self.options.verbose {
             return;

@@ -101,7 +101,7 @@ impl Reachable {
     }
 }
 
-/// Why a case is skipped that expects a rejected connection at a listener that nobody can connect to.
+/// Why a case is skipped that expects a rejected connection at a listener that no client can connect to.
 pub(super) fn unreachable(address: &str) -> String {
     format!("no client can connect to {address}, so a rejected connection proves nothing")
 }
