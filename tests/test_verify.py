@@ -65,7 +65,7 @@ def test_a_correct_gate_passes(config: Path, certificates: Certificates, gate: G
 def test_whoami_names_the_reserved_client(config: Path, certificates: Certificates) -> None:
     done = otlp_gate("-f", config, "whoami", certificates.folder / "verify" / "client.crt")
     assert "otlp-gate/verify" in done.stdout and "reserved for `otlp-gate verify`" in done.stdout
-    assert "items: 20/s, 100 at once" in done.stdout
+    assert "items: 20/s, burst 100" in done.stdout
 
 
 def test_a_gate_that_accepts_a_revoked_certificate_fails(

@@ -71,7 +71,10 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
         eprintln!("==> {}", step.name);
         let begun = Instant::now();
         match (step.run)().with_context(|| format!("step {} failed", step.name))? {
-            Outcome::Passed => passed.push((step.name, begun.elapsed())),
+            Outcome::Passed => {
+                eprintln!("==> {} passed in {:.1} s", step.name, begun.elapsed().as_secs_f32());
+                passed.push((step.name, begun.elapsed()));
+            }
             Outcome::Skipped(why) if project::ci() => bail!("step {} cannot run: {why}", step.name),
             Outcome::Skipped(why) => skipped.push((step.name, why)),
         }
