@@ -16,7 +16,7 @@ use crate::x509::Number;
 #[command(after_help = "Examples:
   otlp-gate certs revoke acme-edge                all certificates of the client
   otlp-gate certs revoke acme-edge --earlier      all but the current one
-  otlp-gate certs revoke --cert acme-edge.crt     one certificate
+  otlp-gate certs revoke --cert old/acme-edge.crt     one certificate
   otlp-gate certs revoke --serial 4f6a0c1d        likewise; `certs list --all` shows serial numbers
   otlp-gate certs revoke otlp-gate/verify         the test clients of `otlp-gate verify`")]
 #[command(group = ArgGroup::new("which").required(true))]
