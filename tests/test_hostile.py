@@ -20,6 +20,7 @@ from support.gate import Certificates, Gate
 from support.other_client import MIB, EnvoyMemory, OtherClient
 from support.protobuf import attribute, field, request, resource, scope, span, traces
 from support.sink import GRPC_PATHS, HTTP_PATHS
+from support.waiting import wait_until
 
 TRACES, V1_TRACES = GRPC_PATHS["traces"], HTTP_PATHS["traces"]
 PSEUDO = {":method": "POST", ":path": TRACES, ":scheme": "https", ":authority": "localhost"}
@@ -56,7 +57,12 @@ def other_client(attacked: Gate, identity: Callable) -> OtherClient:
 
 @pytest.fixture
 def open_connections(attacked: Gate, identity: Callable, connect: Callable) -> Callable[[int], list[Http2]]:
-    """Opens connections of the hostile client; they are spread over the workers."""
+    """Opens connections of the hostile client; they are spread over the workers.
+
+    Envoy has freed what the test before held: it deletes the streams of closed connections a moment later.
+    """
+    active = "^http.(grpc|http).downstream_rq_active$"
+    wait_until(lambda: not any(attacked.stats(active).values()), "all earlier requests have ended")
     return lambda count: [connect(identity("hostile"), attacked.grpc).await_settings() for _ in range(count)]
 
 

@@ -7,13 +7,11 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from support.cluster.installation import PROVIDER, Kubectl, wait_until
+from support.cluster.installation import Kubectl, wait_until
 from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside
 from support.cluster.pods import IMAGE, Sender
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, Sink
-
-pytestmark = pytest.mark.skipif(PROVIDER != "istio", reason="it does not depend on the provider")
 
 
 @pytest.fixture(scope="module")

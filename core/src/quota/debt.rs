@@ -9,7 +9,8 @@
 //! instead. Each began at a point in time and has two bounds for the charges since then:
 //!
 //! - Without the refunded charges, the debt is at most what is left of the debt from before the window, and all other
-//!   charges since in full. By this bound a burst that is rejected as a whole is refunded as a whole, in any order.
+//!   charges since in full. By this bound a burst that is charged at once and rejected as a whole is refunded as a
+//!   whole, in any order. A burst that is charged over a longer time spans several windows, and the refund is partial.
 //! - A charge since then returns at least the lowest debt since, less what was refunded. By this bound a client that is
 //!   always near its limit gets full refunds while the backend accepts its other requests.
 //!
