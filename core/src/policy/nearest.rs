@@ -30,9 +30,15 @@ mod tests {
 
     #[test]
     fn distances_count_edits_and_swaps() {
-        for (a, b, expected) in
-            [("", "abc", 3), ("kitten", "sitting", 3), ("gold", "glod", 1), ("CN", "cn", 0)]
-        {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("gold", "glod", 1),
+            ("abcd", "badc", 2),
+            ("CN", "cn", 0),
+        ] {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }
