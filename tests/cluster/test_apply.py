@@ -242,7 +242,7 @@ def test_changes_of_others_to_the_gates_own_objects_are_unsafe(
         "-n",
         installation.namespace,
         "--type=json",
-        "--field-manager=other",
+        "--field-manager=tester",
         "-p",
         json.dumps([TAMPERED[kind]]),
     )
@@ -250,7 +250,7 @@ def test_changes_of_others_to_the_gates_own_objects_are_unsafe(
     assert {(one["object"], one["unsafe_"]) for one in found} == {
         (f"{kind}/otel-gateway in {installation.namespace}", True)
     }
-    assert "other" in found[0]["means"], found
+    assert "tester" in found[0]["means"], found
     assert (len(found) == 2) == (kind == "clienttrafficpolicy"), "a resumed session is named as well"
     installation.apply("--force-conflicts")
 
@@ -262,10 +262,10 @@ def test_fields_of_another_field_manager_are_a_conflict(gate: Installation, kube
         "metadata": {"name": "otel-gateway-collector", "namespace": gate.namespace},
         "spec": {"replicas": 0},
     }
-    manager = ("apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-")
+    manager = ("apply", "--server-side", "--force-conflicts", "--field-manager=tester", "-f", "-")
     kubectl(*manager, stdin=json.dumps(scaled))
     output = gate.run("apply", code=1).stderr
-    assert "deployment/otel-gateway-collector" in output and '"other"' in output and ".spec.replicas" in output, output
+    assert "deployment/otel-gateway-collector" in output and '"tester"' in output and ".spec.replicas" in output, output
     assert "--force-conflicts" in output
     gate.apply("--force-conflicts")
 
@@ -521,9 +521,9 @@ def test_an_invalid_overlay_is_reported_and_repaired(gate: Installation, kubectl
     """Istio only logs an overlay that it cannot parse, and ignores it."""
     name, key = "otel-gateway-deployment", "deployment"
     patch = json.dumps({"data": {key: "spec: [this is not a Deployment"}})
-    kubectl("patch", "configmap", name, "-n", gate.namespace, "--type=merge", "-p", patch, "--field-manager=other")
+    kubectl("patch", "configmap", name, "-n", gate.namespace, "--type=merge", "-p", patch, "--field-manager=tester")
     failed = gate.run("apply", code=1).stderr
-    assert name in failed and "other" in failed and "--force-conflicts" in failed
+    assert name in failed and "tester" in failed and "--force-conflicts" in failed
     assert "this is not a Deployment" in kubectl("get", "configmap", name, "-n", gate.namespace, "-o", "yaml")
     gate.apply("--force-conflicts")
     assert "this is not a Deployment" not in kubectl("get", "configmap", name, "-n", gate.namespace, "-o", "yaml")
