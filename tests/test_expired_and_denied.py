@@ -101,6 +101,7 @@ def test_a_certificate_is_accepted_until_its_last_second(own_gate: tuple[Gate, C
                 assert time.time() >= end.timestamp(), "rejected before the end"
                 last[kind] = answer
         time.sleep(0.05)
+    assert not any(accepted(send[kind](connection)) for kind, connection in connections.items())
     assert (last["http"].status, last["grpc"].grpc_status) == (401, 16)
     assert "client certificate expired at 20" in last["grpc"].grpc_message
     assert last["http"].rpc_status().message == last["grpc"].grpc_message
