@@ -142,7 +142,7 @@ class RunningEnvoy:
             "`server` header of answers": "the backend's" if server_header == "PASS_THROUGH" else "Envoy's",
             "`x-envoy-*` headers": "none" if router.get("suppress_envoy_headers") else "added",
             "`x-request-id`": "added" if manager.get("generate_request_id", True) else "left",
-            "HTTP/1.0": "accepted" if manager.get("http_protocol_options", {}).get("accept_http_10") else "refused",
+            "HTTP/1.0": "accepted" if manager.get("http_protocol_options", {}).get("accept_http_10") else "rejected",
             "the client's address": "the connection's" if manager.get("use_remote_address") else "a header's",
         }
 
