@@ -17,7 +17,7 @@ README = Path(__file__).parents[2] / "README.md"
 # Texts in the output of each command, on standard output or standard error, and exit codes other than 0.
 OUTPUT = {
     "init": ["wrote otlp-gate.yaml; edit it, then run `otlp-gate check`"],
-    "certs init": ["server.crt", "client-ca.crt"],
+    "certs init --local": ["server.crt", "client-ca.crt"],
     "certs client acme-edge": ["the certificate identifies the client `acme-edge`", "acme-edge.crt"],
     "doctor": ["you may apply all of the gate's objects"],
     "diff": ["+++ gateway/otel-gateway desired"],
