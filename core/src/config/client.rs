@@ -75,7 +75,7 @@ pub struct CaptureConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = 63)))]
     pub max: Option<u32>,
-    /// Characters that it may hold besides `A-Z a-z 0-9 _ -`: any of `.`, `:` and `@`, such as `\":@\"`. In a URI, `.`
+    /// Characters that it may hold besides `A-Z a-z 0-9 _ -`: any of `.`, `:` and `@`, such as `":@"`. In a URI, `.`
     /// is always allowed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub allow: String,

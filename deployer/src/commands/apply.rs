@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Take over fields that another field manager owns
     #[arg(long)]
     force_conflicts: bool,
-    /// Do not wait until the gate is ready. Objects that are no longer desired are then not deleted either
+    /// Do not wait until the gate is ready. Objects that the config no longer has are then not deleted
     #[arg(long)]
     no_wait: bool,
     /// How long to wait until the gate is ready, such as 90s or 10m

@@ -26,8 +26,8 @@ const DIM: Style = Style::new().dimmed();
   otlp-gate verify --address 203.0.113.7     if the hostname does not resolve
   otlp-gate verify --address localhost --no-cluster          a gate of `otlp-gate local`
 
-The valid client is one that every policy has for `otlp-gate verify`. It sends a few items. The test
-clients' certificates are created by `otlp-gate certs init`.")]
+`verify` sends a few items as the client `otlp-gate/verify`, which every policy has. The command
+`otlp-gate certs init` creates the certificates of the test clients.")]
 pub(crate) struct Args {
     /// Address of the gate [default: the configuration's hostname, or the Gateway's address in the cluster if the
     /// hostname does not resolve]

@@ -38,8 +38,8 @@ pub(crate) struct NodeLocal {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) export: Option<Export>,
     /// What happens to an export from an address that no running pod of the node has. `refuse` rejects it as retryable
-    /// (14 / 503); the address of a new pod is known after some seconds. `accept` forwards it unattributed, whoever in
-    /// the cluster sends it: for pods in the host's network, which have no address of their own.
+    /// (14 / 503); the address of a new pod is known after some seconds. `accept` forwards it unattributed, from any
+    /// sender in the cluster's network: for pods in the host's network, which have no address of their own.
     pub(crate) unknown_senders: UnknownSenders,
     /// Rules that map pods to clients, in order: the first rule that matches decides. Values that pods send under owned
     /// keys are removed; the attributes of the rule and the top-level `attributes` are set. Telemetry of pods that no
