@@ -346,7 +346,7 @@ ODD_HEADERS: dict[str, tuple[dict[str, str | bytes | None], list[tuple[str, str 
     "a length that is too long": ({}, [("content-length", "3000")], CUT),
     "a length in words": ({}, [("content-length", "abc")], CUT),
     "two encodings": ({}, [("grpc-encoding", "gzip")] * 2, "gRPC 12"),
-    "expecting to be told": ({}, [("expect", "100-continue")], "gRPC 0"),
+    "an expectation": ({}, [("expect", "100-continue")], "gRPC 0"),
 }
 
 

@@ -1,10 +1,9 @@
 //! The proxy's calls into this module: proxy-wasm ABI 0.2.1.
 //!
-//! Declared here and not by the SDK, which knows two answers to a piece of a body, "continue" and "buffer". Having been
-//! told to buffer, Envoy gives the filter its own buffer to write to at the end. It answers 413 (for gRPC: status 2, so
-//! that the client drops its data) if what is written is larger than a connection or an HTTP/2 window may hold, which
-//! may be as small as 64 KiB. This module answers "drop" and keeps the pieces itself. At the end it writes to the last
-//! piece, which has no such limit.
+//! Declared here and not by the SDK, which has two answers to a piece of a body, "continue" and "buffer". After "buffer",
+//! the filter writes to Envoy's own buffer at the end. Envoy answers 413 (for gRPC: status 2, so that the client drops
+//! its data) if that becomes larger than a connection or an HTTP/2 window may hold, which may be as small as 64 KiB. This
+//! module answers "drop" and keeps the pieces itself. At the end it writes to the last piece, which has no such limit.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let gate = Gate::load(POLICY.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let digest = [b'0'; 64];
     let (uri, dns, subject) = parts;
-    // What a hop says has no way to be another element than its last.
+    // Only the last element, which the hop wrote itself, is used.
     let header = [&[uri][..], &[b"Hash=00;URI=spiffe://acme.example/a/x/b"]].concat().join(&b","[..]);
     let hop = TrustedHop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX });
     if let Ok(said) = gate.forwarded(&[(b"x-forwarded-client-cert", &header)], &hop, Timestamp::EPOCH) {

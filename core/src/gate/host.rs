@@ -78,7 +78,7 @@ pub trait Host: Store + Clone {
     fn record(&self, gauge: u32, value: u64);
 }
 
-/// Bytes that nobody outside can predict, for the salt of a shared store. A Wasm module has no random numbers, but a
+/// Bytes that no client can predict, for the salt of a shared store. A Wasm module has no random numbers, but a
 /// clock in nanoseconds, and how long each call to it takes differs. Besides, there are the first connection's number
 /// and port and its request's id, which some proxies choose at random.
 pub fn entropy<H: Host>(host: &H) -> Vec<u8> {

@@ -67,8 +67,8 @@ impl fmt::Display for Problem {
 
 /// The element about the client, as received.
 ///
-/// The nearest proxy adds the last element; earlier ones come from its client and are not trusted. Where the gateway's
-/// own Envoy adds another one behind it, about that proxy itself, that has the proxy's own `Hash` and is skipped.
+/// The nearest proxy adds the last element; earlier ones come from its client and are not trusted. The gateway's own
+/// Envoy may add another element after it, about that proxy. Its `Hash` is that of the proxy's certificate. It is skipped.
 ///
 /// # Errors
 /// Why there is no such element.

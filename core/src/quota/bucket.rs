@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_above_the_burst_is_told_apart() {
+    fn a_charge_above_the_burst_has_an_error_of_its_own() {
         let tier = items(10, Duration::from_secs(2));
         let mut bucket = Bucket::default();
         let limit = Limit { rate: 10, capacity: 20 };

@@ -16,8 +16,8 @@ const CACHE_SIZE: usize = 1 << 20;
 /// Caches the values that were written to `S`.
 ///
 /// A store does not report the version of a write, but versions only grow, and over all keys. So the cache keeps a
-/// version that cannot be above the true one. If the key has exactly this version, nobody has written it since.
-/// Otherwise the next write is refused, and the value is fetched. A wrong guess costs a fetch; it never loses a write.
+/// version that cannot be above the true one. If the key has exactly this version, no worker has written it since.
+/// Otherwise the next write fails, and the value is fetched. A wrong guess costs a fetch; it never loses a write.
 #[derive(Debug)]
 pub struct CachedStore<S> {
     store: S,

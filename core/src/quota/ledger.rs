@@ -2,8 +2,8 @@
 //!
 //! The store never frees a key, so the number of keys is bounded. A key holds a bucket set of up to eight
 //! clients. Which set is a client's follows from its [`BucketId`] and the store's [`Salt`](super::Salt). Without the
-//! salt, nobody can choose a name that shares a set with another client. Where the set is full, the client goes to a
-//! set of a second table, by another hash. Where that one is full, too, it takes the place of the bucket that is
+//! salt, no client can choose a name that shares a set with another client. Where the set is full, the client goes to a
+//! set of a second table, by another hash. Where that one is full, too, it takes the place of the bucket that will be
 //! settled first. So no two clients share a bucket: the others can make a client owe less, but never more. Settled
 //! buckets are dropped when their set is written.
 //!

@@ -1,4 +1,4 @@
-//! The secret on which it depends which clients share a bucket set. Nobody outside may know it.
+//! The secret that decides which clients share a bucket set. No client may know it.
 
 use std::hash::{DefaultHasher, Hasher};
 

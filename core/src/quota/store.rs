@@ -46,8 +46,8 @@ impl<S: Store> Store for Rc<S> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreFailed;
 
-/// The salt that all workers with this store share. The first worker derives it from `entropy`: bytes that nobody
-/// outside can know, however little of each is random.
+/// The salt that all workers with this store share. The first worker derives it from `entropy`: bytes that no client
+/// can know as a whole, however little of each is random.
 ///
 /// # Errors
 /// The store failed.

@@ -42,7 +42,7 @@ impl Folder {
         approve: impl FnOnce(&Certificate) -> Result<(), Error>,
     ) -> Result<Certificate, Error> {
         if existing == Existing::Keep {
-            refuse_existing(files)?;
+            reject_existing(files)?;
         }
         let key = Authority::new_key()?;
         let (pem, certificate) = self.sign(request, &key)?;
@@ -112,7 +112,7 @@ impl Folder {
     }
 }
 
-fn refuse_existing(files: &Files) -> Result<(), Error> {
+fn reject_existing(files: &Files) -> Result<(), Error> {
     match [&files.key, &files.certificate].into_iter().find(|path| path.exists()) {
         None => Ok(()),
         Some(path) => Err(Error::failed(format_args!("{} already exists", path.display())).hint(

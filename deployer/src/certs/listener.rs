@@ -101,7 +101,7 @@ fn check_server(
     for certificate in &parsed {
         check_time(server, certificate, now, "otlp-gate certs renew server")?;
     }
-    if let Some(why) = parsed.first().and_then(|it| KeyKind::of(it.public_key()).refused_as_servers()) {
+    if let Some(why) = parsed.first().and_then(|it| KeyKind::of(it.public_key()).rejected_as_servers()) {
         return Err(Error::failed(format!("{}: {why}", server.display()))
             .hint("use ECDSA P-256 or P-384, or RSA of 2048 bits or more"));
     }

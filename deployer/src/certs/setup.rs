@@ -105,7 +105,7 @@ impl Folder {
         if existing == Existing::Replace {
             return self.write_all(setup, existing);
         }
-        self.refuse_existing()?;
+        self.reject_existing()?;
         let had_record = self.record_file().exists();
         self.write_all(setup, existing).inspect_err(|_| {
             // No file existed before, and a leftover would stop the next attempt.
@@ -154,7 +154,7 @@ impl Folder {
         }
     }
 
-    fn refuse_existing(&self) -> Result<(), Error> {
+    fn reject_existing(&self) -> Result<(), Error> {
         match self.setup_files().into_iter().find(|path| path.exists()) {
             None => Ok(()),
             Some(path) => Err(Error::failed(format_args!("{} already exists", path.display())).hint(

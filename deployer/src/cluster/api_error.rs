@@ -73,8 +73,8 @@ impl<'a> Reason<'a> {
         let kube::Error::Api(status) = error else { return Reason::Unreachable };
         match status.code {
             401 => Reason::Unauthorized,
-            // Only RBAC reports that a user cannot do something. Rights do not help against other causes of a 403, such as
-            // a ResourceQuota.
+            // Only RBAC reports that a user cannot do something. Rights do not help against other causes of a 403, such
+            // as a ResourceQuota.
             _ if status.is_forbidden() && status.message.contains(" cannot ") => Reason::MissingRights,
             _ => Reason::Other,
         }

@@ -22,7 +22,7 @@ pub(crate) struct Key {
     pub(crate) path: String,
     /// What its value is.
     pub(crate) kind: String,
-    /// Its value where it is left out; empty where that says itself.
+    /// Its default value; empty if it has none, or if the description states it.
     pub(crate) default: String,
     /// What it means.
     pub(crate) meaning: String,
@@ -49,7 +49,7 @@ pub(super) fn keys_of(path: &ConfigPath) -> Vec<String> {
     inside.filter(|key| !key.contains('.')).map(str::to_owned).collect()
 }
 
-/// Doc comments are wrapped for the source; whoever shows a description wraps it anew.
+/// Joins the lines of descriptions. Doc comments are wrapped for the source; the page and the help wrap them again.
 fn join_lines(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text.split("\n\n").map(|it| it.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");

@@ -81,7 +81,8 @@ impl Names {
             ("app.kubernetes.io/managed-by", "otlp-gate"),
             ("app.kubernetes.io/part-of", "otlp-gate"),
             ("otlp-gate.io/gate", &self.gateway),
-            // An object in another namespace, such as a ReferenceGrant, may be in the same namespace as one of another gate.
+            // An object in another namespace, such as a ReferenceGrant, may be in the same namespace as one of another
+            // gate.
             ("otlp-gate.io/gate-namespace", &self.namespace),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

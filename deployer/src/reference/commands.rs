@@ -62,7 +62,7 @@ fn write_command(page: &mut String, command: &Command) {
     }
 }
 
-/// Two columns less for lines that have them. A line without them, and what is behind three spaces, explains the examples.
+/// Removes two columns of indentation. A line without them, and the text after three spaces, explains the examples.
 fn unindent(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("  ") {
         Some(example) => match example.find("   ") {
@@ -105,7 +105,7 @@ fn names(argument: &Arg) -> String {
     }
 }
 
-/// The default value, else what the help says of it behind `[default: `.
+/// The default value, else the text after `[default: ` in the help.
 fn default(argument: &Arg) -> String {
     if !argument.get_action().takes_values() || argument.is_hide_default_value_set() {
         return String::new();

@@ -24,8 +24,8 @@ fn assert_current(file: &str, generated: &str) {
     );
 }
 
-/// Breaks text into lines of at most [`WIDTH`] columns, but not inside of backquotes. The first line starts with `first`,
-/// the others with as many spaces.
+/// Breaks text into lines of at most [`WIDTH`] columns, but not inside of backquotes. The first line starts with
+/// `first`, the others with as many spaces.
 fn wrap(first: &str, text: &str) -> String {
     let indent = " ".repeat(first.chars().count());
     let (mut lines, mut line) = (String::new(), first.to_owned());

@@ -91,7 +91,7 @@ impl KeyKind {
     }
 
     /// Why Envoy cannot serve with it.
-    pub(crate) fn refused_as_servers(&self) -> Option<String> {
+    pub(crate) fn rejected_as_servers(&self) -> Option<String> {
         match self {
             KeyKind::Rsa(bits) if *bits < SHORTEST_RSA => {
                 Some(format!("its key is {self}: Envoy requires 2048 or more"))
@@ -109,7 +109,7 @@ impl KeyKind {
                 not; {INSTEAD}"
             )
         });
-        self.refused_as_servers().map(|it| format!("{it}; {INSTEAD}")).or(few)
+        self.rejected_as_servers().map(|it| format!("{it}; {INSTEAD}")).or(few)
     }
 
     fn short(&self) -> Option<String> {

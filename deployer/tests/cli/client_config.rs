@@ -140,9 +140,9 @@ fn sdks_are_only_warned_of_addresses_that_the_servers_certificate_lacks() {
         sandbox.run(&format!("client-config acme --for sdk --address {address}")).stderr
     };
     let note = message(&sandbox, "203.0.113.7:4317");
-    let cure = "otlp-gate certs server --force --hostname otel.example.com --hostname 203.0.113.7";
-    assert!(note.contains(cure), "{note}");
-    sandbox.run(cure.strip_prefix("otlp-gate ").unwrap()).ok();
+    let command = "otlp-gate certs server --force --hostname otel.example.com --hostname 203.0.113.7";
+    assert!(note.contains(command), "{note}");
+    sandbox.run(command.strip_prefix("otlp-gate ").unwrap()).ok();
     assert_eq!(message(&sandbox, "203.0.113.7:4317"), "");
     assert_eq!(message(&sandbox, "otel.example.com:443"), "");
 

@@ -92,7 +92,7 @@ fn der_and_standard_input_are_read_too() {
 }
 
 #[test]
-fn nobody_and_the_denied_are_1_and_told_why() {
+fn unknown_and_denied_certificates_exit_with_1() {
     let sandbox = Sandbox::with(CONFIG);
     made(&sandbox, "URI:spiffe://other.example/x", "");
     let ended = sandbox.run("whoami cert.pem -o json");

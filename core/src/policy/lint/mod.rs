@@ -1,4 +1,4 @@
-//! What a policy may say but hardly means.
+//! Warnings about a valid policy: settings that are allowed, but probably a mistake.
 
 mod incomplete_headers;
 mod unreachable;

@@ -93,7 +93,7 @@ fn matches_that_are_never_reached() {
             ]}),
             never(at, first),
         ),
-        // Whoever has an O besides is no client of the first, which could not tell which is meant.
+        // The first does not match a certificate with a second O: its capture would have two values.
         (
             two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": "a"}})),
             json!(
@@ -106,7 +106,7 @@ fn matches_that_are_never_reached() {
         (two(json!({"subject": {"O": ["a", "*"]}}), json!({"subject": {"O": "a"}})), json!([])),
         (two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": ["a", "{p}"]}})), json!([])),
         (
-            // The first wants the same word twice.
+            // The first needs the same text in both names.
             two(
                 json!({"dns": "{o}.example", "subject": {"O": "{o}"}}),
                 json!({"dns": "{o}.example", "subject": {"O": "{p}"}}),

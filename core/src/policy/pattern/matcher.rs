@@ -6,7 +6,7 @@ use super::{Pattern, Separator, Token};
 /// What wildcards match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::policy) enum Reading {
-    /// What the policy says.
+    /// As the policy defines them.
     Strict,
     /// Captures and `*` match what `**` matches: to explain why a rule did not match.
     Any,

@@ -68,10 +68,10 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
 pub(super) fn warnings(config: &Config) -> Vec<Problem> {
     let node = &config.node_local;
     let owned = config.clients.iter().map(|client| &client.attributes).chain([&config.attributes]);
-    let nobodys = node.enabled && node.clients.is_empty() && owned.flat_map(BTreeMap::keys).next().is_some();
+    let missing = node.enabled && node.clients.is_empty() && owned.flat_map(BTreeMap::keys).next().is_some();
     let message = "no rule matches any pod: their telemetry is unattributed";
     let hint = "add rules such as `{name: acme, match: {namespace: acme}, attributes: {tenant.id: acme}}`";
-    nobodys.then(|| problem(&["nodeLocal", "clients"], message.to_owned(), hint)).into_iter().collect()
+    missing.then(|| problem(&["nodeLocal", "clients"], message.to_owned(), hint)).into_iter().collect()
 }
 
 #[cfg(test)]
