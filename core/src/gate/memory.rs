@@ -245,7 +245,8 @@ mod tests {
         #[test]
         fn the_sums_are_those_of_the_shares(steps in prop::collection::vec((0..6usize, 0..60u64), 1..80)) {
             let memory = Memory::default();
-            let mut reservations: Vec<Reservation> = (0..6).map(|number| memory.receiving(client(number % 3), 0)).collect();
+            let mut reservations: Vec<Reservation> =
+                (0..6).map(|number| memory.receiving(client(number % 3), 0)).collect();
             for (number, kib) in steps {
                 if kib == 0 {
                     reservations[number] = memory.receiving(reservations[number].client, 0);
@@ -256,7 +257,8 @@ mod tests {
                 prop_assert!(held.all <= 200 * KIB);
                 prop_assert_eq!(held.all, reservations.iter().map(|reservation| reservation.bytes).sum::<u64>());
                 for id in (0..3).map(client) {
-                    let of: u64 = reservations.iter().filter(|reservation| reservation.client == id).map(|reservation| reservation.bytes).sum();
+                    let own = reservations.iter().filter(|reservation| reservation.client == id);
+                    let of: u64 = own.map(|reservation| reservation.bytes).sum();
                     prop_assert_eq!(held.of(id), of);
                     prop_assert_eq!(held.clients.iter().any(|(client, _)| *client == id), of > 0);
                 }

@@ -590,7 +590,8 @@ proptest! {
         let config = json!({"clients": [{"name": "a", "match": wide}, {"name": "b", "match": narrow}]});
         let Ok(config) = serde_json::from_value::<PolicyConfig>(config) else { return Ok(()) };
         let Ok(policy) = Policy::compile(&config) else { return Ok(()) };
-        let warned = lint(&config, Some(&policy)).into_iter().map(|warning| warning.message).find(|it| it.contains("never reached"));
+        let mut warnings = lint(&config, Some(&policy)).into_iter().map(|warning| warning.message);
+        let warned = warnings.find(|it| it.contains("never reached"));
         let [wide, narrow] = policy.alternatives.as_slice() else { return Ok(()) };
         let sample = narrow.condition.sample();
         let always = wide.condition.covers(&sample, Values::Any);
@@ -598,7 +599,8 @@ proptest! {
         prop_assert!(usually || !always);
         prop_assert_eq!(warned.is_some(), usually);
         prop_assert_eq!(warned.is_some_and(|it| !it.ends_with("several values of one key")), always);
-        let single = identity.subject.as_ref().is_none_or(|it| ["CN", "O"].iter().all(|key| it.values(key).count() < 2));
+        let subject = identity.subject.as_ref();
+        let single = subject.is_none_or(|it| ["CN", "O"].iter().all(|key| it.values(key).count() < 2));
         if (always || (usually && single)) && narrow.condition.holds(&identity).is_some() {
             prop_assert!(wide.condition.holds(&identity).is_some());
         }

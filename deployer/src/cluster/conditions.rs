@@ -128,7 +128,10 @@ mod tests {
 
     fn conditions(all: &[(&str, &str, i64)]) -> Value {
         let all = all.iter().map(|(kind, status, generation)| {
-            json!({"type": kind, "status": status, "reason": "Because", "message": "of this", "observedGeneration": generation})
+            json!({
+                "type": kind, "status": status, "reason": "Because", "message": "of this",
+                "observedGeneration": generation,
+            })
         });
         Value::Array(all.collect())
     }

@@ -79,7 +79,8 @@ mod tests {
         let mut object = DynamicObject::new("otel-gateway", &resource);
         let entries = entries.iter().map(|(manager, subresource, fields)| {
             serde_json::from_value(json!({
-                "manager": manager, "operation": "Apply", "subresource": subresource, "fieldsType": "FieldsV1", "fieldsV1": fields,
+                "manager": manager, "operation": "Apply", "subresource": subresource,
+                "fieldsType": "FieldsV1", "fieldsV1": fields,
             }))
             .unwrap()
         });

@@ -146,7 +146,8 @@ fn cluster(name: &str, backend: &Address) -> Value {
             "explicit_http_config": {protocol: {}},
         }},
         "circuit_breakers": {"thresholds": [{
-            "max_connections": BREAKER, "max_pending_requests": BREAKER, "max_requests": BREAKER, "max_retries": BREAKER,
+            "max_connections": BREAKER, "max_pending_requests": BREAKER,
+            "max_requests": BREAKER, "max_retries": BREAKER,
         }]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
             {"endpoint": {"address": address}},

@@ -251,7 +251,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn any_name_is_printed_as_openssl_prints_it(organization in r"\PC{0,12}", name in r#"[ #"+,;<>\\=a\t\x00é]{0,8}"#) {
+        fn any_name_is_printed_as_openssl_prints_it(
+            organization in r"\PC{0,12}", name in r#"[ #"+,;<>\\=a\t\x00é]{0,8}"#,
+        ) {
             prop_assume!(organization != "#" && name != "#");
             let der = certificate(&[
                 (DnType::OrganizationName, DnValue::Utf8String(organization)),

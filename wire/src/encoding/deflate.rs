@@ -213,13 +213,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn members_come_out_in_order(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 1..4)) {
+        fn members_come_out_in_order(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 1..4),
+        ) {
             let wire: Vec<u8> = parts.iter().flat_map(|part| gzip(part)).collect();
             prop_assert_eq!(gunzip(&wire, 1 << 20), Ok(parts.concat()));
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..300usize, flip in any::<u8>()) {
+        fn no_bytes_make_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..300usize, flip in any::<u8>(),
+        ) {
             for (format, inflate) in [(GZIP, gunzip as fn(&[u8], usize) -> _), (ZLIB, unzlib)] {
                 let _ = inflate(&bytes, 1000);
                 let mut wire = compress(&bytes, format);

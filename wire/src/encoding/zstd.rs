@@ -235,7 +235,9 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(0..8u8, 0..300), at in 0..300usize, flip in any::<u8>()) {
+        fn no_bytes_make_it_panic(
+            bytes in prop::collection::vec(0..8u8, 0..300), at in 0..300usize, flip in any::<u8>(),
+        ) {
             let _ = unzstd(&bytes, 1000);
             let mut wire = zstd(&bytes);
             let at = at % wire.len();

@@ -46,8 +46,14 @@ fn write_kubeconfig(state: &State) -> Result<()> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "otlp-gate-test", "cluster": {"server": server, "certificate-authority": file("ca.crt")}}],
-        "users": [{"name": "admin", "user": {"client-certificate": file("admin.crt"), "client-key": file("admin.key")}}],
+        "clusters": [{
+            "name": "otlp-gate-test",
+            "cluster": {"server": server, "certificate-authority": file("ca.crt")},
+        }],
+        "users": [{
+            "name": "admin",
+            "user": {"client-certificate": file("admin.crt"), "client-key": file("admin.key")},
+        }],
         "contexts": [{"name": "otlp-gate-test", "context": {"cluster": "otlp-gate-test", "user": "admin"}}],
         "current-context": "otlp-gate-test",
     });

@@ -208,13 +208,16 @@ fn a_large_policy_may_be_compressed() {
 proptest! {
     #[test]
     fn any_bytes_in_any_pieces_are_forwarded_or_rejected(
-        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..6), compressed in any::<bool>(), protocol in prop::sample::select(vec![GRPC.protocol, HTTP.protocol, JSON.protocol]),
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..6),
+        compressed in any::<bool>(),
+        protocol in prop::sample::select(vec![GRPC.protocol, HTTP.protocol, JSON.protocol]),
     ) {
         let fixture = Fixture::new(POLICY);
         let client = acme(&fixture.gate);
         let encoding = if compressed { Encoding::Gzip } else { Encoding::Identity };
         for signal in Signal::ALL {
-            let mut request = fixture.open(&client, Head { protocol, signal, encoding, length: None, headers: 0 }).unwrap();
+            let head = Head { protocol, signal, encoding, length: None, headers: 0 };
+            let mut request = fixture.open(&client, head).unwrap();
             for chunk in &chunks {
                 request.body(chunk.len()).unwrap().extend_from_slice(chunk);
             }

@@ -282,7 +282,10 @@ fn words() {
 fn attributes() {
     let own =
         |key: &str, value: &str| rule(json!({"match": {"dns": "{site}.x"}, "attributes": {key: value}}));
-    let general = |key: &str, value: &str| json!({"clients": [{"name": "a", "match": {"dns": "{site}.x"}}], "attributes": {key: value}});
+    let general = |key: &str, value: &str| {
+        let clients = json!([{"name": "a", "match": {"dns": "{site}.x"}}]);
+        json!({"clients": clients, "attributes": {key: value}})
+    };
     check([
         (own("", "x"), json!("clients[0].attributes[\"\"]: the key is empty")),
         (
@@ -391,7 +394,8 @@ fn headers() {
         ),
         (
             json!({
-                "clients": [{"name": "a", "match": {"dns": "{t}"}, "attributes": {"t": "{t}"}}], "headers": {"x": "{t}"},
+                "clients": [{"name": "a", "match": {"dns": "{t}"}, "attributes": {"t": "{t}"}}],
+                "headers": {"x": "{t}"},
             }),
             json!([]),
         ),

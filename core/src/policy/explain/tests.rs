@@ -329,10 +329,14 @@ fn near_misses_come_before_the_rule_that_matches_and_later_rules_after() {
 proptest! {
     #[test]
     fn any_rule_can_be_compared_with_any_certificate(
-        pattern in r"(u:)?([ab./]{0,3}(\*|\*\*|\{x\}|)){1,4}", value in r#"[ab./:@, ü"\\]{0,12}"#, dns in "[ab.*]{0,8}",
+        pattern in r"(u:)?([ab./]{0,3}(\*|\*\*|\{x\}|)){1,4}",
+        value in r#"[ab./:@, ü"\\]{0,12}"#,
+        dns in "[ab.*]{0,8}",
     ) {
         let matches = [
-            json!({"spiffe": pattern}), json!({"dns": pattern}), json!({"subject": {"CN": pattern, "OU": ["a", pattern]}}),
+            json!({"spiffe": pattern}),
+            json!({"dns": pattern}),
+            json!({"subject": {"CN": pattern, "OU": ["a", pattern]}}),
         ];
         for one in matches {
             let config = json!({"clients": [{"name": "a", "match": one}]});

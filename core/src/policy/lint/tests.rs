@@ -228,7 +228,10 @@ fn a_denied_name_that_no_client_has() {
         (deny("name:q.globex.berlin"), json!([unused("q.globex.berlin")])),
         (deny("name:unknown-0123456789ab"), json!([unused("unknown-0123456789ab")])),
         (
-            json!({"unknown": "t", "quotas": {"tiers": {"t": {"items": "10k/s"}}}, "deny": ["name:unknown-0123456789ab"]}),
+            json!({
+                "unknown": "t", "quotas": {"tiers": {"t": {"items": "10k/s"}}},
+                "deny": ["name:unknown-0123456789ab"],
+            }),
             json!([]),
         ),
     ]);

@@ -794,7 +794,9 @@ fn dice(mut seed: u64) -> impl FnMut(u32) -> u32 {
 
 proptest! {
     #[test]
-    fn attributes_are_set_for_every_signal_and_nothing_else_changes((signal, node) in any_signal(), seed in any::<u64>()) {
+    fn attributes_are_set_for_every_signal_and_nothing_else_changes(
+        (signal, node) in any_signal(), seed in any::<u64>(),
+    ) {
         let message = node.spell(&mut dice(seed));
         let mut want: Value = serde_json::from_str(&message).unwrap();
         let (items, removed) = expected(signal, &mut want);
@@ -808,7 +810,8 @@ proptest! {
 
     #[test]
     fn a_damaged_message_is_rejected_or_free_of_forged_attributes(
-        (signal, node) in any_signal(), seed in any::<u64>(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
+        (signal, node) in any_signal(), seed in any::<u64>(), at in any::<prop::sample::Index>(),
+        byte in any::<u8>(), cut in any::<bool>(),
     ) {
         let mut message = node.spell(&mut dice(seed)).into_bytes();
         let at = at.index(message.len());

@@ -345,7 +345,9 @@ impl Decoder {
 
 proptest! {
     #[test]
-    fn attributes_are_set_for_traces_and_nothing_else_changes(message in request((0..5usize).prop_map(|n| repeated(2, n)))) {
+    fn attributes_are_set_for_traces_and_nothing_else_changes(
+        message in request((0..5usize).prop_map(|n| repeated(2, n))),
+    ) {
         check!(Signal::Traces, ExportTraceServiceRequest, resource_spans, &message, owned_by_name,
             |container: &opentelemetry_proto::tonic::trace::v1::ResourceSpans| {
                 container.scope_spans.iter().map(|scope| scope.spans.len() as u64).sum::<u64>()
@@ -353,7 +355,9 @@ proptest! {
     }
 
     #[test]
-    fn attributes_are_set_for_logs_and_nothing_else_changes(message in request((0..5usize).prop_map(|n| repeated(2, n)))) {
+    fn attributes_are_set_for_logs_and_nothing_else_changes(
+        message in request((0..5usize).prop_map(|n| repeated(2, n))),
+    ) {
         check!(Signal::Logs, ExportLogsServiceRequest, resource_logs, &message, owned_by_name,
             |container: &opentelemetry_proto::tonic::logs::v1::ResourceLogs| {
                 container.scope_logs.iter().map(|scope| scope.log_records.len() as u64).sum::<u64>()
@@ -363,7 +367,9 @@ proptest! {
     #[test]
     fn metrics_of_all_five_kinds_are_counted_by_data_points(
         message in request(prop::collection::vec((prop::sample::select(vec![5u32, 7, 9, 10, 11]), 0..4usize), 0..4)
-            .prop_map(|metrics| metrics.iter().flat_map(|&(kind, n)| field(2, &field(kind, &repeated(1, n), 0), 0)).collect()))
+            .prop_map(|metrics| {
+                metrics.iter().flat_map(|&(kind, n)| field(2, &field(kind, &repeated(1, n), 0), 0)).collect()
+            }))
     ) {
         use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, metric::Data};
         check!(Signal::Metrics, ExportMetricsServiceRequest, resource_metrics, &message, owned_by_name,
@@ -381,7 +387,8 @@ proptest! {
 
     #[test]
     fn profiles_may_have_keys_by_index_into_a_table_that_comes_later(
-        indexes in prop::collection::vec(1..6i32, 0..6), samples in 0..4usize, first in any::<bool>(), padding in 0..3usize,
+        indexes in prop::collection::vec(1..6i32, 0..6), samples in 0..4usize,
+        first in any::<bool>(), padding in 0..3usize,
     ) {
         let table = ["", "service.name", "tenant.id", "x", "otlp_gate.client", "tenant.id"];
         let strings = table.iter().flat_map(|text| field(5, text.as_bytes(), 0));
@@ -431,7 +438,8 @@ proptest! {
 
     #[test]
     fn a_damaged_message_is_rejected_or_free_of_forged_attributes(
-        message in request((0..3usize).prop_map(|n| repeated(2, n))), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
+        message in request((0..3usize).prop_map(|n| repeated(2, n))), at in any::<prop::sample::Index>(),
+        byte in any::<u8>(), cut in any::<bool>(),
     ) {
         prop_assume!(!message.is_empty());
         let mut message = message;
