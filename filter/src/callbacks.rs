@@ -2,8 +2,9 @@
 //!
 //! Declared here and not by the SDK, which has two answers to a piece of a body, "continue" and "buffer". After "buffer",
 //! the filter writes to Envoy's own buffer at the end. Envoy answers 413 (for gRPC: status 2, so that the client drops
-//! its data) if that becomes larger than a connection or an HTTP/2 window may hold, which may be as small as 64 KiB. This
-//! module answers "drop" and keeps the pieces itself. At the end it writes to the last piece, which has no such limit.
+//! its data) if that becomes larger than a connection or an HTTP/2 window may hold, which may be as small as 64 KiB.
+//! This module answers "drop" and keeps the pieces itself. At the end it writes to the last piece, which has no such
+//! limit.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -68,7 +68,8 @@ impl fmt::Display for Problem {
 /// The element about the client, as received.
 ///
 /// The nearest proxy adds the last element; earlier ones come from its client and are not trusted. The gateway's own
-/// Envoy may add another element after it, about that proxy. Its `Hash` is that of the proxy's certificate. It is skipped.
+/// Envoy may add another element after it, about that proxy. Its `Hash` is that of the proxy's certificate, and it is
+/// skipped.
 ///
 /// # Errors
 /// Why there is no such element.
