@@ -147,7 +147,7 @@ def gateway(port, backend, module, policy, certs, behind=()):
         port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config
     )
     if behind:
-        # Only otlp-gate has filters behind it, and only otlp-gate reads the certificate from this header.
+        # Only otlp-gate has filters after it, and only otlp-gate reads the certificate from this header.
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         manager.update(
             forward_client_cert_details="APPEND_FORWARD" if "trustedHops" in policy else "SANITIZE_SET",
@@ -156,7 +156,7 @@ def gateway(port, backend, module, policy, certs, behind=()):
     return {"static_resources": {"listeners": [listener], "clusters": [cluster("backend", backend, http2=True)]}}
 
 
-# The filter that every gate has behind its own.
+# The filter that follows the gate's own in every gate.
 BUFFER = {
     "name": "buffer",
     "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20},

@@ -256,7 +256,7 @@ fn map(headers: HeaderMap) -> u32 {
 }
 
 /// The names and values of a serialized header map, in order: a count, the lengths of each name and value, then each
-/// name and value with a NUL behind it.
+/// name and value followed by a NUL.
 fn pairs(serialized: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let (count, rest) = serialized.split_first_chunk()?;
     let count = u32::from_le_bytes(*count) as usize;

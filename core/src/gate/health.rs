@@ -156,7 +156,7 @@ impl HealthCheck {
 
     /// What replaces a piece of the response's body.
     pub fn response_body(&mut self) -> &'static [u8] {
-        /// HealthCheckResponse{status (1): SERVING (1)}, behind its frame.
+        /// HealthCheckResponse{status (1): SERVING (1)}, after its frame.
         const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
         if core::mem::replace(&mut self.has_message, true) { b"" } else { SERVING }
     }

@@ -105,14 +105,14 @@ fn http(path: &[u8], content_type: &[u8]) -> Option<String> {
     Some(format!("send {} to {}", meant.name(), meant.http_path()))
 }
 
-/// The OTLP path at the end of this one, after what comes before it. Slashes behind it are ignored.
+/// The OTLP path at the end of this one, after what comes before it. Slashes after it are ignored.
 fn ends_with(path: &[u8], of: fn(Signal) -> &'static str) -> Option<(&[u8], &'static str)> {
     let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
     let path = path.get(..end)?;
     Signal::ALL.into_iter().map(of).find_map(|own| Some((path.strip_suffix(own.as_bytes())?, own)))
 }
 
-/// The hint for an OTLP path with something before or behind it.
+/// The hint for an OTLP path with something before or after it.
 fn prefixed(before: &[u8], of: &str) -> String {
     if before.is_empty() {
         return format!("remove the slash at the end of {of}");

@@ -88,7 +88,7 @@ impl BucketSet {
     }
 }
 
-/// The bytes of the first stored bucket in `value`, which is left with the bytes behind it.
+/// The bytes of the first stored bucket in `value`, which is left with the bytes after it.
 fn split<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
     let used = value.get(ID_LEN)?.count_ones() as usize;
     let (stored, behind) = value.split_at_checked(FIXED_LEN + used * DEBT_LEN)?;
@@ -109,7 +109,7 @@ impl Header {
         Some(Header { id, used, settled: Timestamp::from_nanos(number(stored)?) })
     }
 
-    /// The bucket of this header, from the bytes behind it.
+    /// The bucket of this header, from the bytes after it.
     fn bucket(&self, mut stored: &[u8]) -> Bucket {
         let mut next = || number(&mut stored).unwrap_or_default();
         let [updated, earlier, later] = [next(), next(), next()].map(Timestamp::from_nanos);
@@ -123,7 +123,7 @@ impl Header {
     }
 }
 
-/// The first bytes of `value`, which is left with the bytes behind them.
+/// The first bytes of `value`, which is left with the bytes after them.
 fn bytes<const LEN: usize>(value: &mut &[u8]) -> Option<[u8; LEN]> {
     let (first, behind) = value.split_first_chunk()?;
     *value = behind;

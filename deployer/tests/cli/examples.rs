@@ -254,7 +254,7 @@ fn elsewhere(example: &str) -> bool {
     ELSEWHERE.iter().any(|it| example.contains(it))
 }
 
-/// A line without the words that explain it, and without others' programs behind it.
+/// A line without its explanation, and without the other programs of a pipe.
 fn call(line: &str) -> &str {
     let ends = ["   ", " | jq", " | kubectl", " && kubectl"].iter().filter_map(|it| line.find(it));
     &line[..ends.min().unwrap_or(line.len())]

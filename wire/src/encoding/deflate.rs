@@ -34,7 +34,7 @@ pub(super) fn gunzip(
     Err(InflateError::TooManyParts)
 }
 
-/// Inflates one stream. Bytes behind it are an error: Go's reader does not look at them, and no byte may have two
+/// Inflates one stream. Bytes after it are an error: Go's reader does not look at them, and no byte may have two
 /// readings.
 pub(super) fn unzlib(
     body: &[u8],
@@ -56,7 +56,7 @@ pub fn gzip_length(body: &[u8]) -> Option<u64> {
     Some(u64::from(u32::from_le_bytes(*body.last_chunk()?)))
 }
 
-/// Inflates the first member of `body`. Returns the bytes behind it.
+/// Inflates the first member of `body`. Returns the bytes after it.
 fn member<'a>(
     mut body: &'a [u8],
     out: &mut Vec<u8>,

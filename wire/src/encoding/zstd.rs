@@ -42,7 +42,7 @@ pub(super) fn unzstd(
     Ok(())
 }
 
-/// Inflates or skips the first frame of `body`. Returns the bytes behind it.
+/// Inflates or skips the first frame of `body`. Returns the bytes after it.
 fn frame<'a>(
     body: &'a [u8],
     out: &mut Vec<u8>,

@@ -79,7 +79,7 @@ fn matches_that_are_never_reached() {
         (two(json!({"dns": "a.example"}), json!({"dns": "*.example"})), json!([])),
         (two(json!({"dns": "**", "spiffe": "**"}), json!({"dns": "x"})), json!([])),
         (
-            // A certificate without an O gets past the first.
+            // The first does not match a certificate without an O.
             json!({"clients": [
                 {"name": "first", "match": {"dns": "**"}, "attributes": {"o": "{subject.O}"}},
                 {"name": "b", "match": {"dns": "x"}},

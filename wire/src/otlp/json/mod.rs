@@ -87,7 +87,7 @@ impl Splicer<'_> {
         Ok(self.scanner.finish()?)
     }
 
-    /// Edits the ProfilesDictionary: the keys of the client's attributes go behind its strings, if it has any.
+    /// Edits the ProfilesDictionary: the keys of the client's attributes go after its strings, if it has any.
     fn dictionary(&mut self) -> Result<(), SpliceError> {
         let Some(mut dictionary) = self.scanner.enter(b'{')? else { return Ok(()) };
         while self.scanner.member(&mut dictionary, STRING_TABLE)?.is_some() {

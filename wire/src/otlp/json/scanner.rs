@@ -258,7 +258,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a member name and the colon behind it.
+    /// Reads a member name and the colon after it.
     #[inline]
     fn name(&mut self) -> Result<Text, Malformed> {
         let start = self.start();
