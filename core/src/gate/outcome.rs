@@ -1,5 +1,5 @@
-//! The outcome of a forwarded request, from its response: whether the backend accepted it, and if not, whether its client
-//! may retry.
+//! The outcome of a forwarded request, from its response: whether the backend accepted it, and if not, whether its
+//! client may retry.
 //!
 //! Sources: OTLP specification ("Failures", "OTLP/gRPC Throttling", "OTLP/HTTP Response"), google/rpc/status.proto.
 
