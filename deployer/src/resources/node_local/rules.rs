@@ -46,7 +46,8 @@ pub(super) fn remove_owned(config: &Config) -> Vec<String> {
 /// rejects by a condition, and a dropped export would be answered with success. The sender gets the message, and may
 /// retry.
 pub(super) fn reject_unknown_senders() -> String {
-    let message = "the sender's address is of no running pod of this node; nodeLocal.unknownSenders: accept takes it in";
+    let message = "the sender's address belongs to no running pod of this node; hint: send to the gateway's Service, \
+                   or set nodeLocal.unknownSenders: accept";
     format!(
         "set(resource.cache[\"unknown\"], ParseJSON({})) where resource.attributes[\"k8s.pod.uid\"] == nil",
         text(message)
