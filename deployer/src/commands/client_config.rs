@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// The folder of the certificates
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
-    /// The directory of the files on the client's machine [default: their directories here]
+    /// The directory of the files on the client's machine [default: their directories on this machine]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

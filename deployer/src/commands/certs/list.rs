@@ -14,7 +14,7 @@ use crate::global::Global;
 pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// List all certificates that the CAs ever issued, as far as they are recorded
+    /// List all recorded certificates, also those whose files no longer exist
     #[arg(long)]
     all: bool,
 }

@@ -31,7 +31,7 @@ pub(super) struct Names {
     /// A DNS name or IP address of the gate; can be repeated [default: gateway.hostname in the configuration]
     #[arg(long, value_name = "NAME", value_parser = host)]
     hostname: Vec<Host>,
-    /// Also localhost, 127.0.0.1 and ::1
+    /// Add the names localhost, 127.0.0.1 and ::1
     #[arg(long)]
     local: bool,
     /// Validity of the server's certificate in days
