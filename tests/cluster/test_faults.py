@@ -84,8 +84,7 @@ def rotate_client_ca(gate: Installation, load: GateLoad) -> None:
     gate.wait_until_rejected(old)
 
 
-# Faults that affect one gate only, and faults that affect the others as well.
-OWN_FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
+FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
     "policy changed": lambda gate, *_: (
@@ -96,18 +95,14 @@ OWN_FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "server certificate rotated": lambda gate, *_: (gate.run("certs", "server", "--local", "--force"), gate.apply()),
     "client CA rotated": lambda gate, _, load: rotate_client_ca(gate, load),
     "gateway rolled out": lambda gate, kubectl, _: kubectl("rollout", "restart", "deployment", *gate.proxies()),
-}
-SHARED_FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
     "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
     "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
 }
-FAULTS = OWN_FAULTS | SHARED_FAULTS
 
 
-@pytest.mark.parametrize(
-    "fault", [*OWN_FAULTS, *(pytest.param(fault, marks=pytest.mark.alone) for fault in SHARED_FAULTS)]
-)
+@pytest.mark.alone
+@pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_acknowledged_is_lost(gate: Installation, kubectl: Kubectl, load: GateLoad, fault: str) -> None:
     FAULTS[fault](gate, kubectl, load)
     for deployment in (control_plane(), gate.proxies(), collector(gate)):
