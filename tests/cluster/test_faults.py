@@ -48,14 +48,15 @@ def move(gate: Installation, kubectl: Kubectl) -> None:
     """Drains the gateway's pod from its node, as for a replacement of the node."""
     if len(kubectl.json("get", "nodes")["items"]) < 2:
         pytest.skip("there is no other node")
-    (pod,) = kubectl.json("get", "pods", *gate.proxies())["items"]
+    # The pod that an earlier rollout replaced may still be ending.
+    pods = lambda: kubectl.json("get", "pods", *gate.proxies())["items"]
+    wait_until(lambda: len(pods()) == 1, "the gateway has one pod")
+    (pod,) = pods()
     node = pod["spec"]["nodeName"]
     kubectl("cordon", node)
     try:
         kubectl("delete", "pod", pod["metadata"]["name"], "-n", pod["metadata"]["namespace"], "--wait=false")
-        others = lambda: [
-            it for it in kubectl.json("get", "pods", *gate.proxies())["items"] if it["spec"].get("nodeName") != node
-        ]
+        others = lambda: [it for it in pods() if it["spec"].get("nodeName") != node]
         wait_until(lambda: others() and ready(kubectl, *gate.proxies()), "the gateway runs on another node")
     finally:
         kubectl("uncordon", node)
@@ -87,6 +88,9 @@ def rotate_client_ca(gate: Installation, load: GateLoad) -> None:
 FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
+    "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
+    "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
+    "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
     "policy changed": lambda gate, *_: (
         gate.change(lambda config: config["attributes"].update(policy="{name}")),
         gate.apply(),
@@ -95,9 +99,6 @@ FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "server certificate rotated": lambda gate, *_: (gate.run("certs", "server", "--local", "--force"), gate.apply()),
     "client CA rotated": lambda gate, _, load: rotate_client_ca(gate, load),
     "gateway rolled out": lambda gate, kubectl, _: kubectl("rollout", "restart", "deployment", *gate.proxies()),
-    "control plane killed": lambda gate, kubectl, _: kill(kubectl, *control_plane()),
-    "kubelets killed": lambda _, kubectl, __: restart_kubelets(kubectl),
-    "gateway moved to another node": lambda gate, kubectl, _: move(gate, kubectl),
 }
 
 
