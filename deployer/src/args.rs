@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 use crate::certs::{Folder, ListenerTls};
+use crate::cluster::{Cluster, DetectedMesh, detect_mesh};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
-use crate::model::{Certificates, ClientCa, Installation, Mesh, Server};
+use crate::model::{Certificates, ClientCa, Installation, Mesh, Object, Server};
 use crate::module::{self, Location};
 use crate::output;
+use crate::render;
 
 /// Options of the commands that compare the cluster with the config.
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,18 @@ pub(crate) struct Inputs<'a> {
     pub(crate) config: &'a Config,
     module: Location,
     certificates: Certificates,
+}
+
+/// The installation as a cluster needs it.
+pub(crate) struct InCluster<'a> {
+    /// The cluster.
+    pub(crate) cluster: Cluster,
+    /// The installation, with the cluster's mesh.
+    pub(crate) installation: Installation<'a>,
+    /// All objects of the installation.
+    pub(crate) objects: Vec<Object>,
+    /// What was found of a mesh; none if it makes no difference to the gate.
+    pub(crate) mesh_summary: Option<String>,
 }
 
 /// Reads the config and prints its warnings.
@@ -91,6 +105,15 @@ impl<'a> Inputs<'a> {
     /// The installation, in a cluster with this mesh.
     pub(crate) fn installation(self, mesh: Mesh) -> Installation<'a> {
         Installation::new(self.config, self.module, mesh, self.certificates)
+    }
+
+    /// Connects to the cluster, looks for its mesh, and renders the installation for it.
+    pub(crate) async fn in_cluster(self, global: &Global) -> Result<InCluster<'a>, Error> {
+        let cluster = Cluster::connect(global.context.as_deref()).await?;
+        let DetectedMesh { mesh, summary: mesh_summary } = detect_mesh(&cluster, self.config).await?;
+        let installation = self.installation(mesh);
+        let objects = render::objects(&installation)?;
+        Ok(InCluster { cluster, installation, objects, mesh_summary })
     }
 }
 

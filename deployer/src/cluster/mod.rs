@@ -25,7 +25,7 @@ pub(crate) use api_error::{api_error, if_allowed};
 pub(crate) use attached::{Attachment, attached};
 pub(crate) use client::{Cluster, selecting};
 pub(crate) use discovery::Discovery;
-pub(crate) use mesh::detect_mesh;
+pub(crate) use mesh::{DetectedMesh, detect_mesh};
 pub(crate) use plan::{Change, Plan, Planned};
 pub(crate) use prune::{Pruned, prune, retained};
 pub(crate) use status::{Status, gateway_address, status};

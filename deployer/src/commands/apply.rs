@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::args::{self, Inputs, InstallationArgs};
-use crate::cluster::{Change, Cluster, Plan, Pruned, Status, detect_mesh, prune, retained, rollout};
+use crate::args::{self, InCluster, Inputs, InstallationArgs};
+use crate::cluster::{Change, Cluster, Plan, Pruned, Status, prune, retained, rollout};
 use crate::error::Error;
 use crate::global::Global;
 use crate::model::{Installation, Object};
 use crate::output::{self, Format};
-use crate::render;
 use crate::runtime::until_signal;
 
 /// Arguments of `apply`.
@@ -64,13 +63,10 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let cluster = Cluster::connect(global.context.as_deref()).await?;
-    let detected = detect_mesh(&cluster, inputs.config).await?;
-    if let Some(summary) = detected.summary {
+    let InCluster { cluster, installation, objects, mesh_summary } = inputs.in_cluster(global).await?;
+    if let Some(summary) = mesh_summary {
         output::say(format_args!("mesh: {summary}"));
     }
-    let installation = inputs.installation(detected.mesh);
-    let objects = render::objects(&installation)?;
     let certificate = args.installation.server_certificate();
     let plan = Plan::dry_run(&cluster, &installation, objects, &certificate, args.force_conflicts).await?;
     let table = global.output == Format::Table;

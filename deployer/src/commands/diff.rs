@@ -5,14 +5,14 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use crate::args::{self, Inputs, InstallationArgs};
-use crate::cluster::{Change, Cluster, Plan, Planned, detect_mesh, prune, retained};
+use crate::args::{self, InCluster, Inputs, InstallationArgs};
+use crate::cluster::{Change, Plan, Planned, prune, retained};
 use crate::error::Error;
 use crate::global::Global;
 use crate::model::yaml;
 use crate::output::{self, Format};
 use crate::runtime::until_signal;
-use crate::{render, sha256};
+use crate::sha256;
 
 const ADDED: Style = AnsiColor::Green.on_default();
 const REMOVED: Style = AnsiColor::Red.on_default();
@@ -44,10 +44,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 async fn diff(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let cluster = Cluster::connect(global.context.as_deref()).await?;
-    let detected = detect_mesh(&cluster, inputs.config).await?;
-    let installation = inputs.installation(detected.mesh);
-    let objects = render::objects(&installation)?;
+    let InCluster { cluster, installation, objects, .. } = inputs.in_cluster(global).await?;
     let certificate = args.installation.server_certificate();
     let plan = Plan::dry_run(&cluster, &installation, objects, &certificate, args.force_conflicts).await?;
     let retained = retained(&installation, plan.desired().cloned())?;

@@ -3,13 +3,13 @@
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::args::{self, Inputs, InstallationArgs};
-use crate::cluster::{Cluster, Discovery, detect_mesh};
+use crate::args::{self, InCluster, Inputs, InstallationArgs};
+use crate::cluster::Discovery;
 use crate::doctor::{Check, CheckResult, examine};
 use crate::error::Error;
 use crate::global::Global;
+use crate::output;
 use crate::runtime::until_signal;
-use crate::{output, render};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -39,12 +39,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 async fn doctor(global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let cluster = Cluster::connect(global.context.as_deref()).await?;
-    let detected = detect_mesh(&cluster, inputs.config).await?;
-    let installation = inputs.installation(detected.mesh);
-    let objects = render::objects(&installation)?;
+    let InCluster { cluster, installation, objects, mesh_summary } = inputs.in_cluster(global).await?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
-    let checks = examine(&cluster, &discovery, &installation, &objects, detected.summary).await?;
+    let checks = examine(&cluster, &discovery, &installation, &objects, mesh_summary).await?;
     let ok = checks.iter().all(|check| check.result != CheckResult::Fail);
     output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
     if ok { Ok(()) } else { Err(Error::reported()) }

@@ -3,12 +3,12 @@
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::args::{self, Inputs, InstallationArgs};
-use crate::cluster::{Attachment, Cluster, Discovery, Status, attached, detect_mesh, status};
+use crate::args::{self, InCluster, Inputs, InstallationArgs};
+use crate::cluster::{Attachment, Discovery, Status, attached, status};
 use crate::error::Error;
 use crate::global::Global;
+use crate::output;
 use crate::runtime::until_signal;
-use crate::{output, render};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -41,10 +41,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 async fn show(global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let cluster = Cluster::connect(global.context.as_deref()).await?;
-    let detected = detect_mesh(&cluster, inputs.config).await?;
-    let installation = inputs.installation(detected.mesh);
-    let objects = render::objects(&installation)?;
+    let InCluster { cluster, installation, objects, .. } = inputs.in_cluster(global).await?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
     let status = status(&cluster, &discovery, &installation, &objects).await?;
     let gateway = &installation.config.gateway;
