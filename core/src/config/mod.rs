@@ -4,6 +4,7 @@
 //! The types hold what the file says. [`crate::policy::Policy::compile`] checks it.
 
 mod client;
+mod client_ca;
 mod limits;
 mod map;
 mod quantity;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use client::{CaptureConfig, ClientRule, Match, Matches, Patterns};
+pub use client_ca::{AuthorityKey, ClientCa};
 pub use limits::Limits;
 pub use map::unique_keys;
 pub use quantity::{Burst, QuantityError, Rate, Size};
@@ -134,6 +136,9 @@ with_policy_keys! {
         /// More owned attributes, which another gateway sets: values that clients send under these keys are removed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub owned: Vec<String>,
+        /// The client CAs of the gate, with their keys. [`ClientCa::name`] of one entry may be empty.
+        #[serde(rename = "clientCAs", skip_serializing_if = "Vec::is_empty")]
+        pub client_cas: Vec<ClientCa>,
     }
 }
 

@@ -3,11 +3,13 @@
 //! The holder of a certificate may have chosen most of these bytes, so they are not trusted: a name that is not UTF-8,
 //! malformed, too long or has control characters is treated as absent.
 
+mod authority;
 mod certificate;
 mod fingerprint;
 mod subject;
 pub mod xfcc;
 
+pub use authority::Ca;
 #[cfg(test)]
 pub(crate) use certificate::with_other_signature;
 pub use certificate::{Certificate, Invalid, Validity};
@@ -31,6 +33,10 @@ pub struct Identity {
     pub sha256: Option<[u8; 32]>,
     /// The certificate's other fields; `None` where a trusted hop did not forward the certificate.
     pub certificate: Option<Box<Certificate>>,
+    /// The client CA that signed the certificate, as far as the policy tells its CAs apart; see [`Ca`].
+    pub ca: Option<Ca>,
+    /// Whether a CA of the gate has revoked the certificate.
+    pub revoked: bool,
 }
 
 impl Identity {
@@ -47,7 +53,7 @@ impl Identity {
             dns: dns.and_then(text).map(str::to_ascii_lowercase),
             subject: subject.and_then(text).and_then(Subject::parse),
             sha256: sha256_hex.and_then(text).and_then(|hex| Fingerprint::parse(hex).ok()).map(|it| it.0),
-            certificate: None,
+            ..Identity::default()
         }
     }
 

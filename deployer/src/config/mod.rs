@@ -2,6 +2,7 @@
 
 mod backend;
 mod certificates;
+mod client_ca;
 mod gateway;
 mod node_local;
 mod parse;
@@ -15,7 +16,7 @@ mod validate;
 use std::collections::BTreeMap;
 
 use otlp_gate_core::config::{
-    ClientRule, Limits, Match, OwnedSpellings, PolicyConfig, Quotas, Unknown, unique_keys,
+    self as policy, ClientRule, Limits, Match, OwnedSpellings, PolicyConfig, Quotas, Unknown, unique_keys,
 };
 use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use backend::{Backend, Collector, Service};
 pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
+pub(crate) use client_ca::ClientCa;
 pub(crate) use gateway::{Gateway, Provider};
 pub(crate) use node_local::{
     Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders,
@@ -46,6 +48,11 @@ with_policy_keys! {
         /// Where certificates come from. Default: from the folder that `otlp-gate certs` writes.
         #[serde(default, skip_serializing_if = "Certificates::is_default")]
         pub(crate) certificates: Certificates,
+        /// The CAs that issue client certificates, by name, so that a rule can be limited to the clients of one CA with
+        /// `match: {ca: NAME}`. Default: the gateway trusts the CAs in the folder `certs`, and any of them can issue a
+        /// certificate for any client. Not with cert-manager.
+        #[serde(default, rename = "clientCAs", skip_serializing_if = "Vec::is_empty")]
+        pub(crate) client_cas: Vec<ClientCa>,
         /// Where accepted telemetry is forwarded to: a Collector that otlp-gate deploys, or your own Service.
         #[serde(default)]
         pub(crate) backend: Backend,
@@ -69,13 +76,24 @@ impl Config {
         self.gateway.enabled && self.certificates.cert_manager.is_none()
     }
 
-    /// The policy that the filter is sent.
+    /// The policy that the filter is sent, without the keys of client CAs and without what these have revoked.
     pub(crate) fn policy(&self) -> PolicyConfig {
         PolicyConfig {
             gate: format!("{}/{}", self.gateway.namespace, self.gateway.name),
             verify: true,
             owned: self.node_local.owned(),
+            client_cas: self.named_cas(),
             ..self.policy_keys()
         }
+    }
+
+    /// The entries of `clientCAs`, and one without a name for the CAs of the folder if none of them names those.
+    fn named_cas(&self) -> Vec<policy::ClientCa> {
+        let named = |entry: &ClientCa| policy::ClientCa { name: entry.name.clone(), ..Default::default() };
+        let mut all: Vec<_> = self.client_cas.iter().map(named).collect();
+        if !all.is_empty() && self.client_cas.iter().all(|entry| entry.certificates.is_some()) {
+            all.push(policy::ClientCa::default());
+        }
+        all
     }
 }

@@ -67,7 +67,10 @@ impl Source {
     /// All errors and warnings; for text that is not YAML or does not have the config's structure, the first error
     /// only.
     pub(crate) fn load(&self) -> Result<Loaded, Report> {
-        let config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
+        let mut config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
+        // `<stdin>` has no folder: its paths are relative to the working directory.
+        let folder = path::Path::new(&self.name).parent().unwrap_or(path::Path::new(""));
+        config.client_cas.iter_mut().for_each(|entry| entry.resolve(folder));
         let checked = validate::validate(&config);
         let warnings = Report::new(self, self.locate(checked.problems));
         match checked.policy {

@@ -47,7 +47,7 @@ const VALUES: &str = "\
 | template | text with placeholders, see [attributes and headers](#attributes-and-headers) | `{org}-prod` |
 ";
 
-const SECTIONS: [Section; 18] = [
+const SECTIONS: [Section; 19] = [
     Section {
         heading: "gateway",
         roots: &["gateway"],
@@ -109,6 +109,18 @@ backend:
         example: "\
 backend:
   service: {name: otel-collector, namespace: observability}",
+    },
+    Section {
+        heading: "clientCAs",
+        roots: &["clientCAs"],
+        purpose: "The CAs that issue client certificates, as trust domains: a rule with `match: {ca: NAME}` is for the \
+                  clients of that CA only. See [Several client CAs](../guides/certificates.md#several-client-cas).",
+        example: "\
+clientCAs:
+  - name: own                          # the CAs in certs/client-ca.crt
+  - name: partners
+    certificates: partners-ca.pem
+    revocationList: partners.crl",
     },
     Section {
         heading: "clients",

@@ -1,5 +1,6 @@
 //! Checks a config: compiles its policy, and checks the deployer's keys.
 
+mod client_cas;
 mod hostname;
 mod node_local;
 
@@ -25,6 +26,7 @@ pub(super) struct Checked {
 pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
     let mut errors = gateway(config);
+    errors.extend(client_cas::errors(config));
     errors.extend(node_local::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();

@@ -1,0 +1,32 @@
+//! The CAs that issue client certificates.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A CA for clients, or several that belong together: a trust domain. Rules with `match: {ca: NAME}` are for its
+/// clients only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ClientCa {
+    /// The name for `match.ca` and the placeholder `{ca}`: 1 to 63 characters of `a-z 0-9 -`.
+    pub(crate) name: String,
+    /// A file with the certificates of the CAs, in PEM, relative to this config file. The gateway trusts them besides
+    /// `client-ca.crt` in the folder `certs`. Default: the entry names the CAs in that `client-ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificates: Option<PathBuf>,
+    /// A file with the revocation lists of these CAs, in PEM, relative to this config file. Without a list, reject a
+    /// client with `deny`. The lists of the CAs in the folder `certs` are in `client.crl` there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revocation_list: Option<PathBuf>,
+}
+
+impl ClientCa {
+    /// Makes the paths of its files relative to the folder of the config file.
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        for file in [&mut self.certificates, &mut self.revocation_list].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+    }
+}
