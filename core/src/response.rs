@@ -5,12 +5,13 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Serialize;
 
-use crate::identity::{Invalid, Utc, Validity, xfcc};
+use crate::identity::{Invalid, Utc, Validity, certificate_header, xfcc};
 use crate::quota::Throttled;
 use otlp_gate_wire::otlp::{put_bytes, put_uint};
 
@@ -39,6 +40,13 @@ pub enum Reason {
     },
     /// A trusted hop does not forward its client's identity.
     Hop(xfcc::Problem),
+    /// A trusted hop does not forward its client's certificate.
+    HopHeader {
+        /// The name of the header that should have it.
+        header: Rc<str>,
+        /// What is wrong with it.
+        problem: certificate_header::Problem,
+    },
     /// The certificate matches no rule.
     UnknownClient,
     /// The certificate or its client is on the deny list.
@@ -127,7 +135,7 @@ impl Reason {
     /// The value of the `result` tag in metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Reason::NoCertificate | Reason::Hop(_) => "no_certificate",
+            Reason::NoCertificate | Reason::Hop(_) | Reason::HopHeader { .. } => "no_certificate",
             Reason::CertificateWithheld => "certificate_withheld",
             Reason::CertificateUnreadable => "certificate_unreadable",
             Reason::CertificateInvalid { invalid: Invalid::Expired, .. } => "certificate_expired",
@@ -162,6 +170,7 @@ impl Reason {
         match self {
             Reason::NoCertificate
             | Reason::Hop(_)
+            | Reason::HopHeader { .. }
             | Reason::CertificateUnreadable
             | Reason::CertificateInvalid { .. } => (16, 401),
             Reason::UnknownClient | Reason::Denied => (7, 403),
@@ -248,6 +257,9 @@ impl fmt::Display for Reason {
             }
             Reason::Hop(problem) => {
                 write!(f, "trusted hop does not forward its client's identity: {problem}")
+            }
+            Reason::HopHeader { header, problem } => {
+                write!(f, "trusted hop does not forward its client's certificate: {header} {problem}")
             }
             Reason::UnknownClient => f.write_str("certificate matches no configured client"),
             Reason::Denied => f.write_str("certificate is denied by the gateway's policy"),
@@ -355,6 +367,12 @@ mod tests {
         for (reason, grpc, http, retried) in [
             (Reason::NoCertificate, 16, 401, false),
             (Reason::Hop(xfcc::Problem::Missing), 16, 401, false),
+            (
+                Reason::HopHeader { header: "x".into(), problem: certificate_header::Problem::Missing },
+                16,
+                401,
+                false,
+            ),
             (Reason::UnknownClient, 7, 403, false),
             (Reason::Denied, 7, 403, false),
             (over(Duration::from_secs(1)), 8, 429, true),

@@ -41,29 +41,68 @@ pub struct ClientRule {
     pub quota_per: Option<String>,
 }
 
-/// What a certificate must have; all keys that are given must match. In patterns, `*` is one or more characters of one
-/// segment: a DNS label, a part of a URI between `/`, or a part of a subject's value between `.` and `/`. `{capture}`
-/// is a `*` whose value is kept for templates. `**` is one or more characters across segments. Envoy reports only the
-/// first URI and the first DNS name of a certificate.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Match {
-    /// Pattern for the first URI SAN, of any scheme: `spiffe://acme.example/edge/*`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spiffe: Option<String>,
-    /// Pattern for the first DNS SAN: `{site}.{org}.partners.example`. Case is ignored; captures are in lower case.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<String>,
-    /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID): `{O: Acme, CN: "{host}"}`. If a
-    /// subject has a key several times, one of its values must match; if several match and give different captures, the
-    /// pattern does not match. All patterns of a list must match: `OU: [Canary, "{team}"]`. A value that equals a
-    /// pattern of the list is not matched with others.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
-    pub subject: BTreeMap<String, Patterns>,
-    /// The certificate's SHA-256 fingerprint: 64 hex digits, with or without colons.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+/// Defines [`Match`], and [`HopConfig`] with the same keys and one of its own.
+///
+/// serde's `flatten` would accept unknown keys and lose the positions of errors.
+macro_rules! match_keys {
+    (
+        $(#[$struct:meta])*
+        pub struct Match {
+            $($(#[$field:meta])* pub $key:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$struct])*
+        pub struct Match {
+            $($(#[$field])* pub $key: $type,)*
+        }
+
+        /// A proxy in front of the gateway: what its own certificate must have, and where it forwards its client's.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        pub struct HopConfig {
+            $($(#[$field])* pub $key: $type,)*
+            /// The header in which the proxy forwards its client's certificate, such as `ssl-client-cert`, in PEM (also
+            /// URL-encoded or folded into one line) or as base64 of DER. It is removed from all requests. Default:
+            /// Envoy's `x-forwarded-client-cert`, in Envoy's own form.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub header: Option<String>,
+        }
+
+        impl HopConfig {
+            /// What the proxy's own certificate must have.
+            pub fn certificate(&self) -> Match {
+                Match { $($key: self.$key.clone(),)* }
+            }
+        }
+    };
+}
+
+match_keys! {
+    /// What a certificate must have; all keys that are given must match. In patterns, `*` is one or more characters of
+    /// one segment: a DNS label, a part of a URI between `/`, or a part of a subject's value between `.` and `/`.
+    /// `{capture}` is a `*` whose value is kept for templates. `**` is one or more characters across segments. Envoy
+    /// reports only the first URI and the first DNS name of a certificate.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub struct Match {
+        /// Pattern for the first URI SAN, of any scheme: `spiffe://acme.example/edge/*`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub spiffe: Option<String>,
+        /// Pattern for the first DNS SAN: `{site}.{org}.partners.example`. Case is ignored; captures are in lower case.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub dns: Option<String>,
+        /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID): `{O: Acme, CN: "{host}"}`. If
+        /// a subject has a key several times, one of its values must match; if several match and give different
+        /// captures, the pattern does not match. All patterns of a list must match: `OU: [Canary, "{team}"]`. A value
+        /// that equals a pattern of the list is not matched with others.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+        pub subject: BTreeMap<String, Patterns>,
+        /// The certificate's SHA-256 fingerprint: 64 hex digits, with or without colons.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub sha256: Option<String>,
+    }
 }
 
 /// What a capture may hold.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{CaptureConfig, ClientRule, Match, Matches, Patterns};
+pub use client::{CaptureConfig, ClientRule, HopConfig, Match, Matches, Patterns};
 pub use client_ca::{AuthorityKey, ClientCa};
 pub use limits::Limits;
 pub use map::unique_keys;
@@ -45,11 +45,12 @@ macro_rules! with_policy_keys {
             #[serde(skip_serializing_if = "Vec::is_empty")]
             pub clients: Vec<ClientRule>,
             /// Proxies in front of the gateway that may forward the identities of their clients. Each entry matches
-            /// certificates of such proxies, with the keys of a client's `match`. A request from a trusted hop belongs
-            /// to the client in the nearest element of its `x-forwarded-client-cert` header, and is rejected if there
-            /// is none. Default: no proxy is trusted, and the header is ignored.
+            /// certificates of such proxies, with the keys of a client's `match`; the first that matches decides. A
+            /// request from a trusted hop belongs to the client in the nearest element of its
+            /// `x-forwarded-client-cert` header, or to the certificate in the entry's `header`, and is rejected if
+            /// there is none. Default: no proxy is trusted, and the header is ignored.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
-            pub trusted_hops: Vec<Match>,
+            pub trusted_hops: Vec<HopConfig>,
             /// What happens to a certificate that no rule matches. `reject` rejects its requests. The name of a tier
             /// makes each such certificate a client of its own in that tier, named `unknown-` and the first 12 hex
             /// digits of the SHA-256 of the certificate's signed part.
@@ -178,6 +179,7 @@ mod tests {
                 r#"{"clients":[{"name":"a","match":[{"spifee":"x"}]}]}"#,
                 "unknown field `spifee`, expected one of `spiffe`",
             ),
+            (r#"{"trustedHops":[{"spifee":"x"}]}"#, "unknown field `spifee`, expected one of `spiffe`"),
             (
                 r#"{"clients":[{"name":"a","match":"x"}]}"#,
                 "invalid type: string \"x\", expected a match or a list of",

@@ -28,11 +28,14 @@ pub enum Peer {
 }
 
 /// A proxy in front of the gateway that forwards client identities.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TrustedHop {
     /// The SHA-256 of its certificate.
     pub(super) fingerprint: [u8; 32],
     pub(super) validity: Validity,
+    /// The header in which it forwards its client's certificate; `None` for Envoy's elements of
+    /// `x-forwarded-client-cert`.
+    pub(super) header: Option<Rc<str>>,
 }
 
 impl Client {
@@ -97,7 +100,7 @@ impl Peer {
 impl TrustedHop {
     /// The hop whose certificate has this SHA-256.
     pub fn new(fingerprint: [u8; 32], validity: Validity) -> Self {
-        TrustedHop { fingerprint, validity }
+        TrustedHop { fingerprint, validity, header: None }
     }
 
     /// Checks that the hop's certificate is valid at `now`.

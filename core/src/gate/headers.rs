@@ -1,5 +1,6 @@
 //! Request headers as the proxy passes them, and how single values are read.
 
+use crate::identity::xfcc;
 use otlp_gate_wire::otlp::Signal;
 
 /// Headers as the proxy passes them: names in lower case, values of any bytes, names may repeat.
@@ -7,7 +8,7 @@ pub type Headers<'a> = [(&'a [u8], &'a [u8])];
 
 /// The header in which Envoy passes a client's certificate to the filter, and in which a trusted hop forwards the
 /// identity of its client. No client may set it, and the backend never receives it.
-pub(super) const FORWARDED_CERTIFICATE: &str = "x-forwarded-client-cert";
+pub(super) const FORWARDED_CERTIFICATE: &str = xfcc::HEADER;
 
 /// Bytes of [`FORWARDED_CERTIFICATE`] that do not count towards a request's headers: the gateway itself adds them.
 const OWN_CERTIFICATE: usize = 8 << 10;

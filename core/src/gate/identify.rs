@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::client::{Client, Peer, TrustedHop};
-use super::headers::{FORWARDED_CERTIFICATE, Headers};
+use super::forwarded::{Forwarded, forwarded_certificate};
+use super::headers::Headers;
 use super::host::Host;
 use super::load::Gate;
 use crate::identity::{Certificate, Identity, xfcc};
@@ -39,12 +40,12 @@ impl Gate {
         match peer {
             Peer::Client(client) => Ok(client),
             Peer::Hop(hop) => {
-                let element = self.forwarded(headers, &hop, now)?;
-                if let Some(client) = self.clients.forwarded(&element) {
+                let forwarded = self.forwarded(headers, &hop, now)?;
+                if let Some(client) = self.clients.forwarded(forwarded.key()) {
                     return Ok(client);
                 }
-                let client = Rc::new(self.forwarded_client(&element)?);
-                self.clients.insert_forwarded(&element, &client);
+                let client = Rc::new(self.forwarded_client(&forwarded)?);
+                self.clients.insert_forwarded(forwarded.key(), &client);
                 Ok(client)
             }
         }
@@ -62,29 +63,35 @@ impl Gate {
         let certificate = certificate.ok_or(Reason::CertificateUnreadable)?;
         let validity = certificate.validity;
         identity.certificate = Some(Box::new(certificate));
-        match self.policy.is_hop(&identity) {
-            true => Ok(Peer::Hop(TrustedHop::new(fingerprint, validity))),
-            false => self.client(&identity).map(|client| Peer::Client(Rc::new(client))),
+        match self.policy.hop(&identity) {
+            Some(hop) => Ok(Peer::Hop(TrustedHop {
+                header: hop.header().cloned(),
+                ..TrustedHop::new(fingerprint, validity)
+            })),
+            None => self.client(&identity).map(|client| Peer::Client(Rc::new(client))),
         }
     }
 
-    /// The element of `x-forwarded-client-cert` in which a hop forwards its client's identity. The same element always
-    /// means the same client.
+    /// What a hop forwards about its client. The same always means the same client.
     ///
     /// # Errors
-    /// There is no such element, or the hop's own certificate is not valid at `now`.
-    pub fn forwarded(&self, headers: &Headers, hop: &TrustedHop, now: Timestamp) -> Result<String, Reason> {
+    /// It forwards nothing, or not in the form that it should, or its own certificate is not valid at `now`.
+    pub fn forwarded(
+        &self,
+        headers: &Headers,
+        hop: &TrustedHop,
+        now: Timestamp,
+    ) -> Result<Forwarded, Reason> {
         hop.check_validity(now)?;
-        let header = forwarded_certificate(headers);
-        xfcc::nearest(&header, Some(hop.fingerprint)).map(str::to_owned).map_err(Reason::Hop)
+        Forwarded::read(headers, hop)
     }
 
-    /// The client of an element that a hop forwards.
+    /// The client that a hop forwards.
     ///
     /// # Errors
-    /// The element cannot be read, matches no rule, or is denied.
-    pub fn forwarded_client(&self, element: &str) -> Result<Client, Reason> {
-        self.client(&xfcc::identity(element).map_err(Reason::Hop)?)
+    /// What it forwards cannot be read, matches no rule, or is denied.
+    pub fn forwarded_client(&self, forwarded: &Forwarded) -> Result<Client, Reason> {
+        self.client(&forwarded.identity()?)
     }
 
     /// The client of a certificate.
@@ -110,10 +117,4 @@ fn certificate_properties<H: Host>(host: &H) -> Identity {
     let subject = host.property(b"connection\0subject_peer_certificate");
     let sha256 = host.property(b"connection\0sha256_peer_certificate_digest");
     Identity::from_parts(uri.as_deref(), dns.as_deref(), subject.as_deref(), sha256.as_deref())
-}
-
-/// All values of `x-forwarded-client-cert`, joined to one.
-fn forwarded_certificate(headers: &Headers) -> Vec<u8> {
-    let values = headers.iter().filter(|(name, _)| *name == FORWARDED_CERTIFICATE.as_bytes());
-    values.map(|(_, value)| *value).collect::<Vec<_>>().join(&b","[..])
 }

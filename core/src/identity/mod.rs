@@ -5,6 +5,7 @@
 
 mod authority;
 mod certificate;
+pub mod certificate_header;
 mod fingerprint;
 mod subject;
 pub mod xfcc;
@@ -55,6 +56,22 @@ impl Identity {
             sha256: sha256_hex.and_then(text).and_then(|hex| Fingerprint::parse(hex).ok()).map(|it| it.0),
             ..Identity::default()
         }
+    }
+
+    /// The identity in the certificate that a trusted hop forwards in a header of its own.
+    ///
+    /// # Errors
+    /// The value has none of the forms of [`certificate_header`], or its certificate cannot be read.
+    pub fn from_header(value: &[u8]) -> Result<Self, certificate_header::Problem> {
+        use certificate_header::{Problem, certificates};
+        let all = certificates(value)?;
+        let [der] = all.as_slice() else { return Err(Problem::NoChain) };
+        let certificate = Certificate::parse(der).ok_or(Problem::Certificate)?;
+        Ok(Identity {
+            sha256: Some(sha256(der)),
+            certificate: Some(Box::new(certificate)),
+            ..Identity::default()
+        })
     }
 
     /// Whether this is one of the certificate's [fingerprints](Identity::fingerprints).

@@ -6,13 +6,14 @@
 
 use core::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
+use super::certificate_header::{pem, percent_decoded};
 use super::{Certificate, Fingerprint, Identity, sha256};
 
+/// The header's name.
+pub const HEADER: &str = "x-forwarded-client-cert";
+
 /// The longest header that is read, in bytes. Envoy's own limit for all headers together is 60 KiB.
-const MAX_LEN: usize = 32 * 1024;
+pub(super) const MAX_LEN: usize = 32 * 1024;
 
 /// Why the header does not identify the client. It has nothing of the header itself, which may be about other clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,19 @@ pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Result<&str, Problem> 
     Some(element.trim()).filter(|element| !element.is_empty()).ok_or(Problem::Empty)
 }
 
+/// The header without the last element, if the gateway's own proxy added that about a hop with this fingerprint: for a
+/// hop that has another value in this header than Envoy's elements.
+///
+/// # Errors
+/// A quote does not end.
+pub fn without_proxy<'a>(header: &'a str, proxy: &[u8; 32]) -> Result<&'a str, Problem> {
+    let last = split(header, b',')?.pop().unwrap_or_default();
+    let of_proxy = Element::read(last).is_ok_and(|element| element.sha256 == Some(*proxy));
+    let end = header.len() - if of_proxy { last.len() } else { 0 };
+    let rest = header.get(..end).unwrap_or_default();
+    Ok(if of_proxy { rest.strip_suffix(',').unwrap_or(rest) } else { rest })
+}
+
 /// The identity in an element.
 ///
 /// # Errors
@@ -137,21 +151,8 @@ pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
 
 /// The DER in a URL-encoded PEM block.
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
-    let mut pem = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let mut digit = || char::from(*bytes.next()?).to_digit(16);
-                pem.push((digit()? << 4 | digit()?) as u8);
-            }
-            _ => pem.push(byte),
-        }
-    }
-    let pem = pem.trim_ascii().strip_prefix(b"-----BEGIN CERTIFICATE-----")?;
-    let mut base64 = pem.strip_suffix(b"-----END CERTIFICATE-----")?.to_vec();
-    base64.retain(|byte| !byte.is_ascii_whitespace());
-    STANDARD.decode(base64).ok()
+    let mut all = pem(percent_decoded(text)?.trim_ascii())?;
+    all.pop().filter(|_| all.is_empty())
 }
 
 /// An element as received.

@@ -1,5 +1,7 @@
 //! Which request headers may be set, and the values that they may have.
 
+use crate::identity::xfcc;
+
 /// The longest value, in bytes. Envoy allows 60 KiB for all headers of a request.
 const MAX_VALUE: usize = 4096;
 
@@ -41,7 +43,7 @@ pub(super) fn forbidden(name: &str) -> Option<&'static str> {
     if name.ends_with("-bin") {
         return Some("gRPC decodes headers that end with `-bin` as base64");
     }
-    if name == "x-forwarded-client-cert" || name.starts_with("x-envoy-") {
+    if name == xfcc::HEADER || name.starts_with("x-envoy-") {
         return Some("it is reserved for the proxy");
     }
     None

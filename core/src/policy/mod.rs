@@ -7,6 +7,7 @@ mod deny;
 mod explain;
 mod hash_index;
 mod header;
+mod hop;
 mod index;
 mod lint;
 mod nearest;
@@ -24,6 +25,7 @@ use otlp_gate_wire::otlp::Owned;
 pub use client::{Client, Identification};
 pub use deny::denies;
 pub use explain::{Explanation, Matched, PassedOver};
+pub use hop::Hop;
 pub use lint::lint;
 pub use nearest::nearest;
 pub use owned::owned_attributes;
@@ -51,7 +53,7 @@ pub struct Policy {
     limits: Limits,
     deny: Deny,
     cors_origins: Vec<Pattern>,
-    hops: Vec<Condition>,
+    hops: Vec<Hop>,
     rules: Vec<Rule>,
     /// All matches of all rules, in the order in which they are tried.
     alternatives: Vec<Alternative>,
@@ -119,9 +121,10 @@ impl Policy {
         explain::explain(self, identity)
     }
 
-    /// Whether a certificate is that of a trusted hop: a proxy that may forward the identity of its clients.
-    pub fn is_hop(&self, identity: &Identity) -> bool {
-        !self.denies(identity) && self.hops.iter().any(|hop| hop.holds(identity).is_some())
+    /// The trusted hop with this certificate: a proxy that may forward the identity of its clients. The first entry
+    /// that matches decides.
+    pub fn hop(&self, identity: &Identity) -> Option<&Hop> {
+        self.hops.iter().find(|hop| hop.is(identity)).filter(|_| !self.denies(identity))
     }
 
     /// The keys of owned attributes, sorted. They are removed from every client's Resources.
@@ -134,7 +137,8 @@ impl Policy {
         &self.shared.owned
     }
 
-    /// The names of owned headers, in lower case, sorted. They are removed from every request.
+    /// The names of owned headers, and of those in which trusted hops forward certificates, in lower case, sorted. They
+    /// are removed from every request.
     pub fn owned_headers(&self) -> &[String] {
         &self.owned_headers
     }

@@ -16,7 +16,7 @@ mod validate;
 use std::collections::BTreeMap;
 
 use otlp_gate_core::config::{
-    self as policy, ClientRule, Limits, Match, OwnedSpellings, PolicyConfig, Quotas, Unknown, unique_keys,
+    self as policy, ClientRule, HopConfig, Limits, OwnedSpellings, PolicyConfig, Quotas, Unknown, unique_keys,
 };
 use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;

@@ -67,7 +67,7 @@ fn a_client_and_a_hop_may_send_until_their_certificates_expire() {
     assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END + 1)).is_err());
     // A certificate that a hop forwards is checked as well.
     let said = format!("{header};URI=spiffe://acme.example/edge/1");
-    let client = Rc::new(fixture.gate.forwarded_client(&said).unwrap());
+    let client = Rc::new(fixture.gate.forwarded_client(&Forwarded::element(&said)).unwrap());
     let late = Request::open(
         &fixture.gate,
         &client,
@@ -132,4 +132,74 @@ fn another_signature_of_a_certificate_is_the_same_client() {
         let (one, other) = (gate.client(&one).unwrap(), gate.client(&other).unwrap());
         assert_eq!((one.name(), one.resolved.bucket), (other.name(), other.resolved.bucket), "{policy}");
     }
+}
+
+/// A policy whose hop has the certificate of [`connection`] and forwards its clients' in this header.
+fn hop_policy(header: &str) -> String {
+    let hop = format!(
+        r#""trustedHops": [{{"spiffe": "spiffe://acme.example/edge/1", "header": "{header}"}}], "deny""#
+    );
+    POLICY.replace("\"deny\"", &hop)
+}
+
+#[test]
+fn a_hop_forwards_a_certificate_in_a_header_of_its_own() {
+    let (_, own) = connection();
+    let gate = Gate::load(hop_policy("SSL-Client-Cert").as_bytes()).unwrap();
+    let other: String = include_str!("../../identity/testdata/rsa.pem").replace('\n', " ");
+    let elements = format!("{own},Hash={};URI=spiffe://acme.example/edge/9,{own}", "ab".repeat(32));
+    let read = |values: &[&str]| {
+        let mut headers = vec![(&b"x-forwarded-client-cert"[..], elements.as_bytes())];
+        headers.extend(values.iter().map(|value| (&b"ssl-client-cert"[..], value.as_bytes())));
+        let Ok(Peer::Hop(hop)) = gate.peer(connection().0, &headers) else { panic!() };
+        gate.forwarded(&headers, &hop, Timestamp::from_secs(1_800_000_000))
+    };
+    let forwarded = read(&[&other]).unwrap();
+    assert_eq!(forwarded.identity().unwrap().sha256, Identity::from_header(other.as_bytes()).unwrap().sha256);
+    assert_ne!(forwarded.key(), Forwarded::element(other.trim()).key());
+    for (values, problem) in [
+        (&[][..], "is missing"),
+        (&[""], "is missing"),
+        (&[&*other, &other], "occurs twice"),
+        (&["x"], "is not a certificate in PEM"),
+        (&["AAAA"], "has a certificate that cannot be read"),
+    ] {
+        let reason = read(values).and_then(|forwarded| forwarded.identity().map(drop)).unwrap_err();
+        assert!(reason.to_string().contains(&format!("ssl-client-cert {problem}")), "{reason}");
+    }
+}
+
+#[test]
+fn a_hop_may_have_base64_in_the_header_that_the_proxy_appends_to() {
+    let (_, own) = connection();
+    let gate = Gate::load(hop_policy("X-Forwarded-Client-Cert").as_bytes()).unwrap();
+    let other = include_str!("../../identity/testdata/rsa.pem");
+    let base64: String = other.lines().filter(|line| !line.starts_with('-')).collect();
+    let own = format!("By=spiffe://gate;{own}");
+    let read = |value: String| {
+        let headers = [(&b"x-forwarded-client-cert"[..], value.as_bytes())];
+        let Ok(Peer::Hop(hop)) = gate.peer(connection().0, &headers) else { panic!() };
+        let forwarded = gate.forwarded(&headers, &hop, Timestamp::from_secs(1_800_000_000))?;
+        forwarded.identity()
+    };
+    let expected = Identity::from_header(base64.as_bytes()).unwrap();
+    assert_eq!(read(format!("{base64},{own}")), Ok(expected.clone()));
+    assert_eq!(read(format!("\"{base64}\",{own}")), Ok(expected));
+    let element = format!("Hash={};URI=spiffe://acme.example/edge/9", "ab".repeat(32));
+    for forged in
+        [own.clone(), format!("{element},{own}"), format!("{base64},{element},{own}"), format!("{own},{own}")]
+    {
+        let reason = read(forged.clone()).unwrap_err();
+        assert!(matches!(reason, Reason::HopHeader { .. }), "{forged}: {reason}");
+    }
+}
+
+#[test]
+fn a_certificate_in_a_hops_header_is_of_no_effect_from_a_client() {
+    let gate = Gate::load(hop_policy("ssl-client-cert").replace("edge/1", "edge/2").as_bytes()).unwrap();
+    let (identity, own) = connection();
+    let other: String = include_str!("../../identity/testdata/rsa.pem").replace('\n', " ");
+    let headers = [(&b"x-forwarded-client-cert"[..], own.as_bytes()), (b"ssl-client-cert", other.as_bytes())];
+    assert!(matches!(gate.peer(identity, &headers), Ok(Peer::Client(client)) if client.name() == "acme"));
+    assert_eq!(gate.policy.owned_headers(), ["ssl-client-cert", "x-scope-orgid"]);
 }

@@ -3,6 +3,7 @@
 mod attributes;
 mod captures;
 mod headers;
+mod hops;
 mod limits;
 mod matching;
 mod names;
@@ -63,12 +64,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let scope = headers::Scope { rules: &compiler.rules, captures, captured, attributes: &attributes };
     let headers = scope.compile(&config.headers, &mut problems);
     let deny = Deny::compile(&config.deny, &mut problems);
-    let path = PathRef::of("trustedHops");
-    let hops = config.trusted_hops.iter().enumerate();
-    let kinds = CaptureKinds::new();
-    let hops = hops
-        .map(|(index, hop)| matching::compile(hop, &kinds, &path.index(index), &mut problems).0)
-        .collect();
+    let hops = hops::compile(&config.trusted_hops, &headers, &mut problems);
     let cors_origins = origins::compile(&config.cors_origins, &mut problems);
     problems.append(&mut later);
     if !problems.is_empty() {
@@ -77,6 +73,9 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
 
     let verify = config.verify.then(probe_client::rule);
     let owned_attributes = owned_attributes(config);
+    let owned_headers = headers.iter().map(|(name, _)| name.as_str());
+    let owned_headers = owned_headers.chain(hops.iter().filter_map(|hop| hop.header().map(|name| &**name)));
+    let owned_headers = sort::set(owned_headers).into_iter().map(str::to_owned).collect();
     let owned = Rc::new(Owned::new(&owned_attributes, config.owned_spellings.is_folded()));
     Ok(Policy {
         gate: config.gate.clone(),
@@ -90,7 +89,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         unknown,
         verify,
         owned_attributes,
-        owned_headers: headers.iter().map(|(name, _)| name.clone()).collect(),
+        owned_headers,
         rules: compiler.rules,
         alternatives: compiler.alternatives,
         shared: SharedTemplates { attributes, headers, owned },

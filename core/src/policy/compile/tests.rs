@@ -608,3 +608,32 @@ fn names_that_are_too_similar_are_rejected_in_bounded_time() {
         ]
     );
 }
+
+#[test]
+fn a_hops_header_must_be_one_that_can_have_a_certificate() {
+    let hop = |name: &str| {
+        json!({
+            "clients": [{"name": "a", "match": {"dns": "a"}}],
+            "headers": {"X-Tenant": "t"},
+            "trustedHops": [{"dns": "hop"}, {"dns": "hop.example", "header": name}],
+        })
+    };
+    for (name, reason) in [
+        ("", "this header cannot have a certificate: the name is empty"),
+        (
+            "ssl client",
+            "this header cannot have a certificate: it is not a header name: use letters, digits and `-`",
+        ),
+        (":path", "this header cannot have a certificate: it is a pseudo header"),
+        ("Host", "this header cannot have a certificate: it selects the destination of the request"),
+        ("x-envoy-peer", "this header cannot have a certificate: it is reserved for the proxy"),
+        ("x_tenant", "the filter sets this header for the backend (`headers`) (hint: rename one of them)"),
+    ] {
+        assert_eq!(problems(hop(name)), [format!("trustedHops[1].header: {reason}")]);
+    }
+    for name in ["ssl-client-cert", "X-Forwarded-Client-Cert", "X-Amzn-Mtls-Clientcert-Leaf", "Client-Cert"] {
+        assert!(problems(hop(name)).is_empty(), "{name}");
+    }
+    let empty = json!({"trustedHops": [{"header": "x-cert"}]});
+    assert!(problems(empty)[0].starts_with("trustedHops[0]: the match is empty"));
+}
