@@ -1,6 +1,9 @@
 //! A CA that issues certificates and signs revocation lists.
 
-use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+use rcgen::{
+    CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, PublicKeyData, RevokedCertParams,
+    SerialNumber,
+};
 use time::OffsetDateTime;
 
 use super::request::{self, BACKDATED};
@@ -74,11 +77,11 @@ impl Authority {
         self.issuer.key().serialize_pem()
     }
 
-    /// A certificate for `key`, in PEM. It expires no later than the CA.
+    /// A certificate for the public key `key`, in PEM. It expires no later than the CA.
     ///
     /// # Errors
     /// The CA has expired, or the request cannot be encoded.
-    pub(crate) fn issue(&self, request: &Request, key: &KeyPair) -> Result<String, Error> {
+    pub(crate) fn issue(&self, request: &Request, key: &impl PublicKeyData) -> Result<String, Error> {
         let now = OffsetDateTime::now_utc();
         let mut params = request.params(now)?;
         params.not_after = params.not_after.min(self.certificate.not_after);

@@ -1,6 +1,6 @@
 //! Creating CAs, and issuing and renewing certificates, in a folder.
 
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData, SubjectPublicKeyInfo};
 
 use super::record::{self, Event, Issued};
 use super::{Authority, Files, Folder, Request, RevocationList, is_revoked};
@@ -56,12 +56,47 @@ impl Folder {
         Ok(certificate)
     }
 
-    /// Issues a new certificate for the key in the folder. Only the certificate's file is replaced, in one step, so
-    /// that key and certificate match at any moment.
+    /// Creates a certificate for a client's own key, which the folder never has. `approve` sees the certificate before
+    /// any file is written, and may reject it.
+    pub(crate) fn issue_for_key(
+        &self,
+        files: &Files,
+        request: &Request,
+        public_key: &[u8],
+        existing: Existing,
+        approve: impl FnOnce(&Certificate) -> Result<(), Error>,
+    ) -> Result<Certificate, Error> {
+        if existing == Existing::Keep
+            && let Some(path) = [&files.certificate, &files.key].into_iter().find(|path| path.exists())
+        {
+            return Err(Error::failed(format_args!("{} already exists", path.display())).hint(
+                "`--force` replaces the certificate, and removes a key in the folder that it is not for",
+            ));
+        }
+        let (pem, certificate) = self.sign(request, &public_key_info(public_key)?)?;
+        approve(&certificate)?;
+        let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
+        self.record_issued(files, request.role, &certificate)?;
+        staged.commit(existing)?;
+        let is_same = |key: KeyPair| key.subject_public_key_info() == public_key;
+        let key = file::read_text(&files.key).ok().and_then(|pem| KeyPair::from_pem(&pem).ok());
+        if !key.is_some_and(is_same) {
+            file::remove(&files.key)?;
+        }
+        Ok(certificate)
+    }
+
+    /// Issues a new certificate for the same key. Only the certificate's file is replaced, in one step, so that key and
+    /// certificate match at any moment.
     pub(crate) fn renew(&self, files: &Files, request: &Request) -> Result<Certificate, Error> {
-        let key = KeyPair::from_pem(&file::read_text_or(&files.key, "`--new-key` creates one")?)
-            .map_err(|e| Error::failed(format_args!("{}: not a private key: {e}", files.key.display())))?;
-        let (pem, certificate) = self.sign(request, &key)?;
+        let (pem, certificate) = if files.key.exists() {
+            let key = KeyPair::from_pem(&file::read_text(&files.key)?).map_err(|e| {
+                Error::failed(format_args!("{}: not a private key: {e}", files.key.display()))
+            })?;
+            self.sign(request, &key)?
+        } else {
+            self.sign(request, &public_key_info(&self.certificate(files)?.public_key())?)?
+        };
         let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
         self.record_issued(files, request.role, &certificate)?;
         staged.commit(Existing::Replace)?;
@@ -97,7 +132,7 @@ impl Folder {
         Ok(files)
     }
 
-    fn sign(&self, request: &Request, key: &KeyPair) -> Result<(String, Certificate), Error> {
+    fn sign(&self, request: &Request, key: &impl PublicKeyData) -> Result<(String, Certificate), Error> {
         let pem = self.authority(request.role)?.issue(request, key)?;
         let certificate = Certificate::parse(pem.as_bytes())
             .map_err(|e| Error::failed(format_args!("cannot parse the new certificate: {e}")))?;
@@ -110,6 +145,12 @@ impl Folder {
             Issued::of(certificate, role, self.name_of(files), ca.certificate(), Some(record::now()));
         self.append(vec![Event::Issued(issued)])
     }
+}
+
+/// A public key, from the DER of a SubjectPublicKeyInfo.
+fn public_key_info(der: &[u8]) -> Result<SubjectPublicKeyInfo, Error> {
+    SubjectPublicKeyInfo::from_der(der)
+        .map_err(|e| Error::failed(format_args!("cannot issue a certificate for this key: {e}")))
 }
 
 fn reject_existing(files: &Files) -> Result<(), Error> {

@@ -78,14 +78,25 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 fn from_folder(args: &Args, format: Format, gateway: &Gateway) -> Result<(), Error> {
     let folder = Folder::at(&args.certs);
     let files = ClientFiles::in_folder(&folder, &args.name);
-    if !files.certificate.exists() || !files.key.exists() {
+    if !files.certificate.exists() {
         return Err(Error::failed(format_args!(
-            "{} has no certificate: there are no files {} and {}",
+            "{} has no certificate: there is no file {}",
             args.name,
-            files.certificate.display(),
-            files.key.display()
+            files.certificate.display()
         ))
         .hint(format_args!("`otlp-gate certs client {}` issues one", args.name)));
+    }
+    let has_key = files.key.exists();
+    if !has_key && args.kind == ConfigKind::Secret {
+        return Err(Error::failed(format_args!(
+            "there is no file {}: the client has its key",
+            files.key.display()
+        ))
+        .hint(format_args!(
+            "create the Secret where the key is: `kubectl create secret generic {} --type=kubernetes.io/tls \
+                 --from-file=tls.crt=FILE --from-file=tls.key=FILE --from-file=ca.crt=FILE`",
+            args.name
+        )));
     }
     warn_if_invalid(&folder, &args.name)?;
     if args.kind == ConfigKind::Secret {
@@ -104,6 +115,12 @@ fn from_folder(args: &Args, format: Format, gateway: &Gateway) -> Result<(), Err
             .map_err(|e| Error::failed(format_args!("{}: {e}", files.certificate.display())))?,
     };
     let connection = connect(args, gateway, files);
+    if !has_key {
+        output::say(format_args!(
+            "note: the client has its key; it must be {}",
+            connection.files.key.display()
+        ));
+    }
     let host = &connection.address.host;
     let certified = match folder.server_files() {
         server if server.certificate.exists() => certifies(&folder.certificate(&server)?, host),

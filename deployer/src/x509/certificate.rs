@@ -141,6 +141,11 @@ impl Certificate {
         self.x509().map(|it| sha256::hex(it.public_key().raw)).unwrap_or_default()
     }
 
+    /// The public key, as DER of a SubjectPublicKeyInfo.
+    pub(crate) fn public_key(&self) -> Vec<u8> {
+        self.x509().map(|it| it.public_key().raw.to_vec()).unwrap_or_default()
+    }
+
     /// The subject alternative names, each with its kind: `URI:`, `DNS:` or `IP:`.
     pub(crate) fn sans(&self) -> Vec<String> {
         let uris = self.uris.iter().map(|it| format!("URI:{it}"));
@@ -211,7 +216,8 @@ fn malformed(what: &str, error: &impl fmt::Display) -> ReadError {
     ReadError(format!("its {what} are malformed: {error}"))
 }
 
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
+/// An address of 4 or 16 bytes.
+pub(super) fn ip(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 4]>::try_from(bytes)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))

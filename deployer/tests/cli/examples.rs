@@ -10,6 +10,7 @@ use clap::CommandFactory as _;
 use otlp_gate::Cli;
 
 use crate::Sandbox;
+use crate::openssl::read;
 
 /// What needs a cluster, Envoy, a registry, or another shell.
 const ELSEWHERE: [&str; 11] = [
@@ -70,6 +71,9 @@ fn every_step_of_the_pages_works_as_it_is_written() {
         if !code(&text).any(|line| line.starts_with("otlp-gate init")) {
             sandbox.run("init").ok();
             sandbox.run("certs init").ok();
+        }
+        if text.contains("--csr zurich.csr") {
+            request(&sandbox, "zurich.csr");
         }
         seen += type_steps(&sandbox, &page, &mut wrong);
     }
@@ -291,12 +295,18 @@ fn failure(example: &str) -> Option<String> {
     for file in ["old/acme-edge.crt", "client.pem"] {
         sandbox.write(file, sandbox.read("certs/clients/acme-edge.crt"));
     }
-    for (makes, made) in
-        [("certs init", "certs"), ("certs client", "certs/clients"), ("certs verify", "certs/verify")]
-    {
+    for (makes, made) in [
+        ("certs init", "certs"),
+        ("certs client", "certs/clients"),
+        ("certs sign", "certs/clients"),
+        ("certs verify", "certs/verify"),
+    ] {
         if example.contains(makes) {
             fs::remove_dir_all(sandbox.path(made)).unwrap();
         }
+    }
+    if example.contains("--csr") {
+        ["acme-edge.csr", "legacy.csr"].iter().for_each(|file| request(&sandbox, file));
     }
     if example.contains("-gate init") {
         fs::remove_file(sandbox.path("otlp-gate.yaml")).unwrap();
@@ -306,6 +316,12 @@ fn failure(example: &str) -> Option<String> {
         sandbox.run("certs renew --all").ok();
     }
     typed(&sandbox, example)
+}
+
+/// A certificate signing request, as a client creates it.
+fn request(sandbox: &Sandbox, file: &str) {
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key";
+    read(sandbox, &format!("req -new {key} -subj /CN=x -out {file}"));
 }
 
 fn typed(sandbox: &Sandbox, example: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! `certs`: the certificates of the gate and its clients.
 
 mod client;
+mod client_args;
 mod crl;
 mod init;
 mod list;
@@ -8,6 +9,7 @@ mod renew;
 mod revoke;
 mod rotate;
 mod server;
+mod sign;
 mod table;
 mod verify;
 
@@ -36,6 +38,8 @@ pub(crate) enum Certs {
     Server(server::Args),
     /// Issue a certificate with a new key for a client
     Client(client::Args),
+    /// Issue a certificate for a client's own key, by its certificate signing request
+    Sign(sign::Args),
     /// List certificates with their names, expiry and status
     List(list::Args),
     /// Renew certificates: the same names and keys, a new validity period
@@ -55,6 +59,7 @@ pub(super) fn run(command: &Certs, global: &Global) -> Result<(), Error> {
         Certs::Init(args) => init::run(args, global),
         Certs::Server(args) => server::run(args, global),
         Certs::Client(args) => client::run(args, global),
+        Certs::Sign(args) => sign::run(args, global),
         Certs::List(args) => list::run(args, global),
         Certs::Renew(args) => renew::run(args, global),
         Certs::Revoke(args) => revoke::run(args, global),

@@ -38,6 +38,9 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
     let _lock = folder.lock()?;
     let targets = if args.all { folder.renewable()? } else { named(&folder, &args.names)? };
+    if args.new_key {
+        targets.iter().try_for_each(|(_, files)| require_key(files))?;
+    }
     let (mut renewed, mut first) = (Vec::new(), None);
     for (role, files) in targets {
         let old = folder.certificate(&files)?;
@@ -57,6 +60,18 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         them",
     );
     Ok(())
+}
+
+/// Fails if the client keeps its key: the folder cannot give it another one.
+fn require_key(files: &Files) -> Result<(), Error> {
+    if files.key.exists() {
+        return Ok(());
+    }
+    let message = format!("{} is not in the folder: the client has its key", files.key.display());
+    Err(Error::failed(message).hint(
+        "`otlp-gate certs sign NAME --csr FILE --force` issues a certificate for a new key of the client; without \
+        `--new-key` the certificate is renewed for the present key",
+    ))
 }
 
 fn target_name(text: &str) -> Result<String, String> {

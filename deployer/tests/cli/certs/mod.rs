@@ -7,6 +7,7 @@ mod record;
 mod renew;
 mod revoke;
 mod rotate;
+mod sign;
 
 use serde_json::Value;
 
