@@ -14,7 +14,7 @@
 //! }]}"#;
 //! let gate = Gate::load(policy)?;
 //!
-//! // What Envoy reports about the certificate of a connection.
+//! // What is read of the certificate of a connection.
 //! let uri = |uri: &'static str| Identity::from_parts(Some(uri.as_bytes()), None, None, Some(&[b'0'; 64]));
 //! let client = gate.client(&uri("spiffe://acme.example/edge/berlin"));
 //! assert_eq!(client.map(|client| client.name().to_owned()), Ok("berlin.acme".to_owned()));

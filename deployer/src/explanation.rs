@@ -93,8 +93,8 @@ fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explana
         for (index, name) in names.iter().enumerate().take(MAX_NAMES).skip(1) {
             let mut identity = identity.clone();
             match kind {
-                "URI" => identity.spiffe = Some(name.clone()),
-                _ => identity.dns = Some(name.to_ascii_lowercase()),
+                "URI" => identity.uris = vec![name.clone()],
+                _ => identity.dns = vec![name.to_ascii_lowercase()],
             }
             let Identification::Client(Client { rule: Some(rule), .. }) = loaded.policy.identify(&identity)
             else {

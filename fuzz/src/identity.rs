@@ -1,7 +1,7 @@
 //! Target: any certificate, and any text that a proxy sends about one, is read and matched without a panic.
 
 use otlp_gate_core::gate::{Gate, TrustedHop};
-use otlp_gate_core::identity::{Certificate, Identity, Validity};
+use otlp_gate_core::identity::{Identity, Validity};
 use otlp_gate_core::time::Timestamp;
 
 const POLICY: &str = r#"{"clients":[
@@ -24,8 +24,7 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
         .forwarded(&[(b"x-forwarded-client-cert", uri)], &hop, Timestamp::EPOCH)
         .and_then(|said| gate.forwarded_client(&said));
     let _ = Identity::from_header(uri);
-    let _ = Certificate::parse(uri);
-    let texts = Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest));
-    let _ = gate.peer(texts, &[(b"x-forwarded-client-cert", uri)]);
+    let _ = Identity::from_der(uri);
+    let _ = gate.peer(Some([7; 32]), &[(b"x-forwarded-client-cert", uri)]);
     let _ = gate.client(&Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest)));
 }

@@ -7,7 +7,7 @@ use super::forwarded::{Forwarded, forwarded_certificate};
 use super::headers::Headers;
 use super::host::Host;
 use super::load::Gate;
-use crate::identity::{Certificate, Identity, xfcc};
+use crate::identity::{Fingerprint, Identity, xfcc};
 use crate::policy::Identification;
 use crate::response::Reason;
 use crate::time::Timestamp;
@@ -30,7 +30,7 @@ impl Gate {
         let peer = match cached {
             Some(peer) => peer,
             None => {
-                let peer = self.peer(certificate_properties(host), headers)?;
+                let peer = self.peer(fingerprint(host), headers)?;
                 if let Some(id) = connection {
                     self.clients.insert_connection(id, &peer);
                 }
@@ -51,18 +51,18 @@ impl Gate {
         }
     }
 
-    /// The other end of a connection. `identity` has the proxy's properties of the certificate that it has validated;
-    /// the certificate itself is in the request's headers.
+    /// The other end of a connection. `fingerprint` is that of the certificate that the proxy has validated; the
+    /// certificate itself is in the request's headers.
     ///
     /// # Errors
     /// The certificate matches no rule or is denied, or the proxy does not pass it on.
-    pub fn peer(&self, mut identity: Identity, headers: &Headers) -> Result<Peer, Reason> {
-        let fingerprint = identity.sha256.ok_or(Reason::NoCertificate)?;
+    pub fn peer(&self, fingerprint: Option<[u8; 32]>, headers: &Headers) -> Result<Peer, Reason> {
+        let fingerprint = fingerprint.ok_or(Reason::NoCertificate)?;
         let der = xfcc::certificate(&forwarded_certificate(headers), &fingerprint);
-        let certificate = Certificate::parse(&der.ok_or(Reason::CertificateWithheld)?);
-        let certificate = certificate.ok_or(Reason::CertificateUnreadable)?;
-        let validity = certificate.validity;
-        identity.certificate = Some(Box::new(certificate));
+        let identity = Identity::from_der(&der.ok_or(Reason::CertificateWithheld)?);
+        let identity = identity.ok_or(Reason::CertificateUnreadable)?;
+        let validity = identity.certificate.as_ref().map(|certificate| certificate.validity);
+        let validity = validity.ok_or(Reason::CertificateUnreadable)?;
         match self.policy.hop(&identity) {
             Some(hop) => Ok(Peer::Hop(TrustedHop {
                 header: hop.header().cloned(),
@@ -110,11 +110,7 @@ impl Gate {
     }
 }
 
-/// The proxy's properties of the client's certificate, which it has validated.
-fn certificate_properties<H: Host>(host: &H) -> Identity {
-    let uri = host.property(b"connection\0uri_san_peer_certificate");
-    let dns = host.property(b"connection\0dns_san_peer_certificate");
-    let subject = host.property(b"connection\0subject_peer_certificate");
-    let sha256 = host.property(b"connection\0sha256_peer_certificate_digest");
-    Identity::from_parts(uri.as_deref(), dns.as_deref(), subject.as_deref(), sha256.as_deref())
+/// The fingerprint of the client's certificate, which the proxy has validated.
+fn fingerprint<H: Host>(host: &H) -> Option<[u8; 32]> {
+    host.property(b"connection\0sha256_peer_certificate_digest").and_then(|hex| Fingerprint::from_hex(&hex))
 }

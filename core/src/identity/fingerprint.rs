@@ -35,6 +35,12 @@ impl Fingerprint {
         if digits == 64 { Ok(Fingerprint(digest)) } else { Err(FingerprintError::Length(digits)) }
     }
 
+    /// The digest of 64 hex digits that Envoy reports.
+    pub(crate) fn from_hex(hex: &[u8]) -> Option<[u8; 32]> {
+        let text = core::str::from_utf8(hex).ok()?;
+        Fingerprint::parse(text).ok().map(|Fingerprint(digest)| digest)
+    }
+
     /// 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

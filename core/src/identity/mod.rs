@@ -1,33 +1,55 @@
 //! A client's identity: the names in its validated certificate.
 //!
-//! The holder of a certificate may have chosen most of these bytes, so they are not trusted: a name that is not UTF-8,
-//! malformed, too long or has control characters is treated as absent.
+//! The holder of a certificate may have chosen most of these bytes, so they are not trusted: a name that is not text,
+//! too long or has control characters is treated as absent. A certificate that is malformed is not read at all.
 
 mod authority;
 mod certificate;
 pub mod certificate_header;
+mod der;
+mod distinguished_name;
+mod extensions;
 mod fingerprint;
+mod names;
+mod signature;
 mod subject;
+mod time;
+mod validity;
+mod x509;
 pub mod xfcc;
 
-pub use authority::Ca;
-#[cfg(test)]
-pub(crate) use certificate::with_other_signature;
-pub use certificate::{Certificate, Invalid, Validity};
-pub(crate) use certificate::{Utc, sha256};
-pub use fingerprint::{Fingerprint, FingerprintError};
-pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
+use core::net::IpAddr;
 
-/// The longest URI, DNS name or subject that is read, in bytes. A longer one is treated as absent.
+use sha2::{Digest, Sha256};
+
+pub use authority::Ca;
+pub use certificate::Certificate;
+pub use fingerprint::{Fingerprint, FingerprintError};
+#[cfg(test)]
+pub(crate) use signature::with_other_signature;
+pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
+pub(crate) use time::Utc;
+pub use validity::{Invalid, Validity};
+pub use x509::X509;
+
+/// The longest URI, DNS name, e-mail address or subject that is read, in bytes. A longer one is treated as absent.
 pub const MAX_FIELD_BYTES: usize = 8 * 1024;
+/// The most subject alternative names of a certificate that is read.
+pub const MAX_NAMES: usize = 256;
+/// The longest serial number of a certificate that is read, in bytes (RFC 5280, section 4.1.2.2, allows 20).
+pub const MAX_SERIAL_BYTES: usize = 32;
 
 /// The identity in a validated certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The first URI SAN, whatever its scheme, byte for byte.
-    pub spiffe: Option<String>,
-    /// The first DNS SAN, in lower case.
-    pub dns: Option<String>,
+    /// The URI SANs, whatever their scheme, byte for byte, in the order of the certificate.
+    pub uris: Vec<String>,
+    /// The DNS SANs, in lower case.
+    pub dns: Vec<String>,
+    /// The e-mail SANs, with the domain in lower case.
+    pub emails: Vec<String>,
+    /// The IP address SANs.
+    pub ips: Vec<IpAddr>,
     /// The subject.
     pub subject: Option<Subject>,
     /// SHA-256 of the certificate's DER.
@@ -41,21 +63,58 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity from Envoy's connection properties `uri_san_peer_certificate`, `dns_san_peer_certificate`,
-    /// `subject_peer_certificate` and `sha256_peer_certificate_digest` (hex).
+    /// The identity in a certificate. `None` where the bytes are not exactly one certificate in DER that can be read
+    /// whole.
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        let mut x509 = X509::read(der)?;
+        let certificate = Some(Box::new(Certificate::new(&x509)));
+        let names = core::mem::take(&mut x509.extensions.names);
+        Some(Identity {
+            uris: names.uris,
+            dns: names.dns,
+            emails: names.emails,
+            ips: names.ips,
+            subject: x509.subject_name,
+            sha256: Some(sha256(der)),
+            certificate,
+            ..Identity::default()
+        })
+    }
+
+    /// The identity of the texts that a trusted hop forwards instead of a certificate.
+    pub fn from_texts<'a>(
+        uris: impl IntoIterator<Item = &'a [u8]>,
+        dns: impl IntoIterator<Item = &'a [u8]>,
+        subject: Option<&[u8]>,
+        sha256: Option<[u8; 32]>,
+    ) -> Self {
+        Identity {
+            uris: uris.into_iter().filter_map(names::uri).collect(),
+            dns: dns.into_iter().filter_map(names::dns).collect(),
+            subject: subject.and_then(text).and_then(Subject::parse),
+            sha256,
+            ..Identity::default()
+        }
+    }
+
+    /// The identity with at most one name of each kind, and a fingerprint in hex.
     pub fn from_parts(
         uri: Option<&[u8]>,
         dns: Option<&[u8]>,
         subject: Option<&[u8]>,
         sha256_hex: Option<&[u8]>,
     ) -> Self {
-        Identity {
-            spiffe: uri.and_then(text).map(str::to_owned),
-            dns: dns.and_then(text).map(str::to_ascii_lowercase),
-            subject: subject.and_then(text).and_then(Subject::parse),
-            sha256: sha256_hex.and_then(text).and_then(|hex| Fingerprint::parse(hex).ok()).map(|it| it.0),
-            ..Identity::default()
-        }
+        Self::from_texts(uri, dns, subject, sha256_hex.and_then(Fingerprint::from_hex))
+    }
+
+    /// The first URI SAN.
+    pub fn uri(&self) -> Option<&str> {
+        self.uris.first().map(String::as_str)
+    }
+
+    /// The first DNS SAN.
+    pub fn dns_name(&self) -> Option<&str> {
+        self.dns.first().map(String::as_str)
     }
 
     /// The identity in the certificate that a trusted hop forwards in a header of its own.
@@ -66,12 +125,7 @@ impl Identity {
         use certificate_header::{Problem, certificates};
         let all = certificates(value)?;
         let [der] = all.as_slice() else { return Err(Problem::NoChain) };
-        let certificate = Certificate::parse(der).ok_or(Problem::Certificate)?;
-        Ok(Identity {
-            sha256: Some(sha256(der)),
-            certificate: Some(Box::new(certificate)),
-            ..Identity::default()
-        })
+        Identity::from_der(der).ok_or(Problem::Certificate)
     }
 
     /// Whether this is one of the certificate's [fingerprints](Identity::fingerprints).
@@ -103,6 +157,12 @@ impl Identity {
     }
 }
 
+/// The SHA-256 of these bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// Text without control characters that is neither empty nor too long.
 fn text(bytes: &[u8]) -> Option<&str> {
     if bytes.is_empty() || bytes.len() > MAX_FIELD_BYTES {
         return None;
@@ -137,15 +197,15 @@ mod tests {
     #[test]
     fn each_name_is_read_alone() {
         let identity = Identity::from_parts(Some(b"spiffe://Acme/x"), Some(b"\xff"), None, Some(HEX));
-        assert_eq!(identity.spiffe.as_deref(), Some("spiffe://Acme/x"));
-        assert_eq!(identity.dns, None);
+        assert_eq!(identity.uri(), Some("spiffe://Acme/x"));
+        assert_eq!(identity.dns_name(), None);
         assert_eq!(identity.sha256_hex().unwrap().as_bytes(), HEX);
     }
 
     #[test]
     fn dns_names_are_lower_cased() {
         let identity = Identity::from_parts(None, Some(b"Edge.ACME.example"), None, None);
-        assert_eq!(identity.dns.as_deref(), Some("edge.acme.example"));
+        assert_eq!(identity.dns_name(), Some("edge.acme.example"));
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 use core::fmt;
 
 use super::certificate_header::{pem, percent_decoded};
-use super::{Certificate, Fingerprint, Identity, sha256};
+use super::{Fingerprint, Identity, MAX_NAMES, sha256};
 
 /// The header's name.
 pub const HEADER: &str = "x-forwarded-client-cert";
@@ -40,6 +40,8 @@ pub enum Problem {
     Certificate,
     /// A certificate has another hash than its element.
     OtherCertificate,
+    /// The element has more names than are read.
+    Names,
     /// A key that may occur once occurs twice.
     Twice(&'static str),
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Problem {
             Problem::NoHash => "has an element without Hash; hint: the client may have no certificate",
             Problem::Certificate => "has a Cert that is not a certificate in URL-encoded PEM",
             Problem::OtherCertificate => "has a Cert whose SHA-256 is not its Hash",
+            Problem::Names => return write!(f, "has more than {MAX_NAMES} names in one element"),
             Problem::Twice(key) => return write!(f, "has {key} twice in one element"),
         })
     }
@@ -102,28 +105,23 @@ pub fn without_proxy<'a>(header: &'a str, proxy: &[u8; 32]) -> Result<&'a str, P
     Ok(if of_proxy { rest.strip_suffix(',').unwrap_or(rest) } else { rest })
 }
 
-/// The identity in an element.
+/// The identity in an element: that of its certificate, or without one, that of its texts.
 ///
 /// # Errors
 /// The element is malformed, has a key twice that may occur once, or has a certificate that cannot be read or does not
 /// match its `Hash`.
 pub fn identity(element: &str) -> Result<Identity, Problem> {
-    let Element { uri, dns, subject, sha256: hash, cert } = Element::read(element)?;
-    let [uri, dns, subject] = [uri, dns, subject].map(|text| text.map(str::as_bytes));
-    let mut identity = Identity { sha256: hash, ..Identity::from_parts(uri, dns, subject, None) };
-    if let Some(cert) = cert {
-        let der = decoded(cert.as_bytes()).ok_or(Problem::Certificate)?;
-        let digest = sha256(&der);
-        if hash.is_some_and(|hash| hash != digest) {
-            return Err(Problem::OtherCertificate);
-        }
-        identity.sha256 = Some(digest);
-        identity.certificate = Some(Box::new(Certificate::parse(&der).ok_or(Problem::Certificate)?));
+    let Element { uris, dns, subject, sha256: hash, cert } = Element::read(element)?;
+    let Some(cert) = cert else {
+        let hash = hash.ok_or(Problem::NoHash)?;
+        let (uris, dns) = (uris.into_iter().map(str::as_bytes), dns.into_iter().map(str::as_bytes));
+        return Ok(Identity::from_texts(uris, dns, subject.map(str::as_bytes), Some(hash)));
+    };
+    let der = decoded(cert.as_bytes()).ok_or(Problem::Certificate)?;
+    if hash.is_some_and(|hash| hash != sha256(&der)) {
+        return Err(Problem::OtherCertificate);
     }
-    if identity.sha256.is_none() {
-        return Err(Problem::NoHash);
-    }
-    Ok(identity)
+    Identity::from_der(&der).ok_or(Problem::Certificate)
 }
 
 /// How many `Cert` values of one header are tried.
@@ -158,8 +156,8 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
 /// An element as received.
 #[derive(Default)]
 struct Element<'a> {
-    uri: Option<&'a str>,
-    dns: Option<&'a str>,
+    uris: Vec<&'a str>,
+    dns: Vec<&'a str>,
     subject: Option<&'a str>,
     sha256: Option<[u8; 32]>,
     cert: Option<&'a str>,
@@ -177,10 +175,9 @@ impl<'a> Element<'a> {
             let is = |name: &str| key.eq_ignore_ascii_case(name);
             // `By`, `Chain` and keys of later versions are ignored.
             if is("uri") {
-                // The first one, as in Envoy's property of its own clients.
-                element.uri.get_or_insert(value);
+                element.uris.push(value);
             } else if is("dns") {
-                element.dns.get_or_insert(value);
+                element.dns.push(value);
             } else if is("subject") {
                 if element.subject.replace(value).is_some() {
                     return Err(Problem::Twice("Subject"));
@@ -196,6 +193,9 @@ impl<'a> Element<'a> {
                     return Err(Problem::Twice("Hash"));
                 }
             }
+        }
+        if element.uris.len() + element.dns.len() > MAX_NAMES {
+            return Err(Problem::Names);
         }
         Ok(element)
     }
@@ -265,8 +265,8 @@ mod tests {
             r#"By=spiffe://hop;Hash={HEX};Subject="O=Acme\, Inc.,CN=a\"b=d";URI=spiffe://acme/1;URI=spiffe://acme/2;DNS=A.example"#
         );
         let found = identity(&text).unwrap();
-        assert_eq!(found.spiffe.as_deref(), Some("spiffe://acme/1"));
-        assert_eq!(found.dns.as_deref(), Some("a.example"));
+        assert_eq!(found.uri(), Some("spiffe://acme/1"));
+        assert_eq!(found.dns_name(), Some("a.example"));
         assert_eq!(found.sha256_hex().as_deref(), Some(HEX));
         let subject = found.subject.unwrap();
         assert_eq!((subject.get("O"), subject.get("CN")), (Some("Acme, Inc."), Some("a\"b=d")));
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn keys_may_be_in_either_case_and_unknown_ones_are_ignored() {
         let found = identity(&format!("chain=\"-----BEGIN\";HASH={HEX};uri=spiffe://a;New=1")).unwrap();
-        assert_eq!((found.spiffe.as_deref(), found.sha256.is_some()), (Some("spiffe://a"), true));
+        assert_eq!((found.uri(), found.sha256.is_some()), (Some("spiffe://a"), true));
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         for text in [format!("Cert=\"{cert}\""), format!("Hash={hash};Cert=\"{cert}\";URI=spiffe://a")] {
             let found = identity(&text).unwrap();
             assert_eq!(found.sha256, Some(sha256(&der)));
-            assert_eq!(found.certificate.as_deref(), Certificate::parse(&der).as_ref());
+            assert_eq!(Some(found), Identity::from_der(&der));
         }
         let cut = encoded(&PEM.replace("MII", "MIA"));
         for text in [

@@ -180,8 +180,8 @@ impl<'a> Key<'a> {
     /// A certificate's values under the key.
     pub(super) fn values_in(self, identity: &'a Identity) -> impl Iterator<Item = &'a str> {
         let (one, subject) = match self {
-            Key::Spiffe => (identity.spiffe.as_deref(), None),
-            Key::Dns => (identity.dns.as_deref(), None),
+            Key::Spiffe => (identity.uri(), None),
+            Key::Dns => (identity.dns_name(), None),
             Key::Subject(key) => (None, identity.subject.as_ref().map(|subject| subject.values(key))),
         };
         one.into_iter().chain(subject.into_iter().flatten())

@@ -6,10 +6,7 @@ use super::pattern::{Pattern, Reading, Separator};
 use super::problem::{ConfigPath, PathRef, Problem};
 use super::rule::Rule;
 use super::template::{Segment, Template};
-use crate::identity::{Fingerprint, Identity};
-
-/// Longest serial number that is accepted, in bytes (RFC 5280, section 4.1.2.2, allows 20).
-const LONGEST_SERIAL: usize = 32;
+use crate::identity::{Fingerprint, Identity, MAX_SERIAL_BYTES};
 
 /// The deny list, compiled.
 #[derive(Debug, Default)]
@@ -122,7 +119,7 @@ fn serial(hex: &str) -> Option<Vec<u8>> {
         .filter(|character| *character != ':')
         .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
         .collect();
-    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() <= 2 * LONGEST_SERIAL)?;
+    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() <= 2 * MAX_SERIAL_BYTES)?;
     let first = if digits.len() % 2 == 1 { &[0][..] } else { &[] };
     let nibbles = [first, &digits].concat();
     let bytes = nibbles.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit));

@@ -45,7 +45,7 @@ pub(super) fn rule() -> Rule {
 
 /// The reserved client, if the certificate is its own.
 pub(super) fn admit(rule: &Rule, identity: &Identity, shared: &SharedTemplates) -> Option<Client> {
-    if identity.spiffe.as_deref() != Some(VERIFY_URI) {
+    if identity.uri() != Some(VERIFY_URI) {
         return None;
     }
     let client = rule.admit(0, identity, &Vec::new(), shared).ok()?;

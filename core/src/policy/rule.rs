@@ -157,8 +157,8 @@ impl<'a> Values<'a> {
         let subject = self.identity.subject.as_ref();
         let value = match placeholder {
             Placeholder::Name => self.name,
-            Placeholder::Spiffe => self.identity.spiffe.as_deref(),
-            Placeholder::Dns => self.identity.dns.as_deref(),
+            Placeholder::Spiffe => self.identity.uri(),
+            Placeholder::Dns => self.identity.dns_name(),
             Placeholder::Subject => subject.map(|subject| subject.text()),
             Placeholder::SubjectKey(key) => subject?.get(key),
             Placeholder::Sha256 => self.sha256.get_or_init(|| self.identity.sha256_hex()).as_deref(),

@@ -202,7 +202,6 @@ fn a_capture_that_is_not_allowed_does_not_match() {
         ("a.B_c-9", "site-a.B_c-9"),
         (&long[1..], &format!("site-{}", &long[1..])),
         (&long, "rest"),
-        ("ü", "rest"),
         ("a b", "rest"),
         ("a%2f", "rest"),
         ("a/b", "rest"),

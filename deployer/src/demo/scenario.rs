@@ -111,7 +111,7 @@ impl Scenario<'_> {
         let (as_expected, attributes) = compare(&received, &expected);
         let result = ClientResult {
             name: client.name.clone(),
-            identity: identity.spiffe.or(identity.dns).unwrap_or_default(),
+            identity: identity.uri().or(identity.dns_name()).unwrap_or_default().to_owned(),
             sent: requests * BATCH,
             accepted,
             rejected,

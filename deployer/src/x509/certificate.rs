@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use data_encoding::HEXLOWER;
-use otlp_gate_core::identity::{self, Identity};
+use otlp_gate_core::identity::Identity;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -109,13 +109,7 @@ impl Certificate {
 
     /// The identity that the filter derives from the certificate.
     pub(crate) fn identity(&self) -> Identity {
-        let texts = Identity::from_parts(
-            self.uris.first().map(String::as_bytes),
-            self.dns.first().map(String::as_bytes),
-            self.subject.as_deref().map(str::as_bytes),
-            Some(self.sha256_hex().as_bytes()),
-        );
-        Identity { certificate: identity::Certificate::parse(&self.der).map(Box::new), ..texts }
+        Identity::from_der(&self.der).unwrap_or_default()
     }
 
     /// Why Envoy rejects its key or signature, or why they are weak. `role` is the side that presents the certificate

@@ -10,7 +10,7 @@ const EXPORT: [(&str, &str); 3] =
 
 /// How often the gate asked the proxy about the certificate of a connection.
 fn lookups(gateway: &Gateway) -> usize {
-    gateway.proxy.reads.borrow().get("connection.uri_san_peer_certificate").copied().unwrap_or_default()
+    gateway.proxy.reads.borrow().get("connection.sha256_peer_certificate_digest").copied().unwrap_or_default()
 }
 
 #[test]

@@ -234,10 +234,9 @@ impl Gateway {
 
     /// A connection with this id, of the client whose certificate is in testdata.
     pub(super) fn connect(&self, id: u64) {
-        let (identity, _) = connection();
+        let (fingerprint, _) = connection();
         self.proxy.set("connection.id", &id.to_le_bytes());
-        self.proxy.set("connection.uri_san_peer_certificate", b"spiffe://acme.example/edge/1");
-        let sha256 = identity.sha256_hex().unwrap();
+        let sha256 = Fingerprint(fingerprint).hex();
         self.proxy.set("connection.sha256_peer_certificate_digest", sha256.as_bytes());
     }
 

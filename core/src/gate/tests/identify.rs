@@ -22,7 +22,7 @@ fn a_certificate_identifies_its_client() {
 
 fn peer(policy: &str, header: &str) -> Result<Peer, Reason> {
     let gate = Gate::load(policy.as_bytes()).unwrap();
-    gate.peer(connection().0, &[(b"x-forwarded-client-cert", header.as_bytes())])
+    gate.peer(Some(connection().0), &[(b"x-forwarded-client-cert", header.as_bytes())])
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_connection_needs_the_certificate_from_the_proxy() {
         assert_eq!(response.http_status, 503);
     }
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
-    assert_eq!(gate.peer(Identity::default(), &[]).unwrap_err(), Reason::NoCertificate);
+    assert_eq!(gate.peer(None, &[]).unwrap_err(), Reason::NoCertificate);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_hop_forwards_a_certificate_in_a_header_of_its_own() {
     let read = |values: &[&str]| {
         let mut headers = vec![(&b"x-forwarded-client-cert"[..], elements.as_bytes())];
         headers.extend(values.iter().map(|value| (&b"ssl-client-cert"[..], value.as_bytes())));
-        let Ok(Peer::Hop(hop)) = gate.peer(connection().0, &headers) else { panic!() };
+        let Ok(Peer::Hop(hop)) = gate.peer(Some(connection().0), &headers) else { panic!() };
         gate.forwarded(&headers, &hop, Timestamp::from_secs(1_800_000_000))
     };
     let forwarded = read(&[&other]).unwrap();
@@ -178,7 +178,7 @@ fn a_hop_may_have_base64_in_the_header_that_the_proxy_appends_to() {
     let own = format!("By=spiffe://gate;{own}");
     let read = |value: String| {
         let headers = [(&b"x-forwarded-client-cert"[..], value.as_bytes())];
-        let Ok(Peer::Hop(hop)) = gate.peer(connection().0, &headers) else { panic!() };
+        let Ok(Peer::Hop(hop)) = gate.peer(Some(connection().0), &headers) else { panic!() };
         let forwarded = gate.forwarded(&headers, &hop, Timestamp::from_secs(1_800_000_000))?;
         forwarded.identity()
     };
@@ -197,9 +197,11 @@ fn a_hop_may_have_base64_in_the_header_that_the_proxy_appends_to() {
 #[test]
 fn a_certificate_in_a_hops_header_is_of_no_effect_from_a_client() {
     let gate = Gate::load(hop_policy("ssl-client-cert").replace("edge/1", "edge/2").as_bytes()).unwrap();
-    let (identity, own) = connection();
+    let (fingerprint, own) = connection();
     let other: String = include_str!("../../identity/testdata/rsa.pem").replace('\n', " ");
     let headers = [(&b"x-forwarded-client-cert"[..], own.as_bytes()), (b"ssl-client-cert", other.as_bytes())];
-    assert!(matches!(gate.peer(identity, &headers), Ok(Peer::Client(client)) if client.name() == "acme"));
+    assert!(
+        matches!(gate.peer(Some(fingerprint), &headers), Ok(Peer::Client(client)) if client.name() == "acme")
+    );
     assert_eq!(gate.policy.owned_headers(), ["ssl-client-cert", "x-scope-orgid"]);
 }

@@ -1,0 +1,131 @@
+//! Distinguished names in DER, and the text that Envoy makes of them.
+//!
+//! The text is RFC 2253's as BoringSSL writes it (`X509_NAME_print_ex` with `XN_FLAG_RFC2253`): the RDNs in reverse
+//! order, no spaces between them, every byte above 0x7f and every control character as `\XX`, unknown attribute types as
+//! dotted OIDs with a `#hex` dump of the DER value.
+
+use core::fmt::Write;
+
+use super::der::{Der, Element, OBJECT_IDENTIFIER, SEQUENCE, SET, oid};
+use super::subject::{Attribute, SUBJECT_KEYS};
+use super::{MAX_FIELD_BYTES, Subject};
+
+/// Reads a Name (RFC 5280, section 4.1.2.4). The outer `None`: it is malformed. The inner `None`: it is empty, longer
+/// than [`MAX_FIELD_BYTES`] as text, or has a string that is not valid for its type, for which BoringSSL writes nothing.
+pub(super) fn name(name: &Element<'_>) -> Option<Option<Subject>> {
+    let mut rdns = Vec::new();
+    let mut all = Der(name.content_of(SEQUENCE)?);
+    while !all.is_empty() {
+        rdns.push(all.content(SET)?);
+    }
+    let (mut text, mut attributes, mut is_readable) = (String::new(), Vec::new(), true);
+    for rdn in rdns.into_iter().rev() {
+        let mut set = Der(rdn);
+        let mut pairs = Vec::new();
+        while pairs.is_empty() || !set.is_empty() {
+            let mut pair = Der(set.content(SEQUENCE)?);
+            let key = oid(pair.content(OBJECT_IDENTIFIER)?)?;
+            pairs.push((key, pair.next()?));
+            pair.is_empty().then_some(())?;
+        }
+        let mut separator = ",";
+        for (key, value) in pairs.into_iter().rev() {
+            if !text.is_empty() {
+                text.push_str(separator);
+            }
+            separator = "+";
+            if let Some(attribute) = attribute(key, &value, &mut text).filter(|_| is_readable) {
+                attributes.push(attribute);
+            } else {
+                is_readable = false;
+            }
+            if text.len() > MAX_FIELD_BYTES {
+                is_readable = false;
+                text.clear();
+            }
+        }
+    }
+    Some((is_readable && !text.is_empty()).then(|| Subject::new(text, attributes)))
+}
+
+/// Reads an attribute, and appends it to the text. `None` where its string is not valid for its type.
+fn attribute(key: String, value: &Element<'_>, text: &mut String) -> Option<Attribute> {
+    let short = SUBJECT_KEYS.iter().find(|(known, _)| *known == key).map(|(_, short)| *short);
+    let decoded = string(value.tag, value.content);
+    text.push_str(short.unwrap_or(&key));
+    text.push('=');
+    match (short, &decoded) {
+        (Some(_), Some(string)) => push_escaped(text, string.as_deref()?),
+        _ => {
+            text.push('#');
+            value.whole.iter().for_each(|byte| push_hex(text, *byte));
+        }
+    }
+    let key = short.map_or(key, str::to_owned);
+    Some((key, value_of(value)))
+}
+
+/// The value that rules match. Some programs read bytes above 0x7f in a string of an ASCII type as Latin-1, others as
+/// UTF-8, so it then has none.
+pub(super) fn value_of(value: &Element<'_>) -> Option<String> {
+    let is_ascii = matches!(value.tag, 18 | 19 | 22 | 23 | 24 | 26);
+    string(value.tag, value.content)?.filter(|text| !is_ascii || text.is_ascii())
+}
+
+/// The text of a value. The outer `None`: its type is not one that BoringSSL writes as text. The inner `None`: it is not
+/// valid for its type.
+fn string(tag: u8, content: &[u8]) -> Option<Option<String>> {
+    const UTF8: u8 = 12;
+    const UNIVERSAL: u8 = 28;
+    const BMP: u8 = 30;
+    match tag {
+        UTF8 => Some(String::from_utf8(content.to_vec()).ok()),
+        // NumericString, PrintableString, T61String, IA5String, UTCTime, GeneralizedTime and VisibleString, all read
+        // as Latin-1.
+        18 | 19 | 20 | 22 | 23 | 24 | 26 => Some(Some(content.iter().copied().map(char::from).collect())),
+        UNIVERSAL => Some(wide::<4>(content)),
+        BMP => Some(wide::<2>(content)),
+        _ => None,
+    }
+}
+
+/// Text whose characters have N bytes each, most significant first. Surrogates are not characters.
+fn wide<const N: usize>(bytes: &[u8]) -> Option<String> {
+    let (characters, rest) = bytes.as_chunks::<N>();
+    let number = |bytes: &[u8; N]| bytes.iter().fold(0, |all, byte| all << 8 | u32::from(*byte));
+    if !rest.is_empty() {
+        return None;
+    }
+    characters.iter().map(|bytes| char::from_u32(number(bytes))).collect()
+}
+
+/// Appends a value with RFC 2253's escapes.
+fn push_escaped(text: &mut String, value: &str) {
+    let last = value.len().saturating_sub(1);
+    for (at, byte) in value.bytes().enumerate() {
+        let is_special = match byte {
+            b'\\' | b'"' | b',' | b'+' | b'<' | b'>' | b';' => true,
+            b'#' => at == 0,
+            b' ' => at == 0 || at == last,
+            _ => false,
+        };
+        match byte {
+            0x20..=0x7e => {
+                if is_special {
+                    text.push('\\');
+                }
+                text.push(char::from(byte));
+            }
+            // ASN1_STRFLGS_ESC_CTRL and ESC_MSB
+            _ => {
+                text.push('\\');
+                push_hex(text, byte);
+            }
+        }
+    }
+}
+
+fn push_hex(text: &mut String, byte: u8) {
+    // Writing to a String does not fail.
+    let _ = write!(text, "{byte:02X}");
+}
