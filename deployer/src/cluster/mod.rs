@@ -13,6 +13,7 @@ mod client;
 mod conditions;
 mod diagnosis;
 mod discovery;
+mod istio;
 mod managers;
 mod mesh;
 mod not_ready;

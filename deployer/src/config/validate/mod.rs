@@ -2,6 +2,7 @@
 
 mod client_cas;
 mod hostname;
+mod infrastructure;
 mod node_local;
 
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
@@ -27,6 +28,7 @@ pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
     let mut errors = gateway(config);
     errors.extend(client_cas::errors(config));
+    errors.extend(infrastructure::errors(config));
     errors.extend(node_local::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
