@@ -31,9 +31,14 @@ class InlinePolicyEnvoy(Envoy):
     """Forwards gRPC to the backend, and answers other requests that the filter lets through with 204."""
 
     def __init__(
-        self, folder: Path, certs: Path, backend: int, change: Callable[[bytes], bytes] = lambda module: module
+        self,
+        folder: Path,
+        certs: Path,
+        backend: int,
+        change: Callable[[bytes], bytes] = lambda module: module,
+        forward_client_cert: str = "SANITIZE_SET",
     ):
-        self._folder, self._certs = folder, certs
+        self._folder, self._certs, self._forward = folder, certs, forward_client_cert
         self._module = folder / "otlp-gate.wasm"
         otlp_gate("wasm", "export", self._module)
         self._module.write_bytes(change(self._module.read_bytes()))
@@ -69,7 +74,7 @@ class InlinePolicyEnvoy(Envoy):
                 {"match": {"prefix": "/"}, "direct_response": {"status": 204}},
             ],
             {"name": "wasm", "typed_config": {"@type": f"{FILTERS}.http.wasm.v3.Wasm", "config": wasm}},
-            forward_client_cert_details="SANITIZE_SET",
+            forward_client_cert_details=self._forward,
             set_current_client_cert_details={"cert": True},
         )
         kind = {"@type": f"{TYPES}.config.listener.v3.Listener"}

@@ -7,6 +7,8 @@ use super::forwarded::{Forwarded, forwarded_certificate};
 use super::headers::Headers;
 use super::host::Host;
 use super::load::Gate;
+use super::metrics::Metric;
+use super::worker::Worker;
 use crate::identity::{Fingerprint, Identity, xfcc};
 use crate::policy::Identification;
 use crate::response::Reason;
@@ -20,17 +22,20 @@ impl Gate {
     /// Why the request is rejected.
     pub(super) fn current_client<H: Host>(
         &self,
-        host: &H,
+        worker: &Worker<H>,
         headers: &Headers,
         now: Timestamp,
     ) -> Result<Rc<Client>, Reason> {
+        let host = &worker.host;
         let connection =
             host.property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
         let cached = connection.and_then(|id| self.clients.connection(id));
         let peer = match cached {
             Some(peer) => peer,
             None => {
-                let peer = self.peer(fingerprint(host), headers)?;
+                let fingerprint = fingerprint(host);
+                self.report_foreign_certificate(worker, fingerprint, headers);
+                let peer = self.peer(fingerprint, headers)?;
                 if let Some(id) = connection {
                     self.clients.insert_connection(id, &peer);
                 }
@@ -48,6 +53,30 @@ impl Gate {
                 self.clients.insert_forwarded(forwarded.key(), &client);
                 Ok(client)
             }
+        }
+    }
+
+    /// Counts and logs that the proxy forwards its client's `x-forwarded-client-cert`, although no hop is trusted: in a
+    /// cluster its forwarding mode is not the one that the deployer sets. The request is served all the same. The certificate that
+    /// counts is found by the fingerprint that the proxy reports, whatever else the header has, and the header does not
+    /// reach the backend.
+    fn report_foreign_certificate<H: Host>(
+        &self,
+        worker: &Worker<H>,
+        fingerprint: Option<[u8; 32]>,
+        headers: &Headers,
+    ) {
+        let header = forwarded_certificate(headers);
+        let is_own = fingerprint.is_some_and(|own| xfcc::is_proxys_alone(&header, &own));
+        if header.is_empty() || is_own || self.policy.trusts_hops() {
+            return;
+        }
+        worker.counters.add(Metric::ForeignCertificates, None, None, None, 1);
+        if !self.foreign_certificate_logged.replace(true) {
+            worker.host.warn(
+                "otlp-gate: the gateway passes on x-forwarded-client-cert of a client, although the policy has no \
+                 trustedHops; the filter ignores it; hint: `otlp-gate apply` sets the forwarding mode SANITIZE_SET",
+            );
         }
     }
 

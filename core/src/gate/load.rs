@@ -1,6 +1,8 @@
 //! A policy at work, loaded from what the deployer configures the filter with: JSON, or gzip of it in base64 where it
 //! is large.
 
+use std::cell::Cell;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -24,6 +26,8 @@ pub struct Gate {
     pub(super) total_prefix: String,
     pub(super) probe_signal: ProbeSignal,
     pub(super) clients: ClientCache,
+    /// Whether the log has that the proxy forwards its clients' `x-forwarded-client-cert`.
+    pub(super) foreign_certificate_logged: Cell<bool>,
     revision: u64,
 }
 
@@ -44,6 +48,7 @@ impl Gate {
             total_prefix,
             probe_signal: ProbeSignal::default(),
             clients: ClientCache::default(),
+            foreign_certificate_logged: Cell::new(false),
             revision: 0,
         }
     }

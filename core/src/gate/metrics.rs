@@ -11,6 +11,10 @@ use crate::response::Reason;
 /// The gauge of the revision of the policy that a proxy has.
 pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
 
+/// The counter of new connections with an `x-forwarded-client-cert` that the proxy did not write, where no hop is
+/// trusted.
+pub const FOREIGN_CERTIFICATES: &str = "otlp_gate_foreign_client_cert_headers_total";
+
 /// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or
 /// where there is no quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +60,8 @@ pub(super) enum Metric {
     /// A gauge: how much of a client's quota is used, in percent; without a client, of the quota of all clients
     /// together.
     QuotaUsed,
+    /// New connections with an `x-forwarded-client-cert` that is not the proxy's own, where no hop is trusted.
+    ForeignCertificates,
     /// Policies that were rejected because they have mistakes.
     RejectedPolicies,
 }
@@ -70,6 +76,7 @@ impl Metric {
             Metric::ShadowThrottled => "otlp_gate_shadow_throttled_requests_total",
             Metric::Unmetered => "otlp_gate_unmetered_requests_total",
             Metric::QuotaUsed => "otlp_gate_quota_used_percent",
+            Metric::ForeignCertificates => FOREIGN_CERTIFICATES,
             Metric::RejectedPolicies => "otlp_gate_rejected_policies_total",
         }
     }

@@ -36,7 +36,7 @@ pub use health::{HealthCheck, HealthHead};
 pub use host::{HeaderMap, Host, entropy};
 pub use load::Gate;
 pub use memory::{Memory, Reservation};
-pub use metrics::{POLICY_REVISION, QuotaUsed};
+pub use metrics::{FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed};
 pub use outcome::Outcome;
 pub use plugin::Plugin;
 pub use request::{Outgoing, Request};

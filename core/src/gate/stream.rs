@@ -106,7 +106,7 @@ impl<'w, H: Host> Stream<'w, H> {
         };
         let Worker { host, memory, store, .. } = self.worker;
         let now = host.now();
-        let client = match gate.current_client(host, headers, now) {
+        let client = match gate.current_client(self.worker, headers, now) {
             Ok(client) => client,
             Err(reason) => return self.reject(protocol, &reason, None, signal),
         };

@@ -18,6 +18,7 @@ use core::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::X509;
 use super::xfcc::MAX_LEN;
 
 /// The most certificates of a chain that are read.
@@ -61,11 +62,26 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The DER of the certificates in a header's value, the client's first.
+/// The DER of the certificates in a header's value: the client's, and the CAs that issued it, each by the next.
+///
+/// Where a proxy appends to what its client sent, the client's own text is the first. It has no certificates of CAs that
+/// issued one another up to the certificate that the proxy has validated, because that is not a CA's.
 ///
 /// # Errors
-/// The value is empty, too long, or has none of the forms.
-pub fn certificates(value: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
+/// The value is empty, too long, has none of the forms, or is not a chain.
+pub fn chain(value: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
+    let all = certificates(value)?;
+    let is_issued = |pair: &[Vec<u8>]| {
+        let [one, next] = pair else { return None };
+        let (one, next) = (X509::read(one)?, X509::read(next)?);
+        let is_ca = next.extensions.basic_constraints.is_some_and(|constraints| constraints.ca);
+        (is_ca && one.issuer == next.subject).then_some(())
+    };
+    if all.windows(2).all(|pair| is_issued(pair).is_some()) { Ok(all) } else { Err(Problem::NoChain) }
+}
+
+/// The DER of all certificates in a value.
+fn certificates(value: &[u8]) -> Result<Vec<Vec<u8>>, Problem> {
     if value.len() > MAX_LEN {
         return Err(Problem::TooLong);
     }
@@ -196,6 +212,17 @@ mod tests {
         }
         let long = vec![one; MAX_CHAIN + 1].join(",");
         assert_eq!(certificates(long.as_bytes()), Err(Problem::Form));
+    }
+
+    #[test]
+    fn certificates_that_do_not_issue_one_another_are_no_chain() {
+        let (one, two) = (base64(PEM), base64(OTHER));
+        for value in
+            [format!("{one},{two}"), format!("{two},{one}"), format!("{one},{one}"), format!("{one},AAAA")]
+        {
+            assert_eq!(chain(value.as_bytes()), Err(Problem::NoChain), "{value}");
+        }
+        assert_eq!(chain(one.as_bytes()), Ok(vec![der(PEM)]));
     }
 
     #[test]

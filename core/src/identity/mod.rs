@@ -122,10 +122,9 @@ impl Identity {
     /// # Errors
     /// The value has none of the forms of [`certificate_header`], or its certificate cannot be read.
     pub fn from_header(value: &[u8]) -> Result<Self, certificate_header::Problem> {
-        use certificate_header::{Problem, certificates};
-        let all = certificates(value)?;
-        let [der] = all.as_slice() else { return Err(Problem::NoChain) };
-        Identity::from_der(der).ok_or(Problem::Certificate)
+        let chain = certificate_header::chain(value)?;
+        let client = chain.first().and_then(|der| Identity::from_der(der));
+        client.ok_or(certificate_header::Problem::Certificate)
     }
 
     /// Whether this is one of the certificate's [fingerprints](Identity::fingerprints).

@@ -92,6 +92,17 @@ pub fn nearest(header: &[u8], proxy: Option<[u8; 32]>) -> Result<&str, Problem> 
     Some(element.trim()).filter(|element| !element.is_empty()).ok_or(Problem::Empty)
 }
 
+/// Whether the header is the one element that the gateway's own proxy writes about this certificate (Envoy:
+/// `SANITIZE_SET`). Envoy does not quote a URI, so the parts of one with commas follow; no such part has a `Hash`.
+pub fn is_proxys_alone(header: &[u8], fingerprint: &[u8; 32]) -> bool {
+    let text = core::str::from_utf8(header).unwrap_or_default();
+    let hash = |element: &str| Element::read(element).ok().and_then(|element| element.sha256);
+    split(text, b',').is_ok_and(|elements| match elements.as_slice() {
+        [own, rest @ ..] => hash(own) == Some(*fingerprint) && rest.iter().all(|part| hash(part).is_none()),
+        [] => false,
+    })
+}
+
 /// The header without the last element, if the gateway's own proxy added that about a hop with this fingerprint: for a
 /// hop that has another value in this header than Envoy's elements.
 ///
@@ -377,6 +388,27 @@ mod tests {
         assert_eq!(nearest(comma.as_bytes(), hop()), Ok(comma.as_str()));
         let escaped = format!(r#"Hash={HEX};Subject="O=\ü,b\"c,d""#);
         assert_eq!(nearest(format!("{comma},{escaped}").as_bytes(), hop()), Ok(escaped.as_str()));
+    }
+
+    #[test]
+    fn the_proxys_element_alone_is_told_from_all_else() {
+        let own: [u8; 32] = Fingerprint::parse(HEX).unwrap().0;
+        let element = format!("By=spiffe://gate;Hash={HEX};Subject=\"CN=a,Hash={HOP}\"");
+        for (header, alone) in [
+            (element.clone(), true),
+            (format!("{element};URI=https://a,b;c"), true),
+            (format!("{element};URI=https://a,b,c"), true),
+            (format!("{element};URI=https://a,Hash={HOP}"), false),
+            (format!("URI=spiffe://victim,{element}"), false),
+            (format!("{element},{element}"), false),
+            (format!("Hash={HOP}"), false),
+            (format!("x,{element}"), false),
+            ("x".to_owned(), false),
+            ("Subject=\"".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_proxys_alone(header.as_bytes(), &own), alone, "{header}");
+        }
     }
 
     proptest! {

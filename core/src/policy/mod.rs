@@ -127,6 +127,11 @@ impl Policy {
         self.hops.iter().find(|hop| hop.is(identity)).filter(|_| !self.denies(identity))
     }
 
+    /// Whether any proxy may forward the identities of its clients.
+    pub fn trusts_hops(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
     /// The keys of owned attributes, sorted. They are removed from every client's Resources.
     pub fn owned_attributes(&self) -> &[String] {
         &self.owned_attributes

@@ -136,3 +136,31 @@ fn a_client_behind_a_hop_is_cached_with_its_second_request() {
     gateway.proxy.now.set(Timestamp::from_secs(2_110_000_001));
     assert_eq!(forwarded(&gateway, &element).0, Action::Pause);
 }
+
+#[test]
+fn a_header_that_the_proxy_did_not_write_is_counted_and_logged_once_and_has_no_effect() {
+    const COUNTER: &str = "otlp_gate_foreign_client_cert_headers_total";
+    let (_, own) = connection();
+    let forged = format!("Hash={};DNS=berlin.globex.example", "ab".repeat(32));
+    let send = |gateway: &Gateway, id: u64, header: &str| {
+        gateway.connect(id);
+        let headers = [&EXPORT[..], &[("x-forwarded-client-cert", header)]].concat();
+        let (_, action) = gateway.begin_without_certificate(&headers, false);
+        let client = gateway.proxy.properties.borrow_mut().remove("otlp_gate.client").unwrap_or_default();
+        (action, client, gateway.proxy.metric(COUNTER), gateway.proxy.logged.borrow().len())
+    };
+    let gateway = Gateway::new(POLICY);
+    let acme = b"acme".to_vec();
+    assert_eq!(send(&gateway, 1, &own), (Action::Continue, acme.clone(), 0, 0));
+    assert_eq!(send(&gateway, 2, &format!("{forged},{own}")), (Action::Continue, acme.clone(), 1, 1));
+    assert_eq!(send(&gateway, 3, &format!("{own},{forged}")), (Action::Continue, acme.clone(), 2, 1));
+    // The proxy forwards what the client sends, and nothing else.
+    assert_eq!(send(&gateway, 4, &forged), (Action::Pause, Vec::new(), 3, 1));
+    assert_eq!(gateway.proxy.take_response().unwrap().http_status, 503);
+    assert_eq!(send(&gateway, 5, ""), (Action::Pause, Vec::new(), 3, 1));
+    assert!(gateway.proxy.logged.borrow()[0].contains("SANITIZE_SET"));
+    // With a trusted hop, the proxy is to forward what its clients send.
+    let hops = r#""trustedHops": [{"spiffe": "spiffe://acme.example/edge/2"}], "deny""#;
+    let gateway = Gateway::new(&POLICY.replace("\"deny\"", hops));
+    assert_eq!(send(&gateway, 1, &format!("{forged},{own}")), (Action::Continue, acme, 0, 0));
+}

@@ -32,6 +32,10 @@ fn check(name: &str, owned: &Templates, path: &PathRef<'_>, problems: &mut Vec<P
     }
     if let Some(reason) = header::forbidden(name) {
         problems.push(Problem::new(path, format!("this header cannot have a certificate: {reason}")));
+    } else if name.contains('_') {
+        // nginx drops them (`underscores_in_headers off`), Envoy Gateway rejects them.
+        let message = "proxies drop or reject headers with `_` in their names";
+        problems.push(Problem::new(path, message).hint("use `-`, also in the proxy's configuration"));
     }
     if owned.iter().any(|(own, _)| header::is_spelling(name.as_bytes(), own.as_bytes())) {
         let message = "the filter sets this header for the backend (`headers`)";

@@ -627,7 +627,11 @@ fn a_hops_header_must_be_one_that_can_have_a_certificate() {
         (":path", "this header cannot have a certificate: it is a pseudo header"),
         ("Host", "this header cannot have a certificate: it selects the destination of the request"),
         ("x-envoy-peer", "this header cannot have a certificate: it is reserved for the proxy"),
-        ("x_tenant", "the filter sets this header for the backend (`headers`) (hint: rename one of them)"),
+        ("x.tenant", "the filter sets this header for the backend (`headers`) (hint: rename one of them)"),
+        (
+            "ssl_client_cert",
+            "proxies drop or reject headers with `_` in their names (hint: use `-`, also in the proxy's configuration)",
+        ),
     ] {
         assert_eq!(problems(hop(name)), [format!("trustedHops[1].header: {reason}")]);
     }
