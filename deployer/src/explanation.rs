@@ -1,8 +1,6 @@
 //! Text for the policy's [`Explanation`] of a certificate: the client that it identifies, or why it identifies none.
 
-use otlp_gate_core::policy::{
-    Client, ConfigPath, Explanation, Identification, PassedOver, VERIFY_NAME, denies,
-};
+use otlp_gate_core::policy::{Explanation, Identification, PassedOver, VERIFY_NAME, denies};
 use serde::Serialize;
 
 use crate::config::{Config, Loaded};
@@ -56,18 +54,11 @@ pub(crate) struct NearMiss {
 }
 
 /// The rules that almost match, each with one reason.
-pub(crate) fn near_misses(
-    loaded: &Loaded,
-    certificate: &Certificate,
-    explanation: &Explanation,
-) -> Vec<NearMiss> {
-    let mut misses = later_names(loaded, certificate, explanation);
-    let found: Vec<usize> = misses.iter().map(|it| it.rule).collect();
-    // Rules that are only similar are left out where another name of the certificate matches exactly.
-    let similar = explanation.passed_over.iter().filter(|_| found.is_empty() || explanation.rule.is_some());
-    misses.extend(similar.filter(|it| !found.contains(&it.rule)).cloned());
+pub(crate) fn near_misses(loaded: &Loaded, explanation: &Explanation) -> Vec<NearMiss> {
+    let misses = &explanation.passed_over;
     let lines = loaded.lines(misses.iter().map(|it| &it.path));
-    let near_misses = misses.into_iter().zip(lines).map(|(PassedOver { rule, path, reason, hint }, line)| {
+    let near_misses = misses.iter().cloned().zip(lines).map(|(miss, line)| {
+        let PassedOver { rule, path, reason, hint } = miss;
         let name = loaded.config.clients.get(rule).map(|client| client.name.clone()).unwrap_or_default();
         NearMiss { rule, name, path: path.to_string(), line, reason, hint }
     });
@@ -80,48 +71,6 @@ impl NearMiss {
         let line = self.line.map(|line| format!(", line {line}")).unwrap_or_default();
         format!("{} (`{}`{line}): {}", self.path, self.name, self.reason)
     }
-}
-
-/// How many names of one kind are tried, of a certificate that may have any number.
-const MAX_NAMES: usize = 32;
-
-/// Rules that would match if another URI or DNS name of the certificate were its first one. Rules only see the first.
-fn later_names(loaded: &Loaded, certificate: &Certificate, explanation: &Explanation) -> Vec<PassedOver> {
-    let mut misses: Vec<PassedOver> = Vec::new();
-    let identity = certificate.identity();
-    for (kind, key, names) in [("URI", "spiffe", &certificate.uris), ("DNS", "dns", &certificate.dns)] {
-        for (index, name) in names.iter().enumerate().take(MAX_NAMES).skip(1) {
-            let mut identity = identity.clone();
-            match kind {
-                "URI" => identity.uris = vec![name.clone()],
-                _ => identity.dns = vec![name.to_ascii_lowercase()],
-            }
-            let Identification::Client(Client { rule: Some(rule), .. }) = loaded.policy.identify(&identity)
-            else {
-                continue;
-            };
-            if explanation.rule.is_some_and(|decided| decided <= rule)
-                || misses.iter().any(|it| it.rule == rule)
-            {
-                continue;
-            }
-            let path = ConfigPath::of("clients").index(rule).key("match");
-            misses.push(PassedOver {
-                rule,
-                path,
-                reason: format!(
-                    "`{}` matches, but it is {kind} name number {} of the certificate, and only the first one is used",
-                    name.escape_debug(),
-                    index + 1
-                ),
-                hint: Some(format!(
-                    "issue the certificate with that name first, or set `{key}` to match `{}`",
-                    names.first().map(|first| first.escape_debug().to_string()).unwrap_or_default()
-                )),
-            });
-        }
-    }
-    misses
 }
 
 /// Index of the first `deny` entry that matches this certificate or its client.

@@ -79,30 +79,71 @@ macro_rules! match_keys {
 }
 
 match_keys! {
-    /// What a certificate must have; all keys that are given must match. In patterns, `*` is one or more characters of
-    /// one segment: a DNS label, a part of a URI between `/`, or a part of a subject's value between `.` and `/`.
-    /// `{capture}` is a `*` whose value is kept for templates. `**` is one or more characters across segments. Envoy
-    /// reports only the first URI and the first DNS name of a certificate.
+    /// What a certificate must have; all keys that are given must match. A certificate may have several names of one
+    /// kind and several values of one subject key. Any of them may match, in any order; if several match and give
+    /// different captures, the match does not hold. In patterns, `*` is one or more characters of one segment: a DNS
+    /// label, a part of a URI between `/`, a part of an e-mail address between `.` and `@`, or a part of a subject's
+    /// value between `.` and `/`. `{capture}` is a `*` whose value is kept for templates. `**` is one or more
+    /// characters across segments.
     #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub struct Match {
-        /// Pattern for the first URI SAN, of any scheme: `spiffe://acme.example/edge/*`.
+        /// Pattern for a URI SAN, of any scheme: `spiffe://acme.example/edge/*`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub spiffe: Option<String>,
-        /// Pattern for the first DNS SAN: `{site}.{org}.partners.example`. Case is ignored; captures are in lower case.
+        /// Pattern for a DNS SAN: `{site}.{org}.partners.example`. Case is ignored; captures are in lower case.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub dns: Option<String>,
+        /// Pattern for an e-mail SAN: `*@acme.example`, or `**@acme.example` if there may be a `.` before the `@`. Case
+        /// is ignored after the last `@`, where captures are in lower case, and counts before it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub email: Option<String>,
+        /// An address that an IP SAN must have, or a network in which it must be: `192.0.2.7`, `10.0.0.0/8`,
+        /// `2001:db8::/32`. An IPv4 address that a certificate has in IPv6 form (`::ffff:10.0.0.1`) is an IPv6 address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub ip: Option<String>,
         /// Patterns for values of the subject, by key (`CN`, `O`, `OU`, or a dotted OID): `{O: Acme, CN: "{host}"}`. If
-        /// a subject has a key several times, one of its values must match; if several match and give different
-        /// captures, the pattern does not match. All patterns of a list must match: `OU: [Canary, "{team}"]`. A value
-        /// that equals a pattern of the list is not matched with others.
+        /// a subject has a key several times, one of its values must match. All patterns of a list must match: `OU:
+        /// [Canary, "{team}"]`. A value that equals a pattern of the list is not matched with others.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
         pub subject: BTreeMap<String, Patterns>,
+        /// What the certificate says about its issuer, and the key that signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub issuer: Option<Box<IssuerMatch>>,
+        /// The name of the client CA that signed the certificate, as in `clientCAs`. Its signature is verified.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub ca: Option<String>,
+        /// Extended key usages that the certificate must list, all of them: `clientAuth`, or a list. Each is a name
+        /// (`serverAuth`, `clientAuth`, `codeSigning`, `emailProtection`, `timeStamping`, `OCSPSigning`,
+        /// `anyExtendedKeyUsage`) or a dotted OID. `anyExtendedKeyUsage` in a certificate does not stand for the
+        /// others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub extended_key_usage: Option<Patterns>,
         /// The certificate's SHA-256 fingerprint: 64 hex digits, with or without colons.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub sha256: Option<String>,
     }
+}
+
+/// What a certificate must have of its issuer; all keys that are given must match. Every CA of the gate can write any
+/// `subject` and `keyId` into the certificates that it issues: to restrict a rule to one CA, use `key`, or `ca` beside
+/// `issuer`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct IssuerMatch {
+    /// Patterns for values of the issuer's name, by key, with captures as in the subject of the match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub subject: BTreeMap<String, Patterns>,
+    /// The identifier of the issuer's key that the certificate has (extension authorityKeyIdentifier): hex digits, with
+    /// or without colons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The SHA-256 of the key that signed the certificate (its SubjectPublicKeyInfo): 64 hex digits, with or without
+    /// colons. The signature is verified, with the keys of `clientCAs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// What a capture may hold.
@@ -120,7 +161,7 @@ pub struct CaptureConfig {
     pub allow: String,
 }
 
-/// One pattern, or several that must all match.
+/// One text, or several that must all match.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

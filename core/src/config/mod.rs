@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{CaptureConfig, ClientRule, HopConfig, Match, Matches, Patterns};
+pub use client::{CaptureConfig, ClientRule, HopConfig, IssuerMatch, Match, Matches, Patterns};
 pub use client_ca::{AuthorityKey, ClientCa};
 pub use limits::Limits;
 pub use map::unique_keys;
@@ -58,9 +58,11 @@ macro_rules! with_policy_keys {
             pub unknown: Unknown,
             /// Resource attributes that are set for every client, such as `otlp_gate.client: "{name}"`. The keys are
             /// owned: values that clients send under them are removed. Placeholders: `{name}`, `{spiffe}`, `{dns}`,
-            /// `{subject}`, `{subject.CN}`, `{sha256}` and the captures of the client's rule. `{subject.CN}` has a
-            /// value if the subject has that key exactly once. An attribute is not set for a client that lacks a value
-            /// for a placeholder. Write `{{` and `}}` for braces.
+            /// `{email}`, `{ip}`, `{subject}`, `{subject.CN}`, `{issuer}`, `{ca}`, `{serial}`, `{sha256}` and the
+            /// captures of the client's rule. `{spiffe}`, `{dns}`, `{email}` and `{ip}` are the value that the rule's
+            /// pattern matched, or the first one that the certificate has. `{subject.CN}` has a value if the subject
+            /// has that key exactly once. An attribute is not set for a client that lacks a value for a placeholder.
+            /// Write `{{` and `}}` for braces.
             #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
             pub attributes: BTreeMap<String, String>,
             /// Which spellings of an owned key are removed. `folded`: all that backends may store under the same name:
@@ -180,6 +182,10 @@ mod tests {
                 "unknown field `spifee`, expected one of `spiffe`",
             ),
             (r#"{"trustedHops":[{"spifee":"x"}]}"#, "unknown field `spifee`, expected one of `spiffe`"),
+            (
+                r#"{"clients":[{"name":"a","match":{"issuer":{"CN":"x"}}}]}"#,
+                "unknown field `CN`, expected one of `subject`, `keyId`, `key`",
+            ),
             (
                 r#"{"clients":[{"name":"a","match":"x"}]}"#,
                 "invalid type: string \"x\", expected a match or a list of",

@@ -1,8 +1,8 @@
 //! Distinguished names in DER, and the text that Envoy makes of them.
 //!
 //! The text is RFC 2253's as BoringSSL writes it (`X509_NAME_print_ex` with `XN_FLAG_RFC2253`): the RDNs in reverse
-//! order, no spaces between them, every byte above 0x7f and every control character as `\XX`, unknown attribute types as
-//! dotted OIDs with a `#hex` dump of the DER value.
+//! order, no spaces between them, every byte above 0x7f and every control character as `\XX`, unknown attribute types
+//! as dotted OIDs with a `#hex` dump of the DER value.
 
 use core::fmt::Write;
 
@@ -11,7 +11,8 @@ use super::subject::{Attribute, SUBJECT_KEYS};
 use super::{MAX_FIELD_BYTES, Subject};
 
 /// Reads a Name (RFC 5280, section 4.1.2.4). The outer `None`: it is malformed. The inner `None`: it is empty, longer
-/// than [`MAX_FIELD_BYTES`] as text, or has a string that is not valid for its type, for which BoringSSL writes nothing.
+/// than [`MAX_FIELD_BYTES`] as text, or has a string that is not valid for its type, for which BoringSSL writes
+/// nothing.
 pub(super) fn name(name: &Element<'_>) -> Option<Option<Subject>> {
     let mut rdns = Vec::new();
     let mut all = Der(name.content_of(SEQUENCE)?);
@@ -72,8 +73,8 @@ pub(super) fn value_of(value: &Element<'_>) -> Option<String> {
     string(value.tag, value.content)?.filter(|text| !is_ascii || text.is_ascii())
 }
 
-/// The text of a value. The outer `None`: its type is not one that BoringSSL writes as text. The inner `None`: it is not
-/// valid for its type.
+/// The text of a value. The outer `None`: its type is not one that BoringSSL writes as text. The inner `None`: it is
+/// not valid for its type.
 fn string(tag: u8, content: &[u8]) -> Option<Option<String>> {
     const UTF8: u8 = 12;
     const UNIVERSAL: u8 = 28;

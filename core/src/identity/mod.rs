@@ -10,10 +10,13 @@ mod der;
 mod distinguished_name;
 mod extensions;
 mod fingerprint;
+mod hex;
+mod issuer;
 mod names;
 mod signature;
 mod subject;
 mod time;
+mod usage;
 mod validity;
 mod x509;
 pub mod xfcc;
@@ -25,10 +28,12 @@ use sha2::{Digest, Sha256};
 pub use authority::Ca;
 pub use certificate::Certificate;
 pub use fingerprint::{Fingerprint, FingerprintError};
+pub use hex::{hex, parse_hex};
 #[cfg(test)]
 pub(crate) use signature::with_other_signature;
 pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
 pub(crate) use time::Utc;
+pub use usage::{EXTENDED_KEY_USAGES, extended_key_usage_name, is_oid};
 pub use validity::{Invalid, Validity};
 pub use x509::X509;
 

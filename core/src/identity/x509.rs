@@ -92,7 +92,8 @@ impl<'a> X509<'a> {
         })
     }
 
-    /// Whether its key may sign certificates: it is a CA (basicConstraints), and its keyUsage, if it has one, allows it.
+    /// Whether its key may sign certificates: it is a CA (basicConstraints), and its keyUsage, if it has one, allows
+    /// it.
     pub fn is_ca(&self) -> bool {
         let ca = self.extensions.basic_constraints.is_some_and(|constraints| constraints.ca);
         ca && self.extensions.key_cert_sign != Some(false)

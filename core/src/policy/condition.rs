@@ -1,7 +1,13 @@
 //! One match of a rule, compiled.
 
+use core::fmt;
+use std::rc::Rc;
+
+use super::fact::Fact;
+use super::network::Network;
 use super::pattern::{Pattern, Reading};
-use crate::identity::Identity;
+use super::problem::ConfigPath;
+use crate::identity::{Identity, Subject};
 use crate::sort;
 
 /// The names and values of captures, each name once.
@@ -14,23 +20,35 @@ pub(super) struct Condition {
     pub(super) dns: Option<Pattern>,
     /// By key. A key with several patterns occurs several times, always spelled the same.
     pub(super) subject: Vec<(String, Pattern)>,
+    /// The name of a client CA.
+    pub(super) ca: Option<Rc<str>>,
     pub(super) sha256: Option<[u8; 32]>,
+    /// `None` if it has none of these.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// Parts that few matches have. They are boxed, because there may be a hundred thousand matches.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Rare {
+    pub(super) email: Option<Pattern>,
+    pub(super) ip: Option<Network>,
+    /// By key, as `subject`.
+    pub(super) issuer: Vec<(String, Pattern)>,
+    pub(super) issuer_key_id: Option<Vec<u8>>,
+    pub(super) issuer_key: Option<[u8; 32]>,
+    /// Dotted OIDs, sorted, each once.
+    pub(super) usages: Vec<String>,
 }
 
 impl Condition {
     /// The captures from a certificate, if the condition holds.
     pub(super) fn holds<'a>(&'a self, identity: &'a Identity) -> Option<Captures<'a>> {
-        if !self.has_fingerprint(identity) {
+        if !self.facts().all(|fact| fact.is_of(identity)) {
             return None;
         }
         let mut captures = Vec::new();
         let all = self.outcomes(identity, &mut captures).all(|outcome| outcome.value.is_some());
         (all && conflict(&mut captures).is_none()).then_some(captures)
-    }
-
-    /// Whether a certificate has the fingerprint, if one is given.
-    pub(super) fn has_fingerprint(&self, identity: &Identity) -> bool {
-        self.sha256.is_none_or(|digest| identity.has_fingerprint(&digest))
     }
 
     /// Matches the patterns, in order. Each that matches appends its captures.
@@ -45,7 +63,7 @@ impl Condition {
         })
     }
 
-    /// The value that one of its patterns matches; the captures are appended.
+    /// The first value that one of its patterns matches; the captures are appended.
     ///
     /// A key may have several values, of which one must match. If several match and give different captures, the
     /// pattern does not match: else the order of values, which the holder of the certificate may have chosen, would
@@ -79,21 +97,31 @@ impl Condition {
 
     /// Whether a value equals another pattern of the same key.
     pub(super) fn is_taken(&self, key: Key<'_>, pattern: &Pattern, value: &str) -> bool {
-        let Key::Subject(key) = key else { return false };
+        let (list, key) = match key {
+            Key::Subject(key) => (self.subject.as_slice(), key),
+            Key::Issuer(key) => (self.issuer(), key),
+            Key::Spiffe | Key::Dns | Key::Email => return false,
+        };
         pattern.exact().is_none()
-            && self.subject.iter().any(|(other, pattern)| other == key && pattern.exact() == Some(value))
+            && list.iter().any(|(other, pattern)| other == key && pattern.exact() == Some(value))
+    }
+
+    /// The pattern for names of this kind, if there is one.
+    pub(super) fn pattern_of(&self, key: Key<'_>) -> Option<&Pattern> {
+        self.patterns().find(|(own, _)| *own == key).map(|(_, pattern)| pattern)
     }
 
     /// Whether it holds for all certificates for which the sampled condition holds; with [`Values::One`], for those
-    /// that have no key of the subject twice. May be false although it does.
+    /// that have no key twice. May be false although it does.
     pub(super) fn covers(&self, sample: &Sample<'_>, values: Values) -> bool {
-        if self.sha256.is_some() && self.sha256 != sample.condition.sha256 {
+        let has = |fact: Fact<'_>| sample.condition.facts().any(|other| fact.covers(other));
+        if !self.facts().all(has) {
             return false;
         }
         let mut captures = Vec::new();
         let matches = self.patterns().all(|(key, pattern)| {
             let only = values == Values::One && sample.of(key).nth(1).is_none();
-            let certain = only || !key.repeats() || pattern.captures().next().is_none();
+            let certain = only || pattern.captures().next().is_none();
             let found = sample.of(key).any(|(_, value)| {
                 !self.is_taken(key, pattern, value) && pattern.matches(value, Reading::Sample, &mut captures)
             });
@@ -124,8 +152,28 @@ impl Condition {
     pub(super) fn patterns(&self) -> impl Iterator<Item = (Key<'_>, &Pattern)> {
         let spiffe = self.spiffe.iter().map(|pattern| (Key::Spiffe, pattern));
         let dns = self.dns.iter().map(|pattern| (Key::Dns, pattern));
+        let email = self.rare.iter().filter_map(|rare| Some((Key::Email, rare.email.as_ref()?)));
         let subject = self.subject.iter().map(|(key, pattern)| (Key::Subject(key), pattern));
-        spiffe.chain(dns).chain(subject)
+        let issuer = self.issuer().iter().map(|(key, pattern)| (Key::Issuer(key), pattern));
+        spiffe.chain(dns).chain(email).chain(subject).chain(issuer)
+    }
+
+    /// What it requires besides patterns.
+    pub(super) fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
+        let ca = self.ca.as_deref().map(Fact::Ca);
+        let sha256 = self.sha256.map(Fact::Sha256);
+        let rare = self.rare.iter().flat_map(|rare| {
+            let ip = rare.ip.map(Fact::Ip);
+            let key_id = rare.issuer_key_id.as_deref().map(Fact::IssuerKeyId);
+            let key = rare.issuer_key.map(Fact::IssuerKey);
+            let usages = rare.usages.iter().map(|usage| Fact::Usage(usage));
+            ip.into_iter().chain(key_id).chain(key).chain(usages)
+        });
+        sha256.into_iter().chain(ca).chain(rare)
+    }
+
+    fn issuer(&self) -> &[(String, Pattern)] {
+        self.rare.as_ref().map(|rare| rare.issuer.as_slice()).unwrap_or_default()
     }
 }
 
@@ -133,14 +181,14 @@ impl Condition {
 pub(super) struct Outcome<'a> {
     pub(super) key: Key<'a>,
     pub(super) pattern: &'a Pattern,
-    /// The value of the certificate that it matches; `None` if there is none.
+    /// The first value of the certificate that it matches; `None` if there is none.
     pub(super) value: Option<&'a str>,
 }
 
 /// Which certificates are considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Those that have no key of the subject twice.
+    /// Those that have one value of each key.
     One,
     /// All.
     Any,
@@ -152,9 +200,10 @@ pub(super) struct Sample<'a> {
     values: Vec<(Key<'a>, &'a Pattern, String)>,
 }
 
-impl Sample<'_> {
-    pub(super) fn sha256(&self) -> Option<[u8; 32]> {
-        self.condition.sha256
+impl<'a> Sample<'a> {
+    /// What such a certificate has besides the values of patterns.
+    pub(super) fn facts(&self) -> impl Iterator<Item = Fact<'a>> {
+        self.condition.facts()
     }
 
     /// Values that such a certificate has under the key; it may have more.
@@ -173,29 +222,56 @@ impl Sample<'_> {
 pub(super) enum Key<'a> {
     Spiffe,
     Dns,
+    Email,
     Subject(&'a str),
+    /// A key of the issuer's name.
+    Issuer(&'a str),
 }
 
 impl<'a> Key<'a> {
-    /// A certificate's values under the key.
+    /// A certificate's values under the key, in its order.
     pub(super) fn values_in(self, identity: &'a Identity) -> impl Iterator<Item = &'a str> {
-        let (one, subject) = match self {
-            Key::Spiffe => (identity.uri(), None),
-            Key::Dns => (identity.dns_name(), None),
-            Key::Subject(key) => (None, identity.subject.as_ref().map(|subject| subject.values(key))),
+        let (names, distinguished): (&[String], Option<(&Subject, &str)>) = match self {
+            Key::Spiffe => (&identity.uris, None),
+            Key::Dns => (&identity.dns, None),
+            Key::Email => (&identity.emails, None),
+            Key::Subject(key) => (&[], identity.subject.as_ref().map(|subject| (subject, key))),
+            Key::Issuer(key) => (&[], identity.issuer().map(|issuer| (issuer, key))),
         };
-        one.into_iter().chain(subject.into_iter().flatten())
-    }
-
-    /// Whether a certificate may have several values under the key.
-    fn repeats(self) -> bool {
-        matches!(self, Key::Subject(_))
+        let values = distinguished.map(|(name, key)| name.values(key));
+        names.iter().map(String::as_str).chain(values.into_iter().flatten())
     }
 
     fn is_same(self, other: Key<'_>) -> bool {
         match (self, other) {
-            (Key::Subject(a), Key::Subject(b)) => a.eq_ignore_ascii_case(b),
+            (Key::Subject(a), Key::Subject(b)) | (Key::Issuer(a), Key::Issuer(b)) => {
+                a.eq_ignore_ascii_case(b)
+            }
             _ => self == other,
+        }
+    }
+
+    /// Its place in the config, in the match at `path`.
+    pub(super) fn place(self, path: &ConfigPath) -> ConfigPath {
+        match self {
+            Key::Spiffe => path.key("spiffe"),
+            Key::Dns => path.key("dns"),
+            Key::Email => path.key("email"),
+            Key::Subject(key) => path.key("subject").key(key),
+            Key::Issuer(key) => path.key("issuer").key("subject").key(key),
+        }
+    }
+}
+
+/// As in `whoami`: `subject.CN`.
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Spiffe => f.write_str("spiffe"),
+            Key::Dns => f.write_str("dns"),
+            Key::Email => f.write_str("email"),
+            Key::Subject(key) => write!(f, "subject.{key}"),
+            Key::Issuer(key) => write!(f, "issuer.subject.{key}"),
         }
     }
 }

@@ -23,6 +23,8 @@ impl HashIndex {
 
     /// The positions under this key, in order, and perhaps others with the same hash.
     pub(super) fn get<K: Hash>(&self, key: K) -> impl Iterator<Item = u32> + use<'_, K> {
+        #[cfg(test)]
+        super::work::lookup();
         self.range(hash(&key)).iter().map(|(_, position)| *position)
     }
 

@@ -1,13 +1,15 @@
 //! An index of matches: finds those that may match a certificate without trying all of them.
 //!
-//! Every match is indexed by one anchor, which a certificate must have for it: the fingerprint, a value without
-//! wildcards, or the start or end of a value; of several anchors, the one that the fewest matches share. Finding
-//! candidates takes one look-up per value and, for starts and ends, one per length that occurs. It does not depend on
-//! the number of rules.
+//! Every match is indexed by one anchor, which a certificate must have for it: the fingerprint, the CA that signed it
+//! or another [`Fact`], a value without wildcards, or the start or end of a value; of several anchors, the one that the
+//! fewest matches share. So no match has to be tried with every certificate. Finding candidates takes one look-up per
+//! fact and value of the certificate, and one more per length that occurs of networks, and of starts and ends. It does
+//! not depend on the number of rules.
 
 use std::collections::BTreeSet;
 
 use super::condition::{Condition, Key, Sample};
+use super::fact::Fact;
 use super::hash_index::HashIndex;
 use crate::identity::Identity;
 use crate::sort;
@@ -16,11 +18,14 @@ use crate::sort;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     positions: HashIndex,
-    /// The keys of subjects that anchors have.
+    /// The keys of subjects and of issuers that anchors have.
     subject_keys: BTreeSet<String>,
+    issuer_keys: BTreeSet<String>,
     /// The lengths of anchors that are starts and ends, in bytes.
     prefixes: BTreeSet<usize>,
     suffixes: BTreeSet<usize>,
+    /// The lengths of anchors that are networks, in bits.
+    networks: BTreeSet<u8>,
 }
 
 impl Index {
@@ -44,23 +49,34 @@ impl Index {
 
     /// The positions of all matches that may match a certificate, in order. All that match are among them.
     pub(super) fn candidates(&self, identity: &Identity) -> Vec<u32> {
-        self.find(identity.fingerprints(), |key| key.values_in(identity))
+        self.find(Fact::all_of(identity), |key| key.values_in(identity))
     }
 
     /// The positions of all matches that may match what `sample` stands for, in order.
     pub(super) fn candidates_for_sample(&self, sample: &Sample<'_>) -> Vec<u32> {
-        self.find(sample.sha256().into_iter(), |key| sample.values(key))
+        self.find(sample.facts(), |key| sample.values(key))
     }
 
     fn find<'a, V: Iterator<Item = &'a str>>(
         &'a self,
-        fingerprints: impl Iterator<Item = [u8; 32]>,
+        facts: impl Iterator<Item = Fact<'a>>,
         values: impl Fn(Key<'a>) -> V,
     ) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
-        found.extend(fingerprints.flat_map(|digest| self.positions.get(Anchor::Sha256(digest))));
+        for fact in facts {
+            match fact {
+                Fact::Ip(network) => {
+                    for bits in self.networks.range(..=network.bits()) {
+                        found.extend(self.positions.get(Anchor::Fact(Fact::Ip(network.wider(*bits)))));
+                    }
+                }
+                _ => found.extend(self.positions.get(Anchor::Fact(fact))),
+            }
+        }
         let subject_keys = self.subject_keys.iter().map(|key| Key::Subject(key));
-        for key in [Key::Spiffe, Key::Dns].into_iter().chain(subject_keys) {
+        let issuer_keys = self.issuer_keys.iter().map(|key| Key::Issuer(key));
+        let keys = [Key::Spiffe, Key::Dns, Key::Email].into_iter().chain(subject_keys).chain(issuer_keys);
+        for key in keys {
             for value in values(key) {
                 found.extend(self.positions.get(Anchor::Exact(key, value)));
                 for length in self.prefixes.range(..=value.len()) {
@@ -81,7 +97,12 @@ impl Index {
 
     fn note(&mut self, anchor: Anchor<'_>) {
         let key = match anchor {
-            Anchor::Sha256(_) => return,
+            Anchor::Fact(fact) => {
+                if let Fact::Ip(network) = fact {
+                    self.networks.insert(network.bits());
+                }
+                return;
+            }
             Anchor::Exact(key, _) => key,
             Anchor::Prefix(key, text) => {
                 self.prefixes.insert(text.len());
@@ -92,18 +113,21 @@ impl Index {
                 key
             }
         };
-        if let Key::Subject(key) = key
-            && !self.subject_keys.contains(key)
-        {
-            self.subject_keys.insert(key.to_owned());
+        let (keys, key) = match key {
+            Key::Subject(key) => (&mut self.subject_keys, key),
+            Key::Issuer(key) => (&mut self.issuer_keys, key),
+            Key::Spiffe | Key::Dns | Key::Email => return,
+        };
+        if !keys.contains(key) {
+            keys.insert(key.to_owned());
         }
     }
 }
 
-/// A value, or the start or end of a value, that a certificate must have for a match.
+/// A fact, a value, or the start or end of a value, that a certificate must have for a match.
 #[derive(Debug, Clone, Copy, Hash)]
 enum Anchor<'a> {
-    Sha256([u8; 32]),
+    Fact(Fact<'a>),
     Exact(Key<'a>, &'a str),
     Prefix(Key<'a>, &'a str),
     Suffix(Key<'a>, &'a str),
@@ -113,7 +137,10 @@ impl Anchor<'_> {
     /// Of anchors that equally many matches share, the one with the smallest looseness is used.
     fn looseness(&self) -> usize {
         match self {
-            Anchor::Sha256(_) | Anchor::Exact(..) => 0,
+            Anchor::Fact(Fact::Sha256(_)) => 0,
+            // All certificates of a CA may have the same issuer.
+            Anchor::Exact(Key::Issuer(_), _) | Anchor::Fact(_) => usize::MAX,
+            Anchor::Exact(..) => 0,
             Anchor::Prefix(_, text) | Anchor::Suffix(_, text) => usize::MAX - text.len(),
         }
     }
@@ -124,5 +151,5 @@ fn anchors(condition: &Condition) -> impl Iterator<Item = Anchor<'_>> {
         Some(text) => [Some(Anchor::Exact(key, text)), None],
         None => [Some(Anchor::Prefix(key, pattern.prefix())), Some(Anchor::Suffix(key, pattern.suffix()))],
     });
-    condition.sha256.map(Anchor::Sha256).into_iter().chain(patterns.flatten())
+    condition.facts().map(Anchor::Fact).chain(patterns.flatten())
 }

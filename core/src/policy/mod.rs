@@ -5,18 +5,22 @@ mod compile;
 mod condition;
 mod deny;
 mod explain;
+mod fact;
 mod hash_index;
 mod header;
 mod hop;
 mod index;
 mod lint;
 mod nearest;
+mod network;
 mod owned;
 mod pattern;
 mod probe_client;
 mod problem;
 mod rule;
 mod template;
+#[cfg(test)]
+mod work;
 
 use std::rc::Rc;
 
@@ -199,7 +203,8 @@ impl Policy {
         self.index.candidates(identity).into_iter().filter_map(move |position| {
             let (alternative, rule) = self.alternative(position)?;
             let captures = alternative.condition.holds(identity)?;
-            let client = rule.admit(alternative.rule, identity, &captures, &self.shared).ok()?;
+            let condition = Some(&alternative.condition);
+            let client = rule.admit(alternative.rule, identity, condition, &captures, &self.shared).ok()?;
             Some(RuleMatch { alternative, captures, client })
         })
     }
@@ -215,5 +220,7 @@ impl Policy {
     }
 }
 
+#[cfg(test)]
+mod certificate_tests;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::template::Template;
 use crate::identity::Identity;
 use crate::quota::{Dimension, Rates, Tier};
 
-/// The URI SAN of its certificate.
+/// A URI SAN of its certificate.
 pub const VERIFY_URI: &str = "spiffe://otlp-gate/verify";
 /// Its name, and the name of its tier.
 pub const VERIFY_NAME: &str = "otlp-gate/verify";
@@ -45,9 +45,9 @@ pub(super) fn rule() -> Rule {
 
 /// The reserved client, if the certificate is its own.
 pub(super) fn admit(rule: &Rule, identity: &Identity, shared: &SharedTemplates) -> Option<Client> {
-    if identity.uri() != Some(VERIFY_URI) {
+    if !identity.uris.iter().any(|uri| uri == VERIFY_URI) {
         return None;
     }
-    let client = rule.admit(0, identity, &Vec::new(), shared).ok()?;
+    let client = rule.admit(0, identity, None, &Vec::new(), shared).ok()?;
     Some(Client { rule: None, ..client })
 }

@@ -25,14 +25,24 @@ pub enum Segment {
 pub enum Placeholder {
     /// The client's name.
     Name,
-    /// The first URI SAN.
+    /// The URI SAN that the rule's pattern matched, or the first one.
     Spiffe,
-    /// The first DNS SAN.
+    /// The DNS SAN, likewise.
     Dns,
+    /// The e-mail SAN, likewise.
+    Email,
+    /// The IP SAN, likewise.
+    Ip,
     /// The whole subject.
     Subject,
     /// The value of one key of the subject.
     SubjectKey(Box<str>),
+    /// The whole name of the issuer, as the certificate has it.
+    Issuer,
+    /// The name of the client CA that signed the certificate.
+    Ca,
+    /// The serial number, in hex.
+    Serial,
     /// The fingerprint, in 64 hex digits.
     Sha256,
     /// Any other name: a capture of the rule, or in a header the key of a resource attribute.
@@ -133,7 +143,8 @@ impl Template {
 
 impl Placeholder {
     /// The placeholders that do not depend on a rule; `subject.CN` stands for all keys of the subject.
-    pub(super) const BUILT_IN: [&str; 6] = ["name", "spiffe", "dns", "subject", "subject.CN", "sha256"];
+    pub(super) const BUILT_IN: [&str; 11] =
+        ["name", "spiffe", "dns", "email", "ip", "subject", "subject.CN", "issuer", "ca", "serial", "sha256"];
 
     /// The placeholder with this name, without braces.
     pub fn parse(name: &str) -> Self {
@@ -141,7 +152,12 @@ impl Placeholder {
             "name" => Placeholder::Name,
             "spiffe" => Placeholder::Spiffe,
             "dns" => Placeholder::Dns,
+            "email" => Placeholder::Email,
+            "ip" => Placeholder::Ip,
             "subject" => Placeholder::Subject,
+            "issuer" => Placeholder::Issuer,
+            "ca" => Placeholder::Ca,
+            "serial" => Placeholder::Serial,
             "sha256" => Placeholder::Sha256,
             _ => match name.strip_prefix("subject.") {
                 Some(key) => Placeholder::SubjectKey(key.into()),
@@ -156,7 +172,12 @@ impl Placeholder {
             Placeholder::Name => "name",
             Placeholder::Spiffe => "spiffe",
             Placeholder::Dns => "dns",
+            Placeholder::Email => "email",
+            Placeholder::Ip => "ip",
             Placeholder::Subject => "subject",
+            Placeholder::Issuer => "issuer",
+            Placeholder::Ca => "ca",
+            Placeholder::Serial => "serial",
             Placeholder::Sha256 => "sha256",
             Placeholder::SubjectKey(key) => return Cow::Owned(format!("subject.{key}")),
             Placeholder::Named(name) => name,

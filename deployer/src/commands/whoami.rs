@@ -152,7 +152,7 @@ impl Answer {
             },
             not_before: date(certificate.not_before),
             not_after: date(certificate.not_after),
-            near_misses: explanation::near_misses(loaded, certificate, explanation),
+            near_misses: explanation::near_misses(loaded, explanation),
             later: explanation.later.clone(),
             denied_by: explanation::denied_by(&loaded.config, explanation, certificate),
             warnings: warnings(certificate, OffsetDateTime::now_utc()),
@@ -241,13 +241,6 @@ impl Quota {
 /// Why the gateway rejects the certificate or ignores parts of it.
 fn warnings(certificate: &Certificate, now: OffsetDateTime) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (kind, names) in [("URI", &certificate.uris), ("DNS", &certificate.dns)] {
-        if let [_, rest @ ..] = names.as_slice()
-            && !rest.is_empty()
-        {
-            warnings.push(format!("only the first {kind} name is used, not {}", rest.join(", ")));
-        }
-    }
     if certificate.subject.is_none() {
         warnings.push("the subject is malformed and ignored".to_owned());
     }

@@ -141,8 +141,9 @@ impl Keys<'_> {
                 format!("`{}`", constants.join("` or `"))
             };
         }
-        if !list("anyOf").is_empty() {
-            return "map or list of maps".to_owned();
+        if let [one, ..] = list("anyOf") {
+            let one = self.kind(one);
+            return format!("{one} or list of {one}s");
         }
         if schema.get("pattern").is_some() {
             return schema.get("description").and_then(Value::as_str).unwrap_or("text").to_owned();

@@ -146,16 +146,23 @@ quotas:
         roots: &["clients[].match"],
         purpose: "The certificates that a rule applies to. All given keys must match. A list of matches applies if one of \
                   them matches. `trustedHops` has the same keys.\n\n\
-                  In a pattern, `*` is one or more characters of one DNS label, of one URI path segment, or of the part \
-                  of a subject's value between `.` and `/`. `{capture}` is a `*` whose text the rule can use in its \
-                  name, attributes, headers and `quotaPer`. `**` is one or more characters of any kind. Only the first \
-                  URI and the first DNS name of a certificate can match, because Envoy exposes no others.",
+                  In a pattern, `*` is one or more characters of one DNS label, of one URI path segment, of the part of \
+                  an e-mail address between `.` and `@`, or of the part of a subject's value between `.` and `/`. \
+                  `{capture}` is a `*` whose text the rule can use in its name, attributes, headers and `quotaPer`. \
+                  `**` is one or more characters of any kind.\n\n\
+                  A certificate may have several names of one kind, and several values of one subject key. Any of them \
+                  may match, in any order. If several match and give different captures, the match does not hold. See \
+                  [match certificates](../guides/clients.md#match-certificates).",
         example: "\
 clients:
-  - name: \"{team}\"
+  - name: \"team-{team}\"
     match:
       - spiffe: \"spiffe://example.com/telemetry/{team}\"
-      - subject: {O: Example, OU: [Canary, \"{team}\"]}",
+      - subject: {O: Example, OU: [Canary, \"{team}\"]}
+  - name: \"user-{user}\"
+    match: {email: \"{user}@acme.example\", issuer: {subject: {O: Acme}}, extendedKeyUsage: clientAuth}
+  - name: lab
+    match: {ip: 10.20.0.0/16}",
     },
     Section {
         heading: "words",

@@ -12,11 +12,16 @@ use crate::config::HopConfig;
 use crate::identity::xfcc;
 
 /// Compiles `trustedHops`. `owned` are the headers that the filter sets.
-pub(super) fn compile(hops: &[HopConfig], owned: &Templates, problems: &mut Vec<Problem>) -> Vec<Hop> {
+pub(super) fn compile(
+    hops: &[HopConfig],
+    scope: &matching::Scope,
+    owned: &Templates,
+    problems: &mut Vec<Problem>,
+) -> Vec<Hop> {
     let (root, kinds) = (PathRef::of("trustedHops"), CaptureKinds::new());
     let compile = |(index, config): (usize, &HopConfig)| {
         let path = root.index(index);
-        let (certificate, _) = matching::compile(&config.certificate(), &kinds, &path, problems);
+        let (certificate, _) = scope.compile(&config.certificate(), &kinds, &path, problems);
         let header = config.header.as_deref().map(str::to_ascii_lowercase);
         if let Some(name) = &header {
             check(name, owned, &path.key("header"), problems);

@@ -37,7 +37,9 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let tiers = Tiers::compile(&config.quotas, &mut later);
     limits::check(&config.limits, &mut later);
 
-    let mut compiler = Compiler { tiers, ..Compiler::default() };
+    let cas = config.client_cas.iter().map(|ca| Rc::from(ca.name.as_str()));
+    let scope = matching::Scope { cas: sort::set(cas.filter(|name: &Rc<str>| !name.is_empty())) };
+    let mut compiler = Compiler::new(scope, tiers);
     for (index, client) in config.clients.iter().enumerate() {
         compiler.client(index, client);
     }
@@ -62,9 +64,19 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let attributes =
         attributes::compile(&config.attributes, &captured, &PathRef::of("attributes"), &mut problems);
     let scope = headers::Scope { rules: &compiler.rules, captures, captured, attributes: &attributes };
+    for (key, template) in &attributes {
+        let path = PathRef::of("attributes");
+        compiler.scope.check_placeholders(template.placeholders(), &path.key(key), &mut problems);
+    }
     let headers = scope.compile(&config.headers, &mut problems);
+    for (name, template) in &headers {
+        let path = PathRef::of("headers");
+        // The config may spell the name in any case.
+        let key = config.headers.keys().find(|key| key.eq_ignore_ascii_case(name)).unwrap_or(name);
+        compiler.scope.check_placeholders(template.placeholders(), &path.key(key), &mut problems);
+    }
     let deny = Deny::compile(&config.deny, &mut problems);
-    let hops = hops::compile(&config.trusted_hops, &headers, &mut problems);
+    let hops = hops::compile(&config.trusted_hops, &compiler.scope, &headers, &mut problems);
     let cors_origins = origins::compile(&config.cors_origins, &mut problems);
     problems.append(&mut later);
     if !problems.is_empty() {
@@ -96,8 +108,8 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     })
 }
 
-#[derive(Default)]
 struct Compiler {
+    scope: matching::Scope,
     problems: Vec<Problem>,
     tiers: Tiers,
     rules: Vec<Rule>,
@@ -110,6 +122,19 @@ struct Compiler {
 }
 
 impl Compiler {
+    fn new(scope: matching::Scope, tiers: Tiers) -> Self {
+        Compiler {
+            scope,
+            problems: Vec::new(),
+            tiers,
+            rules: Vec::new(),
+            captures: Vec::new(),
+            alternatives: Vec::new(),
+            broken: BTreeSet::new(),
+            listed: 0,
+        }
+    }
+
     /// Adds one rule for every entry of `clients`, also if it has errors, so that their indexes are the same.
     fn client(&mut self, index: usize, client: &ClientRule) {
         let clients = PathRef::of("clients");
@@ -121,6 +146,11 @@ impl Compiler {
         let name = names::compile(&client.name, &captures, &path.key("name"), &mut self.problems);
         let attributes =
             attributes::of_rule(&client.attributes, &captures, &path.key("attributes"), &mut self.problems);
+        for (key, template) in &attributes {
+            let attributes = path.key("attributes");
+            let path = attributes.key(key);
+            self.scope.check_placeholders(template.placeholders(), &path, &mut self.problems);
+        }
         let bucket_of = match &client.quota_per {
             Some(text) => self.bucket_of(text, &captures, &path.key("quotaPer")),
             None => captures.keys().map(|name| Placeholder::parse(name)).collect(),
@@ -153,7 +183,7 @@ impl Compiler {
                 Matches::Any(_) => path.index(number),
             };
             let before = self.problems.len();
-            let (condition, captures) = matching::compile(one, kinds, &path, &mut self.problems);
+            let (condition, captures) = self.scope.compile(one, kinds, &path, &mut self.problems);
             if self.problems.len() > before {
                 self.broken.insert(self.alternatives.len());
             }
@@ -204,6 +234,7 @@ impl Compiler {
                 captures.keys().map(String::as_str).chain(built_in),
             ));
         }
+        self.scope.check_placeholders(template.placeholders(), path, &mut self.problems);
         sort::set(template.placeholders()).into_iter().cloned().collect()
     }
 

@@ -36,7 +36,7 @@ fn matches() {
         (
             one(json!({})),
             json!(
-                "clients[0].match: the match is empty (hint: set at least one of `spiffe`, `dns`, `subject`, `sha256`; `unknown` is for certificates that no rule matches)"
+                "clients[0].match: the match is empty (hint: set at least one of `spiffe`, `dns`, `email`, `ip`, `subject`, `issuer`, `ca`, `extendedKeyUsage`, `sha256`; `unknown` is for certificates that no rule matches)"
             ),
         ),
         (one(json!([])), json!("clients[0].match: the list of matches is empty: the rule never matches")),
@@ -116,6 +116,131 @@ fn matches() {
 }
 
 #[test]
+fn matches_of_addresses_and_issuers() {
+    let one = |one: Value| rule(json!({"match": one}));
+    let usages = |count: u32| (1..=count).map(|arc| format!("1.2.{arc}")).collect::<Vec<_>>();
+    check([
+        (one(json!({"email": "{user}@acme.example", "subject": {"CN": "{user}"}})), json!([])),
+        (one(json!({"email": "**"})), json!([])),
+        (
+            one(json!({"email": "acme.example"})),
+            json!(
+                "clients[0].match.email: the address has no `@` (hint: write `*@acme.example` for all addresses of a domain, or `**` for any)"
+            ),
+        ),
+        (
+            one(json!({"email": "ann lee@acme.example"})),
+            json!("clients[0].match.email: an e-mail address cannot contain ` `"),
+        ),
+        (
+            one(json!({"email": "*@bücher.example"})),
+            json!(
+                "clients[0].match.email: an e-mail address cannot contain `ü` (hint: write a domain in its `xn--` form, which certificates have)"
+            ),
+        ),
+        (
+            one(json!({"email": "{email}@acme.example"})),
+            json!(
+                "clients[0].match.email: {email} is a built-in placeholder (hint: rename the capture, for example to {my_email})"
+            ),
+        ),
+        (
+            one(json!({"ip": "10.0.0.1/8"})),
+            json!(
+                "clients[0].match.ip: the address has bits after those of the network (hint: write `10.0.0.0/8`)"
+            ),
+        ),
+        (
+            one(json!({"ip": "10.*"})),
+            json!(
+                "clients[0].match.ip: it is not an IP address or network (hint: write `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`)"
+            ),
+        ),
+        (
+            one(json!([{"dns": "x"}, {"ip": "::ffff:10.0.0.0/104"}])),
+            json!(
+                "clients[0].match[1].ip: it is an IPv4 address in IPv6 form, which certificates do not have (hint: write `10.0.0.0/8`)"
+            ),
+        ),
+        (
+            one(json!({"issuer": {}})),
+            json!(
+                "clients[0].match.issuer: the issuer is empty (hint: set at least one of `subject`, `keyId`, `key`)"
+            ),
+        ),
+        (
+            one(json!({"issuer": {"subject": {"C N": "x", "CN": "{ca}"}, "keyId": "abc", "key": "ab"}})),
+            json!([
+                "clients[0].match.issuer.keyId: `abc` is not the identifier of a key in hex (hint: write it as `otlp-gate whoami` prints it, or as `openssl x509 -ext authorityKeyIdentifier` does)",
+                "clients[0].match.issuer.key: a SHA-256 fingerprint has 64 hex digits, this one has 2",
+                "clients[0].match.issuer.subject[\"C N\"]: not a key of a subject (hint: use `CN`, `O`, `OU` or another short name, or a dotted OID)",
+                "clients[0].match.issuer.subject.CN: {ca} is a built-in placeholder (hint: rename the capture, for example to {my_ca})",
+            ]),
+        ),
+        (
+            one(json!({"ca": "partners"})),
+            json!("clients[0].match.ca: unknown client CA `partners` (hint: name the CA under `clientCAs`)"),
+        ),
+        (
+            json!({"trustedHops": [{"ca": "partnres"}], "clientCAs": [{"name": "partners"}, {}]}),
+            json!("trustedHops[0].ca: unknown client CA `partnres` (hint: did you mean `partners`?)"),
+        ),
+        (
+            json!({"trustedHops": [{"ca": ""}], "clientCAs": [{}]}),
+            json!("trustedHops[0].ca: unknown client CA `` (hint: name the CA under `clientCAs`)"),
+        ),
+        (
+            one(json!({"extendedKeyUsage": "clientauth"})),
+            json!(
+                "clients[0].match.extendedKeyUsage: `clientauth` is not an extended key usage (hint: did you mean `clientAuth`?)"
+            ),
+        ),
+        (
+            one(json!({"extendedKeyUsage": ["1.3.6.1.5.5.7.3.2", "clientAuth", "1.02.3", "x"]})),
+            json!([
+                "clients[0].match.extendedKeyUsage[1]: duplicate extended key usage",
+                "clients[0].match.extendedKeyUsage[2]: `1.02.3` is not an extended key usage (hint: use a name such as `clientAuth`, or a dotted OID)",
+                "clients[0].match.extendedKeyUsage[3]: `x` is not an extended key usage (hint: use a name such as `clientAuth`, or a dotted OID)",
+            ]),
+        ),
+        (one(json!({"extendedKeyUsage": usages(8)})), json!([])),
+        (
+            one(json!({"extendedKeyUsage": usages(9)})),
+            json!("clients[0].match.extendedKeyUsage: the list has more than 8 extended key usages"),
+        ),
+        (
+            one(json!({"extendedKeyUsage": []})),
+            json!("clients[0].match.extendedKeyUsage: the list of extended key usages is empty"),
+        ),
+    ]);
+}
+
+#[test]
+fn the_placeholder_of_the_ca_needs_a_ca() {
+    let config = |cas: Value| {
+        json!({
+            "clients": [{"name": "a", "match": {"dns": "x"}, "attributes": {"ca": "{ca}"}, "quotaPer": "{ca}"}],
+            "attributes": {"from": "{name} {ca}"},
+            "headers": {"x-ca": "{ca}"},
+            "clientCAs": cas,
+        })
+    };
+    let none = |place: &str| format!("{place}: {{ca}} has no value (hint: name a CA under `clientCAs`)");
+    check([
+        (config(json!([{"name": "a"}])), json!([])),
+        (
+            config(json!([{}])),
+            json!([
+                none("clients[0].attributes.ca"),
+                none("clients[0].quotaPer"),
+                none("attributes.from"),
+                none("headers.x-ca"),
+            ]),
+        ),
+    ]);
+}
+
+#[test]
 fn repeated_matches_and_names() {
     let upper = "AA".repeat(32);
     let colons = ["aa"; 32].join(":");
@@ -134,6 +259,18 @@ fn repeated_matches_and_names() {
             json!("clients[0].match[1]: duplicate of clients[0].match[0], never reached"),
         ),
         (two(json!({"dns": "x"}), json!({"dns": "x", "spiffe": "a:x"})), json!([])),
+        (two(json!({"dns": "x"}), json!({"dns": "x", "ip": "::1"})), json!([])),
+        (two(json!({"email": "a@B.example"}), json!({"email": "a@b.example"})), json!(same)),
+        (two(json!({"email": "A@b.example"}), json!({"email": "a@b.example"})), json!([])),
+        (two(json!({"ip": "10.1.2.3/32"}), json!({"ip": "10.1.2.3"})), json!(same)),
+        (
+            two(
+                json!({"extendedKeyUsage": ["1.3.6.1.5.5.7.3.2", "serverAuth"]}),
+                json!({"extendedKeyUsage": ["serverAuth", "clientAuth"]}),
+            ),
+            json!(same),
+        ),
+        (two(json!({"issuer": {"keyId": "0A:0B"}}), json!({"issuer": {"keyId": "0a0b"}})), json!(same)),
         (
             json!({"clients": [{"name": "a", "match": {"dns": "x"}}, {"name": "a", "match": {"dns": "y"}}]}),
             json!(
@@ -312,7 +449,7 @@ fn attributes() {
             own("k", "{tenant.id}"),
             json!(
                 "clients[0].attributes.k: unknown placeholder {tenant.id} \
-                 (hint: available placeholders: {site} {name} {spiffe} {dns} {subject} {subject.CN} {sha256})"
+                 (hint: available placeholders: {site} {name} {spiffe} {dns} {email} {ip} {subject} {subject.CN} {issuer} {ca} {serial} {sha256})"
             ),
         ),
         (
@@ -466,8 +603,8 @@ fn quotas() {
             rule(json!({"match": {"dns": "{org}.x"}, "quotaPer": "{og}{name}"})),
             json!([
                 "clients[0].quotaPer: unknown placeholder {og} (hint: did you mean {org}?)",
-                "clients[0].quotaPer: unknown placeholder {name} (hint: available placeholders: {org} {spiffe} {dns} {subject} \
-                 {subject.CN} {sha256})",
+                "clients[0].quotaPer: unknown placeholder {name} (hint: available placeholders: {org} {spiffe} {dns} {email} {ip} \
+                 {subject} {subject.CN} {issuer} {ca} {serial} {sha256})",
             ]),
         ),
     ]);

@@ -5,12 +5,12 @@ mod excerpt;
 mod near_miss;
 
 use self::near_miss::NearMiss;
-use super::condition::{Condition, Key};
+use super::condition::Condition;
 use super::header;
 use super::problem::ConfigPath;
 use super::rule::Misfit;
 use super::{Alternative, Decision, Identification, Policy, RuleMatch};
-use crate::identity::{Fingerprint, Identity};
+use crate::identity::Identity;
 use crate::sort;
 
 /// The most matches that are compared with a certificate that none of them matches.
@@ -45,9 +45,9 @@ pub struct Explanation {
 /// One key of a match, and the value that matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched {
-    /// The key: `spiffe`, `dns`, `subject.CN`, `sha256`.
+    /// The key: `spiffe`, `email`, `subject.CN`, `issuer.subject.O`, `ca`.
     pub key: String,
-    /// The certificate's value.
+    /// The certificate's value: of several the first that matched, and all that `extendedKeyUsage` requires.
     pub value: String,
 }
 
@@ -110,16 +110,17 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
 fn matched(condition: &Condition, identity: &Identity) -> Vec<Matched> {
     let mut captures = Vec::new();
     let patterns = condition.outcomes(identity, &mut captures).filter_map(|outcome| {
-        let key = match outcome.key {
-            Key::Spiffe => "spiffe".to_owned(),
-            Key::Dns => "dns".to_owned(),
-            Key::Subject(key) => format!("subject.{key}"),
-        };
-        Some(Matched { key, value: outcome.value?.to_owned() })
+        Some(Matched { key: outcome.key.to_string(), value: outcome.value?.to_owned() })
     });
-    let sha256 =
-        condition.sha256.map(|digest| Matched { key: "sha256".into(), value: Fingerprint(digest).hex() });
-    patterns.chain(sha256).collect()
+    let mut matched: Vec<Matched> = patterns.collect();
+    for fact in condition.facts() {
+        let value = fact.value_in(identity);
+        match matched.last_mut().filter(|last| last.key == fact.key()) {
+            Some(last) => last.value = [&last.value, ", ", &value].concat(),
+            None => matched.push(Matched { key: fact.key().to_owned(), value }),
+        }
+    }
+    matched
 }
 
 /// The rules before `decided` that nearly matched.
@@ -163,7 +164,8 @@ fn miss(policy: &Policy, alternative: &Alternative, identity: &Identity) -> Opti
     let Some(captures) = alternative.condition.holds(identity) else {
         return near_miss::of_condition(&alternative.condition, identity, &of_match);
     };
-    let misfit = rule.admit(alternative.rule, identity, &captures, &policy.shared).err()?;
+    let condition = Some(&alternative.condition);
+    let misfit = rule.admit(alternative.rule, identity, condition, &captures, &policy.shared).err()?;
     let (path, hint) = match &misfit {
         Misfit::Missing(placeholder) => {
             let attribute =

@@ -1,17 +1,25 @@
 //! Why a match does not match a certificate, and what to change.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use super::super::condition::{Captures, Condition, Key, Outcome, conflict};
+use super::super::fact::Fact;
 use super::super::pattern::{CaptureKind, Pattern, Reading, Separator};
 use super::super::problem::ConfigPath;
 use super::difference;
 use super::excerpt::excerpt;
-use crate::identity::Identity;
+use crate::identity::{Fingerprint, Identity, extended_key_usage_name, hex};
 use crate::sort;
 
 /// The distance of a key that the certificate lacks, see [`NearMiss::distance`].
 const ABSENT: usize = 15;
 /// The longest capture that a rule may allow, in characters.
 const LONGEST_CAPTURE: usize = 255;
+/// The cause of everything that differs because another CA issued the certificate.
+const ISSUER: &str = "issuer";
+/// How many values of one key are compared with a pattern, of a certificate that may have hundreds.
+const MAX_VALUES: usize = 32;
 
 /// Why a match does not match.
 #[derive(Debug)]
@@ -50,20 +58,31 @@ pub(super) fn of_condition(
     let mut findings: Vec<(ConfigPath, Finding)> = Vec::new();
     let mut captures = Vec::new();
     let mut holding = 0;
+    // What has nothing in common with the certificate, each cause once.
+    let mut unrelated: BTreeSet<String> = BTreeSet::new();
     for (number, Outcome { key, pattern, value }) in condition.outcomes(identity, &mut captures).enumerate() {
         match value {
-            Some(_) => holding += 1,
+            // All certificates of a CA may have the same issuer.
+            Some(_) => holding += usize::from(!matches!(key, Key::Issuer(_))),
             None => {
                 let finding = of_pattern(condition, key, pattern, identity);
+                if !finding.related {
+                    let cause =
+                        if matches!(key, Key::Issuer(_)) { ISSUER.to_owned() } else { key.to_string() };
+                    unrelated.insert(cause);
+                }
                 findings.push((path_of(condition, number, key, path), finding));
             }
         }
     }
-    if !condition.has_fingerprint(identity) {
-        let reason = "its fingerprint is different, as after a renewal".to_owned();
-        let hint = Some("update it, or match by name instead".to_owned());
-        let finding = Finding { reason, hint, distance: ABSENT, wildcards_only: false, related: false };
-        findings.push((path.key("sha256"), finding));
+    for fact in condition.facts() {
+        if fact.is_of(identity) {
+            holding += usize::from(matches!(fact, Fact::Ip(_)));
+        } else {
+            findings.push((fact.place(path), of_fact(fact, identity)));
+            let of_issuer = matches!(fact, Fact::Ca(_) | Fact::IssuerKeyId(_) | Fact::IssuerKey(_));
+            unrelated.insert(if of_issuer { ISSUER } else { fact.key() }.to_owned());
+        }
     }
     if findings.is_empty() {
         let (name, one, other) = conflict(&mut captures)?;
@@ -72,8 +91,7 @@ pub(super) fn of_condition(
             Finding::wildcards_only(reason, "use two different names, or write `*` for one of them");
         findings.push((path.clone(), finding));
     }
-    let unrelated = findings.iter().filter(|(_, finding)| !finding.related).count();
-    if unrelated > 0 && (holding == 0 || unrelated > 1) {
+    if !unrelated.is_empty() && (holding == 0 || unrelated.len() > 1) {
         return None;
     }
     let wildcards_only = findings.iter().all(|(_, finding)| finding.wildcards_only);
@@ -93,12 +111,7 @@ pub(super) fn of_condition(
 
 /// The place of the pattern with this number in the config.
 fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &ConfigPath) -> ConfigPath {
-    let name = match key {
-        Key::Spiffe => return path.key("spiffe"),
-        Key::Dns => return path.key("dns"),
-        Key::Subject(name) => name,
-    };
-    let path = path.key("subject").key(name);
+    let path = key.place(path);
     let same = condition.patterns().enumerate().filter(|(_, (other, _))| *other == key);
     let numbers: Vec<usize> = same.map(|(number, _)| number).collect();
     match numbers.iter().position(|other| *other == number) {
@@ -109,7 +122,7 @@ fn path_of(condition: &Condition, number: usize, key: Key<'_>, path: &ConfigPath
 
 /// Why a pattern does not match.
 fn of_pattern(condition: &Condition, key: Key<'_>, pattern: &Pattern, identity: &Identity) -> Finding {
-    let name = name(key);
+    let name = &*name(key);
     if key.values_in(identity).next().is_none() {
         return absent(key, pattern, identity, name);
     }
@@ -119,29 +132,36 @@ fn of_pattern(condition: &Condition, key: Key<'_>, pattern: &Pattern, identity: 
     // Values that are the same for all clients tend to be shorter than those that identify one.
     let several = sort::by_key(several, |value| value.len());
     if let [first, second, ..] = several.as_slice() {
+        let all = match key {
+            Key::Spiffe | Key::Dns => format!("several of its {name}s"),
+            Key::Email => format!("several of its {name}es"),
+            Key::Subject(_) | Key::Issuer(_) => format!("several values of its {name}"),
+        };
         let reason = format!(
-            "several values of its {name} match, such as `{}` and `{}`, and the rule does not say which one to use",
+            "{all} match, such as `{}` and `{}`, and the rule does not say which one to use",
             excerpt(first),
             excerpt(second)
         );
+        // As it is written in the config.
+        let is_issuer = matches!(key, Key::Issuer(_));
+        let list = |key: &str, values: &str| match is_issuer {
+            true => format!("`issuer: {{subject: {{{key}: [{values}, \"{pattern}\"]}}}}`"),
+            false => format!("`subject: {{{key}: [{values}, \"{pattern}\"]}}`"),
+        };
         let hint = match (key, several.as_slice()) {
-            (Key::Subject(key), [one, other]) => format!(
-                "list the other value: `subject: {{{key}: [\"{}\", \"{pattern}\"]}}` captures `{}`",
-                excerpt(one),
-                excerpt(other)
-            ),
-            (Key::Subject(key), _) => {
-                format!(
-                    "list the other values: `subject: {{{key}: [\"{}\", .., \"{pattern}\"]}}`",
-                    excerpt(first)
-                )
+            (Key::Subject(key) | Key::Issuer(key), [one, other]) => {
+                let list = list(key, &format!("\"{}\"", excerpt(one)));
+                format!("list the other value: {list} captures `{}`", excerpt(other))
             }
-            _ => "make the pattern more specific".to_owned(),
+            (Key::Subject(key) | Key::Issuer(key), _) => {
+                format!("list the other values: {}", list(key, &format!("\"{}\", ..", excerpt(first))))
+            }
+            _ => "make the pattern more specific, or issue the certificate with one of them".to_owned(),
         };
         return Finding::wildcards_only(reason, hint);
     }
-    let nearest =
-        free().map(|value| of_value(key, pattern, value, name)).min_by_key(|finding| finding.distance);
+    let compared = free().take(MAX_VALUES).map(|value| of_value(key, pattern, value, name));
+    let nearest = compared.min_by_key(|finding| finding.distance);
     let taken = || Finding {
         reason: format!("it has no {name} except those that the rule's list has literally"),
         hint: Some("remove the other from the list, or issue the certificate with both".to_owned()),
@@ -154,32 +174,92 @@ fn of_pattern(condition: &Condition, key: Key<'_>, pattern: &Pattern, identity: 
 
 /// A certificate lacks the key: perhaps it has the value under another one.
 fn absent(key: Key<'_>, pattern: &Pattern, identity: &Identity, name: &str) -> Finding {
-    let places = [Key::Spiffe, Key::Dns, Key::Subject("CN"), Key::Subject("O"), Key::Subject("OU")];
-    let elsewhere =
-        places.into_iter().filter(|other| *other != key && says_much(pattern)).find_map(|other| {
-            let mut values = other.values_in(identity);
-            let value = values.find(|value| pattern.matches(value, Reading::Any, &mut Vec::new()))?;
-            Some((other, value))
-        });
+    let places = [
+        Key::Spiffe,
+        Key::Dns,
+        Key::Email,
+        Key::Subject("CN"),
+        Key::Subject("O"),
+        Key::Subject("OU"),
+        Key::Subject("emailAddress"),
+    ];
+    let may_be = says_much(pattern) && !matches!(key, Key::Issuer(_));
+    let elsewhere = places.into_iter().filter(|other| *other != key && may_be).find_map(|other| {
+        let mut values = other.values_in(identity);
+        let value = values.find(|value| pattern.matches(value, Reading::Any, &mut Vec::new()))?;
+        Some((other, value))
+    });
     match elsewhere {
         Some((other, value)) => {
             let reason = format!("it has no {name}, but `{}` as its {}", excerpt(value), self::name(other));
             let place = match other {
-                Key::Spiffe => "`spiffe`".to_owned(),
-                Key::Dns => "`dns`".to_owned(),
                 Key::Subject(key) => format!("`subject: {{{key}: ..}}`"),
+                _ => format!("`{other}`"),
             };
             let hint = format!("match it under {place}, or issue the certificate with it as its {name}");
             Finding { distance: ABSENT, wildcards_only: false, ..Finding::wildcards_only(reason, hint) }
         }
         None => Finding {
-            reason: format!("it has no {name}"),
+            reason: match key {
+                Key::Issuer(key) => format!("its issuer has no {key}"),
+                _ => format!("it has no {name}"),
+            },
             hint: Some("remove it from the rule, or issue the certificate with it".to_owned()),
             distance: ABSENT,
             wildcards_only: false,
             related: false,
         },
     }
+}
+
+/// Why a fact is not true of a certificate.
+fn of_fact(fact: Fact<'_>, identity: &Identity) -> Finding {
+    let renewed = "update it, as after a renewal of the CA, or name the CA in `clientCAs` and match `ca`";
+    let (reason, hint) = match fact {
+        Fact::Sha256(_) => (
+            "its fingerprint is different, as after a renewal".to_owned(),
+            "update it, or match by name instead".to_owned(),
+        ),
+        Fact::Ca(name) => {
+            let reason = match identity.ca_name() {
+                Some(other) => format!("the CA `{other}` signed it, not `{name}`"),
+                None => format!("the CA `{name}` has not signed it, nor any other in `clientCAs`"),
+            };
+            (reason, "issue the certificate under that CA, or change `ca`".to_owned())
+        }
+        Fact::Ip(network) => {
+            let reason = match identity.ips.as_slice() {
+                [] => "it has no IP address".to_owned(),
+                [only] => format!("its IP address is `{only}`, which `{network}` does not contain"),
+                [first, ..] => format!("none of its IP addresses, such as `{first}`, is in `{network}`"),
+            };
+            (
+                reason,
+                "write a network that contains it, or issue the certificate with an address in it".to_owned(),
+            )
+        }
+        Fact::IssuerKeyId(_) => {
+            let reason = match identity.issuer_key_id() {
+                Some(other) => format!("the identifier of its issuer's key is `{}`", excerpt(&hex(other))),
+                None => "it has no identifier of its issuer's key".to_owned(),
+            };
+            (reason, renewed.to_owned())
+        }
+        Fact::IssuerKey(_) => {
+            let reason = match identity.issuer_key() {
+                Some(other) => {
+                    format!("the key that signed it has the SHA-256 `{}`", Fingerprint(other).hex())
+                }
+                None => "no CA in `clientCAs` has signed it".to_owned(),
+            };
+            (reason, renewed.to_owned())
+        }
+        Fact::Usage(usage) => (
+            format!("it does not list the extended key usage `{}`", extended_key_usage_name(usage)),
+            "issue the certificate with it, or remove it from the rule".to_owned(),
+        ),
+    };
+    Finding { reason, hint: Some(hint), distance: ABSENT, wildcards_only: false, related: false }
 }
 
 /// Whether a pattern has enough literal text for a match to be meaningful.
@@ -220,6 +300,7 @@ fn of_wildcards(pattern: &Pattern, value: &str, captures: &Captures<'_>, key: &s
     let parts = match separator {
         Separator::Dns => "one label",
         Separator::Uri => "one part between `/`",
+        Separator::Email => "one part between `.` and `@`",
         Separator::Subject => "one part between `.` and `/`",
     };
     let reason = format!("its {key} is `{}`, but `*` in `{pattern}` matches only {parts}", excerpt(value));
@@ -236,7 +317,7 @@ fn of_capture(name: &str, kind: CaptureKind, value: &str, separator: Separator) 
         return None;
     }
     let would_be = format!("{{{name}}} would be `{}`", excerpt(value));
-    let ends = |it: &char| matches!(it, '/') || (*it == '.' && separator != Separator::Uri);
+    let ends = |it: &char| *it == '/' || separator.ends_char(*it);
     let why = match (wrong.iter().find(|it| ends(it)), wrong.first()) {
         (Some(end), _) => format!("but a capture ends at `{end}`"),
         (None, Some(first)) => format!("but a capture cannot contain `{}`", first.escape_debug()),
@@ -260,10 +341,12 @@ fn of_capture(name: &str, kind: CaptureKind, value: &str, separator: Separator) 
     Some(Finding::wildcards_only(format!("{would_be}, {why}"), hint))
 }
 
-fn name<'a>(key: Key<'a>) -> &'a str {
+fn name(key: Key<'_>) -> Cow<'_, str> {
     match key {
-        Key::Spiffe => "URI name",
-        Key::Dns => "DNS name",
-        Key::Subject(key) => key,
+        Key::Spiffe => "URI name".into(),
+        Key::Dns => "DNS name".into(),
+        Key::Email => "e-mail address".into(),
+        Key::Subject(key) => key.into(),
+        Key::Issuer(key) => format!("issuer's {key}").into(),
     }
 }

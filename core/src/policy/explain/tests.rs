@@ -4,11 +4,17 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::Policy;
+use super::super::certificate_tests::certificate;
+use super::super::work::counted;
 use super::*;
 use crate::config::PolicyConfig;
+use crate::identity::MAX_NAMES;
 
 /// A match, the parts of a certificate, and the near misses.
 type Case = (Value, Vec<(&'static str, &'static str)>, Vec<&'static str>);
+
+/// The same with texts that are put together.
+type LongCase = (Value, Vec<(&'static str, &'static str)>, Vec<String>);
 
 /// A certificate by the text of its parts: `spiffe=..`, `dns=..`, `subject=..`.
 fn identity(parts: &[(&str, &str)]) -> Identity {
@@ -257,6 +263,161 @@ fn each_near_miss_has_a_reason_and_a_hint() {
         assert_eq!(near_misses(&config, &identity(&parts)), expected, "{config} {parts:?}");
     }
 }
+
+/// The same for the keys that only the certificate itself has.
+#[test]
+fn each_near_miss_of_addresses_and_issuers_has_a_reason_and_a_hint() {
+    let key = "cd".repeat(32);
+    let dns = ("dns", "x.example");
+    let with = |mut one: Value| {
+        one["dns"] = json!("x.example");
+        one
+    };
+    let no_network =
+        "(hint: write a network that contains it, or issue the certificate with an address in it)";
+    let no_ca = "(hint: issue the certificate under that CA, or change `ca`)";
+    let renewed =
+        "(hint: update it, as after a renewal of the CA, or name the CA in `clientCAs` and match `ca`)";
+    let no_usage = "(hint: issue the certificate with it, or remove it from the rule)";
+    let own = "(hint: write `*` in the rule if any value may match, or issue the certificate as in the rule)";
+    let cases: Vec<LongCase> = vec![
+        (
+            json!({"dns": "{h}.acme.example"}),
+            vec![("dns", "b.acme.example"), ("dns", "a"), ("dns", "aa.acme.example")],
+            vec!["clients[0].match.dns: several of its DNS names match, such as `b.acme.example` and `aa.acme.example`, and the rule does not say which one to use (hint: make the pattern more specific, or issue the certificate with one of them)".to_owned()],
+        ),
+        (
+            json!({"email": "{u}@acme.example"}),
+            vec![("email", "a@acme.example"), ("email", "b@acme.example")],
+            vec!["clients[0].match.email: several of its e-mail addresses match, such as `a@acme.example` and `b@acme.example`, and the rule does not say which one to use (hint: make the pattern more specific, or issue the certificate with one of them)".to_owned()],
+        ),
+        (
+            // The nearest of several names is reported.
+            json!({"dns": "edge.acme.example"}),
+            vec![("dns", "a.b.c.d"), ("dns", "egde.acme.example"), ("dns", "localhost")],
+            vec![format!("clients[0].match.dns: its DNS name is `egde.acme.example`, and the rule has `edge` instead of `egde` {own}")],
+        ),
+        (
+            json!({"email": "{user}@acme.example"}),
+            vec![("email", "ann.lee@acme.example")],
+            vec!["clients[0].match.email: {user} would be `ann.lee`, but a capture ends at `.` (hint: allow it in the rule: `words: {user: {allow: \".\"}}`)".to_owned()],
+        ),
+        (
+            json!({"email": "*@acme.example"}),
+            vec![("email", "ann.lee@acme.example")],
+            vec!["clients[0].match.email: its e-mail address is `ann.lee@acme.example`, but `*` in `*@acme.example` matches only one part between `.` and `@` (hint: write `**` where there may be several)".to_owned()],
+        ),
+        (
+            json!({"email": "ann@acme.example"}),
+            vec![("email", "Ann@acme.example")],
+            vec!["clients[0].match.email: its e-mail address is `Ann@acme.example`, which differs from `ann@acme.example` in case (hint: write it in the rule as in the certificate)".to_owned()],
+        ),
+        (
+            json!({"email": "ann@acme.example"}),
+            vec![("email", "ann@acme.test")],
+            vec![format!("clients[0].match.email: its e-mail address is `ann@acme.test`, and the rule has `example` instead of `test` {own}")],
+        ),
+        (
+            json!({"email": "ann@acme.example"}),
+            vec![("subject", "emailAddress=ann@acme.example")],
+            vec!["clients[0].match.email: it has no e-mail address, but `ann@acme.example` as its emailAddress (hint: match it under `subject: {emailAddress: ..}`, or issue the certificate with it as its e-mail address)".to_owned()],
+        ),
+        (
+            json!({"subject": {"CN": "*@acme.example"}}),
+            vec![("email", "ann@acme.example")],
+            vec!["clients[0].match.subject.CN: it has no CN, but `ann@acme.example` as its e-mail address (hint: match it under `email`, or issue the certificate with it as its CN)".to_owned()],
+        ),
+        (
+            with(json!({"ip": "10.0.0.0/8"})),
+            vec![dns, ("ip", "192.0.2.1")],
+            vec![format!("clients[0].match.ip: its IP address is `192.0.2.1`, which `10.0.0.0/8` does not contain {no_network}")],
+        ),
+        (
+            with(json!({"ip": "10.0.0.0/8"})),
+            vec![dns, ("ip", "192.0.2.1"), ("ip", "::ffff:10.0.0.1")],
+            vec![format!("clients[0].match.ip: none of its IP addresses, such as `192.0.2.1`, is in `10.0.0.0/8` {no_network}")],
+        ),
+        (
+            with(json!({"ip": "10.0.0.7"})),
+            vec![dns],
+            vec![format!("clients[0].match.ip: it has no IP address {no_network}")],
+        ),
+        (
+            with(json!({"ca": "partners"})),
+            vec![dns, ("ca", "internal")],
+            vec![format!("clients[0].match.ca: the CA `internal` signed it, not `partners` {no_ca}")],
+        ),
+        (
+            with(json!({"ca": "partners"})),
+            vec![dns],
+            vec![format!("clients[0].match.ca: the CA `partners` has not signed it, nor any other in `clientCAs` {no_ca}")],
+        ),
+        (json!({"ca": "partners"}), vec![dns], vec![]),
+        (
+            with(json!({"issuer": {"keyId": "0a0b"}})),
+            vec![dns, ("keyId", "0a0c")],
+            vec![format!("clients[0].match.issuer.keyId: the identifier of its issuer's key is `0a0c` {renewed}")],
+        ),
+        (
+            with(json!({"issuer": {"keyId": "0a0b"}})),
+            vec![dns],
+            vec![format!("clients[0].match.issuer.keyId: it has no identifier of its issuer's key {renewed}")],
+        ),
+        (
+            with(json!({"issuer": {"key": key}})),
+            vec![dns, ("ca", "partners")],
+            vec![format!("clients[0].match.issuer.key: the key that signed it has the SHA-256 `{}` {renewed}", "cc".repeat(32))],
+        ),
+        (
+            with(json!({"issuer": {"key": key}})),
+            vec![dns],
+            vec![format!("clients[0].match.issuer.key: no CA in `clientCAs` has signed it {renewed}")],
+        ),
+        (
+            with(json!({"issuer": {"subject": {"CN": "Issuing CA *"}}})),
+            vec![dns, ("issuer", "CN=Issuing CA 1.2")],
+            vec!["clients[0].match.issuer.subject.CN: its issuer's CN is `Issuing CA 1.2`, but `*` in `Issuing CA *` matches only one part between `.` and `/` (hint: write `**` where there may be several)".to_owned()],
+        ),
+        (
+            with(json!({"issuer": {"subject": {"OU": "{ou}"}}})),
+            vec![dns, ("issuer", "OU=a,OU=b")],
+            vec!["clients[0].match.issuer.subject.OU: several values of its issuer's OU match, such as `a` and `b`, and the rule does not say which one to use (hint: list the other value: `issuer: {subject: {OU: [\"a\", \"{ou}\"]}}` captures `b`)".to_owned()],
+        ),
+        (
+            with(json!({"extendedKeyUsage": ["clientAuth", "1.2.3"]})),
+            vec![dns, ("usage", "1.3.6.1.5.5.7.3.1")],
+            vec![format!("clients[0].match.extendedKeyUsage: it does not list the extended key usage `1.2.3`; it does not list the extended key usage `clientAuth` {no_usage}")],
+        ),
+        (
+            // All of these have one cause.
+            with(json!({"ca": "partners", "issuer": {"subject": {"O": "P"}, "keyId": "0a"}})),
+            vec![dns, ("ca", "internal"), ("issuer", "CN=x"), ("keyId", "0b")],
+            vec!["clients[0].match.issuer.subject.O: its issuer has no O; the CA `internal` signed it, not `partners`; the identifier of its issuer's key is `0b` (hint: issue the certificate under that CA, or change `ca`; remove it from the rule, or issue the certificate with it; update it, as after a renewal of the CA, or name the CA in `clientCAs` and match `ca`)".to_owned()],
+        ),
+        // Another CA and another name: nothing alike.
+        (with(json!({"ca": "partners"})), vec![("dns", "something.else.test"), ("ca", "internal")], vec![]),
+    ];
+    for (one, parts, expected) in cases {
+        let config = json!({
+            "clients": [{"name": "a", "match": one}], "clientCAs": [{"name": "partners"}, {"name": "internal"}],
+        });
+        assert_eq!(near_misses(&config, &certificate(&parts)), expected, "{config} {parts:?}");
+    }
+}
+
+#[test]
+fn a_certificate_with_many_names_is_explained_in_bounded_time() {
+    let rules: Vec<Value> = (0..2000)
+        .map(|at| json!({"name": format!("c{at}"), "match": {"dns": format!("edge-{at}.acme.example")}}))
+        .collect();
+    let config: PolicyConfig = serde_json::from_value(json!({"clients": rules})).unwrap();
+    let policy = Policy::compile(&config).unwrap();
+    let names: Vec<String> = (0..MAX_NAMES).map(|at| format!("egde-x{at}.acme.example")).collect();
+    let names: Vec<(&str, &str)> = names.iter().map(|name| ("dns", name.as_str())).collect();
+    let (_, comparisons) = counted(|| assert!(policy.explain(&certificate(&names)).rule.is_none()));
+    assert!(comparisons < 2000 * MAX_NAMES * 6, "{comparisons}");
+}
+
 #[test]
 fn a_rule_that_uses_what_the_certificate_lacks_is_a_near_miss() {
     let config = json!({

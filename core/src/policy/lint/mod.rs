@@ -52,18 +52,14 @@ fn patterns(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     for alternative in &policy.alternatives {
         let match_path = ConfigPath::of_match(config, alternative.rule, alternative.number);
         for (key, pattern) in alternative.condition.patterns() {
-            let path = match key {
-                Key::Spiffe => match_path.key("spiffe"),
-                Key::Dns => match_path.key("dns"),
-                Key::Subject(key) => match_path.key("subject").key(key),
-            };
+            let path = key.place(&match_path);
             if pattern.is_ambiguous() {
                 let message =
                     "the pattern is ambiguous: each wildcard matches as little as possible, from the left";
                 let hint = "use at most one wildcard in a segment that has a capture";
                 warnings.push(Problem::new(path.clone(), message).hint(hint));
             }
-            if let Key::Subject(key) = key
+            if let Key::Subject(key) | Key::Issuer(key) = key
                 && !key.contains('.')
                 && !SUBJECT_KEYS.iter().any(|(_, known)| known.eq_ignore_ascii_case(key))
             {

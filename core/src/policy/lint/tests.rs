@@ -63,9 +63,15 @@ fn matches_that_are_never_reached() {
             "{at}: never reached: {first} (`first`) matches the same certificates (hint: put the narrower rule first)"
         ))
     };
-    let two =
-        |a: Value, b: Value| json!({"clients": [{"name": "first", "match": a}, {"name": "b", "match": b}]});
+    let two = |a: Value, b: Value| {
+        json!({
+            "clients": [{"name": "first", "match": a}, {"name": "b", "match": b}],
+            "clientCAs": [{"name": "a"}, {"name": "b"}],
+        })
+    };
     let (at, first) = ("clients[1].match", "clients[0].match");
+    let usually = "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates, unless a \
+                   certificate has several values of one key (hint: put the narrower rule first)";
     check([
         (two(json!({"dns": "**"}), json!({"dns": "a.example"})), never(at, first)),
         (two(json!({"dns": "*.example"}), json!({"dns": "{x}.example"})), never(at, first)),
@@ -105,6 +111,42 @@ fn matches_that_are_never_reached() {
         (two(json!({"subject": {"O": "*"}}), json!({"subject": {"O": ["a", "{p}"]}})), never(at, first)),
         (two(json!({"subject": {"O": ["a", "*"]}}), json!({"subject": {"O": "a"}})), json!([])),
         (two(json!({"subject": {"O": "{o}"}}), json!({"subject": {"O": ["a", "{p}"]}})), json!([])),
+        (two(json!({"dns": "{o}.example"}), json!({"dns": "a.example"})), json!(usually)),
+        (two(json!({"dns": "{o}.example"}), json!({"dns": "{p}.example"})), never(at, first)),
+        (two(json!({"email": "**@acme.example"}), json!({"email": "{u}@ACME.example"})), never(at, first)),
+        (two(json!({"email": "*@acme.example"}), json!({"email": "**@acme.example"})), json!([])),
+        (two(json!({"ip": "10.0.0.0/8"}), json!({"ip": "10.1.0.0/16", "dns": "x"})), never(at, first)),
+        (two(json!({"ip": "10.0.0.0/8"}), json!({"ip": "10.1.2.3"})), never(at, first)),
+        (two(json!({"ip": "10.1.0.0/16"}), json!({"ip": "10.0.0.0/8"})), json!([])),
+        (two(json!({"ip": "::/0"}), json!({"ip": "10.0.0.0/8"})), json!([])),
+        (two(json!({"ca": "a"}), json!({"ca": "a", "dns": "x"})), never(at, first)),
+        (two(json!({"ca": "a"}), json!({"ca": "b", "dns": "x"})), json!([])),
+        (two(json!({"ca": "a", "dns": "**"}), json!({"dns": "x"})), json!([])),
+        (
+            two(
+                json!({"extendedKeyUsage": "clientAuth"}),
+                json!({"extendedKeyUsage": ["1.2.3", "clientAuth"]}),
+            ),
+            never(at, first),
+        ),
+        (
+            two(
+                json!({"extendedKeyUsage": ["1.2.3", "clientAuth"]}),
+                json!({"extendedKeyUsage": "clientAuth"}),
+            ),
+            json!([]),
+        ),
+        (
+            two(json!({"issuer": {"keyId": "0a"}}), json!({"issuer": {"keyId": "0A"}, "dns": "x"})),
+            never(at, first),
+        ),
+        (two(json!({"issuer": {"keyId": "0a"}}), json!({"issuer": {"keyId": "0b"}, "dns": "x"})), json!([])),
+        (
+            two(json!({"issuer": {"subject": {"O": "*"}}}), json!({"issuer": {"subject": {"O": "a"}}})),
+            never(at, first),
+        ),
+        // The subject and the issuer are two things.
+        (two(json!({"subject": {"O": "*"}}), json!({"issuer": {"subject": {"O": "a"}}})), json!([])),
         (
             // The first needs the same text in both names.
             two(
@@ -123,9 +165,10 @@ fn a_rule_for_longer_words_is_reached() {
             |name: &str, words: Value| json!({"name": name, "match": {"dns": "{w}.example"}, "words": words});
         json!({"clients": [rule("first", first), rule("b", second)]})
     };
+    // With two names that both captures may hold, and one of which the other may hold, only one of the rules matches.
     let never = json!(
-        "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates (hint: put the \
-         narrower rule first)"
+        "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates, unless a certificate \
+         has several values of one key (hint: put the narrower rule first)"
     );
     check([
         (two(json!({}), json!({"w": {"max": 64}})), json!([])),
@@ -136,6 +179,42 @@ fn a_rule_for_longer_words_is_reached() {
         (two(json!({"w": {"allow": "."}}), json!({})), never.clone()),
         (two(json!({"w": {"max": 255}}), json!({"w": {"max": 64}})), never),
     ]);
+}
+
+#[test]
+fn a_rule_that_needs_what_a_match_does_not_is_reached() {
+    let two = |placeholder: &str, first: Value, second: Value| {
+        json!({
+            "clients": [
+                {"name": "first", "match": first, "attributes": {"a": placeholder}},
+                {"name": "b", "match": second},
+            ],
+            "clientCAs": [{"name": "a"}],
+        })
+    };
+    let never = json!(
+        "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates (hint: put the \
+         narrower rule first)"
+    );
+    let with = |mut one: Value, key: &str, value: Value| {
+        one[key] = value;
+        one
+    };
+    let dns = json!({"dns": "**"});
+    for (placeholder, key, value) in [
+        ("{email}", "email", json!("**")),
+        ("{ip}", "ip", json!("::/0")),
+        ("{ca}", "ca", json!("a")),
+        ("{issuer}", "issuer", json!({"subject": {"O": "*"}})),
+        ("{serial}", "extendedKeyUsage", json!("clientAuth")),
+    ] {
+        let narrow = with(json!({"dns": "x"}), key, value.clone());
+        let wide = with(dns.clone(), key, value);
+        check([
+            (two(placeholder, wide, narrow.clone()), never.clone()),
+            (two(placeholder, dns.clone(), narrow), json!([])),
+        ]);
+    }
 }
 
 #[test]
@@ -157,6 +236,12 @@ fn unusual_keys_of_a_subject() {
                 "clients[0].match.subject.CommonName: `CommonName` is not a common key of a subject",
                 "clients[0].match.subject.OUU: `OUU` is not a common key of a subject (hint: did you mean `OU`?)",
             ]),
+        ),
+        (
+            json!({"clients": [{"name": "a", "match": {"issuer": {"subject": {"CNN": "x"}}}}]}),
+            json!(
+                "clients[0].match.issuer.subject.CNN: `CNN` is not a common key of a subject (hint: did you mean `CN`?)"
+            ),
         ),
         (
             json!({"clients": [{"name": "a", "match": {"subject": {"cn": "x", "emailAddress": "x"}}}]}),

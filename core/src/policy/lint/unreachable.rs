@@ -1,6 +1,7 @@
 //! Matches that are never reached: an earlier rule matches every certificate that they match.
 
 use super::super::condition::{Condition, Key, Sample, Values};
+use super::super::fact::Fact;
 use super::super::problem::{ConfigPath, Problem};
 use super::super::rule::Rule;
 use super::super::template::Placeholder;
@@ -54,11 +55,21 @@ fn covers(rule: &Rule, alternative: &Alternative, sample: &Sample<'_>, values: V
 /// Whether every certificate for which the condition holds has a value for this placeholder.
 fn is_shown(placeholder: &Placeholder, condition: &Condition, values: Values) -> bool {
     let has = |wanted: fn(&Key<'_>) -> bool| condition.patterns().any(|(key, _)| wanted(&key));
+    let knows = |wanted: fn(&Fact<'_>) -> bool| condition.facts().any(|fact| wanted(&fact));
     match placeholder {
         Placeholder::Name | Placeholder::Sha256 | Placeholder::Named(_) => true,
         Placeholder::Spiffe => has(|key| *key == Key::Spiffe),
         Placeholder::Dns => has(|key| *key == Key::Dns),
+        Placeholder::Email => has(|key| *key == Key::Email),
+        Placeholder::Ip => knows(|fact| matches!(fact, Fact::Ip(_))),
         Placeholder::Subject => has(|key| matches!(key, Key::Subject(_))),
+        Placeholder::Issuer => has(|key| matches!(key, Key::Issuer(_))),
+        Placeholder::Ca => knows(|fact| matches!(fact, Fact::Ca(_))),
+        // Only the certificate itself has these: behind a trusted hop that does not forward it, it has none.
+        Placeholder::Serial => {
+            has(|key| matches!(key, Key::Issuer(_)))
+                || knows(|fact| matches!(fact, Fact::IssuerKeyId(_) | Fact::IssuerKey(_) | Fact::Usage(_)))
+        }
         // A key that the subject has twice has no value.
         Placeholder::SubjectKey(wanted) => {
             values == Values::One && condition.subject.iter().any(|(key, _)| key.eq_ignore_ascii_case(wanted))

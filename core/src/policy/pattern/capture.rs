@@ -42,7 +42,7 @@ impl CaptureKind {
 
     /// Whether it may hold the end of a segment.
     pub(super) fn spans(self, separator: Separator) -> bool {
-        self.dot && separator.ends(b'.')
+        (self.dot && separator.ends(b'.')) || (self.at && separator.ends(b'@'))
     }
 }
 

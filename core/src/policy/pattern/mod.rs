@@ -29,7 +29,9 @@ pub enum Separator {
     Dns,
     /// `/`, in URIs.
     Uri,
-    /// `.` and `/`, in values of a subject: they may hold host names and paths.
+    /// `.` and `@`, in e-mail addresses, whose part after the last `@` is in lower case.
+    Email,
+    /// `.` and `/`, in values of a subject or an issuer: they may hold host names and paths.
     Subject,
 }
 
@@ -42,6 +44,7 @@ impl Separator {
         match self {
             Separator::Dns => byte == b'.',
             Separator::Uri => byte == b'/',
+            Separator::Email => matches!(byte, b'.' | b'@'),
             Separator::Subject => matches!(byte, b'.' | b'/'),
         }
     }

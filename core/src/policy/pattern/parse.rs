@@ -20,6 +20,12 @@ impl Pattern {
         if text.len() > MAX_PATTERN {
             return Err(PatternError::TooLong);
         }
+        // From here on, literal text is in lower case, as in the values.
+        let folded = match separator {
+            Separator::Dns => 0,
+            Separator::Email => text.rfind('@').unwrap_or(text.len()),
+            Separator::Uri | Separator::Subject => text.len(),
+        };
         let mut tokens: Vec<Token> = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
@@ -27,7 +33,7 @@ impl Pattern {
                 '*' => star(rest)?,
                 '{' => capture(rest)?,
                 '}' => return Err(PatternError::Brace),
-                _ => literal(rest, separator),
+                _ => literal(rest, folded.saturating_sub(text.len() - rest.len())),
             };
             let wild = !matches!(token, Token::Literal(_));
             if wild && tokens.last().is_some_and(|last| !matches!(last, Token::Literal(_))) {
@@ -68,10 +74,14 @@ fn capture(rest: &str) -> Result<(Token, &str), PatternError> {
     Ok((Token::Capture(name.into(), CaptureKind::default()), after))
 }
 
-fn literal(rest: &str, separator: Separator) -> (Token, &str) {
+/// The text up to the next wildcard, in lower case after its first `kept` bytes.
+fn literal(rest: &str, kept: usize) -> (Token, &str) {
     let end = rest.find(['*', '{', '}']).unwrap_or(rest.len());
     let (literal, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let literal = if separator == Separator::Dns { literal.to_ascii_lowercase() } else { literal.to_owned() };
+    let mut literal = literal.to_owned();
+    if let Some(folded) = literal.get_mut(kept..) {
+        folded.make_ascii_lowercase();
+    }
     (Token::Literal(literal.into()), after)
 }
 

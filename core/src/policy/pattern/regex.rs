@@ -8,6 +8,7 @@ impl Pattern {
         let segment = match self.separator {
             Separator::Dns => r"\.",
             Separator::Uri => "/",
+            Separator::Email => r"\.@",
             Separator::Subject => r"\./",
         };
         let mut regex = String::from("^");

@@ -22,7 +22,7 @@ fn captures(pattern: &str, separator: Separator, text: &str) -> Option<String> {
 
 #[test]
 fn wildcards_mean_what_the_docs_say() {
-    use Separator::{Dns, Subject, Uri};
+    use Separator::{Dns, Email, Subject, Uri};
     let long = "x".repeat(64);
     for (pattern, separator, text, expected) in [
         ("spiffe://acme/edge/*", Uri, "spiffe://acme/edge/7", Some("")),
@@ -44,6 +44,16 @@ fn wildcards_mean_what_the_docs_say() {
         ("{org}.example", Dns, "*.example", None),
         ("{org}.example", Dns, &format!("{long}.example"), None),
         ("{org}.example", Dns, &format!("{}.example", &long[1..]), Some(&format!("org={}", &long[1..]))),
+        ("*@acme.example", Email, "ann@acme.example", Some("")),
+        ("*@acme.example", Email, "ann.lee@acme.example", None),
+        ("**@acme.example", Email, "ann.lee@acme.example", Some("")),
+        ("**@acme.example", Email, "\"x@acme.example\"@evil.example", None),
+        ("*@acme.example", Email, "x@evil.example@acme.example", None),
+        ("Ann@ACME.Example", Email, "Ann@acme.example", Some("")),
+        ("Ann@ACME.Example", Email, "ann@acme.example", None),
+        ("{user}@{org}.example", Email, "ann@acme.example", Some("user=ann org=acme")),
+        ("{user}@{org}.example", Email, "ann@a.acme.example", None),
+        ("{user}@*", Email, "ann@b@c", None),
         ("{org}", Subject, "Acme Inc", None),
         ("*", Subject, "Acme Inc", Some("")),
         ("*", Subject, "a.b", None),
@@ -69,7 +79,7 @@ proptest! {
     fn its_regular_expression_matches_and_captures_the_same(
         pattern in r"[ab.+$/-]{0,2}(\*|\{x\}|\*\*)?[ab.$/]{0,2}(\*|\{y\}|\*\*)?[a^/]{0,1}",
         text in r"[ab.:@+$/^ü-]{0,9}",
-        separator in prop::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+        separator in prop::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Email, Separator::Subject]),
         kind in kind(),
     ) {
         let Ok(mut pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
@@ -185,7 +195,7 @@ proptest! {
     fn agrees_with_the_naive_reference(
         pattern in r"([ab./ü]{0,2}(\*|\*\*|\{x\}|\{y\}|)){0,5}",
         text in "[ab./:@ü*]{0,12}",
-        separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+        separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Email, Separator::Subject]),
         kind in kind(),
     ) {
         let Ok(mut pattern) = Pattern::parse(&pattern, separator) else { return Ok(()) };
@@ -205,7 +215,7 @@ proptest! {
         wide in r"([ab./]{0,2}(\*|\*\*|\{x\}|)){0,3}",
         narrow in r"([ab./]{0,2}(\*|\*\*|\{x\}|)){0,3}",
         text in "([ab./:*]|a{60}){0,6}",
-        separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Subject]),
+        separator in proptest::sample::select(vec![Separator::Dns, Separator::Uri, Separator::Email, Separator::Subject]),
         kinds in (kind(), kind()),
     ) {
         let (Ok(mut wide), Ok(mut narrow)) = (Pattern::parse(&wide, separator), Pattern::parse(&narrow, separator))

@@ -82,7 +82,7 @@ impl ClientArgs {
             output::say(format_args!("the certificate identifies {outcome}\n"));
             return Ok(());
         }
-        let misses = explanation::near_misses(loaded, certificate, &explanation);
+        let misses = explanation::near_misses(loaded, &explanation);
         let mut hints: Vec<String> = misses.iter().map(NearMiss::text).collect();
         hints.push("`--unchecked` issues it anyway".to_owned());
         let (name, message) = (&self.name, "the certificate would not identify");
