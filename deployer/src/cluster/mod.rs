@@ -13,7 +13,6 @@ mod client;
 mod conditions;
 mod diagnosis;
 mod discovery;
-mod istio;
 mod managers;
 mod mesh;
 mod not_ready;

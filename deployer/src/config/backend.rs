@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
 
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Volume, VolumeMount};
 use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::kubernetes::Kubernetes;
+use super::pipeline::{Pipeline, Route};
 
 /// The default image of Collectors.
 pub(super) const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
@@ -38,11 +43,42 @@ pub(crate) struct Collector {
     /// Its image: a Collector distribution of version 0.148 or later with the configured exporters and the routing
     /// connector, such as opentelemetry-collector-contrib or opentelemetry-collector-k8s.
     pub(crate) image: String,
-    /// Its exporters by name, as in the Collector's configuration: `{otlphttp: {endpoint:
-    /// "https://otlp.example.com"}}`. All signals are sent to all of them. Default: none; telemetry is only written to
-    /// the Collector's log.
+    /// Its exporters by name, as in the Collector's configuration: `{otlp_http: {endpoint:
+    /// "https://otlp.example.com"}}`. All signals are sent to all of them, unless `pipelines` or `routes` say otherwise.
+    /// Default: none; telemetry is only written to the Collector's log.
     #[serde(deserialize_with = "unique_keys")]
-    pub(crate) exporters: BTreeMap<String, serde_json::Value>,
+    pub(crate) exporters: BTreeMap<String, Value>,
+    /// Its processors by name, as in the Collector's configuration. `pipelines` says which pipelines use them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub(crate) processors: BTreeMap<String, Value>,
+    /// Its connectors by name, as in the Collector's configuration. `pipelines` says which pipelines they connect.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub(crate) connectors: BTreeMap<String, Value>,
+    /// Its extensions by name, as in the Collector's configuration, such as the authenticators of exporters. All of them
+    /// are started.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub(crate) extensions: BTreeMap<String, Value>,
+    /// Its pipelines by name, as in the Collector's `service.pipelines`. `logs`, `metrics`, `traces` and `profiles`
+    /// receive what the gateway sends; other pipelines, such as `metrics/red`, receive from connectors.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub(crate) pipelines: BTreeMap<String, Pipeline>,
+    /// Exporters for the telemetry of some clients, in order: the first route that matches decides. The rest goes to the
+    /// exporters that no route names, or to those of `pipelines`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) routes: Vec<Route>,
+    /// Environment variables, as in a container: `[{name: TOKEN, valueFrom: {secretKeyRef: {name: backend, key:
+    /// token}}}]`. `${env:TOKEN}` in the Collector's configuration is replaced by the value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) env: Vec<Kubernetes<EnvVar>>,
+    /// Sources of environment variables, as in a container: `[{secretRef: {name: backend}}]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) env_from: Vec<Kubernetes<EnvFromSource>>,
+    /// Volumes, as in a pod: `[{name: ca, secret: {secretName: backend-ca}}]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) volumes: Vec<Kubernetes<Volume>>,
+    /// Where the volumes are mounted, as in a container: `[{name: ca, mountPath: /etc/backend, readOnly: true}]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) volume_mounts: Vec<Kubernetes<VolumeMount>>,
 }
 
 /// A Service that receives OTLP.
@@ -75,6 +111,15 @@ impl Default for Collector {
             max_replicas: None,
             image: IMAGE.to_owned(),
             exporters: BTreeMap::new(),
+            processors: BTreeMap::new(),
+            connectors: BTreeMap::new(),
+            extensions: BTreeMap::new(),
+            pipelines: BTreeMap::new(),
+            routes: Vec::new(),
+            env: Vec::new(),
+            env_from: Vec::new(),
+            volumes: Vec::new(),
+            volume_mounts: Vec::new(),
         }
     }
 }

@@ -3,9 +3,12 @@
 mod backend;
 mod certificates;
 mod client_ca;
+mod collector;
 mod gateway;
+mod kubernetes;
 mod node_local;
 mod parse;
+mod pipeline;
 mod pod_rule;
 mod position;
 mod report;
@@ -25,10 +28,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use backend::{Backend, Collector, Service};
 pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
 pub(crate) use client_ca::ClientCa;
+pub(crate) use collector::{CANARY, HEALTH_CHECK, MEMORY_LIMITER, kind};
 pub(crate) use gateway::{Gateway, Provider};
+pub(crate) use kubernetes::Kubernetes;
 pub(crate) use node_local::{
     Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders,
 };
+pub(crate) use pipeline::{Pipeline, Route, RoutedSignal, Values};
 pub(crate) use pod_rule::{CompiledPodRule, PodField};
 pub(crate) use report::{Finding, Report, Severity};
 pub(crate) use source::{Loaded, Source, check_namespace};

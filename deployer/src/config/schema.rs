@@ -159,7 +159,7 @@ impl Keys<'_> {
                 _ => "map".to_owned(),
             },
             Some("array") => match schema.get("items").map(|items| self.kind(items)).as_deref() {
-                Some("map") => "list of maps".to_owned(),
+                Some("map" | "map of anything") => "list of maps".to_owned(),
                 Some(kind) => format!("list of {kind}s"),
                 None => "list".to_owned(),
             },

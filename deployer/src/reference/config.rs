@@ -47,7 +47,7 @@ const VALUES: &str = "\
 | template | text with placeholders, see [attributes and headers](#attributes-and-headers) | `{org}-prod` |
 ";
 
-const SECTIONS: [Section; 19] = [
+const SECTIONS: [Section; 21] = [
     Section {
         heading: "gateway",
         roots: &["gateway"],
@@ -100,6 +100,45 @@ backend:
     maxReplicas: 6
     exporters:
       otlp_grpc: {endpoint: \"tempo-distributor.observability:4317\", tls: {insecure: true}}",
+    },
+    Section {
+        heading: "backend.collector.pipelines",
+        roots: &["backend.collector.pipelines"],
+        purpose: "The processors, exporters and connectors of each pipeline, by the pipeline's name. A pipeline that is not \
+                  given has no processors and all exporters. See [Collector](../guides/collector.md).",
+        example: "\
+backend:
+  collector:
+    processors:
+      filter/health: {traces: {span: ['name == \"GET /healthz\"']}}
+    connectors:
+      spanmetrics: {}
+    exporters:
+      otlp_http/tempo: {endpoint: \"https://tempo.example.com\"}
+      otlp_http/mimir: {endpoint: \"https://mimir.example.com/otlp\"}
+    pipelines:
+      traces: {processors: [filter/health], exporters: [otlp_http/tempo, spanmetrics]}
+      metrics: {receivers: [spanmetrics], exporters: [otlp_http/mimir]}
+      logs: {exporters: [otlp_http/tempo]}",
+    },
+    Section {
+        heading: "backend.collector.routes",
+        roots: &["backend.collector.routes"],
+        purpose: "Exporters for the telemetry of some clients. Only owned attributes can be matched, so a client cannot \
+                  choose its route. See [Collector](../guides/collector.md#send-tenants-to-different-backends).",
+        example: "\
+attributes: {otlp_gate.client: \"{name}\"}
+clients:
+  - name: acme-edge
+    match: {dns: acme.example}
+    attributes: {tenant.id: acme}
+backend:
+  collector:
+    exporters:
+      otlp_http/acme: {endpoint: \"https://otlp.acme.example\"}
+      otlp_http/ours: {endpoint: \"https://otlp.example.com\"}
+    routes:
+      - {match: {tenant.id: acme}, exporters: [otlp_http/acme]}",
     },
     Section {
         heading: "backend.service",

@@ -7,7 +7,7 @@ use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
     MetricTarget, ResourceMetricSource,
 };
-use k8s_openapi::api::core::v1::{PodTemplateSpec, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec, Service, ServiceSpec};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicySpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::collector_config::config;
 use super::collector_pod::{self, Size};
 use super::node_local;
-use crate::config::Collector;
+use crate::config::{Collector, Kubernetes};
 use crate::error::Error;
 use crate::model::{Installation, Object, ProviderSettings, yaml};
 use crate::sha256;
@@ -143,10 +143,27 @@ fn deployment(
                 annotations: Some(collector_pod::annotations(config_digest)),
                 ..ObjectMeta::default()
             }),
-            spec: Some(collector_pod::spec(&collector.image, installation.names.collector(), &SIZE)),
+            spec: Some(pod(installation, collector)),
         },
         ..DeploymentSpec::default()
     }
+}
+
+/// The pod, with the user's environment variables and volumes.
+fn pod(installation: &Installation<'_>, collector: &Collector) -> PodSpec {
+    let mut pod = collector_pod::spec(&collector.image, installation.names.collector(), &SIZE);
+    pod.volumes.get_or_insert_default().extend(unwrapped(&collector.volumes));
+    for container in &mut pod.containers {
+        container.env.get_or_insert_default().extend(unwrapped(&collector.env));
+        container.env_from =
+            (!collector.env_from.is_empty()).then(|| unwrapped(&collector.env_from).collect());
+        container.volume_mounts.get_or_insert_default().extend(unwrapped(&collector.volume_mounts));
+    }
+    pod
+}
+
+fn unwrapped<T: Clone>(all: &[Kubernetes<T>]) -> impl Iterator<Item = T> {
+    all.iter().map(|it| it.0.clone())
 }
 
 fn network_policy(

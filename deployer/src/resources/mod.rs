@@ -7,8 +7,11 @@
 pub(crate) mod cert_manager;
 pub(crate) mod collector;
 mod collector_config;
+mod collector_exporters;
+mod collector_pipelines;
 mod collector_pod;
 pub(crate) mod gateway;
 pub(crate) mod namespace;
 pub(crate) mod node_local;
+mod ottl;
 pub(crate) mod routes;

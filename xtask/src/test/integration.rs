@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Outcome;
-use crate::{process, project, setup};
+use crate::{cluster, process, project, setup};
 
 pub(super) fn pytest() -> Result<Outcome> {
     let (telemetrygen, pdata) = match (setup::telemetrygen(), setup::pdata()) {
@@ -31,6 +31,8 @@ pub(super) fn pytest() -> Result<Outcome> {
     ]);
     pytest.env("OTLP_GATE", command);
     pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
+    // It has been built for a cluster, or will be.
+    pytest.env("OTELCOL", cluster::collector()?);
     // Without Node the tests skip these decoders.
     if process::find("node").is_some() {
         pytest.env("PROTOBUFJS", setup::protobufjs()?);

@@ -1,8 +1,8 @@
 //! Checks a config: compiles its policy, and checks the deployer's keys.
 
 mod client_cas;
+mod collector;
 mod hostname;
-mod infrastructure;
 mod node_local;
 
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
@@ -28,11 +28,13 @@ pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
     let mut errors = gateway(config);
     errors.extend(client_cas::errors(config));
-    errors.extend(infrastructure::errors(config));
     errors.extend(node_local::errors(config));
+    errors.extend(collector::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
-    let warnings = warnings.chain(node_local::warnings(config)).map(|it| (Severity::Warning, it));
+    let warnings = warnings.chain(node_local::warnings(config));
+    let warnings =
+        warnings.chain(collector::warnings(config, policy.as_ref())).map(|it| (Severity::Warning, it));
     let problems = errors.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
     Checked { problems, policy }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::collector_config::{HEALTH, of_signals, otlp_receiver};
+use super::super::collector_config::{HEALTH, otlp_receiver};
 use super::rules;
 use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, UnknownSenders};
 use crate::model::Installation;
@@ -71,9 +71,11 @@ pub(super) fn config(installation: &Installation<'_>) -> Value {
         order.into_iter().filter(used).collect::<Vec<_>>()
     };
     let names: Vec<&String> = exporters.keys().collect();
-    let pipelines = of_signals(|signal| {
-        [(signal.to_owned(), json!({"receivers": ["otlp"], "processors": used(signal), "exporters": names}))]
-    });
+    let pipelines: BTreeMap<&str, Value> = ["logs", "metrics", "traces"]
+        .map(|signal| {
+            (signal, json!({"receivers": ["otlp"], "processors": used(signal), "exporters": names}))
+        })
+        .into();
     json!({
         "extensions": extensions,
         "receivers": {"otlp": otlp_receiver(installation.config.limits.wire.bytes())},

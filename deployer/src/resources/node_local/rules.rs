@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otlp_gate_core::policy::{ConfigPath, Placeholder, Segment, Template, owned_attributes};
 
+use super::super::ottl::text;
 use crate::config::{CompiledPodRule, Config, PodField, PodRule};
 
 /// The attribute with the pod's namespace, set by the Collector.
@@ -141,11 +142,6 @@ impl Rule {
             Segment::Placeholder(_) => None,
         }
     }
-}
-
-/// A string in OTTL, which quotes as Go does. In the Collector's configuration `$` begins a variable, so it is doubled.
-fn text(plain: &str) -> String {
-    serde_json::Value::from(plain).to_string().replace('$', "$$")
 }
 
 /// A regular expression that matches this text only.
