@@ -1,13 +1,14 @@
 //! etcd, the API server, the controller manager and the scheduler, in the network namespace of the first node.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Result;
 use serde_json::json;
 
 use super::state::State;
 use super::{certificates, daemon, kubectl, network};
+use crate::project;
 
 /// Starts them and waits until the API server is ready.
 pub(super) fn up(state: &State) -> Result<()> {
@@ -30,7 +31,19 @@ pub(super) fn up(state: &State) -> Result<()> {
         }
         daemon::start(state, name, &mut command)?;
     }
-    Ok(())
+    kubectl::apply(state, &[project::root().join("tests/cluster/kube/small-requests.yaml")])
+}
+
+/// Waits until pods request next to nothing, so that any number of gates fits on the nodes.
+pub(super) fn wait_ready(state: &State) -> Result<()> {
+    let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": "64"}}});
+    let overrides = json!({"apiVersion": "v1", "spec": {"containers": [container]}}).to_string();
+    let output = "--output=jsonpath={.spec.containers[0].resources.requests.cpu}";
+    daemon::wait_until("kube-apiserver", "pods request next to nothing", || {
+        let mut trial = kubectl::kubectl(state, &["run", "trial", "--image=i", "--dry-run=server", output]);
+        trial.args(["--overrides", &overrides]).stdin(Stdio::null()).stderr(Stdio::null());
+        trial.output().is_ok_and(|output| output.stdout == b"1m")
+    })
 }
 
 /// A program of Kubernetes in the network namespace of a node.
@@ -100,6 +113,9 @@ fn api_server(state: &State) -> Command {
         "--authorization-mode=Node,RBAC",
         "--kubelet-preferred-address-types=InternalIP",
         "--allow-privileged",
+        // For tests/cluster/kube/small-requests.yaml. They are on by default from Kubernetes 1.36.
+        "--feature-gates=MutatingAdmissionPolicy=true",
+        "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
     ]);
     command
 }

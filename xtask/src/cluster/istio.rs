@@ -11,18 +11,15 @@ use super::state::State;
 use super::{kubectl, network};
 use crate::process;
 
-/// Differences from Istio's minimal profile: our images, small resource requests, and none of the filters that only
-/// Istio's build of Envoy has (istio.stats, istio.metadata_exchange, istio.alpn).
-const VALUES: [&str; 9] = [
+/// Differences from Istio's minimal profile: our images, and none of the filters that only Istio's build of Envoy has
+/// (istio.stats, istio.metadata_exchange, istio.alpn).
+const VALUES: [&str; 6] = [
     "values.global.hub=localhost",
     "values.global.tag=1",
     "values.global.imagePullPolicy=IfNotPresent",
     "values.telemetry.enabled=false",
     "values.pilot.env.PILOT_ENABLE_METADATA_EXCHANGE=false",
     "values.pilot.env.PILOT_ENABLE_ALPN_FILTER=false",
-    "values.pilot.resources.requests.memory=128Mi",
-    "values.pilot.resources.requests.cpu=10m",
-    "values.global.proxy.resources.requests.cpu=10m",
 ];
 
 const USERS: &str = "root:x:0:0:root:/root:/bin/sh\nistio-proxy:x:1337:1337::/tmp:/bin/false\n";

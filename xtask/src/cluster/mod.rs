@@ -241,6 +241,7 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     })?;
 
     let phase = Phase::start("waiting for pods");
+    control_plane::wait_ready(state)?;
     node::wait_ready(state, nodes)?;
     match provider {
         Provider::Istio => istio::wait_ready(state)?,
