@@ -17,12 +17,14 @@ def wait_until(
 ) -> T:
     """Calls `condition` until it returns a true value, and returns that value.
 
-    An exception in `retry_on` counts as "not yet". After `timeout` seconds the test fails with `what` and the last
-    value or exception.
+    Between two calls it sleeps for as long as a call takes (at least `interval`, at most 1 s), so that a condition that
+    runs a program leaves the machine to what it waits for. An exception in `retry_on` counts as "not yet". After
+    `timeout` seconds the test fails with `what` and the last value or exception.
     """
     deadline = time.monotonic() + timeout
     while True:
         cause: Exception | None = None
+        begun = time.monotonic()
         try:
             value = condition()
             if value:
@@ -31,6 +33,7 @@ def wait_until(
         except retry_on as error:
             cause = error
             last = f"last error: {error!r}"
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise AssertionError(f"not within {timeout:.0f} s: {what}; {last}") from cause
-        time.sleep(interval)
+        time.sleep(max(interval, min(now - begun, 1)))

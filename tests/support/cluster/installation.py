@@ -55,6 +55,11 @@ class Kubectl:
     def apply(self, *objects: dict) -> None:
         self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
+    def ensure_namespace(self, name: str) -> None:
+        """Creates a namespace that tests of other processes may create at the same time."""
+        done = self.attempt("create", "namespace", name)
+        assert done.returncode == 0 or "AlreadyExists" in done.stderr, done.stderr
+
 
 def kill(kubectl: Kubectl, *pods: str) -> None:
     """Kills pods without a grace period."""
@@ -67,6 +72,7 @@ class Installation:
     def __init__(self, folder: Path, namespace: str):
         self.folder = folder
         self.namespace = namespace
+        self._address: str | None = None
 
     @property
     def config(self) -> dict:
@@ -118,6 +124,8 @@ class Installation:
         self, *args: str, code: int = 0, env: dict[str, str] | None = None, command: str = COMMAND
     ) -> subprocess.CompletedProcess:
         """Runs the command in the folder. Asserts the exit code."""
+        if "delete" in args:
+            self._address = None
         done = subprocess.run(
             [command, *args],
             cwd=self.folder,
@@ -152,7 +160,10 @@ class Installation:
         return self.run("apply", "--timeout", "1s", code=1).stderr
 
     def address(self) -> str:
-        return self.json("status")["addresses"][0]
+        """The gateway's address, which it keeps until it is deleted."""
+        if self._address is None:
+            self._address = self.json("status")["addresses"][0]
+        return self._address
 
     def client(self, name: str, *args: str) -> Identity:
         """The certificate of this name; issued at the first call."""

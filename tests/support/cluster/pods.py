@@ -59,7 +59,8 @@ class Sender:
                 "containers": [{"name": "sender", "image": IMAGE, "args": [f"--config=yaml:{json.dumps(config)}"]}],
             },
         }
-        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, pod)
+        kubectl.ensure_namespace(namespace)
+        kubectl.apply(pod)
         wait_until(lambda: self.pod()["status"].get("phase") == "Running" and self.ready(), f"{self.name} runs")
         return self
 
