@@ -222,19 +222,20 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
         load_balancer::start(state)?;
         phase.done();
 
+        // Before the provider is installed, so that the nodes become ready meanwhile.
+        let phase = Phase::start("joining the nodes");
+        for (node, import) in (1..).zip(imports) {
+            import.join().map_err(|_| anyhow!("importing images into node {node} panicked"))??;
+            node::join(state, node)?;
+        }
+        phase.done();
+
         let phase = Phase::start("installing the provider");
         kubectl::apply(state, &[project::root().join("tests/cluster/coredns/coredns.yaml")])?;
         kubectl::apply(state, &kubectl::manifests(&programs.gateway_api)?)?;
         match provider {
             Provider::Istio => istio::up(state, provider_dir)?,
             Provider::EnvoyGateway => envoy_gateway::up(state, provider_dir)?,
-        }
-        phase.done();
-
-        let phase = Phase::start("joining the nodes");
-        for (node, import) in (1..).zip(imports) {
-            import.join().map_err(|_| anyhow!("importing images into node {node} panicked"))??;
-            node::join(state, node)?;
         }
         phase.done();
         anyhow::Ok(())
