@@ -17,9 +17,10 @@ MODULE = "/otlp-gate.wasm"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fails without a cluster. Starts with the tests in classes, which take longest."""
+    """Fails without a cluster. Starts with the tests in classes, which take longest, and with the one that deletes
+    namespaces which another needs."""
     assert os.environ.get("KUBECONFIG"), "these tests need a cluster: run `cargo xtask e2e`"
-    items.sort(key=lambda item: item.cls is None)
+    items.sort(key=lambda item: (item.cls is None, item.path.name != "test_manifests.py"))
 
 
 @pytest.fixture(scope="session")

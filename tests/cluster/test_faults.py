@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.cluster.installation import CONTROL_PLANE, Installation, Kubectl, kill, wait_until
+from support.cluster.installation import CONTROL_PLANE, TIMEOUT, Installation, Kubectl, kill, wait_until
 from support.cluster.load import GateLoad
 from support.sink import Sink
 
@@ -41,7 +41,7 @@ def restart_kubelets(kubectl: Kubectl) -> None:
     if not (xtask := os.environ.get("CLUSTER_XTASK")):
         pytest.skip("the test does not restart kubelets of a cluster that it did not start")
     for number, _ in enumerate(kubectl.json("get", "nodes")["items"], 1):
-        subprocess.run([xtask, "cluster", "restart-kubelet", "--node", str(number)], check=True, timeout=60)
+        subprocess.run([xtask, "cluster", "restart-kubelet", "--node", str(number)], check=True, timeout=TIMEOUT)
 
 
 def move(gate: Installation, kubectl: Kubectl) -> None:
@@ -102,8 +102,13 @@ FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
 }
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("fault", FAULTS)
+# Faults of parts that all gates share.
+SHARED = {"control plane killed", "kubelets killed", "gateway moved to another node"}
+
+
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[pytest.mark.alone] if fault in SHARED else []) for fault in FAULTS]
+)
 def test_nothing_acknowledged_is_lost(gate: Installation, kubectl: Kubectl, load: GateLoad, fault: str) -> None:
     FAULTS[fault](gate, kubectl, load)
     for deployment in (control_plane(), gate.proxies(), collector(gate)):

@@ -26,9 +26,8 @@ def listed(kubectl: Kubectl, cert_manager: None) -> Iterator[dict[Path, list[str
     for name in made:
         kubectl("create", "namespace", name)
     yield listed
-    # Waits for their end, since other tests use the same names.
     if made:
-        kubectl("delete", "namespace", *made)
+        kubectl("delete", "namespace", *made, "--wait=false")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster.installation import KUBECTL, PROVIDER, Installation, Kubectl
+from support.cluster.installation import KUBECTL, PROVIDER, TIMEOUT, Installation, Kubectl
 
 NAMESPACE = "otel-collector"
 README = Path(__file__).parents[2] / "README.md"
@@ -61,6 +61,8 @@ class Watch:
 
 @pytest.fixture
 def installation(tmp_path: Path, kubectl: Kubectl) -> Iterator[Installation]:
+    # Another test deletes a namespace of this name.
+    kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", f"--timeout={TIMEOUT}s")
     installation = Installation(tmp_path, NAMESPACE)
     yield installation
     if (tmp_path / "otlp-gate.yaml").exists():

@@ -10,10 +10,14 @@ use super::state::State;
 use super::{certificates, daemon, kubectl, network};
 use crate::project;
 
+/// Writes the certificates and the kubeconfig.
+pub(super) fn configure(state: &State) -> Result<()> {
+    certificates::write(state)?;
+    write_kubeconfig(state)
+}
+
 /// Starts them and waits until the API server is ready.
 pub(super) fn up(state: &State) -> Result<()> {
-    certificates::write(state)?;
-    write_kubeconfig(state)?;
     daemon::start(state, "etcd", &mut etcd(state))?;
     daemon::start(state, "kube-apiserver", &mut api_server(state))?;
     daemon::wait_until("kube-apiserver", "the API server is ready", || {

@@ -207,27 +207,19 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     let images = images::make(state, &images)?;
     phase.done();
 
-    // Importing images uses the disk and starting the API server uses the CPU, so both run at once.
+    // Importing images uses the disk and starting the API server uses the CPU, so both run at once. A kubelet waits for
+    // the API server.
+    control_plane::configure(state)?;
     thread::scope(|scope| {
-        let import = |node| {
-            scope.spawn({
-                let images = &images;
-                move || node::containers(state, node, images)
-            })
+        let start = |node| {
+            let images = &images;
+            scope.spawn(move || node::containers(state, node, images).and_then(|()| node::join(state, node)))
         };
-        let imports: Vec<_> = (1..=nodes).map(import).collect();
+        let starts: Vec<_> = (1..=nodes).map(start).collect();
 
         let phase = Phase::start("starting the control plane");
         control_plane::up(state)?;
         load_balancer::start(state)?;
-        phase.done();
-
-        // Before the provider is installed, so that the nodes become ready meanwhile.
-        let phase = Phase::start("joining the nodes");
-        for (node, import) in (1..).zip(imports) {
-            import.join().map_err(|_| anyhow!("importing images into node {node} panicked"))??;
-            node::join(state, node)?;
-        }
         phase.done();
 
         let phase = Phase::start("installing the provider");
@@ -236,6 +228,12 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
         match provider {
             Provider::Istio => istio::up(state, provider_dir)?,
             Provider::EnvoyGateway => envoy_gateway::up(state, provider_dir)?,
+        }
+        phase.done();
+
+        let phase = Phase::start("starting the nodes");
+        for (node, start) in (1..=nodes).zip(starts) {
+            start.join().map_err(|_| anyhow!("starting node {node} panicked"))??;
         }
         phase.done();
         anyhow::Ok(())
