@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use crate::certs::{Folder, ListenerTls};
-use crate::cluster::{Cluster, DetectedMesh, detect_mesh};
+use crate::certs::{ClientTrust, Folder, ListenerTls};
+use crate::cluster::{Cluster, DetectedMesh, detect_mesh, live_client_cas};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
-use crate::model::{Certificates, ClientCa, Installation, Mesh, Object, Server};
+use crate::model::{Certificates, Installation, Mesh, Object, Server};
 use crate::module::{self, Location};
 use crate::output;
 use crate::render;
@@ -71,12 +71,6 @@ pub(crate) fn loaded(global: &Global) -> Result<Loaded, Error> {
     Ok(loaded)
 }
 
-/// Reads the client CA and its revocation list.
-pub(crate) fn client_ca(folder: &Folder) -> Result<ClientCa, Error> {
-    let (certificates, revocations) = ListenerTls::read_clients(folder.path())?;
-    Ok(ClientCa { certificates, revocations: revocations.ok_or_else(|| no_revocation_list(folder))? })
-}
-
 impl InstallationArgs {
     /// Reads the certificates, if the folder has some, and prints warnings about them.
     pub(crate) fn read<'a>(&self, config: &'a Config) -> Result<Inputs<'a>, Error> {
@@ -84,13 +78,12 @@ impl InstallationArgs {
         let mut certificates = Certificates::default();
         let folder = Folder::at(&self.certs);
         if config.takes_certificates() && folder.server_files().certificate.exists() {
-            let ListenerTls { server, key, client_ca, client_crl } = ListenerTls::read(&self.certs)?;
-            let revocations = client_crl.ok_or_else(|| no_revocation_list(&folder))?;
+            let ListenerTls { server, key } = ListenerTls::read(&folder)?;
             certificates = Certificates {
                 server: Some(Server { certificate: server, key }),
-                client_ca: Some(ClientCa { certificates: client_ca, revocations }),
+                clients: Some(ClientTrust::read(config, &folder)?),
             };
-            folder.warnings(OffsetDateTime::now_utc()).iter().for_each(Error::warn);
+            folder.warnings(config, OffsetDateTime::now_utc()).iter().for_each(Error::warn);
         }
         Ok(Inputs { config, module, certificates })
     }
@@ -111,7 +104,11 @@ impl<'a> Inputs<'a> {
     pub(crate) async fn in_cluster(self, global: &Global) -> Result<InCluster<'a>, Error> {
         let cluster = Cluster::connect(global.context.as_deref()).await?;
         let DetectedMesh { mesh, summary: mesh_summary } = detect_mesh(&cluster, self.config).await?;
-        let installation = self.installation(mesh);
+        let mut installation = self.installation(mesh);
+        if installation.config.gateway.enabled && installation.certificates.clients.is_none() {
+            installation.keep_client_cas(live_client_cas(&cluster, &installation).await?);
+            installation.unknown_cas().iter().for_each(Error::warn);
+        }
         let objects = render::objects(&installation)?;
         Ok(InCluster { cluster, installation, objects, mesh_summary })
     }
@@ -127,11 +124,4 @@ impl ModuleArgs {
             (None, None) => Location::config_map(module::bytes()),
         }
     }
-}
-
-fn no_revocation_list(folder: &Folder) -> Error {
-    Error::failed(format_args!("{} does not exist", folder.revocations_file().display())).hint(
-        "without a revocation list no client can be revoked: ask the CA for its list; `otlp-gate certs init` creates \
-         one for its own CA",
-    )
 }

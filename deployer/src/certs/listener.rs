@@ -9,84 +9,94 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::time::ASN1Time;
 
+use super::{Files, Folder};
 use crate::error::Error;
 use crate::file;
-use crate::x509::KeyKind;
+use crate::x509::{KeyKind, Number};
 
-/// The certificate and key of a listener, and the CAs and revocation lists to verify clients with. All PEM.
+/// The certificate and key of a listener, both PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenerTls {
     /// The server's certificate with its intermediate CAs.
     pub(crate) server: String,
     /// The server's key.
     pub(crate) key: String,
-    /// The clients' CAs.
-    pub(crate) client_ca: String,
-    /// The revocation lists of the clients' CAs.
-    pub(crate) client_crl: Option<String>,
 }
 
-/// The paths of the files.
-#[derive(Debug)]
-struct Files {
-    server: PathBuf,
-    key: PathBuf,
-    client_ca: PathBuf,
-    client_crl: PathBuf,
+/// CAs of clients that Envoy can verify clients with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CheckedAuthorities {
+    pub(super) authorities: Vec<CheckedAuthority>,
+    /// The issuers of lists that none of the CAs has signed.
+    pub(super) foreign_lists: Vec<String>,
+}
+
+/// A CA of clients, and the certificates that it has revoked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CheckedAuthority {
+    /// Its subject.
+    pub(super) name: String,
+    /// Its SubjectPublicKeyInfo in DER.
+    pub(super) key: Vec<u8>,
+    /// Its subjectKeyIdentifier; empty without one.
+    pub(super) key_id: Vec<u8>,
+    /// The serial numbers on the lists that it has signed.
+    pub(super) revoked: Vec<Number>,
 }
 
 impl ListenerTls {
-    /// Reads `server.crt`, `server.key`, `client-ca.crt` and, if it is there, `client.crl`.
-    pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
-        let files = Files::within(folder);
-        let server = read(&files.server)?;
-        let key = read(&files.key)?;
-        ListenerTls::check_server((&files.server, &server), (&files.key, &key))?;
-        let (client_ca, client_crl) = ListenerTls::read_clients(folder)?;
-        Ok(ListenerTls { server, key, client_ca, client_crl })
-    }
-
-    /// Reads only what clients are verified with: their CAs and the revocation lists.
-    pub(crate) fn read_clients(folder: &Path) -> Result<(String, Option<String>), Error> {
-        let files = Files::within(folder);
-        let client_ca = read(&files.client_ca)?;
-        let client_crl = if files.client_crl.exists() { Some(read(&files.client_crl)?) } else { None };
-        let list = client_crl.as_deref().map(|list| (&*files.client_crl, list));
-        ListenerTls::check_clients((&files.client_ca, &client_ca), list)?;
-        Ok((client_ca, client_crl))
+    /// Reads `server.crt` and `server.key`.
+    pub(crate) fn read(folder: &Folder) -> Result<Self, Error> {
+        let files = folder.server_files();
+        let (server, key) = (read(&files.certificate)?, read(&files.key)?);
+        ListenerTls::check((&files.certificate, &server), (&files.key, &key))?;
+        Ok(ListenerTls { server, key })
     }
 
     /// Checks that a listener can serve with this certificate and key, each with its file name for messages.
-    pub(crate) fn check_server(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
+    pub(crate) fn check(server: (&Path, &str), key: (&Path, &str)) -> Result<(), Error> {
         check_server(server, key, ASN1Time::now())
     }
 
-    /// Checks that Envoy can verify clients with these CAs and revocation lists, each with its file name for messages.
-    pub(crate) fn check_clients(authorities: (&Path, &str), crl: Option<(&Path, &str)>) -> Result<(), Error> {
-        let (file, now) = (authorities.0, ASN1Time::now());
-        let ders = certificates(file, authorities.1)?;
-        let parsed = check_authorities(file, &ders, now)?;
-        crl.map_or(Ok(()), |list| check_revocations(list, (file, &parsed), now))
-    }
-
     /// The files that [`ListenerTls::read`] reads.
-    pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
-        let Files { server, key, client_ca, client_crl } = Files::within(folder);
-        vec![server, key, client_ca, client_crl]
+    pub(crate) fn files(folder: &Folder) -> [PathBuf; 2] {
+        let Files { certificate, key } = folder.server_files();
+        [certificate, key]
     }
 }
 
-impl Files {
-    fn within(folder: &Path) -> Self {
-        Files {
-            server: folder.join("server.crt"),
-            key: folder.join("server.key"),
-            client_ca: folder.join("client-ca.crt"),
-            client_crl: folder.join("client.crl"),
+/// Checks that Envoy can verify clients with these CAs and revocation lists, each with its file name for messages.
+pub(super) fn check_clients(
+    (file, pem): (&Path, &str),
+    crl: Option<(&Path, &str)>,
+) -> Result<CheckedAuthorities, Error> {
+    let now = ASN1Time::now();
+    let ders = certificates(file, pem)?;
+    let parsed = check_authorities(file, &ders, now)?;
+    let mut authorities: Vec<CheckedAuthority> = parsed.iter().map(CheckedAuthority::of).collect();
+    let foreign_lists = match crl {
+        Some(list) => check_revocations(list, file, &parsed, &mut authorities, now)?,
+        None => Vec::new(),
+    };
+    Ok(CheckedAuthorities { authorities, foreign_lists })
+}
+
+impl CheckedAuthority {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let id = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        });
+        CheckedAuthority {
+            name: certificate.subject().to_string(),
+            key: certificate.public_key().raw.to_vec(),
+            key_id: id.unwrap_or_default(),
+            revoked: Vec::new(),
         }
     }
 }
@@ -137,12 +147,14 @@ fn check_authorities<'a>(
 }
 
 /// Once Envoy has a revocation list, it requires one of every CA, and rejects all clients of a CA whose list is missing
-/// or past its next update.
+/// or past its next update. Adds the serial numbers on the lists to their CAs, and gives the issuers of other lists.
 fn check_revocations(
     (file, pem): (&Path, &str),
-    (issuers, authorities): (&Path, &[X509Certificate<'_>]),
+    issuers: &Path,
+    certificates: &[X509Certificate<'_>],
+    authorities: &mut [CheckedAuthority],
     now: ASN1Time,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let file = file.display();
     let bad = |why: String| Error::failed(format!("{file}: not a revocation list: {why}"));
     let ders = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
@@ -151,10 +163,14 @@ fn check_revocations(
         .iter()
         .map(|der| Ok(CertificateRevocationList::from_der(der).map_err(|error| bad(error.to_string()))?.1))
         .collect::<Result<Vec<_>, Error>>()?;
-    for authority in authorities {
-        let name = authority.subject();
-        let Some(list) = lists.iter().find(|list| list.verify_signature(authority.public_key()).is_ok())
-        else {
+    let mut foreign: Vec<&CertificateRevocationList<'_>> = lists.iter().collect();
+    for (certificate, authority) in certificates.iter().zip(authorities) {
+        let name = certificate.subject();
+        let signed =
+            |list: &&CertificateRevocationList<'_>| list.verify_signature(certificate.public_key()).is_ok();
+        let (own, others): (Vec<_>, Vec<_>) = foreign.into_iter().partition(signed);
+        foreign = others;
+        let Some(list) = own.first() else {
             return Err(Error::failed(format!("{file}: no revocation list of {name}")).hint(format!(
                 "Envoy rejects all clients unless every CA in {} has a list",
                 issuers.display()
@@ -172,8 +188,13 @@ fn check_revocations(
                     rejects all clients"
                 )));
         }
+        let serials = own.iter().flat_map(|list| list.iter_revoked_certificates());
+        let serials = serials.map(|revoked| Number::from_bytes(&revoked.serial().to_bytes_be()));
+        authority.revoked = serials.collect();
+        authority.revoked.sort_unstable();
+        authority.revoked.dedup();
     }
-    Ok(())
+    Ok(foreign.into_iter().map(|list| list.issuer().to_string()).collect())
 }
 
 /// What to do about a list that Envoy cannot use.
@@ -212,7 +233,7 @@ fn parse<'a>(file: &Path, der: &'a CertificateDer<'_>) -> Result<X509Certificate
         .map_err(|error| Error::failed(format!("{}: not a certificate: {error}", file.display())))
 }
 
-fn read(file: &Path) -> Result<String, Error> {
+pub(super) fn read(file: &Path) -> Result<String, Error> {
     let hint = "`otlp-gate certs init` creates the certificates, by default in the folder `certs`; name the folder \
         with server.crt, server.key and client-ca.crt";
     file::read_text_or(file, hint)
@@ -229,6 +250,7 @@ mod tests {
     use tempfile::TempDir;
     use time::{Duration, OffsetDateTime};
 
+    use super::super::ClientTrust;
     use super::*;
 
     /// A CA or a self-signed certificate, valid from `from` to `to` days from now.
@@ -280,15 +302,20 @@ mod tests {
         folder
     }
 
+    fn read_all(folder: &TempDir) -> Result<(ListenerTls, ClientTrust), Error> {
+        let folder = Folder::at(folder.path());
+        Ok((ListenerTls::read(&folder)?, ClientTrust::of_folder(&folder)?))
+    }
+
     fn wrong(files: &[(&str, &str)]) -> String {
-        ListenerTls::read(folder(files).path()).unwrap_err().to_string()
+        read_all(&folder(files)).unwrap_err().to_string()
     }
 
     #[test]
     fn matching_files_are_read() {
-        let read = ListenerTls::read(folder(&[]).path()).unwrap();
-        assert!(read.key.contains("PRIVATE KEY"));
-        assert_eq!(read.client_crl, None);
+        let (listener, clients) = read_all(&folder(&[])).unwrap();
+        assert!(listener.key.contains("PRIVATE KEY"));
+        assert_eq!(clients.revocations, None);
     }
 
     #[test]
@@ -327,7 +354,7 @@ mod tests {
         };
         let both = list(1, 1) + &list(0, 1);
         let read = folder(&[("client-ca.crt", &cas), ("client.crl", &both)]);
-        assert_eq!(ListenerTls::read(read.path()).unwrap().client_crl, Some(both));
+        assert_eq!(read_all(&read).unwrap().1.revocations, Some(both));
 
         let one = wrong(&[("client-ca.crt", &cas), ("client.crl", &list(0, 1))]);
         assert!(one.contains("no revocation list of CN=second"), "{one}");

@@ -20,6 +20,7 @@ mod revoke;
 mod rotation;
 mod setup;
 mod test_client;
+mod trust;
 mod warnings;
 
 pub(crate) use authority::Authority;
@@ -35,6 +36,7 @@ pub(crate) use revocable::Revocable;
 pub(crate) use revocation_list::{RevocationList, is_revoked};
 pub(crate) use setup::{ClientAuthority, ServerCertificate, Setup};
 pub(crate) use test_client::TestClient;
+pub(crate) use trust::ClientTrust;
 
 pub(crate) use crate::x509::Role;
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::listener::check_clients;
 use super::{Authority, Files, Folder, ListenerTls, Request, RevocationList, TestClient, certificates};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
@@ -40,7 +41,7 @@ pub(crate) struct ClientAuthority {
     certificates: String,
     /// The key of the first CA.
     key: Option<String>,
-    revocations: String,
+    revocations: Option<String>,
 }
 
 impl ServerCertificate {
@@ -51,7 +52,7 @@ impl ServerCertificate {
     pub(crate) fn read(certificate: &Path, key: &Path, ca: &Path) -> Result<Self, Error> {
         let (certificate_pem, key_pem, ca_pem) =
             (file::read_text(certificate)?, file::read_text(key)?, file::read_text(ca)?);
-        ListenerTls::check_server((certificate, &certificate_pem), (key, &key_pem))?;
+        ListenerTls::check((certificate, &certificate_pem), (key, &key_pem))?;
         let authorities = certificates(ca, ca_pem.clone())?;
         let chain = certificates(certificate, certificate_pem.clone())?;
         if !chain.iter().any(|it| authorities.iter().any(|ca| it.is_signed_by(ca))) {
@@ -67,7 +68,7 @@ impl ServerCertificate {
 
 impl ClientAuthority {
     /// Reads and checks CAs, the key of the first one, and their revocation lists. Without a list, the key signs an
-    /// empty one.
+    /// empty one; without a key, there is none.
     ///
     /// # Errors
     /// The key does not match, or Envoy rejects all clients with these lists.
@@ -78,20 +79,25 @@ impl ClientAuthority {
         let authority =
             authority.map_err(|e| Error::failed(format_args!("{} and its key: {e}", ca.display())))?;
         let revocations = match (crl, &authority) {
-            (Some(list), _) => file::read_text(list)?,
+            (Some(list), _) => Some(file::read_text(list)?),
             (None, Some(authority)) => {
-                authority.sign_revocations(&RevocationList::empty(authority.certificate()))?
+                Some(authority.sign_revocations(&RevocationList::empty(authority.certificate()))?)
             }
-            (None, None) => String::new(),
+            (None, None) => None,
         };
         let list = crl.or(key).unwrap_or(ca);
-        ListenerTls::check_clients((ca, &certificates), Some((list, &revocations)))?;
+        check_clients((ca, &certificates), revocations.as_deref().map(|text| (list, text)))?;
         Ok(ClientAuthority { certificates, key: key_pem, revocations })
     }
 
     /// Whether the folder can issue client certificates: it has the CA's key.
     pub(crate) fn issues(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// Whether it has a revocation list.
+    pub(crate) fn revokes(&self) -> bool {
+        self.revocations.is_some()
     }
 }
 
@@ -142,7 +148,10 @@ impl Folder {
                     None => file::remove(&client_ca.key)?,
                 }
                 write(&client_ca.certificate, &own.certificates, Access::Public, existing)?;
-                write(&self.revocations_file(), &own.revocations, Access::Public, existing)?;
+                match &own.revocations {
+                    Some(list) => write(&self.revocations_file(), list, Access::Public, existing)?,
+                    None => file::remove(&self.revocations_file())?,
+                }
             }
         }
         if setup.clients.as_ref().is_none_or(ClientAuthority::issues) {

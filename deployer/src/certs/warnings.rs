@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{BACKDATED, CertificateId, Folder, ListenerTls, RevocationList, is_revoked};
+use super::{BACKDATED, CertificateId, ClientTrust, Folder, ListenerTls, RevocationList, is_revoked};
+use crate::config::Config;
 use crate::error::Error;
 use crate::output::duration;
 
@@ -16,8 +17,12 @@ const TOLERANCE: Duration = Duration::seconds(5);
 impl Folder {
     /// Files that a gateway cannot serve with, and signs of a wrong clock or an incomplete revocation list. Each has a
     /// hint.
-    pub(crate) fn warnings(&self, now: OffsetDateTime) -> Vec<Error> {
-        let mut warnings: Vec<Error> = ListenerTls::read(self.path()).err().into_iter().collect();
+    pub(crate) fn warnings(&self, config: &Config, now: OffsetDateTime) -> Vec<Error> {
+        let mut warnings: Vec<Error> = ListenerTls::read(self).err().into_iter().collect();
+        match ClientTrust::read(config, self) {
+            Ok(trust) => warnings.extend(trust.warning()),
+            Err(error) => warnings.push(error),
+        }
         // A file that cannot be read has just been reported, or is reported by the first command that needs it.
         for name in self.clients().unwrap_or_default() {
             let Ok((files, certificate)) = self.client(&name) else { continue };
@@ -94,6 +99,7 @@ impl Folder {
 mod tests {
     use super::super::{Request, Role, Validity};
     use super::*;
+    use crate::config::Source;
     use crate::file::Existing;
 
     #[test]
@@ -110,6 +116,8 @@ mod tests {
             validity: Validity::Days(1),
         };
         folder.issue(&folder.client_files("a"), &request, Existing::Keep, |_| Ok(())).unwrap();
+        let text = "{apiVersion: otlp-gate/v1, clients: []}".to_owned();
+        let config = Source { name: "test".to_owned(), text }.load().unwrap().config;
         let now = OffsetDateTime::now_utc();
         for (behind, words) in [
             (Duration::ZERO, &[][..]),
@@ -117,7 +125,7 @@ mod tests {
             (Duration::minutes(50), &["the last entry is dated"]),
             (Duration::hours(30), &["clients/a.crt: not valid before", "the last entry is dated"]),
         ] {
-            let warnings = folder.warnings(now - behind);
+            let warnings = folder.warnings(&config, now - behind);
             // The first warning is about the missing server certificate.
             let told: Vec<String> = warnings.iter().skip(1).map(ToString::to_string).collect();
             assert_eq!(told.len(), words.len(), "{told:?}");

@@ -107,7 +107,7 @@ fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
     if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
         return Vec::new();
     }
-    folder.warnings(OffsetDateTime::now_utc())
+    folder.warnings(config, OffsetDateTime::now_utc())
 }
 
 fn reject(report: Report, format: Format) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::args::{self, ModuleArgs};
-use crate::certs::Folder;
+use crate::certs::{ClientTrust, Folder};
 use crate::config::{Backend, Provider};
 use crate::error::Error;
 use crate::global::Global;
@@ -28,8 +28,8 @@ pub(crate) struct Args {
     provider: Option<Provider>,
     #[command(flatten)]
     module: ModuleArgs,
-    /// Also write the client CA and its revocation list from client-ca.crt and client.crl in this folder (Envoy
-    /// Gateway)
+    /// Read the client CA and its revocation list from client-ca.crt and client.crl in this folder: for the policy,
+    /// which then rejects revoked clients on open connections, and with Envoy Gateway for the gateway
     #[arg(long, value_name = "DIR")]
     client_ca: Option<PathBuf>,
 }
@@ -40,15 +40,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     if let Some(provider) = args.provider {
         config.gateway.provider = provider;
     }
-    if args.client_ca.is_some() && config.gateway.provider == Provider::Istio {
+    let clients =
+        args.client_ca.as_deref().map(|dir| ClientTrust::read(&config, &Folder::at(dir))).transpose()?;
+    if clients.is_none() && !config.client_cas.is_empty() {
         return Err(Error::usage(
-            "Istio reads the client CA from the server's Secret, which is not rendered",
+            "the policy has the keys of `clientCAs`, and those of the folder are not given",
         )
-        .hint("leave out `--client-ca`"));
+        .hint("name the folder with client-ca.crt and client.crl with `--client-ca certs`"));
     }
-    let client_ca = args.client_ca.as_deref().map(|dir| args::client_ca(&Folder::at(dir))).transpose()?;
     let (module, mesh) = (args.module.location(&config)?, Mesh::from_config(&config));
-    let installation = Installation::new(&config, module, mesh, Certificates { server: None, client_ca });
+    let installation = Installation::new(&config, module, mesh, Certificates { server: None, clients });
     let objects = render::objects(&installation)?;
     match &args.out {
         Some(folder) => render::write_folder(folder, &objects)?,

@@ -23,6 +23,11 @@ pub(crate) struct ClientCa {
 }
 
 impl ClientCa {
+    /// Whether its CAs have revocation lists, as far as the config says. Those of the folder `certs` usually have.
+    pub(crate) fn has_list(&self) -> bool {
+        self.certificates.is_none() || self.revocation_list.is_some()
+    }
+
     /// Makes the paths of its files relative to the folder of the config file.
     pub(super) fn resolve(&mut self, folder: &Path) {
         for file in [&mut self.certificates, &mut self.revocation_list].into_iter().flatten() {

@@ -24,6 +24,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) backend: &'a Address,
     /// Backend for all other requests.
     pub(crate) backend_http: &'a Address,
+    /// Whether the filter gets the certificates that a client presents besides its own.
+    pub(crate) chain: bool,
     /// Envoy's folder, with the files of [`DynamicResource`].
     pub(crate) run: &'a Path,
 }
@@ -94,7 +96,7 @@ impl Bootstrap<'_> {
             // The filter reads `x-forwarded-client-cert`: the last element is the connection's own certificate, and
             // those before it come from trusted hops. It removes the header before the request is forwarded.
             "forward_client_cert_details": "APPEND_FORWARD",
-            "set_current_client_cert_details": {"cert": true},
+            "set_current_client_cert_details": {"cert": true, "chain": self.chain},
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": false,
             "max_request_headers_kb": HEADERS_KIB,

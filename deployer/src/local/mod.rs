@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::address::Address;
-use crate::certs::ListenerTls;
+use crate::certs::{ClientTrust, Folder, ListenerTls};
 use crate::envoy::{
     self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, LogLevel, StartOptions, dynamic,
 };
@@ -63,7 +63,12 @@ pub(crate) struct LocalGate {
     envoy: Envoy,
     addresses: Addresses,
     policy: LocalPolicy,
-    certificates: ListenerTls,
+    /// The policy that Envoy has.
+    policy_text: String,
+    listener: ListenerTls,
+    clients: ClientTrust,
+    /// Whether Envoy passes on the certificates that clients present besides their own.
+    chain: bool,
     version: u64,
     options: Options,
     watched_config: Watch,
@@ -76,9 +81,11 @@ impl LocalGate {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         // Created before the files are parsed, so that a change in between is not missed.
         let watched_config = Watch::new(vec![options.config.clone()]);
-        let watched_certificates = Watch::new(ListenerTls::files(&options.certs));
         let policy = LocalPolicy::read(&options.config)?;
-        let certificates = ListenerTls::read(&options.certs)?;
+        let folder = Folder::at(&options.certs);
+        let watched_certificates = watch_certificates(&policy, &folder);
+        let (listener, clients) = (ListenerTls::read(&folder)?, ClientTrust::read(&policy.config, &folder)?);
+        let policy_text = policy.text(&clients)?;
         let binary = envoy::find(options.envoy.as_deref())?;
         let grpc = options.grpc.unwrap_or(policy.grpc);
         let http = options.http.unwrap_or(policy.http);
@@ -92,11 +99,16 @@ impl LocalGate {
         let module = module_file(run.path());
         fs::write(&module, module::bytes())
             .map_err(|error| Error::failed(format!("cannot write {}: {error}", module.display())))?;
-        for (kind, resource) in resources(run.path(), &policy, &certificates) {
+        for (kind, resource) in [
+            (DynamicResource::Policy, dynamic::filter(&module, &policy_text)),
+            (DynamicResource::Server, dynamic::server(&listener.server, &listener.key)),
+            (DynamicResource::Clients, clients_resource(&clients)),
+        ] {
             kind.publish(run.path(), 1, &resource)?;
         }
+        let chain = !policy.config.client_cas.is_empty();
         let (backend, backend_http) = (&options.backend, &options.backend_http);
-        let bootstrap = Bootstrap { grpc, http, backend, backend_http, run: run.path() }.to_json();
+        let bootstrap = Bootstrap { grpc, http, backend, backend_http, chain, run: run.path() }.to_json();
         let start = StartOptions {
             binary: &binary,
             run: run.path(),
@@ -111,7 +123,10 @@ impl LocalGate {
             envoy,
             addresses,
             policy,
-            certificates,
+            policy_text,
+            listener,
+            clients,
+            chain,
             version,
             options,
             watched_config,
@@ -119,6 +134,7 @@ impl LocalGate {
             run,
         };
         gate.print_warnings(&gate.policy);
+        gate.clients.warning().iter().filter(|_| gate.options.verbose).for_each(Error::warn);
         Ok(gate)
     }
 
@@ -154,10 +170,10 @@ impl LocalGate {
                 self.report(result, "the previous policy stays in use");
             }
             let changed = self.watched_certificates.changed();
-            let valid = || ListenerTls::read(&self.options.certs).is_ok();
+            let valid = || self.certificates_are_valid();
             if changed || (invalid && !self.watched_certificates.is_changing() && valid()) {
                 let result = self.reload_certificates().await;
-                invalid = ListenerTls::read(&self.options.certs).is_err();
+                invalid = !self.certificates_are_valid();
                 self.report(result, "the previous certificates stay in use");
             }
         }
@@ -175,41 +191,71 @@ impl LocalGate {
             || changed(self.options.http, self.policy.http, policy.http)
         {
             "; restart to use the new listener ports"
+        } else if !self.chain && !policy.config.client_cas.is_empty() {
+            "; restart to identify clients of intermediate CAs"
         } else {
             ""
         };
-        if policy.text != self.policy.text {
-            self.update(
-                DynamicResource::Policy,
-                &dynamic::filter(&module_file(self.run.path()), &policy.text),
-            )
-            .await?;
+        let cas_changed = policy.config.client_cas != self.policy.config.client_cas;
+        let clients = match ClientTrust::read(&policy.config, &self.folder()) {
+            Ok(clients) => clients,
+            // The change of a certificate reports the error.
+            Err(_) if !cas_changed => self.clients.clone(),
+            Err(error) => return Err(error),
+        };
+        self.update_policy(policy.text(&clients)?).await?;
+        self.update_clients(clients).await?;
+        if cas_changed {
+            self.watched_certificates = watch_certificates(&policy, &self.folder());
         }
         self.print_warnings(&policy);
-        let rules = policy.rules;
+        let rules = policy.config.clients.len();
         self.policy = policy;
         let plural = if rules == 1 { "" } else { "s" };
         Ok(format!("policy updated: {rules} client rule{plural}{listeners}"))
     }
 
     async fn reload_certificates(&mut self) -> Result<String, Error> {
-        // The client CA and the revocation list are loaded first and on their own: a revocation must take effect even
-        // if the server's certificate is invalid or Envoy rejects it.
-        let (client_ca, client_crl) = ListenerTls::read_clients(&self.options.certs)?;
-        let old = &self.certificates;
-        if (&client_ca, &client_crl) != (&old.client_ca, &old.client_crl) {
-            let clients = dynamic::clients(&client_ca, client_crl.as_deref());
-            self.update(DynamicResource::Clients, &clients).await?;
-            self.certificates.client_ca = client_ca;
-            self.certificates.client_crl = client_crl;
-        }
-        let new = ListenerTls::read(&self.options.certs)?;
-        let old = &self.certificates;
-        if (&new.server, &new.key) != (&old.server, &old.key) {
+        // The clients' CAs and revocation lists are loaded first and on their own: a revocation must take effect even
+        // if the server's certificate is invalid or Envoy rejects it. The policy ends the open connections of revoked
+        // clients.
+        let clients = ClientTrust::read(&self.policy.config, &self.folder())?;
+        let text = self.policy.text(&clients)?;
+        self.update_clients(clients).await?;
+        self.update_policy(text).await?;
+        let new = ListenerTls::read(&self.folder())?;
+        if new != self.listener {
             self.update(DynamicResource::Server, &dynamic::server(&new.server, &new.key)).await?;
-            self.certificates = new;
+            self.listener = new;
         }
         Ok("certificates updated: new connections use them".to_owned())
+    }
+
+    async fn update_policy(&mut self, text: String) -> Result<(), Error> {
+        if text != self.policy_text {
+            let filter = dynamic::filter(&module_file(self.run.path()), &text);
+            self.update(DynamicResource::Policy, &filter).await?;
+            self.policy_text = text;
+        }
+        Ok(())
+    }
+
+    async fn update_clients(&mut self, clients: ClientTrust) -> Result<(), Error> {
+        let resource = clients_resource(&clients);
+        if resource != clients_resource(&self.clients) {
+            self.update(DynamicResource::Clients, &resource).await?;
+        }
+        self.clients = clients;
+        Ok(())
+    }
+
+    fn certificates_are_valid(&self) -> bool {
+        let folder = self.folder();
+        ListenerTls::read(&folder).is_ok() && ClientTrust::read(&self.policy.config, &folder).is_ok()
+    }
+
+    fn folder(&self) -> Folder {
+        Folder::at(&self.options.certs)
     }
 
     async fn update(&mut self, kind: DynamicResource, resource: &Value) -> Result<(), Error> {
@@ -241,13 +287,13 @@ impl LocalGate {
     }
 }
 
-fn resources(run: &Path, policy: &LocalPolicy, certificates: &ListenerTls) -> [(DynamicResource, Value); 3] {
-    let ListenerTls { server, key, client_ca, client_crl } = certificates;
-    [
-        (DynamicResource::Policy, dynamic::filter(&module_file(run), &policy.text)),
-        (DynamicResource::Server, dynamic::server(server, key)),
-        (DynamicResource::Clients, dynamic::clients(client_ca, client_crl.as_deref())),
-    ]
+fn clients_resource(clients: &ClientTrust) -> Value {
+    dynamic::clients(&clients.certificates, clients.revocations.as_deref())
+}
+
+fn watch_certificates(policy: &LocalPolicy, folder: &Folder) -> Watch {
+    let clients = ClientTrust::files(&policy.config, folder);
+    Watch::new(ListenerTls::files(folder).into_iter().chain(clients).collect())
 }
 
 fn module_file(run: &Path) -> PathBuf {

@@ -4,16 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::Path;
 
-use crate::config::{Loaded, Report, Source};
+use crate::certs::ClientTrust;
+use crate::config::{Config, Loaded, Report, Source};
 use crate::error::Error;
 
 /// A valid policy.
 #[derive(Debug)]
 pub(super) struct LocalPolicy {
-    /// The policy as JSON, the filter's input.
-    pub(super) text: String,
-    /// Number of entries in `clients`.
-    pub(super) rules: usize,
+    /// The config.
+    pub(super) config: Config,
     /// OTLP/gRPC listener address.
     pub(super) grpc: SocketAddr,
     /// OTLP/HTTP listener address.
@@ -26,16 +25,15 @@ impl LocalPolicy {
     /// Reads a config file. Errors are rendered as `otlp-gate check` renders them.
     pub(super) fn read(file: &Path) -> Result<Self, Error> {
         let Loaded { config, warnings, .. } = Source::read_file(file)?.load()?;
-        let text = serde_json::to_string(&config.policy())
-            .map_err(|error| Error::failed(format_args!("cannot serialize the policy: {error}")))?;
         let any_address = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
         let listeners = &config.gateway.listeners;
-        Ok(LocalPolicy {
-            text,
-            rules: config.clients.len(),
-            grpc: any_address(listeners.grpc),
-            http: any_address(listeners.http),
-            warnings,
-        })
+        let (grpc, http) = (any_address(listeners.grpc), any_address(listeners.http));
+        Ok(LocalPolicy { config, grpc, http, warnings })
+    }
+
+    /// The policy as JSON, the filter's input.
+    pub(super) fn text(&self, clients: &ClientTrust) -> Result<String, Error> {
+        serde_json::to_string(&clients.policy(&self.config))
+            .map_err(|error| Error::failed(format_args!("cannot serialize the policy: {error}")))
     }
 }

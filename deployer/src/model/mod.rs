@@ -13,10 +13,14 @@ mod provider_settings;
 pub(crate) use mesh::{DataPlaneMode, Mesh};
 pub(crate) use names::Names;
 pub(crate) use object::{Object, title, yaml};
-pub(crate) use policy::{SMALLER_POLICY, plugin_config, revision};
+pub(crate) use policy::{SMALLER_POLICY, plugin_config, read_plugin_config, revision};
 pub(crate) use provider_settings::ProviderSettings;
 
-use crate::config::Config;
+use otlp_gate_core::config::{ClientCa as PolicyCa, PolicyConfig};
+
+use crate::certs::ClientTrust;
+use crate::config::{ClientCa, Config};
+use crate::error::Error;
 use crate::module::Location;
 
 /// One gate as it is to be installed in a cluster.
@@ -24,6 +28,8 @@ use crate::module::Location;
 pub(crate) struct Installation<'a> {
     /// The config, validated.
     pub(crate) config: &'a Config,
+    /// The policy that the filter is sent.
+    pub(crate) policy: PolicyConfig,
     /// The names and labels of the objects.
     pub(crate) names: Names,
     /// Where the gateway's proxies get the filter's module.
@@ -39,8 +45,8 @@ pub(crate) struct Installation<'a> {
 pub(crate) struct Certificates {
     /// The server's certificate and key. `render` never has them, so that no manifest contains a key.
     pub(crate) server: Option<Server>,
-    /// The client CA and its revocation list.
-    pub(crate) client_ca: Option<ClientCa>,
+    /// The CAs of clients and their revocation lists.
+    pub(crate) clients: Option<ClientTrust>,
 }
 
 /// The server's certificate and key.
@@ -58,25 +64,62 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// The client CA. None of it is secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientCa {
-    /// The CA certificates, in PEM.
-    pub(crate) certificates: String,
-    /// The revocation list, in PEM.
-    pub(crate) revocations: String,
-}
-
 impl<'a> Installation<'a> {
     /// The installation that a config describes.
     pub(crate) fn new(config: &'a Config, module: Location, mesh: Mesh, certificates: Certificates) -> Self {
-        Installation { config, names: Names::of(&config.gateway), module, mesh, certificates }
+        let policy = match &certificates.clients {
+            Some(clients) => clients.policy(config),
+            None => config.policy(),
+        };
+        Installation { config, policy, names: Names::of(&config.gateway), module, mesh, certificates }
+    }
+
+    /// Takes over the keys of client CAs and what these have revoked from the policy in the cluster, where there are no
+    /// certificates to read them from. Names come from the config.
+    pub(crate) fn keep_client_cas(&mut self, live: Vec<PolicyCa>) {
+        if self.certificates.clients.is_some() {
+            return;
+        }
+        if self.policy.client_cas.is_empty() {
+            self.policy.client_cas = live.into_iter().filter(|ca| ca.name.is_empty()).collect();
+            return;
+        }
+        for ca in &mut self.policy.client_cas {
+            let keys = live.iter().find(|live| live.name == ca.name).map(|live| live.keys.clone());
+            ca.keys = keys.unwrap_or_default();
+        }
+    }
+
+    /// The warning about entries of `clientCAs` whose keys are neither in files nor in the cluster.
+    pub(crate) fn unknown_cas(&self) -> Option<Error> {
+        let unknown = self.policy.client_cas.iter().find(|ca| ca.keys.is_empty() && !ca.name.is_empty())?;
+        let message = format!(
+            "clientCAs: the CA `{}` is unknown: rules with `ca` match none of its clients",
+            unknown.name
+        );
+        Some(
+            Error::failed(message)
+                .hint("run this where the folder with client-ca.crt is, or name it with `--certs`"),
+        )
     }
 
     /// Whether the certificates must already be in the cluster: they are neither among the objects nor issued by
     /// cert-manager.
     pub(crate) fn expects_certificates(&self) -> bool {
         self.config.takes_certificates() && self.certificates.server.is_none()
+    }
+
+    /// Whether the gateway has the revocation lists of its clients' CAs. Envoy takes those of all CAs or none.
+    pub(crate) fn has_revocations(&self) -> bool {
+        match &self.certificates.clients {
+            Some(clients) => clients.revocations.is_some(),
+            None => self.config.client_cas.iter().all(ClientCa::has_list),
+        }
+    }
+
+    /// Whether the filter finds out which CA signed a client's certificate.
+    pub(crate) fn tells_cas_apart(&self) -> bool {
+        self.policy.client_cas.iter().any(|ca| !ca.name.is_empty())
     }
 
     /// The largest message that the gate forwards, in bytes: what the filter adds comes on top of `limits.inflated`,

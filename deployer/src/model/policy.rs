@@ -1,10 +1,11 @@
 //! The policy as the filter receives it.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use otlp_gate_core::config::PolicyConfig;
 use serde_json::{Value, json};
@@ -62,4 +63,15 @@ pub(crate) fn plugin_config(policy: &PolicyConfig, module: &Location) -> Result<
         .hint(SMALLER_POLICY));
     }
     Ok(json!({"gzip": encoded}))
+}
+
+/// Reads what [`plugin_config`] wrote; `None` for anything else.
+pub(crate) fn read_plugin_config(value: &Value) -> Option<PolicyConfig> {
+    // Compressed JSON of the largest policy is smaller by far.
+    const LARGEST_INFLATED: u64 = 64 << 20;
+    let Some(gzip) = value.get("gzip").and_then(Value::as_str) else {
+        return serde_json::from_value(value.clone()).ok();
+    };
+    let bytes = STANDARD.decode(gzip).ok()?;
+    serde_json::from_reader(GzDecoder::new(bytes.as_slice()).take(LARGEST_INFLATED)).ok()
 }

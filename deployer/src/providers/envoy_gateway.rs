@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{MODULE_ANNOTATION, Provider, TargetRef, UserObject, Workload};
+use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, trust_files};
 use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, ProviderSettings, plugin_config, yaml};
@@ -68,6 +68,10 @@ impl Provider for EnvoyGateway {
         }
     }
 
+    fn policy_object(&self) -> PolicyObject {
+        PolicyObject { api_version: API_VERSION, kind: "EnvoyExtensionPolicy", policy: "/spec/wasm/0/config" }
+    }
+
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
         let names = &installation.names;
         let policy =
@@ -84,11 +88,12 @@ impl Provider for EnvoyGateway {
                 ..Secret::default()
             })?);
         }
-        if let Some(ca) = &installation.certificates.client_ca {
-            let data = [("ca.crt", &ca.certificates), ("ca.crl", &ca.revocations)];
+        if let Some(clients) = &installation.certificates.clients {
+            let list = clients.revocations.iter().map(|list| ("ca.crl", list));
+            let data = [("ca.crt", &clients.certificates)].into_iter().chain(list);
             objects.push(Object::builtin(&ConfigMap {
                 metadata: names.metadata(&names.client_ca()),
-                data: Some(data.map(|(key, value)| (key.to_owned(), value.clone())).into()),
+                data: Some(data.map(|(key, value)| (key.to_owned(), value.clone())).collect()),
                 ..ConfigMap::default()
             })?);
         }
@@ -108,12 +113,12 @@ impl Provider for EnvoyGateway {
                 "kubectl create secret tls {server} -n {namespace} --cert={certs}/server.crt --key={certs}/server.key"
             ),
         }];
-        if installation.certificates.client_ca.is_none() {
+        if installation.certificates.clients.is_none() {
             objects.push(UserObject {
                 object: format!("configmap/{ca}"),
                 command: format!(
-                    "kubectl create configmap {ca} -n {namespace} \
-                     --from-file=ca.crt={certs}/client-ca.crt --from-file=ca.crl={certs}/client.crl"
+                    "kubectl create configmap {ca} -n {namespace} {}",
+                    trust_files(installation, certs)
                 ),
             });
         }
@@ -207,7 +212,7 @@ struct Headers {
 #[serde(rename_all = "camelCase")]
 struct ForwardedCertificate {
     mode: &'static str,
-    cert_details_to_add: [&'static str; 1],
+    cert_details_to_add: &'static [&'static str],
 }
 
 #[derive(Debug, Serialize)]
@@ -258,11 +263,14 @@ impl ClientTrafficPolicy {
         let (ca, crl) = match installation.config.certificates.cert_manager {
             None => {
                 let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
-                (ca.clone(), Some(Crl { refs: vec![ca] }))
+                (ca.clone(), installation.has_revocations().then(|| Crl { refs: vec![ca] }))
             }
             // cert-manager issues no revocation lists.
             Some(_) => (ObjectRef { group: "", kind: "Secret", name: names.client_trust() }, None),
         };
+        // Which CA signed a certificate is found by the intermediate CAs that the client presents.
+        let cert_details_to_add: &[_] =
+            if installation.tells_cas_apart() { &["Cert", "Chain"] } else { &["Cert"] };
         let mode = if installation.config.trusted_hops.is_empty() { "SanitizeSet" } else { "AppendForward" };
         ClientTrafficPolicy {
             target_refs: vec![TargetRef::gateway(names)],
@@ -289,7 +297,7 @@ impl ClientTrafficPolicy {
             // The filter reads the client's certificate and the identities that trusted hops forward from this header,
             // and removes it.
             headers: Headers {
-                certificate: ForwardedCertificate { mode, cert_details_to_add: ["Cert"] },
+                certificate: ForwardedCertificate { mode, cert_details_to_add },
                 request_id: "Disable",
             },
             // By default Envoy Gateway redirects such paths. The filter and the routes need the path as the client sent
@@ -417,7 +425,7 @@ impl EnvoyExtensionPolicy {
                 root_id: "otlp-gate",
                 fail_open: false,
                 code,
-                config: plugin_config(&installation.config.policy(), &installation.module)?,
+                config: plugin_config(&installation.policy, &installation.module)?,
             }],
         })
     }

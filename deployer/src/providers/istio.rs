@@ -11,12 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{MODULE_ANNOTATION, Provider, TargetRef, UserObject, Workload};
+use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, trust_files};
+use crate::certs::ClientTrust;
 use crate::config::Backend;
 use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
-use crate::model::{ClientCa, Installation, Names, Object, ProviderSettings, Server, plugin_config, yaml};
+use crate::model::{Installation, Names, Object, ProviderSettings, Server, plugin_config, yaml};
 use crate::module::Location;
 
 /// Folder and file of the module in the gateway's pods.
@@ -89,10 +90,18 @@ impl Provider for Istio {
         }
     }
 
+    fn policy_object(&self) -> PolicyObject {
+        PolicyObject {
+            api_version: "extensions.istio.io/v1alpha1",
+            kind: "WasmPlugin",
+            policy: "/spec/pluginConfig",
+        }
+    }
+
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
         let mut objects = Vec::new();
         if let (Some(server), Some(ca)) =
-            (&installation.certificates.server, &installation.certificates.client_ca)
+            (&installation.certificates.server, &installation.certificates.clients)
         {
             objects.push(server_secret(&installation.names, server, ca)?);
         }
@@ -110,7 +119,7 @@ impl Provider for Istio {
                 installation.names.metadata(&name),
             )?);
         }
-        objects.push(envoy_filter(&installation.names)?);
+        objects.push(envoy_filter(installation)?);
         objects.push(wasm_plugin(installation)?);
         Ok(objects)
     }
@@ -122,7 +131,8 @@ impl Provider for Istio {
             command: format!(
                 "kubectl create secret generic {name} -n {namespace} --type=kubernetes.io/tls \
                  --from-file=tls.crt={certs}/server.crt --from-file=tls.key={certs}/server.key \
-                 --from-file=ca.crt={certs}/client-ca.crt --from-file=ca.crl={certs}/client.crl"
+                 {}",
+                trust_files(installation, certs)
             ),
         }]
     }
@@ -130,17 +140,17 @@ impl Provider for Istio {
 
 /// The Secret with the server's certificate and key, the client CA and its revocation list, under the keys that Istio
 /// reads.
-fn server_secret(names: &Names, server: &Server, ca: &ClientCa) -> Result<Object, Error> {
-    let data = [
-        ("tls.crt", &server.certificate),
-        ("tls.key", &server.key),
-        ("ca.crt", &ca.certificates),
-        ("ca.crl", &ca.revocations),
-    ];
+fn server_secret(names: &Names, server: &Server, clients: &ClientTrust) -> Result<Object, Error> {
+    let data =
+        [("tls.crt", &server.certificate), ("tls.key", &server.key), ("ca.crt", &clients.certificates)];
+    let list = clients.revocations.iter().map(|list| ("ca.crl", list));
+    let data = data.into_iter().chain(list);
     Object::builtin(&Secret {
         metadata: names.metadata(&names.server()),
         type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).into()),
+        data: Some(
+            data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).collect(),
+        ),
         ..Secret::default()
     })
 }
@@ -229,7 +239,7 @@ fn wasm_plugin(installation: &Installation<'_>) -> Result<Object, Error> {
         sha256,
         // A VM that failed is restarted. Until then the proxy rejects all requests.
         fail_strategy: "FAIL_RELOAD",
-        plugin_config: plugin_config(&installation.config.policy(), &installation.module)?,
+        plugin_config: plugin_config(&installation.policy, &installation.module)?,
     };
     let metadata = installation.names.metadata(&installation.names.gateway);
     Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
@@ -237,13 +247,31 @@ fn wasm_plugin(installation: &Installation<'_>) -> Result<Object, Error> {
 
 /// The EnvoyFilter with what Istio has no setting for: the bounds that every gateway has, and Envoy's buffer filter
 /// between the gate's filter and the router, for the reason given in `envoy::bootstrap`.
-fn envoy_filter(names: &Names) -> Result<Object, Error> {
+fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
+    let names = &installation.names;
     const MANAGER: &str = "envoy.filters.network.http_connection_manager";
     const ROUTER: &str = "envoy.filters.http.router";
     let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
     let filter = |filter: Value| json!({"filterChain": {"filter": filter}});
     let manager = filter(json!({"name": MANAGER}));
     let router = filter(json!({"name": MANAGER, "subFilter": {"name": ROUTER}}));
+    let mut connections = json!({
+        "@type": extension("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "server_header_transformation": "PASS_THROUGH",
+        "max_request_headers_kb": bounds::HEADERS_KIB,
+        "request_timeout": bounds::REQUEST,
+        "stream_idle_timeout": bounds::STREAM_IDLE,
+        "common_http_protocol_options": {"idle_timeout": bounds::IDLE},
+        "http2_protocol_options": {
+            "max_concurrent_streams": bounds::STREAMS,
+            "initial_stream_window_size": bounds::BUFFER,
+            "initial_connection_window_size": bounds::CONNECTION_WINDOW,
+        },
+    });
+    if let (true, Some(connections)) = (installation.tells_cas_apart(), connections.as_object_mut()) {
+        // Which CA signed a certificate is found by the intermediate CAs that the client presents.
+        connections.insert("set_current_client_cert_details".to_owned(), json!({"chain": true}));
+    }
     let patch = |apply_to: &str, listener: &Value, operation: &str, value: Value| {
         json!({
             "applyTo": apply_to,
@@ -284,22 +312,7 @@ fn envoy_filter(names: &Names) -> Result<Object, Error> {
             }})),
             patch("FILTER_CHAIN", &json!({}), "MERGE", json!({"transport_socket_connect_timeout": bounds::HANDSHAKE})),
             patch("LISTENER", &json!({}), "MERGE", json!({"per_connection_buffer_limit_bytes": bounds::BUFFER})),
-            patch("NETWORK_FILTER", &manager, "MERGE", json!({
-                "name": MANAGER,
-                "typed_config": {
-                    "@type": extension("filters.network.http_connection_manager.v3.HttpConnectionManager"),
-                    "server_header_transformation": "PASS_THROUGH",
-                    "max_request_headers_kb": bounds::HEADERS_KIB,
-                    "request_timeout": bounds::REQUEST,
-                    "stream_idle_timeout": bounds::STREAM_IDLE,
-                    "common_http_protocol_options": {"idle_timeout": bounds::IDLE},
-                    "http2_protocol_options": {
-                        "max_concurrent_streams": bounds::STREAMS,
-                        "initial_stream_window_size": bounds::BUFFER,
-                        "initial_connection_window_size": bounds::CONNECTION_WINDOW,
-                    },
-                },
-            })),
+            patch("NETWORK_FILTER", &manager, "MERGE", json!({"name": MANAGER, "typed_config": connections})),
         ],
     });
     Object::custom("networking.istio.io/v1alpha3", "EnvoyFilter", names.metadata(&names.gateway), spec)

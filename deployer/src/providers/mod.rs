@@ -6,6 +6,8 @@
 mod envoy_gateway;
 mod istio;
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::config;
@@ -32,6 +34,9 @@ pub(crate) trait Provider: std::fmt::Debug {
     /// Where the gateway's proxies run.
     fn workload(&self, installation: &Installation<'_>) -> Workload;
 
+    /// Where the policy is in the cluster. The object has the gateway's name.
+    fn policy_object(&self) -> PolicyObject;
+
     /// The objects of the provider's own kinds: the filter, and how the proxies are deployed and connected.
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error>;
 
@@ -51,6 +56,17 @@ pub(crate) struct Workload {
     pub(crate) stats_port: u16,
     /// The value of [`MODULE_ANNOTATION`] on pods with the current module; none if pods are not bound to a module.
     pub(crate) module: Option<String>,
+}
+
+/// The kind of object with the filter's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PolicyObject {
+    /// Its group and version.
+    pub(crate) api_version: &'static str,
+    /// Its kind.
+    pub(crate) kind: &'static str,
+    /// The JSON pointer to the policy in it.
+    pub(crate) policy: &'static str,
 }
 
 /// An object that the user creates.
@@ -85,4 +101,25 @@ impl TargetRef {
     fn gateway(names: &Names) -> Self {
         TargetRef { group: "gateway.networking.k8s.io", kind: "Gateway", name: names.gateway.clone() }
     }
+}
+
+/// The options of kubectl that put the CAs of clients and their revocation lists into an object, from the folder `certs`
+/// and the files of `clientCAs`.
+fn trust_files(installation: &Installation<'_>, certs: &str) -> String {
+    let entries = &installation.config.client_cas;
+    let files = |of_folder: &str, of_entry: fn(&config::ClientCa) -> Option<&PathBuf>| {
+        let mut files = vec![format!("{certs}/{of_folder}")];
+        files.extend(entries.iter().filter_map(of_entry).map(|file| file.display().to_string()));
+        match files.as_slice() {
+            [one] => one.clone(),
+            // kubectl takes one file for each key, here the output of a process (bash, zsh).
+            several => format!("<(cat {})", several.join(" ")),
+        }
+    };
+    let mut options = format!("--from-file=ca.crt={}", files("client-ca.crt", |it| it.certificates.as_ref()));
+    if installation.has_revocations() {
+        let lists = files("client.crl", |it| it.revocation_list.as_ref());
+        options.push_str(&format!(" --from-file=ca.crl={lists}"));
+    }
+    options
 }

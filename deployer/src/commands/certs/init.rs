@@ -38,13 +38,14 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Your own certificates")]
 struct Own {
     /// Your CAs for clients, in PEM. All are trusted; the first one issues if its key is given
-    #[arg(long, value_name = "FILE", requires = "list_or_key")]
+    #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
     /// The key of the first CA, to issue and revoke certificates
-    #[arg(long, value_name = "FILE", requires = "client_ca", group = "list_or_key")]
+    #[arg(long, value_name = "FILE", requires = "client_ca")]
     client_ca_key: Option<PathBuf>,
-    /// The revocation lists of these CAs, in PEM: one of each. Optional for a single CA whose key is given
-    #[arg(long, value_name = "FILE", requires = "client_ca", group = "list_or_key")]
+    /// The revocation lists of these CAs, in PEM: one of each. Without it, the key of a single CA signs a list; without
+    /// the key, reject clients with `deny`
+    #[arg(long, value_name = "FILE", requires = "client_ca")]
     client_crl: Option<PathBuf>,
     /// Your server certificate with its intermediate CAs, in PEM
     #[arg(long, value_name = "FILE", requires_all = ["server_key", "server_ca"])]
@@ -93,9 +94,12 @@ fn next_steps(folder: &Folder, setup: &Setup) -> String {
             list.display()
         ),
         false => format!(
-            "wrote these certificates and {}; clients need {ca} and a certificate of your CA\n\
+            "wrote these certificates{}; clients need {ca} and a certificate of your CA\n\
              next: for `otlp-gate verify`, let your CA issue {} with its key and the URI {}",
-            list.display(),
+            match setup.clients.as_ref().is_some_and(ClientAuthority::revokes) {
+                true => format!(" and {}", list.display()),
+                false => "; without a revocation list, reject a client with `deny`".to_owned(),
+            },
             folder.test_client_files(TestClient::Valid).certificate.display(),
             TestClient::Valid.request().uris.join(", "),
         ),

@@ -23,11 +23,11 @@ fn the_users_own_certificates_are_used_unchanged() {
     let sandbox = Sandbox::with(CONFIG);
     create_site_ca(&sandbox);
     let server = "--server-cert site.crt --server-key site.key --server-ca site-ca.crt";
-    // Without the CA's key, a revocation list is required.
-    assert_snapshot!(
-        "init_no_list",
-        usage(&sandbox, &format!("certs init --client-ca site-ca.crt {server}"))
-    );
+    // With neither a revocation list nor the CA's key, clients are shut out by `deny`.
+    let ended = sandbox.run(&format!("certs init --dir listless --client-ca site-ca.crt {server}"));
+    ended.ok();
+    assert!(ended.stderr.contains("reject a client with `deny`"), "{ended:#?}");
+    assert!(!sandbox.path("listless/client.crl").exists());
     // With the key, the folder issues and revokes.
     sandbox.run(&format!("certs init --client-ca site-ca.crt --client-ca-key site-ca.key {server}")).ok();
     assert_eq!(sandbox.read("certs/server.crt"), sandbox.read("site.crt"));

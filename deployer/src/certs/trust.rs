@@ -1,0 +1,198 @@
+//! What a gateway verifies clients with: the CAs of the folder and those of `clientCAs`, and their revocation lists.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
+use otlp_gate_core::config::{self as policy, AuthorityKey, PolicyConfig};
+
+use super::listener::{self, CheckedAuthority};
+use super::{Folder, Role};
+use crate::config::Config;
+use crate::error::Error;
+
+/// The most serial numbers that the policy holds: about 270 KiB of it.
+const MOST_REVOKED: usize = 10_000;
+
+/// The CAs of a gate's clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientTrust {
+    /// Their certificates, in PEM.
+    pub(crate) certificates: String,
+    /// Their revocation lists in PEM, if each of them has one. Envoy rejects all clients of a CA without a list once it
+    /// has the list of another CA, so it gets none of an incomplete set.
+    pub(crate) revocations: Option<String>,
+    /// The CAs as the filter is sent them.
+    pub(crate) cas: Vec<policy::ClientCa>,
+    /// The files and names of CAs without a list.
+    unlisted: Vec<(PathBuf, String)>,
+}
+
+/// One source of CAs: the folder, or an entry of `clientCAs`.
+struct Source {
+    /// The name in `clientCAs`; empty for a folder that no entry names.
+    name: String,
+    certificates: PathBuf,
+    list: Option<PathBuf>,
+}
+
+impl ClientTrust {
+    /// Reads and checks all files.
+    ///
+    /// # Errors
+    /// Envoy cannot verify clients with one of them, a CA occurs twice, or the lists have too many certificates.
+    pub(crate) fn read(config: &Config, folder: &Folder) -> Result<Self, Error> {
+        Self::of(&sources(config, folder))
+    }
+
+    /// Reads and checks the files of the folder only.
+    #[cfg(test)]
+    pub(crate) fn of_folder(folder: &Folder) -> Result<Self, Error> {
+        Self::of(&[Source::of_folder(String::new(), folder)])
+    }
+
+    /// The files that [`ClientTrust::read`] reads, whether they exist or not.
+    pub(crate) fn files(config: &Config, folder: &Folder) -> Vec<PathBuf> {
+        let sources = sources(config, folder).into_iter();
+        let files = sources.flat_map(|source| [Some(source.certificates), source.list]);
+        files.flatten().chain([folder.revocations_file()]).collect()
+    }
+
+    fn of(sources: &[Source]) -> Result<Self, Error> {
+        let mut trust = ClientTrust {
+            certificates: String::new(),
+            revocations: None,
+            cas: Vec::new(),
+            unlisted: Vec::new(),
+        };
+        let (mut lists, mut foreign, mut seen) = (String::new(), Vec::new(), Vec::<(Vec<u8>, &Path)>::new());
+        for source in sources {
+            let file = &source.certificates;
+            let certificates = listener::read(file)?;
+            let list = source
+                .list
+                .as_deref()
+                .map(|path| listener::read(path).map(|text| (path, text)))
+                .transpose()?;
+            let list = list.as_ref().map(|(path, text)| (*path, text.as_str()));
+            let checked = listener::check_clients((file, &certificates), list)?;
+            for authority in &checked.authorities {
+                if let Some((_, first)) = seen.iter().find(|(key, _)| *key == authority.key) {
+                    let message =
+                        format!("{}: {} is in {} too", file.display(), authority.name, first.display());
+                    let hint = "a CA belongs to one entry of `clientCAs` only; `client-ca.crt` in the folder is one \
+                                of its own";
+                    return Err(Error::failed(message).hint(hint));
+                }
+                seen.push((authority.key.clone(), file));
+            }
+            append(&mut trust.certificates, &certificates);
+            match list {
+                Some((path, text)) => {
+                    append(&mut lists, text);
+                    foreign
+                        .extend(checked.foreign_lists.iter().map(|issuer| (path.to_owned(), issuer.clone())));
+                }
+                None => {
+                    let names = checked.authorities.iter().map(|it| (file.clone(), it.name.clone()));
+                    trust.unlisted.extend(names);
+                }
+            }
+            let keys = checked.authorities.iter().map(authority_key).collect();
+            trust.cas.push(policy::ClientCa { name: source.name.clone(), keys });
+        }
+        trust.check_number()?;
+        match (trust.unlisted.first(), foreign.first()) {
+            (None, _) => trust.revocations = Some(lists),
+            (Some((_, unlisted)), Some((file, issuer))) => {
+                let message = format!(
+                    "{}: the list of {issuer}, a CA that is not in the certificates, has no effect, because {unlisted} \
+                     has no list",
+                    file.display()
+                );
+                let hint = "add the certificate of that CA to the file of its root, or remove the list";
+                return Err(Error::failed(message).hint(hint));
+            }
+            (Some(_), None) => {}
+        }
+        Ok(trust)
+    }
+
+    /// The policy with these CAs. Without names in `clientCAs`, a CA that has revoked nothing is left out.
+    pub(crate) fn policy(&self, config: &Config) -> PolicyConfig {
+        let used = |ca: &policy::ClientCa| {
+            !config.client_cas.is_empty() || ca.keys.iter().any(|key| !key.revoked.is_empty())
+        };
+        let client_cas = self.cas.iter().filter(|ca| used(ca)).cloned().collect();
+        PolicyConfig { client_cas, ..config.policy() }
+    }
+
+    /// The warning about CAs without a revocation list.
+    pub(crate) fn warning(&self) -> Option<Error> {
+        let (file, name) = self.unlisted.first()?;
+        let more = match self.unlisted.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!("{}: no revocation list of {name}{more}", file.display());
+        Some(Error::failed(message).hint(
+            "reject a client of this CA with `deny`; lists of other CAs are enforced by the filter then, after the \
+             handshake",
+        ))
+    }
+
+    fn check_number(&self) -> Result<(), Error> {
+        let serials = self.cas.iter().flat_map(|ca| &ca.keys).map(|key| key.revoked.len()).sum::<usize>();
+        if serials <= MOST_REVOKED {
+            return Ok(());
+        }
+        let message =
+            format!("the revocation lists have {serials} certificates, and the policy holds {MOST_REVOKED}");
+        Err(Error::failed(message).hint(
+            "have the CA leave out certificates that have expired, or remove the list and reject clients with `deny`",
+        ))
+    }
+}
+
+/// The folder first, so that its CA is the first in the bundle, unless an entry of `clientCAs` names it.
+fn sources(config: &Config, folder: &Folder) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    for entry in &config.client_cas {
+        sources.push(match &entry.certificates {
+            None => Source::of_folder(entry.name.clone(), folder),
+            Some(file) => Source {
+                name: entry.name.clone(),
+                certificates: file.clone(),
+                list: entry.revocation_list.clone(),
+            },
+        });
+    }
+    if config.client_cas.iter().all(|entry| entry.certificates.is_some()) {
+        sources.push(Source::of_folder(String::new(), folder));
+    }
+    sources
+}
+
+impl Source {
+    fn of_folder(name: String, folder: &Folder) -> Self {
+        let list = Some(folder.revocations_file()).filter(|file| file.exists());
+        Source { name, certificates: folder.authority_files(Role::Client).certificate, list }
+    }
+}
+
+fn authority_key(authority: &CheckedAuthority) -> AuthorityKey {
+    AuthorityKey {
+        key: STANDARD.encode(&authority.key),
+        id: HEXLOWER.encode(&authority.key_id),
+        revoked: authority.revoked.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Appends PEM text, on a line of its own.
+fn append(all: &mut String, text: &str) {
+    if !all.is_empty() && !all.ends_with('\n') {
+        all.push('\n');
+    }
+    all.push_str(text);
+}
