@@ -47,6 +47,8 @@ pub enum Reason {
         /// What is wrong with it.
         problem: certificate_header::Problem,
     },
+    /// A CA of the gate has revoked the certificate.
+    Revoked,
     /// The certificate matches no rule.
     UnknownClient,
     /// The certificate or its client is on the deny list.
@@ -140,6 +142,7 @@ impl Reason {
             Reason::CertificateUnreadable => "certificate_unreadable",
             Reason::CertificateInvalid { invalid: Invalid::Expired, .. } => "certificate_expired",
             Reason::CertificateInvalid { .. } => "certificate_not_yet_valid",
+            Reason::Revoked => "certificate_revoked",
             Reason::UnknownClient => "unknown_client",
             Reason::Denied => "denied",
             Reason::Quota { client: None, .. } => "over_total",
@@ -172,7 +175,8 @@ impl Reason {
             | Reason::Hop(_)
             | Reason::HopHeader { .. }
             | Reason::CertificateUnreadable
-            | Reason::CertificateInvalid { .. } => (16, 401),
+            | Reason::CertificateInvalid { .. }
+            | Reason::Revoked => (16, 401),
             Reason::UnknownClient | Reason::Denied => (7, 403),
             Reason::Quota { throttled: Throttled::RetryAfter { .. }, .. } => (8, 429),
             Reason::Quota { throttled: Throttled::ExceedsBurst { .. }, .. } | Reason::TooLarge(_) => (8, 413),
@@ -261,6 +265,7 @@ impl fmt::Display for Reason {
             Reason::HopHeader { header, problem } => {
                 write!(f, "trusted hop does not forward its client's certificate: {header} {problem}")
             }
+            Reason::Revoked => f.write_str("client certificate is revoked; hint: use a new certificate and reconnect"),
             Reason::UnknownClient => f.write_str("certificate matches no configured client"),
             Reason::Denied => f.write_str("certificate is denied by the gateway's policy"),
             Reason::Quota { client, throttled } => throttled_message(f, client.as_deref(), throttled),
@@ -375,6 +380,7 @@ mod tests {
             ),
             (Reason::UnknownClient, 7, 403, false),
             (Reason::Denied, 7, 403, false),
+            (Reason::Revoked, 16, 401, false),
             (over(Duration::from_secs(1)), 8, 429, true),
             (never(), 8, 413, false),
             (Reason::TooLarge(String::new()), 8, 413, false),

@@ -32,6 +32,7 @@ pub(crate) fn describe(config: &Config, explanation: &Explanation) -> String {
             format!("the client `{}`, in the tier for unknown certificates", client.name)
         }
         (Identification::Denied, _) => "no client: it is on the deny list".to_owned(),
+        (Identification::Revoked, _) => "no client: its CA has revoked it".to_owned(),
         (Identification::Unknown, _) => "no client: it matches no rule".to_owned(),
     }
 }

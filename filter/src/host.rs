@@ -4,8 +4,10 @@
 //! UTF-8. Here every failure is a value. Source: proxy-wasm ABI 0.2.1.
 
 use otlp_gate_core::gate::{HeaderMap, Headers, Host, entropy};
+use otlp_gate_core::identity::Signature;
 use otlp_gate_core::quota::{Salt, Store, StoreFailed, shared_salt};
 use otlp_gate_core::time::Timestamp;
+use otlp_gate_wire::otlp::put_bytes;
 
 use crate::body_alloc;
 
@@ -76,6 +78,14 @@ unsafe extern "C" {
         headers: *const u8,
         headers_len: usize,
         grpc_status: i32,
+    ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_len: usize,
+        arguments: *const u8,
+        arguments_len: usize,
+        result: *mut *mut u8,
+        result_len: *mut usize,
     ) -> u32;
 }
 
@@ -193,6 +203,33 @@ impl Host for Proxy {
                 grpc_status,
             )
         };
+    }
+
+    /// Calls Envoy's own function (source/extensions/common/wasm/foreign.cc and ext/verify_signature.proto there).
+    fn verify_signature(&self, signature: &Signature<'_>) -> bool {
+        const FUNCTION: &str = "verify_signature";
+        let Signature { hash, key, signature, text } = *signature;
+        let mut arguments = Vec::with_capacity(key.len() + signature.len() + text.len() + 32);
+        for (field, bytes) in [(1, hash.as_bytes()), (2, key), (3, signature), (4, text)] {
+            put_bytes(&mut arguments, field, bytes);
+        }
+        let result = returned(|data, len| {
+            let (name, arguments) = (FUNCTION.as_bytes(), arguments.as_slice());
+            // SAFETY: pointers and lengths are those of slices that the proxy only reads; the result's places are those
+            // that `returned` provides.
+            unsafe {
+                proxy_call_foreign_function(
+                    name.as_ptr(),
+                    name.len(),
+                    arguments.as_ptr(),
+                    arguments.len(),
+                    data,
+                    len,
+                )
+            }
+        });
+        // The field `result`, the first one, is true. Its default, false, is not written.
+        result.is_some_and(|result| result.starts_with(&[1 << 3, 1]))
     }
 
     fn define_counter(&self, name: &str) -> Option<u32> {

@@ -1,13 +1,15 @@
 //! Target: any certificate, and any text that a proxy sends about one, is read and matched without a panic.
 
 use otlp_gate_core::gate::{Gate, TrustedHop};
-use otlp_gate_core::identity::{Identity, Validity};
+use otlp_gate_core::identity::{Examination, Identity, Validity};
 use otlp_gate_core::time::Timestamp;
 
 const POLICY: &str = r#"{"clients":[
     {"name":"a","match":{"spiffe":"spiffe://acme.example/**/x/*"}},
     {"name":"p.{org}.{site}","match":{"dns":"{site}.{org}.example"},"attributes":{"site":"{site}"}},
     {"name":"s-{cn}","match":{"subject":{"CN":"{cn}","O":"Acme, Inc."}}}]}"#;
+
+const UNVERIFIED: Examination<'static> = Examination::unverified(Timestamp::EPOCH);
 
 /// Runs one input.
 pub fn target(parts: (&[u8], &[u8], &[u8])) {
@@ -22,9 +24,9 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     }
     let _ = gate
         .forwarded(&[(b"x-forwarded-client-cert", uri)], &hop, Timestamp::EPOCH)
-        .and_then(|said| gate.forwarded_client(&said));
+        .and_then(|said| gate.forwarded_client(&said, UNVERIFIED));
     let _ = Identity::from_header(uri);
     let _ = Identity::from_der(uri);
-    let _ = gate.peer(Some([7; 32]), &[(b"x-forwarded-client-cert", uri)]);
+    let _ = gate.peer(Some([7; 32]), &[(b"x-forwarded-client-cert", uri)], UNVERIFIED);
     let _ = gate.client(&Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest)));
 }

@@ -78,9 +78,10 @@ macro_rules! with_policy_keys {
             #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
             pub headers: BTreeMap<String, String>,
             /// Certificates and clients that are rejected whatever the rules are, also on open connections. An entry is
-            /// `sha256:` and a certificate's fingerprint (64 hex digits), `serial:` and its serial number in hex,
-            /// `key:` and the SHA-256 of its public key, or `name:` and the name of a client. `otlp-gate whoami CERT`
-            /// shows all four.
+            /// `sha256:` and a certificate's fingerprint (64 hex digits), `signed:` and the SHA-256 of its signed part,
+            /// `serial:` and its serial number in hex, for one CA with `@` and the CA's name in `clientCAs`
+            /// (`serial:0a1b@partners`), `key:` and the SHA-256 of its public key, or `name:` and the name of a client.
+            /// `otlp-gate whoami CERT` shows all of them.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub deny: Vec<String>,
             /// Origins of web pages that may send from a browser, by OTLP/HTTP (CORS): `https://shop.example.com`, or

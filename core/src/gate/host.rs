@@ -1,6 +1,7 @@
 //! The proxy, as the gate calls it.
 
 use super::headers::Headers;
+use crate::identity::Signature;
 use crate::quota::Store;
 use crate::time::Timestamp;
 
@@ -64,6 +65,9 @@ pub trait Host: Store + Clone {
 
     /// Sends a response in the backend's place. For gRPC, `body` is the message of the status.
     fn respond(&self, http_status: u32, headers: &[(&str, &str)], body: &[u8], grpc_status: Option<u32>);
+
+    /// Whether a signature is valid. One of a kind that the proxy does not verify is not.
+    fn verify_signature(&self, signature: &Signature<'_>) -> bool;
 
     /// The id of a counter.
     fn define_counter(&self, name: &str) -> Option<u32>;

@@ -9,7 +9,7 @@ use super::host::Host;
 use super::load::Gate;
 use super::metrics::Metric;
 use super::worker::Worker;
-use crate::identity::{Fingerprint, Identity, xfcc};
+use crate::identity::{Examination, Fingerprint, Identity, Signature, xfcc};
 use crate::policy::Identification;
 use crate::response::Reason;
 use crate::time::Timestamp;
@@ -27,6 +27,8 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Rc<Client>, Reason> {
         let host = &worker.host;
+        let verify = |signature: &Signature<'_>| host.verify_signature(signature);
+        let by = Examination { now, verify: &verify };
         let connection =
             host.property(b"connection\0id").and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
         let cached = connection.and_then(|id| self.clients.connection(id));
@@ -35,7 +37,7 @@ impl Gate {
             None => {
                 let fingerprint = fingerprint(host);
                 self.report_foreign_certificate(worker, fingerprint, headers);
-                let peer = self.peer(fingerprint, headers)?;
+                let peer = self.peer(fingerprint, headers, by)?;
                 if let Some(id) = connection {
                     self.clients.insert_connection(id, &peer);
                 }
@@ -49,7 +51,7 @@ impl Gate {
                 if let Some(client) = self.clients.forwarded(forwarded.key()) {
                     return Ok(client);
                 }
-                let client = Rc::new(self.forwarded_client(&forwarded)?);
+                let client = Rc::new(self.forwarded_client(&forwarded, by)?);
                 self.clients.insert_forwarded(forwarded.key(), &client);
                 Ok(client)
             }
@@ -85,11 +87,18 @@ impl Gate {
     ///
     /// # Errors
     /// The certificate matches no rule or is denied, or the proxy does not pass it on.
-    pub fn peer(&self, fingerprint: Option<[u8; 32]>, headers: &Headers) -> Result<Peer, Reason> {
+    pub fn peer(
+        &self,
+        fingerprint: Option<[u8; 32]>,
+        headers: &Headers,
+        by: Examination<'_>,
+    ) -> Result<Peer, Reason> {
         let fingerprint = fingerprint.ok_or(Reason::NoCertificate)?;
-        let der = xfcc::certificate(&forwarded_certificate(headers), &fingerprint);
-        let identity = Identity::from_der(&der.ok_or(Reason::CertificateWithheld)?);
-        let identity = identity.ok_or(Reason::CertificateUnreadable)?;
+        let found = xfcc::certificate(&forwarded_certificate(headers), &fingerprint);
+        let (der, chain) = found.ok_or(Reason::CertificateWithheld)?;
+        let mut identity = Identity::from_der(&der).ok_or(Reason::CertificateUnreadable)?;
+        identity.chain = chain;
+        self.policy.examine(&mut identity, by);
         let validity = identity.certificate.as_ref().map(|certificate| certificate.validity);
         let validity = validity.ok_or(Reason::CertificateUnreadable)?;
         match self.policy.hop(&identity) {
@@ -119,8 +128,10 @@ impl Gate {
     ///
     /// # Errors
     /// What it forwards cannot be read, matches no rule, or is denied.
-    pub fn forwarded_client(&self, forwarded: &Forwarded) -> Result<Client, Reason> {
-        self.client(&forwarded.identity()?)
+    pub fn forwarded_client(&self, forwarded: &Forwarded, by: Examination<'_>) -> Result<Client, Reason> {
+        let mut identity = forwarded.identity()?;
+        self.policy.examine(&mut identity, by);
+        self.client(&identity)
     }
 
     /// The client of a certificate.
@@ -134,6 +145,7 @@ impl Gate {
         match self.policy.identify(identity) {
             Identification::Client(resolved) => Ok(Client::new(resolved)),
             Identification::Denied => Err(Reason::Denied),
+            Identification::Revoked => Err(Reason::Revoked),
             Identification::Unknown => Err(Reason::UnknownClient),
         }
     }

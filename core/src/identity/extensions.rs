@@ -14,6 +14,8 @@ const MAX_USAGES: usize = 64;
 // id-ce, 2.5.29
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
+const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 14];
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
@@ -25,9 +27,13 @@ pub(super) struct Extensions<'a> {
     pub(super) names: Names,
     /// Dotted OIDs; empty without the extension.
     pub(super) extended_key_usage: Vec<String>,
+    /// The identifier of its own key.
+    pub(super) subject_key_id: Option<&'a [u8]>,
     /// The identifier of the issuer's key.
     pub(super) authority_key_id: Option<&'a [u8]>,
     pub(super) basic_constraints: Option<BasicConstraints>,
+    /// Whether it limits the names of certificates below it, or has a critical extension that is not read.
+    pub(super) constrained: bool,
     /// Whether the key may sign certificates; `None` without the extension keyUsage.
     pub(super) key_cert_sign: Option<bool>,
 }
@@ -49,9 +55,10 @@ impl<'a> Extensions<'a> {
         while !all.is_empty() {
             let mut extension = Der(all.content(SEQUENCE)?);
             let id = extension.content(OBJECT_IDENTIFIER)?;
-            if let Some(critical) = extension.optional(BOOLEAN)? {
-                boolean(critical.content)?;
-            }
+            let critical = match extension.optional(BOOLEAN)? {
+                Some(critical) => boolean(critical.content)?,
+                None => false,
+            };
             let value = extension.only(OCTET_STRING)?;
             if seen.len() == MAX_EXTENSIONS || seen.contains(&id) {
                 return None;
@@ -63,10 +70,22 @@ impl<'a> Extensions<'a> {
                 AUTHORITY_KEY_IDENTIFIER => extensions.authority_key_id = authority_key_id(value)?,
                 BASIC_CONSTRAINTS => extensions.basic_constraints = Some(BasicConstraints::read(value)?),
                 KEY_USAGE => extensions.key_cert_sign = Some(key_cert_sign(value)?),
-                _ => {}
+                SUBJECT_KEY_IDENTIFIER => {
+                    extensions.subject_key_id = Some(Der(value).only(OCTET_STRING)?);
+                }
+                NAME_CONSTRAINTS => extensions.constrained = true,
+                _ => extensions.constrained |= critical,
             }
         }
         Some(extensions)
+    }
+
+    /// Whether the extended key usage allows certificates of clients; without the extension all uses are allowed.
+    pub(super) fn allows_client_auth(&self) -> bool {
+        const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
+        const ANY: &str = "2.5.29.37.0";
+        let usages = &self.extended_key_usage;
+        usages.is_empty() || usages.iter().any(|usage| usage == CLIENT_AUTH || usage == ANY)
     }
 }
 

@@ -25,7 +25,9 @@ use core::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-pub use authority::Ca;
+#[cfg(test)]
+pub(crate) use authority::tests as test_authorities;
+pub use authority::{Authorities, Ca, Examination, Signature, Verify};
 pub use certificate::Certificate;
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use hex::{hex, parse_hex};
@@ -61,6 +63,9 @@ pub struct Identity {
     pub sha256: Option<[u8; 32]>,
     /// The certificate's other fields; `None` where a trusted hop did not forward the certificate.
     pub certificate: Option<Box<Certificate>>,
+    /// The DER of other certificates that the client presented, which may have issued its own. None of them is
+    /// trusted.
+    pub chain: Vec<Vec<u8>>,
     /// The client CA that signed the certificate, as far as the policy tells its CAs apart; see [`Ca`].
     pub ca: Option<Ca>,
     /// Whether a CA of the gate has revoked the certificate.
@@ -72,7 +77,7 @@ impl Identity {
     /// whole.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         let mut x509 = X509::read(der)?;
-        let certificate = Some(Box::new(Certificate::new(&x509)));
+        let certificate = Some(Box::new(Certificate::new(der, &x509)));
         let names = core::mem::take(&mut x509.extensions.names);
         Some(Identity {
             uris: names.uris,

@@ -25,6 +25,15 @@ pub enum Invalid {
 }
 
 impl Validity {
+    /// When both are valid.
+    #[must_use]
+    pub fn and(self, other: Validity) -> Self {
+        Validity {
+            not_before: self.not_before.max(other.not_before),
+            not_after: self.not_after.min(other.not_after),
+        }
+    }
+
     /// Checks the validity at `now`.
     ///
     /// # Errors

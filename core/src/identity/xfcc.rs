@@ -122,7 +122,7 @@ pub fn without_proxy<'a>(header: &'a str, proxy: &[u8; 32]) -> Result<&'a str, P
 /// The element is malformed, has a key twice that may occur once, or has a certificate that cannot be read or does not
 /// match its `Hash`.
 pub fn identity(element: &str) -> Result<Identity, Problem> {
-    let Element { uris, dns, subject, sha256: hash, cert } = Element::read(element)?;
+    let Element { uris, dns, subject, sha256: hash, cert, chain } = Element::read(element)?;
     let Some(cert) = cert else {
         let hash = hash.ok_or(Problem::NoHash)?;
         let (uris, dns) = (uris.into_iter().map(str::as_bytes), dns.into_iter().map(str::as_bytes));
@@ -132,17 +132,18 @@ pub fn identity(element: &str) -> Result<Identity, Problem> {
     if hash.is_some_and(|hash| hash != sha256(&der)) {
         return Err(Problem::OtherCertificate);
     }
-    Identity::from_der(&der).ok_or(Problem::Certificate)
+    let identity = Identity::from_der(&der).ok_or(Problem::Certificate)?;
+    Ok(Identity { chain: chain.map(|text| chain_of(text.as_bytes())).unwrap_or_default(), ..identity })
 }
 
 /// How many `Cert` values of one header are tried.
 const MAX_TRIED: usize = 8;
 
-/// The DER of the certificate with this fingerprint, anywhere in a header.
+/// The DER of the certificate with this fingerprint, anywhere in a header, and of the chain that follows it.
 ///
 /// So it does not matter who set the header: the proxy reports the fingerprint of the certificate that it has
 /// validated, and no other bytes have it. The gateway's own element is the last, so the search begins at the end.
-pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
+pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
     const KEY: &[u8] = b"Cert=\"";
     let header = header.get(header.len().saturating_sub(MAX_LEN)..)?;
     let mut end = header.len();
@@ -150,12 +151,21 @@ pub fn certificate(header: &[u8], fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
         let before = header.get(..end)?;
         let start = before.windows(KEY.len()).rposition(|window| window == KEY)?;
         end = start;
-        let text = header.get(start + KEY.len()..)?.split(|byte| *byte == b'"').next()?;
+        let mut texts = header.get(start + KEY.len()..)?.splitn(3, |byte| *byte == b'"');
+        let text = texts.next()?;
         if let Some(der) = decoded(text).filter(|der| sha256(der) == *fingerprint) {
-            return Some(der);
+            let chain = texts.next().filter(|between| *between == b";Chain=").and(texts.next());
+            let chain = chain.and_then(|text| text.split(|byte| *byte == b'"').next());
+            return Some((der, chain.map(chain_of).unwrap_or_default()));
         }
     }
     None
+}
+
+/// The DER of the certificates in a `Chain`; none of a chain that is too long or malformed. A chain is only a hint where
+/// to look for issuers, so it does not matter who wrote it.
+fn chain_of(text: &[u8]) -> Vec<Vec<u8>> {
+    percent_decoded(text).and_then(|text| pem(text.trim_ascii())).unwrap_or_default()
 }
 
 /// The DER in a URL-encoded PEM block.
@@ -172,6 +182,7 @@ struct Element<'a> {
     subject: Option<&'a str>,
     sha256: Option<[u8; 32]>,
     cert: Option<&'a str>,
+    chain: Option<&'a str>,
 }
 
 impl<'a> Element<'a> {
@@ -184,7 +195,7 @@ impl<'a> Element<'a> {
             let (key, value) = pair.split_once('=').ok_or(Problem::NoValue)?;
             let (key, value) = (key.trim(), unquoted(value.trim()).ok_or(Problem::Quote)?);
             let is = |name: &str| key.eq_ignore_ascii_case(name);
-            // `By`, `Chain` and keys of later versions are ignored.
+            // `By` and keys of later versions are ignored.
             if is("uri") {
                 element.uris.push(value);
             } else if is("dns") {
@@ -197,6 +208,8 @@ impl<'a> Element<'a> {
                 if element.cert.replace(value).is_some() {
                     return Err(Problem::Twice("Cert"));
                 }
+            } else if is("chain") {
+                element.chain = Some(value);
             } else if is("hash") {
                 // A malformed hash is an error, not a missing one.
                 let Fingerprint(digest) = Fingerprint::parse(value).map_err(|_| Problem::Hash)?;
@@ -352,7 +365,11 @@ mod tests {
             format!("{own};Cert=\"{other}\""),
             format!("x=\"unfinished,{own};Cert=\""),
         ] {
-            assert_eq!(certificate(header.as_bytes(), &fingerprint), Some(der.clone()), "{header}");
+            assert_eq!(
+                certificate(header.as_bytes(), &fingerprint),
+                Some((der.clone(), Vec::new())),
+                "{header}"
+            );
         }
         for header in [
             String::new(),

@@ -23,6 +23,7 @@ pub(super) fn certificate(parts: &[(&str, &str)]) -> Identity {
         subject: one("subject").and_then(|text| Subject::parse(&text)),
         sha256: Some([0xaa; 32]),
         certificate: Some(Box::new(Certificate {
+            der: Vec::new(),
             serial: one("serial").and_then(|serial| parse_hex(&serial, 20)).unwrap_or_default(),
             signed: [1; 32],
             key: [2; 32],
@@ -50,7 +51,7 @@ fn policy_with_cas(mut config: Value) -> Policy {
 fn client(policy: &Policy, identity: &Identity) -> Option<Client> {
     match policy.identify(identity) {
         Identification::Client(client) => Some(client),
-        Identification::Denied | Identification::Unknown => None,
+        Identification::Denied | Identification::Revoked | Identification::Unknown => None,
     }
 }
 

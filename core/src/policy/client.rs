@@ -14,6 +14,8 @@ pub enum Identification {
     Client(Client),
     /// The certificate, or the client's name, is on the deny list.
     Denied,
+    /// A CA of the gate has revoked the certificate.
+    Revoked,
     /// No rule matches, and certificates that no rule matches are rejected.
     Unknown,
 }

@@ -41,6 +41,11 @@ pub(super) struct Rare {
 }
 
 impl Condition {
+    /// Whether it requires the key that signed a certificate.
+    pub(super) fn has_issuer_key(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.issuer_key.is_some())
+    }
+
     /// The captures from a certificate, if the condition holds.
     pub(super) fn holds<'a>(&'a self, identity: &'a Identity) -> Option<Captures<'a>> {
         if !self.facts().all(|fact| fact.is_of(identity)) {

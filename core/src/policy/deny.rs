@@ -2,18 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use super::nearest::nearest;
 use super::pattern::{Pattern, Reading, Separator};
 use super::problem::{ConfigPath, PathRef, Problem};
 use super::rule::Rule;
 use super::template::{Segment, Template};
+use crate::config::ClientCa;
 use crate::identity::{Fingerprint, Identity, MAX_SERIAL_BYTES};
 
 /// The deny list, compiled.
 #[derive(Debug, Default)]
 pub(super) struct Deny {
     fingerprints: BTreeSet<[u8; 32]>,
+    signed: BTreeSet<[u8; 32]>,
     keys: BTreeSet<[u8; 32]>,
+    /// Serial numbers of any CA.
     serials: BTreeSet<Vec<u8>>,
+    /// Serial numbers of one CA, with its name.
+    issued: BTreeSet<(Vec<u8>, String)>,
     names: BTreeSet<String>,
 }
 
@@ -42,35 +48,76 @@ impl Deny {
         };
         match text.split_once(':') {
             Some(("sha256", hex)) => drop(self.fingerprints.insert(digest(hex)?)),
+            Some(("signed", hex)) => drop(self.signed.insert(digest(hex)?)),
             Some(("key", hex)) => drop(self.keys.insert(digest(hex)?)),
-            Some(("serial", hex)) => match serial(hex) {
-                Some(serial) => drop(self.serials.insert(serial)),
-                None => {
+            Some(("serial", text)) => {
+                let (hex, ca) = text.split_once('@').map_or((text, None), |(hex, ca)| (hex, Some(ca)));
+                let Some(serial) = serial(hex) else {
                     let message = format!("`{}` is not a serial number in hex", hex.escape_debug());
                     let hint = "write it as `openssl x509 -serial` or `otlp-gate whoami` prints it";
                     return Err(Problem::new(path, message).hint(hint));
+                };
+                match ca {
+                    None => drop(self.serials.insert(serial)),
+                    Some(ca) => drop(self.issued.insert((serial, ca.to_owned()))),
                 }
-            },
+            }
             Some(("name", name)) if !name.is_empty() => drop(self.names.insert(name.to_owned())),
             _ => {
                 let message = format!(
-                    "`{}` does not start with `sha256:`, `serial:`, `key:` or `name:`",
+                    "`{}` does not start with `sha256:`, `signed:`, `serial:`, `key:` or `name:`",
                     text.escape_debug()
                 );
-                let hint = "write `sha256:` and the certificate's fingerprint, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's name; `otlp-gate whoami CERT` shows all four";
+                let hint = "write `sha256:` and the certificate's fingerprint, `signed:` and the SHA-256 of its signed part, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's name; `otlp-gate whoami CERT` shows all of them";
                 return Err(Problem::new(path, message).hint(hint));
             }
         }
         Ok(())
     }
 
-    /// Whether a certificate is on the list, by its fingerprint, serial number or key.
+    /// Whether a certificate is on the list, by its fingerprint, signed part, serial number or key. The serial number of
+    /// one CA also denies a certificate whose CA is unknown.
     pub(super) fn certificate(&self, identity: &Identity) -> bool {
         let on_list = identity.fingerprints().any(|digest| self.fingerprints.contains(&digest));
         on_list
             || identity.certificate.as_ref().is_some_and(|certificate| {
-                self.keys.contains(&certificate.key) || self.serials.contains(&certificate.serial)
+                let is_of = |ca: &str| identity.ca.as_ref().is_none_or(|own| own.name.as_deref() == Some(ca));
+                self.keys.contains(&certificate.key)
+                    || self.signed.contains(&certificate.signed)
+                    || self.serials.contains(&certificate.serial)
+                    || self.issued.iter().any(|(serial, ca)| *serial == certificate.serial && is_of(ca))
             })
+    }
+
+    /// The entries that name a CA that is not in `clientCAs`.
+    pub(super) fn unknown_cas(&self, entries: &[String], cas: &[ClientCa]) -> Vec<Problem> {
+        let names = || cas.iter().map(|ca| ca.name.as_str()).filter(|name| !name.is_empty());
+        let named = entries.iter().enumerate().filter_map(|(index, text)| {
+            let (_, ca) = text.strip_prefix("serial:")?.split_once('@')?;
+            Some((index, ca))
+        });
+        let problem = |(index, ca): (usize, &str)| {
+            let message = format!("`{}` is not a name in `clientCAs`", ca.escape_debug());
+            let hint = || Some(format!("did you mean `{}`?", nearest(ca, names())?));
+            Problem::new(ConfigPath::of("deny").index(index), message).hint_with(hint)
+        };
+        named.filter(|(_, ca)| !names().any(|name| name == *ca)).map(problem).collect()
+    }
+
+    /// Warnings about serial numbers without a CA, where several CAs may have given them.
+    pub(super) fn ambiguous_serials(entries: &[String], cas: &[ClientCa]) -> Vec<Problem> {
+        let Some(ca) = cas.iter().find(|ca| !ca.name.is_empty()).filter(|_| cas.len() > 1) else {
+            return Vec::new();
+        };
+        let entries = entries.iter().enumerate();
+        let ambiguous = entries.filter(|(_, text)| text.starts_with("serial:") && !text.contains('@'));
+        let warning = |(index, text): (usize, &String)| {
+            let message =
+                "each client CA may have issued a certificate with this serial number: all are denied";
+            let hint = format!("write `{text}@{}` for one CA", ca.name);
+            Problem::new(ConfigPath::of("deny").index(index), message).hint(hint)
+        };
+        ambiguous.map(warning).collect()
     }
 
     /// Whether the client of this name is on the list.
@@ -113,7 +160,7 @@ fn names_of(name: &Template) -> Option<Pattern> {
 }
 
 /// A serial number in hex. Colons, leading zeros and a sign byte make no difference.
-fn serial(hex: &str) -> Option<Vec<u8>> {
+pub(super) fn serial(hex: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = hex
         .chars()
         .filter(|character| *character != ':')

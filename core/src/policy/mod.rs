@@ -45,7 +45,7 @@ use self::index::Index;
 use self::pattern::Reading;
 use self::rule::{Rule, SharedTemplates};
 use crate::config::{Limits, PolicyConfig};
-use crate::identity::Identity;
+use crate::identity::{Authorities, Examination, Identity};
 use crate::quota::Tier;
 
 /// A compiled policy, ready to identify clients.
@@ -56,6 +56,9 @@ pub struct Policy {
     total: Option<Tier>,
     limits: Limits,
     deny: Deny,
+    authorities: Authorities,
+    /// Whether rules ask for the CA that signed a certificate.
+    asks_for_ca: bool,
     cors_origins: Vec<Pattern>,
     hops: Vec<Hop>,
     rules: Vec<Rule>,
@@ -82,6 +85,8 @@ struct Alternative {
 enum Decision<'a> {
     /// The certificate is on the deny list.
     Denied,
+    /// A CA of the gate has revoked the certificate.
+    Revoked,
     /// It is the certificate of `otlp-gate verify`.
     Reserved(Client),
     /// A rule matches.
@@ -108,11 +113,18 @@ impl Policy {
         compile::compile(config)
     }
 
+    /// Finds out which client CA signed the certificate of an identity, if the config names CAs, and whether a CA has
+    /// revoked it. [`Policy::identify`] needs that.
+    pub fn examine(&self, identity: &mut Identity, by: Examination<'_>) {
+        self.authorities.examine(identity, self.asks_for_ca, by);
+    }
+
     /// Identifies a client. The first rule that matches decides. The deny list and the reserved client of `otlp-gate
     /// verify` come before all rules.
     pub fn identify(&self, identity: &Identity) -> Identification {
         match self.decide(identity) {
             Decision::Denied => Identification::Denied,
+            Decision::Revoked => Identification::Revoked,
             Decision::Rule(RuleMatch { client, .. })
             | Decision::Reserved(client)
             | Decision::Unknown(client) => self.unless_denied(client),
@@ -128,7 +140,7 @@ impl Policy {
     /// The trusted hop with this certificate: a proxy that may forward the identity of its clients. The first entry
     /// that matches decides.
     pub fn hop(&self, identity: &Identity) -> Option<&Hop> {
-        self.hops.iter().find(|hop| hop.is(identity)).filter(|_| !self.denies(identity))
+        self.hops.iter().find(|hop| hop.is(identity)).filter(|_| !identity.revoked && !self.denies(identity))
     }
 
     /// Whether any proxy may forward the identities of its clients.
@@ -185,6 +197,9 @@ impl Policy {
     fn decide<'a>(&'a self, identity: &'a Identity) -> Decision<'a> {
         if self.denies(identity) {
             return Decision::Denied;
+        }
+        if identity.revoked {
+            return Decision::Revoked;
         }
         if let Some(client) =
             self.verify.as_ref().and_then(|rule| probe_client::admit(rule, identity, &self.shared))

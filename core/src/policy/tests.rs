@@ -38,7 +38,7 @@ fn client(policy: &Policy, identity: &Identity) -> Client {
 fn name(policy: &Policy, identity: &Identity) -> Option<String> {
     match policy.identify(identity) {
         Identification::Client(client) => Some(client.name),
-        Identification::Denied | Identification::Unknown => None,
+        Identification::Denied | Identification::Revoked | Identification::Unknown => None,
     }
 }
 

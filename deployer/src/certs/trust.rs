@@ -119,13 +119,9 @@ impl ClientTrust {
         Ok(trust)
     }
 
-    /// The policy with these CAs. Without names in `clientCAs`, a CA that has revoked nothing is left out.
+    /// The policy with these CAs.
     pub(crate) fn policy(&self, config: &Config) -> PolicyConfig {
-        let used = |ca: &policy::ClientCa| {
-            !config.client_cas.is_empty() || ca.keys.iter().any(|key| !key.revoked.is_empty())
-        };
-        let client_cas = self.cas.iter().filter(|ca| used(ca)).cloned().collect();
-        PolicyConfig { client_cas, ..config.policy() }
+        PolicyConfig { client_cas: self.cas.clone(), ..config.policy() }
     }
 
     /// The warning about CAs without a revocation list.

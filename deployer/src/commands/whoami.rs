@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     match explanation.identification {
         Identification::Client(_) => Ok(()),
-        Identification::Denied | Identification::Unknown => Err(Error::reported()),
+        Identification::Denied | Identification::Revoked | Identification::Unknown => Err(Error::reported()),
     }
 }
 
@@ -73,7 +73,7 @@ fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
 struct Answer {
     /// The client's name.
     client: Option<String>,
-    /// `client`, `denied` or `unknown`.
+    /// `client`, `denied`, `revoked` or `unknown`.
     verdict: &'static str,
     /// The index in `clients` of the rule that matched.
     rule: Option<usize>,
@@ -128,6 +128,7 @@ impl Answer {
         let (verdict, client) = match &explanation.identification {
             Identification::Client(client) => ("client", Some(client)),
             Identification::Denied => ("denied", None),
+            Identification::Revoked => ("revoked", None),
             Identification::Unknown => ("unknown", None),
         };
         let attributes = client.into_iter().flat_map(Client::attributes);

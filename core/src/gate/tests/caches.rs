@@ -124,7 +124,7 @@ fn a_client_behind_a_hop_is_cached_with_its_second_request() {
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
     let element = format!("Hash={};URI=spiffe://acme.example/edge/9", "ab".repeat(32));
     let cached = || gate.clients.forwarded(&element);
-    let client = Rc::new(gate.forwarded_client(&Forwarded::element(&element)).unwrap());
+    let client = Rc::new(gate.forwarded_client(&Forwarded::element(&element), UNVERIFIED).unwrap());
     gate.clients.insert_forwarded(&element, &client);
     assert!(cached().is_none());
     gate.clients.insert_forwarded(&element, &client);

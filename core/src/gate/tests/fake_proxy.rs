@@ -1,6 +1,8 @@
 //! A proxy for the tests: it keeps what the gate asks of it, and answers as Envoy does.
 
 use super::*;
+use crate::identity::Signature;
+use crate::identity::test_authorities::verified;
 
 /// A local response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) struct State {
     /// The lengths of the pieces that the gate wrote to the request's body.
     pub(super) written: RefCell<Vec<usize>>,
     pub(super) rejects_body: Cell<bool>,
+    /// How many signatures were verified.
+    pub(super) verified: Cell<usize>,
     pub(super) local_response: RefCell<Option<LocalResponse>>,
     pub(super) logged: RefCell<Vec<String>>,
     /// Names and values by id.
@@ -165,6 +169,11 @@ impl Host for FakeProxy {
         let response = LocalResponse { http_status, grpc_status, headers, body: body.to_vec() };
         let before = self.local_response.borrow_mut().replace(response);
         assert_eq!(before, None, "a stream has one response");
+    }
+
+    fn verify_signature(&self, signature: &Signature<'_>) -> bool {
+        self.verified.set(self.verified.get() + 1);
+        verified(signature)
     }
 
     fn define_counter(&self, name: &str) -> Option<u32> {

@@ -22,7 +22,7 @@ fn a_certificate_identifies_its_client() {
 
 fn peer(policy: &str, header: &str) -> Result<Peer, Reason> {
     let gate = Gate::load(policy.as_bytes()).unwrap();
-    gate.peer(Some(connection().0), &[(b"x-forwarded-client-cert", header.as_bytes())])
+    gate.peer(Some(connection().0), &[(b"x-forwarded-client-cert", header.as_bytes())], UNVERIFIED)
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_connection_needs_the_certificate_from_the_proxy() {
         assert_eq!(response.http_status, 503);
     }
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
-    assert_eq!(gate.peer(None, &[]).unwrap_err(), Reason::NoCertificate);
+    assert_eq!(gate.peer(None, &[], UNVERIFIED).unwrap_err(), Reason::NoCertificate);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_client_and_a_hop_may_send_until_their_certificates_expire() {
     assert!(fixture.gate.forwarded(headers, &hop, Timestamp::from_secs(END + 1)).is_err());
     // A certificate that a hop forwards is checked as well.
     let said = format!("{header};URI=spiffe://acme.example/edge/1");
-    let client = Rc::new(fixture.gate.forwarded_client(&Forwarded::element(&said)).unwrap());
+    let client = Rc::new(fixture.gate.forwarded_client(&Forwarded::element(&said), UNVERIFIED).unwrap());
     let late = Request::open(
         &fixture.gate,
         &client,
@@ -151,7 +151,7 @@ fn a_hop_forwards_a_certificate_in_a_header_of_its_own() {
     let read = |values: &[&str]| {
         let mut headers = vec![(&b"x-forwarded-client-cert"[..], elements.as_bytes())];
         headers.extend(values.iter().map(|value| (&b"ssl-client-cert"[..], value.as_bytes())));
-        let Ok(Peer::Hop(hop)) = gate.peer(Some(connection().0), &headers) else { panic!() };
+        let Ok(Peer::Hop(hop)) = gate.peer(Some(connection().0), &headers, UNVERIFIED) else { panic!() };
         gate.forwarded(&headers, &hop, Timestamp::from_secs(1_800_000_000))
     };
     let forwarded = read(&[&other]).unwrap();
@@ -178,7 +178,7 @@ fn a_hop_may_have_base64_in_the_header_that_the_proxy_appends_to() {
     let own = format!("By=spiffe://gate;{own}");
     let read = |value: String| {
         let headers = [(&b"x-forwarded-client-cert"[..], value.as_bytes())];
-        let Ok(Peer::Hop(hop)) = gate.peer(Some(connection().0), &headers) else { panic!() };
+        let Ok(Peer::Hop(hop)) = gate.peer(Some(connection().0), &headers, UNVERIFIED) else { panic!() };
         let forwarded = gate.forwarded(&headers, &hop, Timestamp::from_secs(1_800_000_000))?;
         forwarded.identity()
     };
@@ -201,7 +201,7 @@ fn a_certificate_in_a_hops_header_is_of_no_effect_from_a_client() {
     let other: String = include_str!("../../identity/testdata/rsa.pem").replace('\n', " ");
     let headers = [(&b"x-forwarded-client-cert"[..], own.as_bytes()), (b"ssl-client-cert", other.as_bytes())];
     assert!(
-        matches!(gate.peer(Some(fingerprint), &headers), Ok(Peer::Client(client)) if client.name() == "acme")
+        matches!(gate.peer(Some(fingerprint), &headers, UNVERIFIED), Ok(Peer::Client(client)) if client.name() == "acme")
     );
     assert_eq!(gate.policy.owned_headers(), ["ssl-client-cert", "x-scope-orgid"]);
 }

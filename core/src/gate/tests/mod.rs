@@ -1,5 +1,7 @@
 //! Tests of requests, and of whole streams with a fake of the proxy.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod authorities;
 mod bounds;
 mod caches;
 mod fake_proxy;
@@ -21,7 +23,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::*;
-use crate::identity::{Fingerprint, Identity, sha256, with_other_signature, xfcc};
+use crate::identity::{Examination, Fingerprint, Identity, sha256, with_other_signature, xfcc};
 use crate::quota::{Store, StoreFailed, Throttled};
 use crate::response::Reason;
 use crate::time::{Nanos, Timestamp};
@@ -39,6 +41,10 @@ pub(super) const POLICY: &str = r#"{
     "quotas": {"tiers": {"default": {"requests": "10/s", "items": "100/s", "bytes": "100KiB/s", "burst": "1s"}}},
     "limits": {"wire": "1MiB", "inflated": "4MiB", "held": "2MiB"}
 }"#;
+
+/// An examination that verifies no signature.
+pub(super) const UNVERIFIED: Examination<'static> =
+    Examination::unverified(Timestamp::from_secs(2_000_000_000));
 
 const SECOND: Nanos = Nanos::from_secs(1);
 

@@ -1,6 +1,7 @@
 //! Compiles a config to a policy, and finds all of its errors.
 
 mod attributes;
+mod authorities;
 mod captures;
 mod headers;
 mod hops;
@@ -76,6 +77,8 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         compiler.scope.check_placeholders(template.placeholders(), &path.key(key), &mut problems);
     }
     let deny = Deny::compile(&config.deny, &mut problems);
+    problems.extend(deny.unknown_cas(&config.deny, &config.client_cas));
+    let authorities = authorities::compile(&config.client_cas, &mut problems);
     let hops = hops::compile(&config.trusted_hops, &compiler.scope, &headers, &mut problems);
     let cors_origins = origins::compile(&config.cors_origins, &mut problems);
     problems.append(&mut later);
@@ -95,6 +98,10 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
         deny,
+        asks_for_ca: authorities.have_names()
+            || compiler.alternatives.iter().any(|alternative| alternative.condition.has_issuer_key())
+            || hops.iter().any(|hop| hop.certificate.has_issuer_key()),
+        authorities,
         cors_origins,
         hops,
         index: Index::new(compiler.alternatives.iter().map(|alternative| &alternative.condition)),

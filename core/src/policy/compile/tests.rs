@@ -612,7 +612,7 @@ fn quotas() {
 
 #[test]
 fn deny_and_limits() {
-    const PREFIXES: &str = "does not start with `sha256:`, `serial:`, `key:` or `name:` (hint: write `sha256:` and the certificate's fingerprint, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's name; `otlp-gate whoami CERT` shows all four)";
+    const PREFIXES: &str = "does not start with `sha256:`, `signed:`, `serial:`, `key:` or `name:` (hint: write `sha256:` and the certificate's fingerprint, `signed:` and the SHA-256 of its signed part, `serial:` and its serial number in hex, `key:` and the SHA-256 of its public key, or `name:` and the client's name; `otlp-gate whoami CERT` shows all of them)";
     const SERIAL: &str = "is not a serial number in hex (hint: write it as `openssl x509 -serial` or `otlp-gate whoami` prints it)";
     let digest = "a".repeat(64);
     check([

@@ -80,6 +80,10 @@ pub(super) fn explain(policy: &Policy, identity: &Identity) -> Explanation {
             explanation.identification = Identification::Denied;
             return explanation;
         }
+        Decision::Revoked => {
+            explanation.identification = Identification::Revoked;
+            return explanation;
+        }
         Decision::Reserved(client) => {
             explanation.name = Some(client.name.clone());
             explanation.identification = policy.unless_denied(client);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Policy;
 use super::condition::Key;
+use super::deny::Deny;
 use super::nearest::nearest;
 use super::problem::{ConfigPath, Problem};
 use crate::config::{PolicyConfig, TierConfig, Unknown};
@@ -31,6 +32,7 @@ pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
         warnings.extend(unreachable::lint(policy, config));
         warnings = sort::by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(incomplete_headers::lint(policy, config));
+        warnings.extend(Deny::ambiguous_serials(&config.deny, &config.client_cas));
         warnings.extend(policy.deny.unused_names(&config.deny, &policy.rules, policy.unknown.is_some()));
     }
     warnings.extend(origins(config));

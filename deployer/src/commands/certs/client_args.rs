@@ -88,7 +88,7 @@ impl ClientArgs {
         let (name, message) = (&self.name, "the certificate would not identify");
         let message = match explanation.identification {
             Identification::Unknown => format!("{message} the client `{name}`: it matches no rule"),
-            Identification::Client(_) | Identification::Denied => {
+            Identification::Client(_) | Identification::Denied | Identification::Revoked => {
                 format!("{message} the client `{name}`, but {outcome}")
             }
         };

@@ -75,13 +75,6 @@ fn list_all(sandbox: &Sandbox, name: &str) -> Vec<Value> {
     rows.as_array().unwrap().iter().filter(|row| row["name"] == name).cloned().collect()
 }
 
-/// The standard error of a command that was called wrongly.
-fn usage(sandbox: &Sandbox, args: &str) -> String {
-    let ended = sandbox.run(args);
-    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{ended:#?}");
-    ended.stderr
-}
-
 /// A CA, `site-ca`, and a server certificate of it, `site`, that otlp-gate did not create. The keys are RSA.
 fn create_site_ca(sandbox: &Sandbox) {
     for (name, subject, more) in [

@@ -1,0 +1,75 @@
+//! Client CAs: which one signed a certificate, and what they revoked.
+
+use super::fake_proxy::Gateway;
+use super::*;
+use crate::identity::test_authorities::{authority, client_of};
+
+/// Connects as the holder of a certificate, and gives the header that the proxy adds.
+fn connect(gateway: &Gateway, id: u64, der: &[u8], chain: &[&[u8]]) -> String {
+    gateway.proxy.set("connection.id", &id.to_le_bytes());
+    let hex = Fingerprint(sha256(der)).hex();
+    gateway.proxy.set("connection.sha256_peer_certificate_digest", hex.as_bytes());
+    let chain: String = [&[der][..], chain].concat().iter().map(|der| pem(der)).collect();
+    format!("Hash={hex};Cert=\"{}\";Chain=\"{chain}\"", pem(der))
+}
+
+fn pem(der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n").replace('\n', "%0A")
+}
+
+fn policy(cas: &str) -> String {
+    format!(r#"{{"clientCAs": [{cas}], {}"#, POLICY.trim_start().trim_start_matches('{'))
+}
+
+const EXPORT: &[(&str, &str)] = &[
+    (":method", "POST"),
+    (":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+    ("content-type", "application/grpc"),
+];
+
+/// The gRPC status and message of a request on a connection; `None` if the request is accepted.
+fn send(gateway: &Gateway, header: &str) -> Option<(u32, String)> {
+    let headers = [EXPORT, &[("x-forwarded-client-cert", header)]].concat();
+    let (_, action) = gateway.begin_without_certificate(&headers, false);
+    let response = gateway.proxy.take_response();
+    assert_eq!(response.is_none(), action == Action::Continue);
+    response.map(|response| (response.grpc_status.unwrap(), String::from_utf8(response.body).unwrap()))
+}
+
+#[test]
+fn a_revocation_ends_an_open_connection() {
+    let (own, other) = (authority("own"), authority("other"));
+    let uri = "spiffe://acme.example/edge/1";
+    let (client, same_serial) = (client_of(&own, uri), client_of(&other, uri));
+    let cas =
+        |revoked: &[&str]| policy(&format!(r#"{{"keys": [{}, {}]}}"#, own.entry(revoked), other.entry(&[])));
+    let mut gateway = Gateway::new(&cas(&[]));
+    let header = connect(&gateway, 1, &client.der, &[]);
+    assert_eq!(send(&gateway, &header), None);
+    gateway.configure(&cas(&["07"]));
+    assert_eq!(
+        send(&gateway, &header),
+        Some((16, "client certificate is revoked; hint: use a new certificate and reconnect".to_owned()))
+    );
+    let header = connect(&gateway, 2, &same_serial.der, &[]);
+    assert_eq!(send(&gateway, &header), None);
+    assert_eq!(gateway.proxy.verified.get(), 0, "the key identifiers are enough");
+}
+
+#[test]
+fn signatures_are_verified_once_per_connection_and_only_if_cas_have_names() {
+    let own = authority("own");
+    let client = client_of(&own, "spiffe://acme.example/edge/1");
+    let mut gateway = Gateway::new(&policy(&format!(r#"{{"keys": [{}]}}"#, own.entry(&["07", "08"]))));
+    gateway.configure(&policy(&format!(r#"{{"keys": [{}]}}"#, own.entry(&[]))));
+    let header = connect(&gateway, 1, &client.der, &[]);
+    assert_eq!(send(&gateway, &header), None);
+    assert_eq!(gateway.proxy.verified.get(), 0);
+    gateway.configure(&policy(&format!(r#"{{"name": "own", "keys": [{}]}}"#, own.entry(&[]))));
+    for _ in 0..3 {
+        assert_eq!(send(&gateway, &header), None);
+    }
+    assert_eq!(gateway.proxy.verified.get(), 1);
+}
