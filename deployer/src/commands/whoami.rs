@@ -64,7 +64,12 @@ fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
         fs::read(&args.certificate)
     };
     let bytes = bytes.map_err(|e| Error::failed(format_args!("cannot read {name}: {e}")))?;
-    Certificate::parse(&bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))
+    let certificate = Certificate::parse(&bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))?;
+    if !certificate.is_readable() {
+        return Err(Error::failed(format_args!("{name}: the filter cannot read the certificate"))
+            .hint("issue it as RFC 5280 requires: DER, no extension twice, at most 256 names"));
+    }
+    Ok(certificate)
 }
 
 /// The output of `-o json`.

@@ -107,9 +107,14 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// The identity that the filter derives from the certificate.
+    /// The identity that the filter reads in the certificate; empty if the filter [cannot read](Self::is_readable) it.
     pub(crate) fn identity(&self) -> Identity {
         Identity::from_der(&self.der).unwrap_or_default()
+    }
+
+    /// Whether the filter can read it. If not, the gateway rejects its requests.
+    pub(crate) fn is_readable(&self) -> bool {
+        Identity::from_der(&self.der).is_some()
     }
 
     /// Why Envoy rejects its key or signature, or why they are weak. `role` is the side that presents the certificate

@@ -1,48 +1,22 @@
-//! Distinguished names as Envoy's properties have them: BoringSSL's `X509_NAME_print_ex` with `XN_FLAG_RFC2253`.
+//! Distinguished names, as the filter reads them.
 
-use data_encoding::HEXUPPER;
-use otlp_gate_core::identity::SUBJECT_KEYS;
-use x509_parser::der_parser::asn1_rs::{Any, Oid, ToDer};
+use otlp_gate_core::identity::{SUBJECT_KEYS, Subject};
 use x509_parser::x509::X509Name;
 
-/// The name in RFC 2253's order, last attribute first. `None` if a string is not valid for its type: Envoy then prints
-/// nothing.
+/// The name as Envoy prints it (RFC 2253), last attribute first. `None` if Envoy prints nothing for it.
 pub(crate) fn rfc2253(name: &X509Name<'_>) -> Option<String> {
-    let mut text = String::new();
-    let rdns: Vec<_> = name.iter_rdn().collect();
-    for rdn in rdns.iter().rev() {
-        let attributes: Vec<_> = rdn.iter().collect();
-        for (index, attribute) in attributes.iter().rev().enumerate() {
-            if !text.is_empty() {
-                text.push(if index == 0 { ',' } else { '+' });
-            }
-            let oid = dotted(attribute.attr_type());
-            match SUBJECT_KEYS.iter().find(|(known, _)| *known == oid) {
-                Some((_, short)) => {
-                    text.push_str(short);
-                    text.push('=');
-                    push_value(&mut text, attribute.attr_value())?;
-                }
-                None => {
-                    text.push_str(&oid);
-                    text.push('=');
-                    push_der(&mut text, attribute.attr_value())?;
-                }
-            }
-        }
+    match name.iter_rdn().next() {
+        Some(_) => Subject::from_der(name.as_raw()).map(|name| name.text().to_owned()),
+        None => Some(String::new()),
     }
-    Some(text)
 }
 
 /// The attributes of a name, in its order: keys as in the configuration, and values. An attribute whose value is not
 /// text is left out.
 pub(crate) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
-    let pairs = name.iter_attributes().map(|attribute| {
-        let oid = dotted(attribute.attr_type());
-        let key = SUBJECT_KEYS.iter().find(|(known, _)| *known == oid).map_or(&*oid, |(_, short)| short);
-        Some((key.to_owned(), decode(attribute.attr_value())??))
-    });
-    pairs.flatten().collect()
+    let Some(name) = Subject::from_der(name.as_raw()) else { return Vec::new() };
+    let pairs = name.attributes().rev();
+    pairs.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect()
 }
 
 /// The OID of a subject key of the configuration: a short name in any case, or a dotted OID.
@@ -51,93 +25,6 @@ pub(crate) fn attribute_oid(key: &str) -> Option<Vec<u64>> {
         SUBJECT_KEYS.iter().find(|(_, short)| short.eq_ignore_ascii_case(key)).map_or(key, |(oid, _)| oid);
     let arcs = oid.split('.').map(|arc| arc.parse().ok()).collect::<Option<Vec<u64>>>()?;
     (arcs.len() > 1).then_some(arcs)
-}
-
-/// An OID in dotted form (X.690 section 8.19.4). asn1-rs 0.7 formats the first two arcs wrongly from 2.48 on.
-fn dotted(oid: &Oid<'_>) -> String {
-    let mut arcs: Vec<u64> = Vec::new();
-    let mut arc = 0_u64;
-    for byte in oid.as_bytes() {
-        arc = arc.wrapping_shl(7) | u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            if arcs.is_empty() {
-                let first = (arc / 40).min(2);
-                arcs.push(first);
-                arc -= first * 40;
-            }
-            arcs.push(arc);
-            arc = 0;
-        }
-    }
-    arcs.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
-}
-
-/// Appends the value with RFC 2253's escapes, or as `#` and hex if its type is not a string.
-fn push_value(text: &mut String, value: &Any<'_>) -> Option<()> {
-    let Some(value) = decode(value)? else { return push_der(text, value) };
-    let last = value.chars().count().saturating_sub(1);
-    for (index, character) in value.chars().enumerate() {
-        push_escaped(text, character, index == 0, index == last);
-    }
-    Some(())
-}
-
-/// The text of a value. `Some(None)`: its type is not one that BoringSSL prints as text.
-fn decode(value: &Any<'_>) -> Option<Option<String>> {
-    const UTF8: u32 = 12;
-    // NumericString, PrintableString, T61String, IA5String, UTCTime, GeneralizedTime and VisibleString, all read
-    // as Latin-1
-    const LATIN1: [u32; 7] = [18, 19, 20, 22, 23, 24, 26];
-    const UNIVERSAL: u32 = 28;
-    const BMP: u32 = 30;
-    let bytes = value.data;
-    Some(Some(match value.tag().0 {
-        UTF8 => String::from_utf8(bytes.to_vec()).ok()?,
-        tag if LATIN1.contains(&tag) => bytes.iter().copied().map(char::from).collect(),
-        UNIVERSAL => wide::<4>(bytes)?,
-        BMP => wide::<2>(bytes)?,
-        _ => return Some(None),
-    }))
-}
-
-/// Text whose characters have N bytes each, most significant first.
-fn wide<const N: usize>(bytes: &[u8]) -> Option<String> {
-    let (characters, rest) = bytes.as_chunks::<N>();
-    if !rest.is_empty() {
-        return None;
-    }
-    characters
-        .iter()
-        .map(|c| char::from_u32(c.iter().fold(0, |all, byte| all << 8 | u32::from(*byte))))
-        .collect()
-}
-
-fn push_escaped(text: &mut String, character: char, first: bool, last: bool) {
-    let special = match character {
-        '\\' | '"' | ',' | '+' | '<' | '>' | ';' => true,
-        '#' => first,
-        ' ' => first || last,
-        _ => false,
-    };
-    if special {
-        text.push('\\');
-        text.push(character);
-    } else if character.is_ascii() && !character.is_ascii_control() {
-        text.push(character);
-    } else {
-        // ASN1_STRFLGS_ESC_CTRL and ESC_MSB: each byte of the character's UTF-8
-        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-            text.push('\\');
-            text.push_str(&HEXUPPER.encode(&[byte]));
-        }
-    }
-}
-
-/// ASN1_STRFLGS_DUMP_DER
-fn push_der(text: &mut String, value: &Any<'_>) -> Option<()> {
-    text.push('#');
-    text.push_str(&HEXUPPER.encode(&value.to_der_vec().ok()?));
-    Some(())
 }
 
 #[cfg(test)]
