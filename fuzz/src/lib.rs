@@ -1,5 +1,6 @@
 //! The fuzz targets as functions, for the fuzzer and for the tests, which need no fuzzer.
 
+pub mod certificate;
 pub mod costly;
 pub mod framing;
 pub mod gunzip;

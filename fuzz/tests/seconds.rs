@@ -7,7 +7,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use otlp_gate_fuzz::{
-    costly, framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd,
+    certificate, costly, framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd,
 };
 
 /// How many changed inputs a target gets.
@@ -127,6 +127,11 @@ fn nothing_is_costly() {
 #[test]
 fn quotas_hold() {
     run(&noise(300, 600), ROUNDS / 4, quotas::target);
+}
+
+#[test]
+fn certificate_holds() {
+    run(&found("certificate"), 3 * ROUNDS, certificate::target);
 }
 
 #[test]

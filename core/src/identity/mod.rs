@@ -6,6 +6,8 @@
 mod authority;
 mod certificate;
 pub mod certificate_header;
+#[cfg(test)]
+mod corpus;
 mod der;
 mod distinguished_name;
 mod extensions;
