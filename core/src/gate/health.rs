@@ -125,6 +125,8 @@ impl HealthCheck {
     pub fn finish<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<&'static [u8], Reason> {
         /// The frame of an empty export.
         const EMPTY_EXPORT: &[u8] = &[0; 5];
+        // The certificate may have expired while the body was received.
+        self.client().check_validity(now)?;
         let (message, offset) = self.request.message(store, now, Some(MAX_BODY as u64))?;
         self.request.receiving = None;
         let name = health_service(message.get(offset..).unwrap_or_default())

@@ -15,8 +15,9 @@ use crate::response::Reason;
 use crate::time::Timestamp;
 
 impl Gate {
-    /// The client of the current request. A connection's certificate never changes, so a client that connects itself is
-    /// identified once per connection. A trusted hop forwards another client's identity with each request.
+    /// The client of the current request, and the hop that forwards it. A connection's certificate never changes, so a
+    /// client that connects itself is identified once per connection. A trusted hop forwards another client's identity
+    /// with each request.
     ///
     /// # Errors
     /// Why the request is rejected.
@@ -25,7 +26,7 @@ impl Gate {
         worker: &Worker<H>,
         headers: &Headers,
         now: Timestamp,
-    ) -> Result<Rc<Client>, Reason> {
+    ) -> Result<(Rc<Client>, Option<TrustedHop>), Reason> {
         let host = &worker.host;
         let verify = |signature: &Signature<'_>| host.verify_signature(signature);
         let by = Examination { now, verify: &verify };
@@ -45,15 +46,15 @@ impl Gate {
             }
         };
         match peer {
-            Peer::Client(client) => Ok(client),
+            Peer::Client(client) => Ok((client, None)),
             Peer::Hop(hop) => {
                 let forwarded = self.forwarded(headers, &hop, now)?;
                 if let Some(client) = self.clients.forwarded(forwarded.key()) {
-                    return Ok(client);
+                    return Ok((client, Some(hop)));
                 }
                 let client = Rc::new(self.forwarded_client(&forwarded, by)?);
                 self.clients.insert_forwarded(forwarded.key(), &client);
-                Ok(client)
+                Ok((client, Some(hop)))
             }
         }
     }

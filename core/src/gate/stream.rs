@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::client::Client;
+use super::client::{Client, TrustedHop};
 use super::cors::AllowedOrigin;
 use super::edits::HeaderEdits;
 use super::head::Head;
@@ -16,6 +16,7 @@ use super::outcome::Outcome;
 use super::request::{Outgoing, Request};
 use super::worker::Worker;
 use crate::response::{Protocol, Reason, Response};
+use crate::time::Timestamp;
 use otlp_gate_wire::otlp::Signal;
 
 /// What the proxy does after a callback.
@@ -36,6 +37,8 @@ pub struct Stream<'w, H: Host> {
     worker: &'w Worker<H>,
     gate: Option<Rc<Gate>>,
     client: Option<Rc<Client>>,
+    /// The hop that forwards the client's identity.
+    hop: Option<TrustedHop>,
     /// The origin of the web page that sends, where its pages may send.
     origin: Option<AllowedOrigin>,
     /// The size of the request's headers, in bytes.
@@ -67,6 +70,7 @@ impl<'w, H: Host> Stream<'w, H> {
             worker,
             gate,
             client: None,
+            hop: None,
             origin: None,
             headers_size: 0,
             reservation: None,
@@ -106,10 +110,11 @@ impl<'w, H: Host> Stream<'w, H> {
         };
         let Worker { host, memory, store, .. } = self.worker;
         let now = host.now();
-        let client = match gate.current_client(self.worker, headers, now) {
-            Ok(client) => client,
+        let (client, hop) = match gate.current_client(self.worker, headers, now) {
+            Ok(sender) => sender,
             Err(reason) => return self.reject(protocol, &reason, None, signal),
         };
+        self.hop = hop;
         self.client = Some(Rc::clone(&client));
         host.set_property(b"otlp_gate.client", client.name().as_bytes());
         let opened = match (head, health) {
@@ -242,12 +247,17 @@ impl<'w, H: Host> Stream<'w, H> {
     /// Forwards the request, whose body is complete, or rejects it.
     fn finish(&mut self) -> Action {
         let worker = self.worker;
+        let now = worker.host.now();
+        // Its certificate may have expired while the body was received. The request checks the client's.
+        if let Some(Err(reason)) = self.hop.as_ref().map(|hop| hop.check_validity(now)) {
+            return self.reject_open(&reason);
+        }
         let request = match &mut self.state {
             State::Receiving(request) => request,
-            State::ReceivingCheck(_) => return self.finish_check(),
+            State::ReceivingCheck(_) => return self.finish_check(now),
             _ => return Action::Pause,
         };
-        let outgoing = match request.finish(&worker.store, worker.host.now()) {
+        let outgoing = match request.finish(&worker.store, now) {
             Ok(outgoing) => outgoing,
             Err(reason) => return self.reject_open(&reason),
         };
@@ -268,10 +278,10 @@ impl<'w, H: Host> Stream<'w, H> {
     }
 
     /// Forwards the health check, whose body is complete, or rejects it.
-    fn finish_check(&mut self) -> Action {
+    fn finish_check(&mut self, now: Timestamp) -> Action {
         let State::ReceivingCheck(check) = &mut self.state else { return Action::Pause };
         let host = &self.worker.host;
-        match check.finish(&self.worker.store, host.now()) {
+        match check.finish(&self.worker.store, now) {
             Ok(body) if host.replace_request_body(body) => {}
             Ok(_) => return self.reject_open(&Reason::Busy),
             Err(reason) => return self.reject_open(&reason),

@@ -56,6 +56,42 @@ fn a_cached_client_is_rejected_once_its_certificate_expires() {
 }
 
 #[test]
+fn a_certificate_that_expires_while_a_body_is_received_is_rejected() {
+    const END: u64 = 2_110_000_000;
+    let check = [
+        (":method", "POST"),
+        (":path", "/grpc.health.v1.Health/Check"),
+        ("content-type", "application/grpc"),
+    ];
+    let watch = [check[0], (":path", "/grpc.health.v1.Health/Watch"), check[2]];
+    let (fingerprint, own) = connection();
+    let hops =
+        POLICY.replace("\"deny\"", r#""trustedHops": [{"spiffe": "spiffe://acme.example/edge/1"}], "deny""#);
+    let element = format!("Hash={};URI=spiffe://acme.example/edge/9,{own}", "ab".repeat(32));
+    for (policy, certificate) in [(POLICY, &own), (&*hops, &element)] {
+        for (headers, body) in [(&EXPORT, forged(1)), (&check, framed(&[], 0)), (&watch, framed(&[], 0))] {
+            let gateway = Gateway::new(policy);
+            gateway
+                .proxy
+                .set("connection.sha256_peer_certificate_digest", Fingerprint(fingerprint).hex().as_bytes());
+            gateway.proxy.now.set(Timestamp::from_secs(END));
+            let headers = [&headers[..], &[("x-forwarded-client-cert", certificate.as_str())]].concat();
+            let (mut stream, action) = gateway.begin_without_certificate(&headers, false);
+            assert_eq!(action, Action::Continue, "{headers:?}");
+            gateway.proxy.now.set(Timestamp::from_secs(END + 1));
+            gateway.body(&mut stream, &body, true);
+            let response = gateway.proxy.take_response().unwrap();
+            let expired = match response.grpc_status {
+                Some(status) => status == 16,
+                None => response.http_status == 401,
+            };
+            assert!(expired, "{headers:?}: {response:?}");
+            assert_eq!(gateway.proxy.results(), BTreeMap::from([("certificate_expired".to_owned(), 1)]));
+        }
+    }
+}
+
+#[test]
 fn a_full_cache_of_connections_is_emptied() {
     let cache = ClientCache::default();
     let peer = Peer::Hop(TrustedHop::new([7; 32], Validity { not_before: 0, not_after: i64::MAX }));
