@@ -1,5 +1,7 @@
 //! The certificate that a client's rule asks for.
 
+use std::net::IpAddr;
+
 use otlp_gate_core::config::{ClientRule, Match, Patterns};
 
 use super::{Request, Validity};
@@ -14,6 +16,10 @@ pub(crate) struct ClientNames {
     pub(crate) spiffe: Option<String>,
     /// The DNS SAN.
     pub(crate) dns: Option<String>,
+    /// The e-mail SAN.
+    pub(crate) email: Option<String>,
+    /// The IP address SAN.
+    pub(crate) ip: Option<IpAddr>,
     /// The subject's common name.
     pub(crate) cn: Option<String>,
     /// The subject's organization.
@@ -33,7 +39,8 @@ impl ClientNames {
         config: Option<&Config>,
         unchecked: bool,
     ) -> Result<Request, Error> {
-        let given = [&self.spiffe, &self.dns, &self.cn, &self.org].into_iter().any(Option::is_some);
+        let given = [&self.spiffe, &self.dns, &self.email, &self.cn, &self.org];
+        let given = self.ip.is_some() || given.into_iter().any(Option::is_some);
         let rule = config.and_then(|config| config.clients.iter().find(|rule| rule.name == name));
         match (rule, config) {
             (Some(rule), _) => Ok(self.request_for(name, days, self.satisfiable_match(name, rule)?)),
@@ -59,18 +66,23 @@ impl ClientNames {
 
     /// The options that must be given for this match.
     fn missing(&self, one: &Match) -> Vec<String> {
-        let mut missing = Vec::new();
-        let mut need = |flag: &str, given: &Option<String>, pattern: Option<&String>| {
-            let pattern = pattern.filter(|pattern| given.is_none() && !is_literal(pattern));
-            missing.extend(pattern.map(|pattern| format!("give {flag} a value that matches {pattern}")));
+        let need = |flag: &str, given: &Option<String>, pattern: Option<&String>| {
+            let pattern = pattern.filter(|pattern| given.is_none() && !is_literal(pattern))?;
+            Some(format!("give {flag} a value that matches {pattern}"))
         };
-        need("--spiffe", &self.spiffe, one.spiffe.as_ref());
-        need("--dns", &self.dns, one.dns.as_ref());
+        let network = one.ip.as_ref().filter(|ip| self.ip.is_none() && ip.parse::<IpAddr>().is_err());
+        let names = [
+            need("--spiffe", &self.spiffe, one.spiffe.as_ref()),
+            need("--dns", &self.dns, one.dns.as_ref()),
+            need("--email", &self.email, one.email.as_ref()),
+            network.map(|network| format!("give --ip an address in {network}")),
+        ];
+        let mut missing: Vec<String> = names.into_iter().flatten().collect();
         for (key, patterns) in &one.subject {
             for pattern in patterns.as_slice() {
                 match key.to_ascii_uppercase().as_str() {
-                    "CN" => need("--cn", &self.cn, Some(pattern)),
-                    "O" => need("--org", &self.org, Some(pattern)),
+                    "CN" => missing.extend(need("--cn", &self.cn, Some(pattern))),
+                    "O" => missing.extend(need("--org", &self.org, Some(pattern))),
                     _ => {}
                 }
             }
@@ -114,7 +126,8 @@ impl ClientNames {
             subject,
             uris: self.spiffe.clone().or_else(|| literal(one.spiffe.as_ref())).into_iter().collect(),
             dns: self.dns.clone().or_else(|| literal(one.dns.as_ref())).into_iter().collect(),
-            ips: Vec::new(),
+            emails: self.email.clone().or_else(|| literal(one.email.as_ref())).into_iter().collect(),
+            ips: self.ip.or_else(|| one.ip.as_ref()?.parse().ok()).into_iter().collect(),
             validity: Validity::Days(days),
         }
     }
@@ -129,8 +142,8 @@ fn known(config: &Config) -> String {
     let names: Vec<String> = config.clients.iter().take(8).map(|rule| format!("`{}`", rule.name)).collect();
     let more = if config.clients.len() > names.len() { " and more" } else { "" };
     format!(
-        "the configuration has {}{more}; for a rule with captures, give the client's names with --spiffe, --dns, --cn \
-        or --org",
+        "the configuration has {}{more}; for a rule with captures, give the client's names with --spiffe, --dns, \
+        --email, --ip, --cn or --org",
         names.join(", ")
     )
 }

@@ -38,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) uris: Vec<String>,
     /// DNS SANs.
     pub(crate) dns: Vec<String>,
+    /// E-mail SANs.
+    pub(crate) emails: Vec<String>,
     /// IP address SANs.
     pub(crate) ips: Vec<IpAddr>,
     /// The validity period.
@@ -52,6 +54,7 @@ impl Request {
             subject: Vec::new(),
             uris: Vec::new(),
             dns: Vec::new(),
+            emails: Vec::new(),
             ips: Vec::new(),
             validity: Validity::Days(days),
         };
@@ -75,6 +78,7 @@ impl Request {
             subject: certificate.subject_attributes(),
             uris: certificate.uris.clone(),
             dns: certificate.dns.clone(),
+            emails: certificate.emails.clone(),
             ips: certificate.ips.clone(),
             validity: Validity::Days(days),
         }
@@ -92,6 +96,9 @@ impl Request {
         }
         for dns in &self.dns {
             params.subject_alt_names.push(SanType::DnsName(ascii(dns)?));
+        }
+        for email in &self.emails {
+            params.subject_alt_names.push(SanType::Rfc822Name(ascii(email)?));
         }
         params.subject_alt_names.extend(self.ips.iter().copied().map(SanType::IpAddress));
         params.is_ca = IsCa::ExplicitNoCa;

@@ -49,6 +49,7 @@ impl TestClient {
             subject: vec![("CN".to_owned(), format!("otlp-gate verify {}", self.name()))],
             uris: vec![uri.to_owned()],
             dns: Vec::new(),
+            emails: Vec::new(),
             ips: Vec::new(),
             validity: if self == TestClient::Expired { Validity::Expired } else { Validity::Days(DAYS) },
         }

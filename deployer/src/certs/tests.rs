@@ -40,6 +40,7 @@ proptest! {
         subject in btree_map(proptest::sample::select(vec!["CN", "O", "OU", "L", "ST"]), r"\PC{1,24}", 0..4),
         uris in vec("spiffe://[a-z0-9][a-z0-9.-]{0,12}(/[A-Za-z0-9_-]{1,8}){1,3}", 0..3),
         dns in vec("[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?(\\.[a-z0-9]{1,8}){0,3}", 0..3),
+        emails in vec("[A-Za-z0-9.+-]{1,8}@[a-z0-9]{1,8}(\\.[a-z0-9]{1,8}){0,2}", 0..3),
         ips in vec(ip(), 0..3),
         role in proptest::sample::select(vec![Role::Server, Role::Client]),
         days in 1..9_u32,
@@ -51,7 +52,7 @@ proptest! {
             prop_assert!(dns_name(name).is_ok(), "{name}");
         }
         let subject: Vec<_> = subject.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let request = Request { role, subject, uris, dns, ips, validity: Validity::Days(days) };
+        let request = Request { role, subject, uris, dns, emails, ips, validity: Validity::Days(days) };
         let (own, other) = match role {
             Role::Server => (&*SERVER_CA, &*CLIENT_CA),
             Role::Client => (&*CLIENT_CA, &*SERVER_CA),
@@ -63,6 +64,7 @@ proptest! {
         prop_assert_eq!(certificate.subject_attributes(), request.subject);
         prop_assert_eq!(&certificate.uris, &request.uris);
         prop_assert_eq!(&certificate.dns, &request.dns);
+        prop_assert_eq!(&certificate.emails, &request.emails);
         prop_assert_eq!(&certificate.ips, &request.ips);
         prop_assert_eq!(certificate.serial.as_bytes().len(), 16);
         prop_assert!(certificate.is_signed_by(own.certificate()) && !certificate.is_signed_by(other.certificate()));
@@ -76,12 +78,14 @@ proptest! {
 
         let shown = certificate.identity();
         prop_assert_eq!((&shown.uris, &shown.dns, &shown.ips), (&request.uris, &request.dns, &request.ips));
+        prop_assert_eq!(&shown.emails, &request.emails);
 
         let uris = request.uris.iter().map(|it| format!("URI:{it}"));
         let dns = request.dns.iter().map(|it| format!("DNS:{it}"));
+        let emails = request.emails.iter().map(|it| format!("email:{it}"));
         let names = names_by_openssl(&pem);
         let (ips, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|it| it.starts_with("IP Address:"));
-        prop_assert_eq!(others, uris.chain(dns).collect::<Vec<_>>());
+        prop_assert_eq!(others, uris.chain(dns).chain(emails).collect::<Vec<_>>());
         prop_assert_eq!(ips.len(), request.ips.len());
     }
 }

@@ -112,6 +112,7 @@ mod tests {
             subject: vec![("CN".to_owned(), "a".to_owned())],
             uris: Vec::new(),
             dns: Vec::new(),
+            emails: Vec::new(),
             ips: Vec::new(),
             validity: Validity::Days(1),
         };

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
-use otlp_gate_core::identity::Fingerprint;
+use otlp_gate_core::identity::{Fingerprint, Identity, extended_key_usage_name, hex};
 use otlp_gate_core::policy::{Client, Explanation, Identification, VERIFY_NAME};
 use otlp_gate_core::quota::{Dimension, Tier};
 use serde::Serialize;
@@ -37,8 +37,9 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let certificate = read(args, global)?;
     let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
-    let explanation = loaded.policy.explain(&certificate.identity());
-    let answer = Answer::new(&loaded, &explanation, &certificate);
+    let identity = certificate.identity();
+    let explanation = loaded.policy.explain(&identity);
+    let answer = Answer::new(&loaded, &explanation, &certificate, &identity);
     output::print(global.output, &answer, || answer.table(&loaded.config, &explanation))?;
     if global.output == Format::Table {
         answer.warnings.iter().for_each(output::warn);
@@ -101,10 +102,22 @@ struct Answer {
 
 /// The parts of the certificate that rules can use.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Shown {
-    spiffe: Option<String>,
-    dns: Option<String>,
+    /// The names of each kind, in the order of the certificate.
+    spiffe: Vec<String>,
+    dns: Vec<String>,
+    email: Vec<String>,
+    ip: Vec<String>,
     subject: Option<String>,
+    /// The issuer's name, as the certificate has it.
+    issuer: Option<String>,
+    /// The identifier of the issuer's key, as the certificate has it.
+    issuer_key_id: Option<String>,
+    /// The name of the client CA that signed it, and the SHA-256 of the key.
+    ca: Option<String>,
+    issuer_key: Option<String>,
+    extended_key_usage: Vec<String>,
     sha256: String,
     serial: String,
     /// The SHA-256 of its public key.
@@ -129,7 +142,12 @@ struct Limit {
 }
 
 impl Answer {
-    fn new(loaded: &Loaded, explanation: &Explanation, certificate: &Certificate) -> Self {
+    fn new(
+        loaded: &Loaded,
+        explanation: &Explanation,
+        certificate: &Certificate,
+        identity: &Identity,
+    ) -> Self {
         let (verdict, client) = match &explanation.identification {
             Identification::Client(client) => ("client", Some(client)),
             Identification::Denied => ("denied", None),
@@ -148,14 +166,7 @@ impl Answer {
             attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             headers: headers.cloned().collect(),
             quota: client.map(|it| Quota::new(&it.tier, it.rule, loaded)),
-            shown: Shown {
-                spiffe: certificate.uris.first().cloned(),
-                dns: certificate.dns.first().cloned(),
-                subject: certificate.subject.clone(),
-                sha256: certificate.sha256_hex(),
-                serial: certificate.serial.to_string(),
-                key: certificate.identity().certificate.map(|it| Fingerprint(it.key).hex()),
-            },
+            shown: Shown::new(certificate, identity),
             not_before: date(certificate.not_before),
             not_after: date(certificate.not_after),
             near_misses: explanation::near_misses(loaded, explanation),
@@ -200,13 +211,44 @@ impl Answer {
             vec![format!("deny[{it}]"), "  hint: remove the entry to accept the certificate again".to_owned()]
         });
         add("DENIED BY", denied.unwrap_or_default());
-        let Shown { spiffe, dns, subject, sha256, serial, key } = &self.shown;
-        let (sha256, serial) = (Some(sha256.clone()), Some(serial.clone()));
-        let shown = [("spiffe", spiffe), ("dns", dns), ("subject", subject), ("sha256", &sha256)];
-        let shown = shown.into_iter().chain([("serial", &serial), ("key", key)]);
-        let shown = shown.filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
-        add("CERTIFICATE", shown.chain([format!("valid until {}", self.not_after)]).collect());
+        add("CERTIFICATE", self.shown.lines().chain([format!("valid until {}", self.not_after)]).collect());
         output::align(rows)
+    }
+}
+
+impl Shown {
+    fn new(certificate: &Certificate, identity: &Identity) -> Self {
+        let usages = identity.extended_key_usage().iter();
+        Shown {
+            spiffe: certificate.uris.clone(),
+            dns: certificate.dns.clone(),
+            ip: identity.ips.iter().map(ToString::to_string).collect(),
+            subject: certificate.subject.clone(),
+            issuer: identity.issuer().map(|issuer| issuer.text().to_owned()),
+            issuer_key_id: identity.issuer_key_id().map(hex),
+            ca: identity.ca_name().map(str::to_owned),
+            issuer_key: identity.issuer_key().map(|key| Fingerprint(key).hex()),
+            extended_key_usage: usages.map(|usage| extended_key_usage_name(usage).to_owned()).collect(),
+            sha256: certificate.sha256_hex(),
+            serial: certificate.serial.to_string(),
+            key: identity.certificate.as_ref().map(|it| Fingerprint(it.key).hex()),
+            email: identity.emails.clone(),
+        }
+    }
+
+    /// One line for each value, under its key of a match or of `deny`.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let Shown { spiffe, dns, email, ip, subject, issuer, issuer_key_id, .. } = self;
+        let Shown { ca, issuer_key, extended_key_usage, sha256, serial, key, .. } = self;
+        let names = [("spiffe", spiffe), ("dns", dns), ("email", email), ("ip", ip)];
+        let names = names.into_iter().flat_map(|(key, all)| all.iter().map(move |value| (key, value)));
+        let one = [("subject", subject), ("issuer", issuer), ("issuer.keyId", issuer_key_id), ("ca", ca)];
+        let one = one.into_iter().chain([("issuer.key", issuer_key)]);
+        let one = one.filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let usages = extended_key_usage.iter().map(|value| ("extendedKeyUsage", value));
+        let rest = [("sha256", Some(sha256)), ("serial", Some(serial)), ("key", key.as_ref())];
+        let rest = rest.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        names.chain(one).chain(usages).chain(rest).map(|(key, value)| format!("{key}: {value}"))
     }
 }
 

@@ -107,6 +107,7 @@ fn request(role: Role, name: &str) -> Request {
         subject,
         uris: Vec::new(),
         dns: Vec::new(),
+        emails: Vec::new(),
         ips: Vec::new(),
         validity: Validity::Days(DAYS),
     }

@@ -32,6 +32,8 @@ pub(crate) struct Certificate {
     pub(crate) uris: Vec<String>,
     /// The DNS SANs, in the order of the certificate.
     pub(crate) dns: Vec<String>,
+    /// The e-mail SANs, in the order of the certificate.
+    pub(crate) emails: Vec<String>,
     /// The IP address SANs.
     pub(crate) ips: Vec<IpAddr>,
     /// The SHA-256 of the DER.
@@ -87,6 +89,7 @@ impl Certificate {
             not_after: x509.validity().not_after.to_datetime(),
             uris: Vec::new(),
             dns: Vec::new(),
+            emails: Vec::new(),
             ips: Vec::new(),
             sha256: Sha256::digest(&der).into(),
             ca: x509.is_ca(),
@@ -99,6 +102,7 @@ impl Certificate {
             match name {
                 GeneralName::URI(uri) => certificate.uris.push((*uri).to_owned()),
                 GeneralName::DNSName(dns) => certificate.dns.push((*dns).to_owned()),
+                GeneralName::RFC822Name(email) => certificate.emails.push((*email).to_owned()),
                 GeneralName::IPAddress(bytes) => certificate.ips.extend(ip(bytes)),
                 _ => {}
             }
@@ -145,12 +149,13 @@ impl Certificate {
         self.x509().map(|it| it.public_key().raw.to_vec()).unwrap_or_default()
     }
 
-    /// The subject alternative names, each with its kind: `URI:`, `DNS:` or `IP:`.
+    /// The subject alternative names, each with its kind: `URI:`, `DNS:`, `email:` or `IP:`.
     pub(crate) fn sans(&self) -> Vec<String> {
         let uris = self.uris.iter().map(|it| format!("URI:{it}"));
         let dns = self.dns.iter().map(|it| format!("DNS:{it}"));
         let ips = self.ips.iter().map(|it| format!("IP:{it}"));
-        uris.chain(dns).chain(ips).collect()
+        let emails = self.emails.iter().map(|it| format!("email:{it}"));
+        uris.chain(dns).chain(emails).chain(ips).collect()
     }
 
     /// Whether the key of `ca` signed it. Validity periods are not checked.

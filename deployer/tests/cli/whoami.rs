@@ -70,7 +70,7 @@ fn a_client_is_told_with_its_rule_and_what_follows() {
     sandbox.write("otlp-gate.yaml", CONFIG);
 
     let table = sandbox.run("whoami cert.pem").ok();
-    let random = ["sha256: ", "serial: ", "key: ", "valid until"];
+    let random = ["sha256: ", "serial: ", "key: ", "keyId: ", "valid until"];
     let stable: Vec<&str> =
         table.lines().filter(|line| !random.iter().any(|text| line.contains(text))).collect();
     assert_snapshot!("whoami", stable.join("\n"));
@@ -153,6 +153,64 @@ fn any_name_of_a_kind_matches_and_two_that_differ_are_a_near_miss() {
             "hint": "make the pattern more specific, or issue the certificate with one of them",
         }])
     );
+}
+
+#[test]
+fn addresses_the_issuer_and_usages_are_matched_and_shown() {
+    let config = |rule: &str| {
+        format!(
+            "apiVersion: otlp-gate/v1\nclients:\n  - name: \"user-{{user}}\"\n    match: {rule}\n    \
+             attributes: {{mail: \"{{email}}\", address: \"{{ip}}\", issuer: \"{{issuer}}\", serial: \"{{serial}}\"}}\n"
+        )
+    };
+    let sandbox = Sandbox::with(&config(
+        r#"{email: "{user}@acme.example", ip: 10.0.0.0/8, issuer: {subject: {O: Acme}}, extendedKeyUsage: [clientAuth, emailProtection]}"#,
+    ));
+    let sans = "email:ops@globex.example,email:ann@ACME.example,IP:192.0.2.1,IP:10.0.0.7,IP:2001:db8::1";
+    let usages = "-addext extendedKeyUsage=clientAuth,emailProtection,1.2.3 -addext authorityKeyIdentifier=keyid:always";
+    made(&sandbox, sans, usages);
+    let answer = sandbox.run("whoami cert.pem -o json").json();
+    assert_eq!(
+        answer["matched"],
+        json!({
+            "email": "ann@acme.example", "ip": "10.0.0.7", "issuer.subject.O": "Acme",
+            "extendedKeyUsage": "clientAuth, emailProtection",
+        })
+    );
+    let shown = &answer["shown"];
+    assert_eq!(shown["email"], json!(["ops@globex.example", "ann@acme.example"]));
+    assert_eq!(shown["ip"], json!(["192.0.2.1", "10.0.0.7", "2001:db8::1"]));
+    assert_eq!(shown["issuer"], json!("CN=test,O=Acme"));
+    assert_eq!(shown["extendedKeyUsage"], json!(["clientAuth", "emailProtection", "1.2.3"]));
+    assert_eq!((&shown["ca"], &shown["issuerKey"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        answer["attributes"],
+        json!({
+            "address": "10.0.0.7", "issuer": "CN=test,O=Acme", "mail": "ann@acme.example",
+            "serial": shown["serial"],
+        })
+    );
+    // OpenSSL prints the identifier as the config takes it.
+    let printed = read(&sandbox, "x509 -in cert.pem -noout -ext authorityKeyIdentifier");
+    let id = printed.lines().nth(1).unwrap().trim().trim_start_matches("keyid:");
+    assert_eq!(shown["issuerKeyId"], json!(id.replace(':', "").to_lowercase()));
+    sandbox.write(
+        "otlp-gate.yaml",
+        config(&format!("{{email: \"{{user}}@acme.example\", issuer: {{keyId: \"{id}\"}}}}")),
+    );
+    assert_eq!(asked(&sandbox)["client"], json!("user-ann"));
+    let table = sandbox.run("whoami cert.pem").ok();
+    for line in
+        ["email: ann@acme.example", "ip: 2001:db8::1", "issuer: CN=test,O=Acme", "extendedKeyUsage: 1.2.3"]
+    {
+        assert!(table.contains(line), "{table}");
+    }
+
+    // A near miss of each of the new keys, with its line.
+    sandbox.write("otlp-gate.yaml", config(r#"{email: "{user}@acme.example", ip: 172.16.0.0/12}"#));
+    let miss = &asked(&sandbox)["nearMisses"][0];
+    assert_eq!((&miss["path"], &miss["line"]), (&json!("clients[0].match.ip"), &json!(4)));
+    assert_eq!(miss["reason"], json!("none of its IP addresses, such as `192.0.2.1`, is in `172.16.0.0/12`"));
 }
 
 #[test]

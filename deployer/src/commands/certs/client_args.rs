@@ -1,5 +1,7 @@
 //! What `certs client` and `certs sign` have in common: the client's names, and the check that its rule accepts them.
 
+use std::net::IpAddr;
+
 use otlp_gate_core::policy::Identification;
 
 use super::FolderArg;
@@ -26,6 +28,12 @@ pub(super) struct ClientArgs {
     /// The DNS SAN [default: that of the client's rule, if it is not a pattern]
     #[arg(long, value_name = "NAME", value_parser = dns_name)]
     dns: Option<String>,
+    /// The e-mail SAN [default: that of the client's rule, if it is not a pattern]
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    /// The IP address SAN [default: that of the client's rule, if it is not a network]
+    #[arg(long, value_name = "IP")]
+    ip: Option<IpAddr>,
     /// The subject's common name [default: that of the client's rule, else the client's name]
     #[arg(long, value_name = "TEXT")]
     cn: Option<String>,
@@ -65,9 +73,14 @@ impl ClientArgs {
 
     /// The certificate's contents, from the options and from the client's rule.
     pub(super) fn request(&self, loaded: Option<&Loaded>) -> Result<Request, Error> {
-        let ClientArgs { spiffe, dns, cn, org, .. } = self;
-        let names =
-            ClientNames { spiffe: spiffe.clone(), dns: dns.clone(), cn: cn.clone(), org: org.clone() };
+        let names = ClientNames {
+            spiffe: self.spiffe.clone(),
+            dns: self.dns.clone(),
+            email: self.email.clone(),
+            ip: self.ip,
+            cn: self.cn.clone(),
+            org: self.org.clone(),
+        };
         names.request(&self.name, self.days, loaded.map(|it| &it.config), self.unchecked)
     }
 

@@ -51,6 +51,28 @@ fn the_server_certificate_has_the_hostname_and_added_names() {
 }
 
 #[test]
+fn addresses_come_from_the_options_or_from_the_rule() {
+    let sandbox = with_cas();
+    sandbox.write(
+        "otlp-gate.yaml",
+        "apiVersion: otlp-gate/v1\nclients:\n  - name: mail\n    match: {email: ops@acme.example, ip: 192.0.2.7}\n  \
+         - name: wide\n    match: {email: \"*@acme.example\", ip: 10.0.0.0/8}\n",
+    );
+    let names = |client: &str| {
+        read(&sandbox, &format!("x509 -in certs/clients/{client}.crt -noout -ext subjectAltName"))
+    };
+    sandbox.run("certs client mail").ok();
+    assert!(names("mail").contains("email:ops@acme.example, IP Address:192.0.2.7"), "{}", names("mail"));
+    let ended = sandbox.run("certs client wide");
+    assert_eq!(ended.code, 1);
+    let hint = "give --email a value that matches *@acme.example; give --ip an address in 10.0.0.0/8";
+    assert!(ended.stderr.contains(hint), "{}", ended.stderr);
+    sandbox.run("certs client wide --email ann@acme.example --ip 10.1.2.3").ok();
+    sandbox.run("certs renew wide").ok();
+    assert!(names("wide").contains("email:ann@acme.example, IP Address:10.1.2.3"), "{}", names("wide"));
+}
+
+#[test]
 fn extensions_are_those_of_rfc_5280() {
     let sandbox = with_cas();
     sandbox.run("certs client edge --spiffe spiffe://acme.example/edge/zurich").ok();
