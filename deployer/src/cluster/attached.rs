@@ -1,6 +1,8 @@
 //! Objects that are not the gate's and act on its gateway: routes to other backends, and policies that may bypass or
 //! override the filter. Also changes that other field managers made to the gate's own objects.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt as _;
 use kube::api::{DynamicObject, ListParams};
 use serde::Serialize;
@@ -9,7 +11,9 @@ use serde_json::Value;
 use super::api_error::{api_error, if_allowed};
 use super::client::Cluster;
 use super::discovery::Discovery;
+use super::istio;
 use super::managers::{contains, is_ours, other_managers};
+use crate::config::Provider;
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, title};
 use crate::providers;
@@ -73,6 +77,10 @@ pub(crate) async fn attached(
 ) -> Result<Vec<Attachment>, Error> {
     let versions = ATTACHABLE.iter().map(|(version, ..)| *version);
     let discovery = Discovery::of(cluster, versions.chain(desired.iter().map(Object::api_version))).await?;
+    let roots = match installation.config.gateway.provider {
+        Provider::Istio => istio::root_namespaces(cluster).await?,
+        Provider::EnvoyGateway => BTreeSet::new(),
+    };
     let mut found = Vec::new();
     for (version, kind, effect) in ATTACHABLE {
         let (namespace, all) = (&installation.names.namespace, ListParams::default());
@@ -83,7 +91,7 @@ pub(crate) async fn attached(
             let own = desired.iter().find(|it| is_same(it, version, kind, &object));
             let attachment = match own {
                 Some(desired) => changed(desired, &object),
-                None => acts_on_gateway(version, kind, &object, installation).then(|| {
+                None => acts_on_gateway(version, kind, &object, installation, &roots).then(|| {
                     let object = title(kind, object.namespace().as_deref(), &object.name_any());
                     let is_unsafe = ![ROUTE, BOUNDS].contains(&effect);
                     Attachment { object, effect: effect.to_owned(), is_unsafe }
@@ -144,6 +152,7 @@ fn acts_on_gateway(
     kind: &str,
     object: &DynamicObject,
     installation: &Installation<'_>,
+    roots: &BTreeSet<String>,
 ) -> bool {
     let names = &installation.names;
     let namespace = object.namespace().unwrap_or_default();
@@ -171,8 +180,8 @@ fn acts_on_gateway(
             .is_some_and(|labels| are_gateway_labels(labels, installation)),
         "WasmPlugin" | "TrafficExtension" | "EnvoyFilter" | "RequestAuthentication" => {
             if targets.is_empty() {
-                // A policy in Istio's root namespace applies to all namespaces.
-                (namespace == "istio-system" || namespace == names.namespace)
+                // A policy in a mesh's root namespace applies to all namespaces.
+                (roots.contains(&namespace) || namespace == names.namespace)
                     && selects_gateway(spec, installation)
             } else {
                 targets.iter().any(names_gateway)
@@ -216,6 +225,7 @@ fn are_gateway_labels(labels: &serde_json::Map<String, Value>, installation: &In
     labels.iter().all(|(key, value)| {
         let value = value.as_str().unwrap_or_default();
         match key.as_str() {
+            key if config.gateway.labels.get(key).is_some_and(|own| own == value) => true,
             "gateway.networking.k8s.io/gateway-name" => value == name,
             "gateway.networking.k8s.io/gateway-class-name" => value == class,
             "service.istio.io/canonical-name" | "app.kubernetes.io/name" | "app.kubernetes.io/instance" => {
@@ -288,9 +298,13 @@ fn accepts_expired(object: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::{ApiResource, GroupVersionKind};
     use serde_json::json;
 
     use super::*;
+    use crate::config::Source;
+    use crate::model::{Certificates, Mesh};
+    use crate::module::Location;
 
     #[test]
     fn modes_that_accept_unvalidated_certificates_are_found() {
@@ -309,6 +323,35 @@ mod tests {
             json!({"tls": {"clientValidation": {"optional": false}}}),
         ] {
             assert!(!accepts_unvalidated(&json!({"spec": spec.clone()})), "{spec}");
+        }
+    }
+
+    #[test]
+    fn policies_for_the_gateways_labels_and_of_root_namespaces_act_on_it() {
+        let text = "{apiVersion: otlp-gate/v1, gateway: {labels: {team: platform}}, clients: []}".to_owned();
+        let config = Source { name: "test".to_owned(), text }.load().unwrap().config;
+        let module = Location::at("oci://registry.example/otlp-gate:1", None, "").unwrap();
+        let mesh = Mesh::from_config(&config);
+        let installation = Installation::new(&config, module, mesh, Certificates::default());
+        let roots = ["mesh-admin".to_owned()].into();
+        for (namespace, labels, acts) in [
+            ("otel-collector", json!({"team": "platform"}), true),
+            ("otel-collector", json!({"team": "other"}), false),
+            ("otel-collector", json!({"gateway.networking.k8s.io/gateway-name": "otel-gateway"}), true),
+            ("mesh-admin", json!({}), true),
+            ("mesh-admin", json!({"team": "platform", "app": "other"}), false),
+            ("istio-system", json!({}), false),
+        ] {
+            for kind in ["WasmPlugin", "TrafficExtension"] {
+                let resource =
+                    ApiResource::from_gvk(&GroupVersionKind::gvk("extensions.istio.io", "v1alpha1", kind));
+                let mut object = DynamicObject::new("x", &resource);
+                object.metadata.namespace = Some(namespace.to_owned());
+                object.data = json!({"spec": {"selector": {"matchLabels": labels}}});
+                let found =
+                    acts_on_gateway("extensions.istio.io/v1alpha1", kind, &object, &installation, &roots);
+                assert_eq!(found, acts, "{namespace} {labels}");
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod client;
 mod conditions;
 mod diagnosis;
 mod discovery;
+mod istio;
 mod live_policy;
 mod managers;
 mod mesh;

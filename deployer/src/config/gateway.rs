@@ -31,8 +31,12 @@ pub(crate) struct Gateway {
     /// The GatewayClass. Default: `istio`, or `eg` for Envoy Gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) class: Option<String>,
-    /// Annotations of the objects that the provider creates for the Gateway, such as those for a cloud's load
-    /// balancers.
+    /// Labels of the objects that the provider creates for the Gateway: its Service, Deployment and pods. At most 8. A
+    /// change may restart the proxies.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Annotations of the objects that the provider creates for the Gateway, such as those for external-dns and a
+    /// cloud's load balancers. At most 16.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub(crate) annotations: BTreeMap<String, String>,
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
@@ -84,6 +88,7 @@ impl Default for Gateway {
             listeners: Listeners::default(),
             replicas: const { NonZeroU32::new(2).unwrap() },
             class: None,
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             module: None,
         }

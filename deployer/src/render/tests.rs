@@ -266,6 +266,20 @@ fn the_module_is_mounted_at_the_plugins_path() {
 }
 
 #[test]
+fn the_gateways_objects_get_labels_and_annotations() {
+    let text =
+        "gateway: {labels: {team: platform}, annotations: {external-dns.alpha.kubernetes.io/ttl: '60'}}";
+    for (provider, _) in PROVIDERS {
+        let mut config = config(text);
+        config.gateway.provider = provider;
+        let objects = objects(&config);
+        let infrastructure = &find(&objects, "Gateway")["spec"]["infrastructure"];
+        assert_eq!(infrastructure["labels"], json!({"team": "platform"}));
+        assert_eq!(infrastructure["annotations"], json!({"external-dns.alpha.kubernetes.io/ttl": "60"}));
+    }
+}
+
+#[test]
 fn modules_and_policies_that_are_too_large_are_rejected_with_their_size() {
     let error = Location::config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
     assert_eq!(error.to_string(), "the filter's module has 1048577 bytes, and a ConfigMap holds 1048576");

@@ -26,7 +26,7 @@ pub(crate) fn gateway(installation: &Installation<'_>, provider: &ProviderSettin
         gateway_class_name: gateway.class.clone().unwrap_or_else(|| provider.class.to_owned()),
         infrastructure: Some(GatewayInfrastructure {
             annotations: (!gateway.annotations.is_empty()).then(|| gateway.annotations.clone()),
-            labels: None,
+            labels: (!gateway.labels.is_empty()).then(|| gateway.labels.clone()),
             parameters_ref: Some(provider.parameters.clone()),
         }),
         listeners: vec![

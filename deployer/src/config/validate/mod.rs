@@ -3,6 +3,7 @@
 mod client_cas;
 mod collector;
 mod hostname;
+mod infrastructure;
 mod node_local;
 
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
@@ -28,6 +29,7 @@ pub(super) fn validate(config: &Config) -> Checked {
     let policy_config = config.policy();
     let mut errors = gateway(config);
     errors.extend(client_cas::errors(config));
+    errors.extend(infrastructure::errors(config));
     errors.extend(node_local::errors(config));
     errors.extend(collector::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
