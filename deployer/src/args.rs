@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 use crate::certs::{ClientTrust, Folder, ListenerTls};
-use crate::cluster::{Cluster, DetectedMesh, detect_mesh, live_client_cas};
+use crate::cluster::{Cluster, DetectedMesh, detect_extension, detect_mesh, live_client_cas};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
@@ -104,7 +104,8 @@ impl<'a> Inputs<'a> {
     pub(crate) async fn in_cluster(self, global: &Global) -> Result<InCluster<'a>, Error> {
         let cluster = Cluster::connect(global.context.as_deref()).await?;
         let DetectedMesh { mesh, summary: mesh_summary } = detect_mesh(&cluster, self.config).await?;
-        let mut installation = self.installation(mesh);
+        let extension = detect_extension(&cluster, self.config).await?;
+        let mut installation = Installation { extension, ..self.installation(mesh) };
         if installation.config.gateway.enabled && installation.certificates.clients.is_none() {
             installation.keep_client_cas(live_client_cas(&cluster, &installation).await?);
             installation.unknown_cas().iter().for_each(Error::warn);

@@ -69,7 +69,7 @@ def add_client(gate: Installation, name: str, send: Callable[[], int]) -> None:
     assert ["+", f"spiffe: spiffe://{name}.example/*"] in difference
     begun = time.monotonic()
     changed = [one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"]
-    assert changed == ["WasmPlugin" if PROVIDER == "istio" else "EnvoyExtensionPolicy"]
+    assert changed == ["TrafficExtension" if PROVIDER == "istio" else "EnvoyExtensionPolicy"]
     done = time.monotonic() - begun
     wait_until(lambda: send() == 0, "the new client is accepted")
     print(f"apply took {done:.1f} s, and the policy applied after {time.monotonic() - begun:.1f} s")
@@ -124,7 +124,7 @@ def test_a_preflight_of_an_allowed_origin_is_accepted(gate: Installation) -> Non
     # The setting stays, for the reason in `add_client`.
     gate.change(lambda config: config.update(corsOrigins=["https://*.example.com"]))
     changed = {one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"}
-    assert changed == {"HTTPRoute", "WasmPlugin" if PROVIDER == "istio" else "EnvoyExtensionPolicy"}
+    assert changed == {"HTTPRoute", "TrafficExtension" if PROVIDER == "istio" else "EnvoyExtensionPolicy"}
     wait_until(lambda: preflight().status == 204, "preflights are accepted")
     assert preflight().headers["access-control-allow-origin"] == "https://shop.example.com"
     with gate.connect(gate.acme(), 4318) as connection:

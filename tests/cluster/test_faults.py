@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.cluster.installation import CONTROL_PLANE, TIMEOUT, Installation, Kubectl, kill, wait_until
+from support.cluster.installation import CONTROL_PLANE, PROVIDER, TIMEOUT, Installation, Kubectl, kill, wait_until
 from support.cluster.load import GateLoad
 from support.sink import Sink
 
@@ -85,6 +85,30 @@ def rotate_client_ca(gate: Installation, load: GateLoad) -> None:
     gate.wait_until_rejected(old)
 
 
+def change_extension(gate: Installation, kubectl: Kubectl, load: GateLoad) -> None:
+    """From TrafficExtension to WasmPlugin and back. A second filter would reject what the first one lets through: the
+    first has removed the certificate's header."""
+    if PROVIDER != "istio":
+        pytest.skip("only Istio has two kinds")
+    kinds = lambda: [
+        kind
+        for kind in ("wasmplugins", "trafficextensions")
+        if kubectl("get", kind, "-n", gate.namespace, "-o", "name")
+    ]
+    assert kinds() == ["trafficextensions"]
+    for mode, kind in (("WasmPlugin", "wasmplugins"), ("auto", "trafficextensions")):
+        gate.change(lambda config: config["gateway"].update(extension=mode))
+        removed = gate.apply()["removed"]
+        assert len(removed) == 1 and kinds() == [kind], removed
+        load.wait_for()
+        # Removes the reference to the filter, which the WasmPlugin needs no longer.
+        again = [one["kind"] for one in gate.apply()["objects"] if one["change"] != "unchanged"]
+        assert again == (["EnvoyFilter"] if mode == "WasmPlugin" else [])
+        assert gate.json("status")["foreign"] == []
+        load.wait_for()
+    assert set(load.failed) <= {"UNAVAILABLE"}, load.failed
+
+
 FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
@@ -95,6 +119,7 @@ FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
         gate.change(lambda config: config["attributes"].update(policy="{name}")),
         gate.apply(),
     ),
+    "filter in an object of another kind": change_extension,
     "client revoked": lambda gate, *_: revoke(gate),
     "server certificate rotated": lambda gate, *_: (gate.run("certs", "server", "--local", "--force"), gate.apply()),
     "client CA rotated": lambda gate, _, load: rotate_client_ca(gate, load),

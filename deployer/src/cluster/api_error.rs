@@ -193,7 +193,7 @@ fn is_too_large(status: &Status) -> bool {
 fn how_to_shrink(object: &Object) -> &'static str {
     let has = |key: &str, within: &str| object.value.get(key).is_some_and(|data| data.get(within).is_some());
     match object.kind.as_str() {
-        "WasmPlugin" | "EnvoyExtensionPolicy" => SMALLER_POLICY,
+        "WasmPlugin" | "TrafficExtension" | "EnvoyExtensionPolicy" => SMALLER_POLICY,
         "ConfigMap" if object.value.get("binaryData").is_some() => {
             "it contains the filter's module: push that to a registry with `otlp-gate wasm push`, and set `gateway.module.url`"
         }
@@ -251,6 +251,7 @@ mod tests {
         };
         for (object, hint) in [
             (custom("WasmPlugin"), SMALLER_POLICY),
+            (custom("TrafficExtension"), SMALLER_POLICY),
             (custom("EnvoyExtensionPolicy"), SMALLER_POLICY),
             (map(None, true), "wasm push"),
             (map(Some(("ca.crl", "")), false), "certs rotate client"),

@@ -91,6 +91,14 @@ pub(crate) async fn attached(
             let own = desired.iter().find(|it| is_same(it, version, kind, &object));
             let attachment = match own {
                 Some(desired) => changed(desired, &object),
+                None if is_replaced(kind, &object, installation) => Some(Attachment {
+                    object: title(kind, object.namespace().as_deref(), &object.name_any()),
+                    effect: format!(
+                        "is left from before the {}: `otlp-gate apply` removes it",
+                        installation.extension.kind.name()
+                    ),
+                    is_unsafe: false,
+                }),
                 None => acts_on_gateway(version, kind, &object, installation, &roots).then(|| {
                     let object = title(kind, object.namespace().as_deref(), &object.name_any());
                     let is_unsafe = ![ROUTE, BOUNDS].contains(&effect);
@@ -119,6 +127,16 @@ fn is_same(desired: &Object, version: &str, kind: &str, object: &DynamicObject) 
         && group(desired.api_version()) == group(version)
         && desired.namespace == object.namespace()
         && desired.name == object.name_any()
+}
+
+/// Whether an object is the gate's own of the kind that another kind replaces.
+fn is_replaced(kind: &str, object: &DynamicObject, installation: &Installation<'_>) -> bool {
+    let (extension, names) = (&installation.extension, &installation.names);
+    extension.replaces
+        && kind == extension.kind.other().name()
+        && object.namespace().as_ref() == Some(&names.namespace)
+        && object.name_any() == names.gateway
+        && is_ours(object)
 }
 
 /// What other field managers changed in one of the gate's objects.

@@ -41,6 +41,54 @@ pub(super) async fn root_namespaces(cluster: &Cluster) -> Result<BTreeSet<String
     Ok(roots)
 }
 
+/// The version of an istiod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Name and namespace of its Deployment, as in `istiod in istio-system`.
+    pub(super) istiod: String,
+    /// Major and minor version, if the Deployment shows them.
+    pub(super) number: Option<(u32, u32)>,
+}
+
+impl Version {
+    /// Whether it is known to act on TrafficExtensions.
+    pub(super) fn has_traffic_extension(&self) -> bool {
+        self.number.is_some_and(|number| number >= (1, 30))
+    }
+}
+
+/// The versions of all istiods, by the tag of the image, else by the label of Istio's charts. Empty if Deployments may
+/// not be listed.
+///
+/// # Errors
+/// The API server does not respond.
+pub(super) async fn versions(cluster: &Cluster) -> Result<Vec<Version>, Error> {
+    let istiods = istiods(cluster).await?.unwrap_or_default();
+    Ok(istiods.iter().map(version).collect())
+}
+
+fn version(deployment: &Deployment) -> Version {
+    let istiod = format!("{} in {}", deployment.name_any(), deployment.namespace().unwrap_or_default());
+    let pod = deployment.spec.as_ref().and_then(|it| it.template.spec.as_ref());
+    let image = pod.and_then(|it| it.containers.first()?.image.as_deref());
+    let label = deployment.labels().get("app.kubernetes.io/version").map(String::as_str);
+    let number = image.and_then(tag).and_then(number).or_else(|| label.and_then(number));
+    Version { istiod, number }
+}
+
+/// The tag of an image: `1.31.1-distroless` of `registry:5000/istio/pilot:1.31.1-distroless@sha256:...`.
+fn tag(image: &str) -> Option<&str> {
+    let image = image.split('@').next()?;
+    image.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+}
+
+/// Major and minor version of a text such as `1.31.1-distroless` or `v1.30`.
+fn number(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.strip_prefix('v').unwrap_or(version).split(['.', '-']);
+    let mut next = || parts.next()?.parse::<u32>().ok();
+    Some((next()?, next()?))
+}
+
 /// The Deployments of istiod; none if they may not be listed.
 async fn istiods(cluster: &Cluster) -> Result<Option<Vec<Deployment>>, Error> {
     let api = Api::<Deployment>::all(cluster.client.clone());
@@ -89,6 +137,35 @@ mod tests {
             ("[broken", "istio-system"),
         ] {
             assert_eq!(root_namespace(text), root, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_image_or_of_the_chart() {
+        let deployment = |image: &str, label: &str| -> Deployment {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "istiod", "namespace": "istio-system",
+                             "labels": {"app.kubernetes.io/version": label}},
+                "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "discovery", "image": image}]}}},
+            }))
+            .unwrap()
+        };
+        for (image, label, number) in [
+            ("docker.io/istio/pilot:1.31.1", "1.0.0", Some((1, 31))),
+            ("registry:5000/istio/pilot:1.30.0-distroless@sha256:00", "", Some((1, 30))),
+            ("docker.io/istio/pilot:1.29-alpha.1", "", Some((1, 29))),
+            ("registry:5000/istio/pilot@sha256:00", "1.31.1", Some((1, 31))),
+            ("registry:5000/istio/pilot", "v1.30.2", Some((1, 30))),
+            ("localhost/pilot:1", "1.0.0", Some((1, 0))),
+            ("localhost/pilot:latest", "", None),
+            ("localhost/pilot:dev", "unknown", None),
+        ] {
+            let version = version(&deployment(image, label));
+            assert_eq!(
+                (version.number, version.istiod.as_str()),
+                (number, "istiod in istio-system"),
+                "{image}"
+            );
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) async fn live_client_cas(
     cluster: &Cluster,
     installation: &Installation<'_>,
 ) -> Result<Vec<ClientCa>, Error> {
-    let object = providers::of(installation.config).policy_object();
+    let object = providers::of(installation.config).policy_object(installation.extension);
     let (group, version) = object.api_version.split_once('/').unwrap_or(("", object.api_version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, object.kind));
     let names = &installation.names;

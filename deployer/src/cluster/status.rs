@@ -170,7 +170,7 @@ async fn proxies(
     let mut components = vec![deployment(cluster, found).await?];
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
     let pods = pods.list(&selected).await.map_err(|e| api_error("cannot list the gateway's pods", &e))?;
-    let wanted = revision(&installation.policy, &installation.module)?;
+    let wanted = revision(&installation.policy, &installation.module, installation.extension.kind)?;
     let (mut running, mut current, mut outdated, mut unreadable) = (0, 0, None, None);
     for pod in pods.items.iter().filter(|pod| is_running(pod)) {
         running += 1;

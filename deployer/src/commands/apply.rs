@@ -9,7 +9,7 @@ use crate::args::{self, InCluster, Inputs, InstallationArgs};
 use crate::cluster::{Change, Cluster, Plan, Pruned, Status, prune, retained, rollout};
 use crate::error::Error;
 use crate::global::Global;
-use crate::model::{Installation, Object};
+use crate::model::{ExtensionKind, Installation, Object};
 use crate::output::{self, Format};
 use crate::runtime::until_signal;
 
@@ -95,6 +95,14 @@ async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), E
         false => Pruned::default(),
     };
     pruned.notes().for_each(output::say);
+    if let (true, ExtensionKind::WasmPlugin) = (installation.extension.replaces, installation.extension.kind)
+        && !args.dry_run
+        && !pruned.removed.is_empty()
+    {
+        output::say(
+            "note: `otlp-gate apply` once more removes what the change to WasmPlugin needed in the EnvoyFilter",
+        );
+    }
     let removed = pruned.removed;
     if table {
         removed.iter().for_each(|it| output::say(format_args!("{:<11} {it}", "removed")));

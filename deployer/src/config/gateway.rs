@@ -39,6 +39,10 @@ pub(crate) struct Gateway {
     /// cloud's load balancers. At most 16.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub(crate) annotations: BTreeMap<String, String>,
+    /// The kind of Istio's object with the filter. With `auto`, `apply` uses TrafficExtension where the cluster serves it
+    /// and every istiod is known to be 1.30 or later, else WasmPlugin; `render` writes a WasmPlugin. Istio only.
+    #[serde(skip_serializing_if = "ExtensionMode::is_auto")]
+    pub(crate) extension: ExtensionMode,
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) module: Option<Module>,
@@ -67,6 +71,26 @@ pub(crate) enum Provider {
     EnvoyGateway,
 }
 
+/// The kind of Istio's object with the filter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum ExtensionMode {
+    /// TrafficExtension where the cluster's Istio has it, else WasmPlugin.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// WasmPlugin.
+    WasmPlugin,
+    /// TrafficExtension, which needs Istio 1.30 or later.
+    TrafficExtension,
+}
+
+impl ExtensionMode {
+    /// Whether it is the default.
+    fn is_auto(&self) -> bool {
+        *self == ExtensionMode::Auto
+    }
+}
+
 /// The ports that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -90,6 +114,7 @@ impl Default for Gateway {
             class: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+            extension: ExtensionMode::Auto,
             module: None,
         }
     }

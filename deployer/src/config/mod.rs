@@ -29,7 +29,7 @@ pub(crate) use backend::{Backend, Collector, Service};
 pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
 pub(crate) use client_ca::ClientCa;
 pub(crate) use collector::{CANARY, HEALTH_CHECK, MEMORY_LIMITER, kind};
-pub(crate) use gateway::{Gateway, Provider};
+pub(crate) use gateway::{ExtensionMode, Gateway, Provider};
 pub(crate) use kubernetes::Kubernetes;
 pub(crate) use node_local::{
     Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders,

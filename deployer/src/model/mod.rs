@@ -4,12 +4,14 @@
 //! **Architecture Invariant:** the model knows no provider and asks no cluster and no clock. [`crate::resources`] and
 //! [`crate::providers`] make objects from it, and [`crate::render`] puts them together.
 
+mod extension;
 pub(crate) mod mesh;
 mod names;
 mod object;
 mod policy;
 mod provider_settings;
 
+pub(crate) use extension::{EXTENSION_API, Extension, ExtensionKind};
 pub(crate) use mesh::{DataPlaneMode, Mesh};
 pub(crate) use names::Names;
 pub(crate) use object::{Object, title, yaml};
@@ -36,6 +38,8 @@ pub(crate) struct Installation<'a> {
     pub(crate) module: Location,
     /// Istio's mesh, as it is in the cluster, or as the config alone implies.
     pub(crate) mesh: Mesh,
+    /// Istio's object with the filter: by the config alone, unless a cluster was asked.
+    pub(crate) extension: Extension,
     /// The certificates that become objects.
     pub(crate) certificates: Certificates,
 }
@@ -71,7 +75,15 @@ impl<'a> Installation<'a> {
             Some(clients) => clients.policy(config),
             None => config.policy(),
         };
-        Installation { config, policy, names: Names::of(&config.gateway), module, mesh, certificates }
+        Installation {
+            config,
+            policy,
+            names: Names::of(&config.gateway),
+            module,
+            mesh,
+            extension: Extension::from_config(config),
+            certificates,
+        }
     }
 
     /// Takes over the keys of client CAs and what these have revoked from the policy in the cluster, where there are no

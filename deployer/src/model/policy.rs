@@ -11,6 +11,7 @@ use otlp_gate_core::config::PolicyConfig;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::ExtensionKind;
 use crate::error::Error;
 use crate::module::Location;
 
@@ -31,11 +32,17 @@ pub(crate) struct Revision {
     pub(crate) number: u64,
 }
 
-/// The revision of a policy and of the module that applies it. It changes when either of them changes.
-pub(crate) fn revision(policy: &PolicyConfig, module: &Location) -> Result<Revision, Error> {
+/// The revision of a policy, of the module that applies it, and of the kind of object that has both. It changes when
+/// any of them changes.
+pub(crate) fn revision(
+    policy: &PolicyConfig,
+    module: &Location,
+    kind: ExtensionKind,
+) -> Result<Revision, Error> {
     let text = serde_json::to_vec(&PolicyConfig { revision: String::new(), ..policy.clone() })
         .map_err(|e| Error::failed(format_args!("cannot write the policy: {e}")))?;
-    let bytes = Sha256::new().chain_update(text).chain_update(module.source()).finalize();
+    let bytes =
+        Sha256::new().chain_update(text).chain_update(module.source()).chain_update(kind.mark()).finalize();
     let number = bytes.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte));
     Ok(Revision { text: format!("{number:012x}"), number })
 }
@@ -44,9 +51,13 @@ pub(crate) fn revision(policy: &PolicyConfig, module: &Location) -> Result<Revis
 ///
 /// # Errors
 /// The policy does not fit into one Kubernetes object.
-pub(crate) fn plugin_config(policy: &PolicyConfig, module: &Location) -> Result<Value, Error> {
+pub(crate) fn plugin_config(
+    policy: &PolicyConfig,
+    module: &Location,
+    kind: ExtensionKind,
+) -> Result<Value, Error> {
     let cannot = |e: &dyn std::fmt::Display| Error::failed(format_args!("cannot write the policy: {e}"));
-    let policy = &PolicyConfig { revision: revision(policy, module)?.text, ..policy.clone() };
+    let policy = &PolicyConfig { revision: revision(policy, module, kind)?.text, ..policy.clone() };
     let text = serde_json::to_vec(policy).map_err(|e| cannot(&e))?;
     if text.len() <= READABLE {
         return serde_json::to_value(policy).map_err(|e| cannot(&e));

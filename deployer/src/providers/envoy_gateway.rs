@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, trust_files};
 use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
-use crate::model::{Installation, Names, Object, ProviderSettings, plugin_config, yaml};
+use crate::model::{Extension, Installation, Names, Object, ProviderSettings, plugin_config, yaml};
 use crate::module::Location;
 
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
@@ -68,7 +68,7 @@ impl Provider for EnvoyGateway {
         }
     }
 
-    fn policy_object(&self) -> PolicyObject {
+    fn policy_object(&self, _: Extension) -> PolicyObject {
         PolicyObject { api_version: API_VERSION, kind: "EnvoyExtensionPolicy", policy: "/spec/wasm/0/config" }
     }
 
@@ -425,7 +425,11 @@ impl EnvoyExtensionPolicy {
                 root_id: "otlp-gate",
                 fail_open: false,
                 code,
-                config: plugin_config(&installation.policy, &installation.module)?,
+                config: plugin_config(
+                    &installation.policy,
+                    &installation.module,
+                    installation.extension.kind,
+                )?,
             }],
         })
     }

@@ -1,5 +1,5 @@
-//! Istio: a WasmPlugin with the filter, an EnvoyFilter with the bounds, and an overlay on the gateway's Deployment that
-//! mounts the module.
+//! Istio: a WasmPlugin or TrafficExtension with the filter, an EnvoyFilter with the bounds, and an overlay on the
+//! gateway's Deployment that mounts the module.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,19 @@ use crate::config::Backend;
 use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
-use crate::model::{Installation, Names, Object, ProviderSettings, Server, plugin_config, yaml};
+use crate::model::{
+    EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, Server, plugin_config,
+    yaml,
+};
 use crate::module::Location;
 
 /// Folder and file of the module in the gateway's pods.
 const MODULE_FOLDER: &str = "/var/run/otlp-gate";
 const MODULE_FILE: &str = "otlp-gate.wasm";
+
+/// Envoy's names of its HTTP connection manager and router.
+const MANAGER: &str = "envoy.filters.network.http_connection_manager";
+const ROUTER: &str = "envoy.filters.http.router";
 
 /// The label of a Gateway's pods with the Gateway's name.
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
@@ -90,11 +97,15 @@ impl Provider for Istio {
         }
     }
 
-    fn policy_object(&self) -> PolicyObject {
+    fn policy_object(&self, extension: Extension) -> PolicyObject {
+        let live = if extension.replaces { extension.kind.other() } else { extension.kind };
         PolicyObject {
-            api_version: "extensions.istio.io/v1alpha1",
-            kind: "WasmPlugin",
-            policy: "/spec/pluginConfig",
+            api_version: EXTENSION_API,
+            kind: live.name(),
+            policy: match live {
+                ExtensionKind::WasmPlugin => "/spec/pluginConfig",
+                ExtensionKind::TrafficExtension => "/spec/wasm/pluginConfig",
+            },
         }
     }
 
@@ -119,8 +130,8 @@ impl Provider for Istio {
                 installation.names.metadata(&name),
             )?);
         }
+        objects.push(extension(installation)?);
         objects.push(envoy_filter(installation)?);
-        objects.push(wasm_plugin(installation)?);
         Ok(objects)
     }
 
@@ -214,10 +225,25 @@ fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
     })
 }
 
+/// A WasmPlugin or, from Istio 1.30 on, a TrafficExtension. Istio translates the former to the latter.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct WasmPlugin {
+struct ExtensionSpec {
     target_refs: Vec<TargetRef>,
+    #[serde(flatten)]
+    filter: Filter,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Filter {
+    WasmPlugin(Wasm),
+    TrafficExtension { wasm: Wasm },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Wasm {
     plugin_name: &'static str,
     url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,31 +252,78 @@ struct WasmPlugin {
     plugin_config: Value,
 }
 
-fn wasm_plugin(installation: &Installation<'_>) -> Result<Object, Error> {
+/// The object with the filter.
+fn extension(installation: &Installation<'_>) -> Result<Object, Error> {
+    let kind = installation.extension.kind;
     let (url, sha256) = match &installation.module {
         Location::ConfigMap { .. } => (format!("file://{MODULE_FOLDER}/{MODULE_FILE}"), None),
         Location::Oci { image, sha256 } => (format!("oci://{image}"), sha256.clone()),
         Location::Http { url, sha256 } => (url.clone(), Some(sha256.clone())),
     };
-    let spec = WasmPlugin {
-        target_refs: vec![TargetRef::gateway(&installation.names)],
+    let wasm = Wasm {
         plugin_name: "otlp-gate",
         url,
         sha256,
         // A VM that failed is restarted. Until then the proxy rejects all requests.
         fail_strategy: "FAIL_RELOAD",
-        plugin_config: plugin_config(&installation.policy, &installation.module)?,
+        plugin_config: plugin_config(&installation.policy, &installation.module, kind)?,
+    };
+    let spec = ExtensionSpec {
+        target_refs: vec![TargetRef::gateway(&installation.names)],
+        filter: match kind {
+            ExtensionKind::WasmPlugin => Filter::WasmPlugin(wasm),
+            ExtensionKind::TrafficExtension => Filter::TrafficExtension { wasm },
+        },
     };
     let metadata = installation.names.metadata(&installation.names.gateway);
-    Object::custom("extensions.istio.io/v1alpha1", "WasmPlugin", metadata, spec)
+    Object::custom(EXTENSION_API, kind.name(), metadata, spec)
+}
+
+/// The name that Istio from 1.30 on gives the filter of the gate's object in Envoy's filter chain (Istio's
+/// pilot/pkg/model/extensions.go and pilot/pkg/config/kube/extensions/translate.go).
+fn filter_name(names: &Names, kind: ExtensionKind) -> String {
+    let object = format!("extensions.istio.io/trafficextension/{}.{}", names.namespace, names.gateway);
+    match kind {
+        ExtensionKind::WasmPlugin => format!("{object}~istio-translated-wasmplugin"),
+        ExtensionKind::TrafficExtension => object,
+    }
+}
+
+/// Patches that put the filter of the gate's object into the chain exactly once, whatever objects istiod has seen: they
+/// remove the filters of both kinds, and insert a reference to the one that is desired. While istiod has no such
+/// object, Envoy keeps its previous listeners, and a new proxy does not become ready.
+///
+/// So there is never a moment without the filter, nor with two, when one kind replaces the other: istiod gets the
+/// objects and this EnvoyFilter in any order. A TrafficExtension is always pinned. Otherwise the gateway would have no
+/// filter after a downgrade to an istiod that ignores it.
+fn pinned(installation: &Installation<'_>, patch: impl Fn(&str, &str, Value) -> Value) -> Vec<Value> {
+    let (names, extension) = (&installation.names, installation.extension);
+    if extension.kind == ExtensionKind::WasmPlugin && !extension.replaces {
+        return Vec::new();
+    }
+    let remove = |kind| patch(&filter_name(names, kind), "REMOVE", Value::Null);
+    // The same as Istio's own reference (pilot/pkg/networking/core/extension/extensionfilter.go).
+    let reference = json!({
+        "name": filter_name(names, extension.kind),
+        "config_discovery": {
+            "config_source": {"ads": {}, "initial_fetch_timeout": "0s", "resource_api_version": "V3"},
+            "type_urls": [
+                "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+            ],
+        },
+    });
+    vec![
+        remove(ExtensionKind::WasmPlugin),
+        remove(ExtensionKind::TrafficExtension),
+        patch(ROUTER, "INSERT_BEFORE", reference),
+    ]
 }
 
 /// The EnvoyFilter with what Istio has no setting for: the bounds that every gateway has, and Envoy's buffer filter
 /// between the gate's filter and the router, for the reason given in `envoy::bootstrap`.
 fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
     let names = &installation.names;
-    const MANAGER: &str = "envoy.filters.network.http_connection_manager";
-    const ROUTER: &str = "envoy.filters.http.router";
     let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
     let filter = |filter: Value| json!({"filterChain": {"filter": filter}});
     let manager = filter(json!({"name": MANAGER}));
@@ -279,12 +352,13 @@ fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
             "patch": {"operation": operation, "value": value},
         })
     };
-    let spec = json!({
-        // Up to 1.26, Istio applies an EnvoyFilter with `targetRefs` to every Gateway in the namespace.
-        "workloadSelector": {"labels": {GATEWAY_LABEL: names.gateway}},
-        // Istio inserts the filters of WasmPlugins before it applies these patches.
-        "configPatches": [
-            patch("HTTP_FILTER", &router, "INSERT_BEFORE", json!({
+    // Istio inserts the filters of its extensions before it applies these patches, in this order.
+    let bounds_patches = [
+        patch(
+            "HTTP_FILTER",
+            &router,
+            "INSERT_BEFORE",
+            json!({
                 "name": "envoy.filters.http.buffer",
                 "typed_config": {
                     "@type": extension("filters.http.buffer.v3.Buffer"),
@@ -293,13 +367,23 @@ fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
                     // retries.
                     "max_request_bytes": bounds::BUFFER,
                 },
-            })),
-            patch("HTTP_FILTER", &router, "MERGE", json!({
+            }),
+        ),
+        patch(
+            "HTTP_FILTER",
+            &router,
+            "MERGE",
+            json!({
                 "name": ROUTER,
                 "typed_config": {"@type": extension("filters.http.router.v3.Router"), "suppress_envoy_headers": true},
-            })),
-            // Istio ignores all other fields of a patch with a transport socket (mergeTransportSocketListener).
-            patch("FILTER_CHAIN", &json!({}), "MERGE", json!({"transport_socket": {
+            }),
+        ),
+        // Istio ignores all other fields of a patch with a transport socket (mergeTransportSocketListener).
+        patch(
+            "FILTER_CHAIN",
+            &json!({}),
+            "MERGE",
+            json!({"transport_socket": {
                 "name": "envoy.transport_sockets.tls",
                 "typed_config": {
                     "@type": extension("transport_sockets.tls.v3.DownstreamTlsContext"),
@@ -309,11 +393,39 @@ fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
                     "disable_stateful_session_resumption": true,
                     "common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}},
                 },
-            }})),
-            patch("FILTER_CHAIN", &json!({}), "MERGE", json!({"transport_socket_connect_timeout": bounds::HANDSHAKE})),
-            patch("LISTENER", &json!({}), "MERGE", json!({"per_connection_buffer_limit_bytes": bounds::BUFFER})),
-            patch("NETWORK_FILTER", &manager, "MERGE", json!({"name": MANAGER, "typed_config": connections})),
-        ],
+            }}),
+        ),
+        patch(
+            "FILTER_CHAIN",
+            &json!({}),
+            "MERGE",
+            json!({"transport_socket_connect_timeout": bounds::HANDSHAKE}),
+        ),
+        patch("LISTENER", &json!({}), "MERGE", json!({"per_connection_buffer_limit_bytes": bounds::BUFFER})),
+        patch(
+            "NETWORK_FILTER",
+            &manager,
+            "MERGE",
+            json!({
+                "name": MANAGER,
+                "typed_config": connections,
+            }),
+        ),
+    ];
+    let of_filter = |name: &str, operation: &str, value: Value| {
+        let listener = filter(json!({"name": MANAGER, "subFilter": {"name": name}}));
+        let mut patch = patch("HTTP_FILTER", &listener, operation, value);
+        if let (true, Some(patch)) = (operation == "REMOVE", patch.pointer_mut("/patch")) {
+            *patch = json!({"operation": operation});
+        }
+        patch
+    };
+    let mut patches = pinned(installation, of_filter);
+    patches.extend(bounds_patches);
+    let spec = json!({
+        // Up to 1.26, Istio applies an EnvoyFilter with `targetRefs` to every Gateway in the namespace.
+        "workloadSelector": {"labels": {GATEWAY_LABEL: names.gateway}},
+        "configPatches": patches,
     });
     Object::custom("networking.istio.io/v1alpha3", "EnvoyFilter", names.metadata(&names.gateway), spec)
 }

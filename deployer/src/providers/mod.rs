@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::error::Error;
-use crate::model::{Installation, Names, Object, ProviderSettings};
+use crate::model::{Extension, Installation, Names, Object, ProviderSettings};
 
 /// An implementation of the Gateway API.
 pub(crate) trait Provider: std::fmt::Debug {
@@ -34,8 +34,9 @@ pub(crate) trait Provider: std::fmt::Debug {
     /// Where the gateway's proxies run.
     fn workload(&self, installation: &Installation<'_>) -> Workload;
 
-    /// Where the policy is in the cluster. The object has the gateway's name.
-    fn policy_object(&self) -> PolicyObject;
+    /// Where the policy is in the cluster. The object has the gateway's name. `extension` is Istio's object with the
+    /// filter.
+    fn policy_object(&self, extension: Extension) -> PolicyObject;
 
     /// The objects of the provider's own kinds: the filter, and how the proxies are deployed and connected.
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error>;

@@ -10,13 +10,13 @@ pub(crate) use folder::write_folder;
 
 use crate::config::Backend;
 use crate::error::Error;
-use crate::model::{Installation, Object};
+use crate::model::{EXTENSION_API, Installation, Object};
 use crate::providers;
 use crate::resources::{cert_manager, collector, gateway, namespace, node_local, routes};
 
 /// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds.
 /// The Namespace is not among them, because it may contain other objects.
-pub(crate) const KINDS: [(&str, &str); 25] = [
+pub(crate) const KINDS: [(&str, &str); 26] = [
     ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "ServiceAccount"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
@@ -33,8 +33,9 @@ pub(crate) const KINDS: [(&str, &str); 25] = [
     (cert_manager::API_VERSION, "Issuer"),
     (cert_manager::API_VERSION, "Certificate"),
     ("networking.istio.io/v1", "DestinationRule"),
+    (EXTENSION_API, "WasmPlugin"),
+    (EXTENSION_API, "TrafficExtension"),
     ("networking.istio.io/v1alpha3", "EnvoyFilter"),
-    ("extensions.istio.io/v1alpha1", "WasmPlugin"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"),
     ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"),

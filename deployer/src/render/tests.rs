@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Config, Provider, Source};
-use crate::model::{Certificates, Mesh, plugin_config, revision};
+use crate::model::{Certificates, Extension, ExtensionKind, Mesh, plugin_config, revision};
 use crate::module::Location;
 
 const MODULE: &str = "oci://registry.example/otlp-gate:0.1.0";
@@ -74,12 +74,17 @@ fn the_revision_differs_by_policy_and_by_module() {
     let at = |url| Location::at(url, None, "").unwrap();
     let [one, same, other, elsewhere] =
         [("", MODULE), ("", MODULE), ("attributes: {a: b}", MODULE), ("", "oci://registry.example/other:2")]
-            .map(|(text, url)| revision(&config(text).policy(), &at(url)).unwrap());
+            .map(|(text, url)| {
+                revision(&config(text).policy(), &at(url), ExtensionKind::WasmPlugin).unwrap()
+            });
     assert_eq!(one, same);
     assert_ne!(one, other);
     assert_ne!(one, elsewhere);
     assert_eq!(u64::from_str_radix(&one.text, 16), Ok(one.number));
-    assert_eq!(plugin_config(&config("").policy(), &at(MODULE)).unwrap()["revision"], one.text);
+    assert_eq!(
+        plugin_config(&config("").policy(), &at(MODULE), ExtensionKind::WasmPlugin).unwrap()["revision"],
+        one.text
+    );
 }
 
 #[test]
@@ -291,7 +296,7 @@ fn modules_and_policies_that_are_too_large_are_rejected_with_their_size() {
         Sha256::digest(number.to_le_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     policy.deny = (0..30_000).map(digest).collect();
-    let error = plugin_config(&policy, &module).unwrap_err().to_string();
+    let error = plugin_config(&policy, &module, ExtensionKind::WasmPlugin).unwrap_err().to_string();
     assert!(error.ends_with("bytes compressed, and one Kubernetes object has room for 1048576"), "{error}");
 }
 
@@ -309,7 +314,7 @@ fn ten_thousand_clients_fit_into_one_object() {
             client
         })
         .collect();
-    let config = plugin_config(&policy, &module).unwrap();
+    let config = plugin_config(&policy, &module, ExtensionKind::WasmPlugin).unwrap();
     let gzip = config["gzip"].as_str().unwrap();
     assert!(gzip.len() < 256 << 10, "{}", gzip.len());
     // The filter can read it.
@@ -432,4 +437,77 @@ fn sessions_are_not_resumed_and_circuit_breakers_do_not_trip_before_the_filters_
     for key in ["maxConnections", "maxPendingRequests", "maxParallelRequests", "maxParallelRetries"] {
         assert_eq!(breaker[key], 1 << 20, "{key}");
     }
+}
+
+/// The names of the HTTP filters that Istio's `patchHTTPFilters` makes of these by the EnvoyFilter: its patches apply
+/// one after the other.
+fn patched(filters: &[String], envoy_filter: &Value) -> Vec<String> {
+    let mut filters = filters.to_vec();
+    for patch in envoy_filter["spec"]["configPatches"].as_array().unwrap() {
+        let sub = patch.pointer("/match/listener/filterChain/filter/subFilter/name").and_then(Value::as_str);
+        let (Some(name), "HTTP_FILTER") = (sub, patch["applyTo"].as_str().unwrap()) else { continue };
+        match patch["patch"]["operation"].as_str().unwrap() {
+            "REMOVE" => filters.retain(|it| it != name),
+            "INSERT_BEFORE" => {
+                let at = filters.iter().position(|it| it == name).unwrap();
+                filters.insert(at, patch["patch"]["value"]["name"].as_str().unwrap().to_owned());
+            }
+            _ => {}
+        }
+    }
+    filters
+}
+
+#[test]
+fn the_filter_is_in_the_chain_once_while_one_kind_replaces_the_other() {
+    let config = config("");
+    let of = |kind, replaces| {
+        let module = Location::at(MODULE, None, "").unwrap();
+        let installation =
+            Installation { extension: Extension { kind, replaces }, ..installation(&config, module) };
+        super::objects(&installation).unwrap()
+    };
+    let named = |kind: ExtensionKind| {
+        let end = if kind == ExtensionKind::WasmPlugin { "~istio-translated-wasmplugin" } else { "" };
+        format!("extensions.istio.io/trafficextension/otel-collector.otel-gateway{end}")
+    };
+    let (wasm, traffic) = (ExtensionKind::WasmPlugin, ExtensionKind::TrafficExtension);
+    let (buffer, router) = ("envoy.filters.http.buffer".to_owned(), "envoy.filters.http.router".to_owned());
+    for (kind, replaces, seen) in [
+        (wasm, false, vec![wasm]),
+        // istiod may have seen any of the objects when it sees the EnvoyFilter.
+        (traffic, true, vec![wasm]),
+        (traffic, true, vec![wasm, traffic]),
+        (traffic, false, vec![traffic]),
+        (traffic, false, vec![]),
+        (wasm, true, vec![traffic]),
+        (wasm, true, vec![traffic, wasm]),
+        (wasm, true, vec![wasm]),
+    ] {
+        let objects = of(kind, replaces);
+        let before: Vec<String> = seen.iter().map(|it| named(*it)).chain([router.clone()]).collect();
+        let after = patched(&before, find(&objects, "EnvoyFilter"));
+        assert_eq!(after, [named(kind), buffer.clone(), router.clone()], "{kind:?} {replaces} {seen:?}");
+        let own: Vec<&str> =
+            objects.iter().map(|it| it.kind.as_str()).filter(|it| *it == kind.name()).collect();
+        assert_eq!(own.len(), 1);
+        assert!(!objects.iter().any(|it| it.kind == kind.other().name()));
+    }
+}
+
+#[test]
+fn a_traffic_extension_has_the_same_filter_with_a_revision_of_its_own() {
+    let (auto, set) = (config(""), config("gateway: {extension: TrafficExtension}"));
+    let (wasm, traffic) = (objects(&auto), objects(&set));
+    let (mut plugin, extension) =
+        (find(&wasm, "WasmPlugin")["spec"].clone(), find(&traffic, "TrafficExtension")["spec"].clone());
+    assert_eq!(plugin["targetRefs"], extension["targetRefs"]);
+    let mut filter = extension["wasm"].clone();
+    // The proxies' revision shows which of the two they have.
+    assert_ne!(filter["pluginConfig"]["revision"], plugin["pluginConfig"]["revision"]);
+    for it in [&mut plugin, &mut filter] {
+        it["pluginConfig"].as_object_mut().unwrap().remove("revision");
+    }
+    plugin.as_object_mut().unwrap().remove("targetRefs");
+    assert_eq!(plugin, filter);
 }

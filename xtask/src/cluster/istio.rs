@@ -11,11 +11,11 @@ use super::state::State;
 use super::{kubectl, network};
 use crate::process;
 
-/// Differences from Istio's minimal profile: our images, and none of the filters that only Istio's build of Envoy has
-/// (istio.stats, istio.metadata_exchange, istio.alpn).
+/// Differences from Istio's minimal profile: our images, whose tag tells `otlp-gate` what istiod can do, and none of the
+/// filters that only Istio's build of Envoy has (istio.stats, istio.metadata_exchange, istio.alpn).
 const VALUES: [&str; 6] = [
     "values.global.hub=localhost",
-    "values.global.tag=1",
+    "values.global.tag=1.31",
     "values.global.imagePullPolicy=IfNotPresent",
     "values.telemetry.enabled=false",
     "values.pilot.env.PILOT_ENABLE_METADATA_EXCHANGE=false",
@@ -47,11 +47,11 @@ pub(super) fn images(state: &State, istio: &Path, envoy: &Path) -> Result<Vec<Im
     };
     Ok(vec![
         Image {
-            name: "localhost/pilot:1",
+            name: "localhost/pilot:1.31",
             files: images::files([(pilot, istio.join("pilot-discovery")), ("etc/passwd", users)]),
             config: config("/usr/local/bin/pilot-discovery"),
         },
-        Image { name: "localhost/proxyv2:1", files: proxy, config: config("/usr/local/bin/pilot-agent") },
+        Image { name: "localhost/proxyv2:1.31", files: proxy, config: config("/usr/local/bin/pilot-agent") },
     ])
 }
 
