@@ -96,6 +96,21 @@ def test_the_ports_come_from_the_config_file(start: Callable[..., Gate], acme: I
             assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
 
 
+def test_it_listens_on_ipv6_and_verify_finds_it_there(
+    start: Callable[..., Gate], acme: Identity, sink: Sink, config: Path, certificates: Certificates
+) -> None:
+    gate = start(SHARED, "--grpc", "[::]:0", "--http", "[::1]:0").ready()
+    port = gate.grpc.rsplit(":", 1)[1]
+    # `[::]` is every address of the machine.
+    for address in (f"[::1]:{port}", f"127.0.0.1:{port}", gate.http):
+        with Http2(address, acme) as connection:
+            assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0
+    args = ["--certs", certificates.folder, "--no-cluster", "-o", "json"]
+    for address in (["--address", f"[::1]:{port}", "--http", gate.http],):
+        done = otlp_gate("-f", config, "verify", *address, *args, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def run(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
     return subprocess.run(
         [COMMAND, *map(str, args)], capture_output=True, text=True, timeout=60, env=os.environ | (env or {})

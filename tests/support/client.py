@@ -145,7 +145,7 @@ class Http2:
 
     def __init__(self, address: str, identity: Identity):
         host, port = address.rsplit(":", 1)
-        raw = socket.create_connection((host, int(port)), timeout=TIMEOUT)
+        raw = socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT)
         # Else small writes would wait for the gate's delayed acknowledgements.
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = identity.context("h2").wrap_socket(raw, server_hostname="localhost")

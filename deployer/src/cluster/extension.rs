@@ -41,20 +41,24 @@ pub(crate) async fn detect_extension(cluster: &Cluster, config: &Config) -> Resu
         ExtensionKind::WasmPlugin => traffic_extension,
         ExtensionKind::TrafficExtension => wasm_plugin,
     };
-    // An istiod that ignores TrafficExtension runs only one filter.
-    let both_act = !versions.is_empty() && versions.iter().all(Version::has_traffic_extension);
-    Ok(Extension { kind, replaces: both_act && other.as_ref().is_some_and(is_ours) })
+    // A TrafficExtension that an istiod ignores is no second filter, and a WasmPlugin must not wait for its removal.
+    let other_acts = kind == ExtensionKind::TrafficExtension || supported(&versions);
+    Ok(Extension { kind, replaces: other_acts && other.as_ref().is_some_and(is_ours) })
 }
 
 /// The kind to apply, by whether the API server serves TrafficExtension, by the versions of istiod, and by whether
 /// otlp-gate applied the WasmPlugin in the cluster, if there is one. What another tool applied is what `render` wrote:
 /// that stays.
 fn automatic(served: bool, versions: &[Version], wasm_plugin_is_ours: Option<bool>) -> ExtensionKind {
-    let supported = !versions.is_empty() && versions.iter().all(Version::has_traffic_extension);
-    match served && supported && wasm_plugin_is_ours != Some(false) {
+    match served && supported(versions) && wasm_plugin_is_ours != Some(false) {
         true => ExtensionKind::TrafficExtension,
         false => ExtensionKind::WasmPlugin,
     }
+}
+
+/// Whether every istiod is known to act on TrafficExtensions.
+fn supported(versions: &[Version]) -> bool {
+    !versions.is_empty() && versions.iter().all(Version::has_traffic_extension)
 }
 
 /// Fails if an istiod is known to ignore TrafficExtension.

@@ -25,6 +25,10 @@ pub(crate) struct Gateway {
     pub(crate) hostname: String,
     /// The ports that clients connect to.
     pub(crate) listeners: Listeners,
+    /// The IP families of the ports: `IPv4`, `IPv6` or `DualStack`. Default: IPv4. Envoy Gateway only; with Istio the
+    /// ports have the families of the mesh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ip_family: Option<IpFamily>,
     /// The number of replicas of the gateway. Quotas hold per replica: with N replicas a client can send up to N times
     /// its quota.
     pub(crate) replicas: NonZeroU32,
@@ -71,6 +75,17 @@ pub(crate) enum Provider {
     EnvoyGateway,
 }
 
+/// The IP families of ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum IpFamily {
+    /// IPv4.
+    IPv4,
+    /// IPv6.
+    IPv6,
+    /// Both.
+    DualStack,
+}
+
 /// The kind of Istio's object with the filter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum ExtensionMode {
@@ -110,6 +125,7 @@ impl Default for Gateway {
             namespace: "otel-collector".to_owned(),
             hostname: "localhost".to_owned(),
             listeners: Listeners::default(),
+            ip_family: None,
             replicas: const { NonZeroU32::new(2).unwrap() },
             class: None,
             labels: BTreeMap::new(),

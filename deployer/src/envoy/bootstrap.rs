@@ -1,6 +1,6 @@
 //! Envoy's bootstrap configuration: two listeners, the filter, two clusters.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -158,12 +158,26 @@ fn cluster(name: &str, backend: &Address) -> Value {
 }
 
 fn socket(address: SocketAddr) -> Value {
-    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+    let mut socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
+    if let (true, Some(socket)) = (address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED), socket.as_object_mut())
+    {
+        // As for other programs, `[::]` is every address of the machine.
+        socket.insert("ipv4_compat".to_owned(), json!(true));
+    }
+    json!({"socket_address": socket})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unspecified_ipv6_address_is_every_address() {
+        let compat =
+            |address: &str| socket(address.parse().unwrap())["socket_address"]["ipv4_compat"].clone();
+        assert_eq!(compat("[::]:4317"), true);
+        assert_eq!([compat("[::1]:4317"), compat("0.0.0.0:4317")], [Value::Null, Value::Null]);
+    }
 
     #[test]
     fn names_are_resolved_and_addresses_are_not() {

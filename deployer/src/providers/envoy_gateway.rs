@@ -180,12 +180,16 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     if let (true, Some(kubernetes)) = (replicas > 1, kubernetes.as_object_mut()) {
         kubernetes.insert("envoyPDB".to_owned(), json!({"minAvailable": 1}));
     }
-    Ok(json!({
+    let mut proxy = json!({
         "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
         "bootstrap": {"type": "Merge", "value": bootstrap},
         // By default Envoy Gateway puts the buffer filter before the Wasm filter.
         "filterOrder": [{"name": "envoy.filters.http.buffer", "after": "envoy.filters.http.wasm"}],
-    }))
+    });
+    if let (Some(family), Some(proxy)) = (installation.config.gateway.ip_family, proxy.as_object_mut()) {
+        proxy.insert("ipFamily".to_owned(), json!(family));
+    }
+    Ok(proxy)
 }
 
 #[derive(Debug, Serialize)]

@@ -18,8 +18,8 @@ use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
 use crate::model::{
-    EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, Server, plugin_config,
-    yaml,
+    EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, Server,
+    plugin_config, yaml,
 };
 use crate::module::Location;
 

@@ -285,6 +285,19 @@ fn the_gateways_objects_get_labels_and_annotations() {
 }
 
 #[test]
+fn services_and_ports_have_the_ip_families_of_the_cluster() {
+    let all = objects(&config(
+        "nodeLocal: {enabled: true}\ngateway: {provider: envoy-gateway, ipFamily: DualStack}",
+    ));
+    assert_eq!(find(&all, "EnvoyProxy")["spec"]["ipFamily"], "DualStack");
+    let services: Vec<&Object> = all.iter().filter(|it| it.kind == "Service").collect();
+    assert_eq!(services.len(), 2);
+    assert!(services.iter().all(|it| it.value["spec"]["ipFamilyPolicy"] == "PreferDualStack"));
+    let default = objects(&config("gateway: {provider: envoy-gateway}"));
+    assert!(find(&default, "EnvoyProxy")["spec"].get("ipFamily").is_none());
+}
+
+#[test]
 fn modules_and_policies_that_are_too_large_are_rejected_with_their_size() {
     let error = Location::config_map(&vec![0; (1 << 20) + 1]).unwrap_err();
     assert_eq!(error.to_string(), "the filter's module has 1048577 bytes, and a ConfigMap holds 1048576");
@@ -349,7 +362,7 @@ fn a_url_gives_the_location_of_a_module() {
 fn manifests_are_what_the_examples_render_to() {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let update = std::env::var_os("OTLP_GATE_UPDATE_MANIFESTS").is_some();
-    for example in ["partners", "edge-fleet", "cert-manager", "node-local", "edge-cluster"] {
+    for example in ["partners", "edge-fleet", "cert-manager", "node-local", "edge-cluster", "public-dns"] {
         for (provider, provider_name) in PROVIDERS {
             let source =
                 Source::read_file(&root.join("examples").join(example).join("otlp-gate.yaml")).unwrap();

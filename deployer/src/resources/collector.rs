@@ -48,6 +48,7 @@ pub(crate) fn objects(
         spec: Some(ServiceSpec {
             selector: Some(installation.names.collector_selector()),
             ports: Some(collector_pod::service_ports()),
+            ip_family_policy: Some(collector_pod::IP_FAMILIES.to_owned()),
             ..ServiceSpec::default()
         }),
         ..Service::default()

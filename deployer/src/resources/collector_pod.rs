@@ -107,6 +107,9 @@ fn container(image: &str, size: &Size) -> Container {
     }
 }
 
+/// The IP families of a Collector's Service: all that the cluster has.
+pub(super) const IP_FAMILIES: &str = "PreferDualStack";
+
 /// Ports of a Service for the Collector.
 pub(super) fn service_ports() -> Vec<ServicePort> {
     vec![service_port("grpc", GRPC, "kubernetes.io/h2c"), service_port("http", HTTP, "http")]

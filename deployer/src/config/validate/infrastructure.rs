@@ -1,11 +1,12 @@
-//! Checks of `gateway.labels` and `gateway.annotations`: what the Gateway API takes for a Gateway's infrastructure.
+//! Checks of what the provider deploys for the Gateway: `gateway.labels` and `gateway.annotations`, of which the Gateway
+//! API takes some only, `gateway.ipFamily` and `gateway.extension`.
 
 use std::collections::BTreeMap;
 
 use otlp_gate_core::policy::Problem;
 
 use super::{is_label, problem};
-use crate::config::Config;
+use crate::config::{Config, ExtensionMode, Provider};
 
 /// The most entries that the Gateway API takes.
 const MOST_LABELS: usize = 8;
@@ -26,6 +27,15 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(too_many("labels", &gateway.labels, MOST_LABELS));
     problems.extend(too_many("annotations", &gateway.annotations, MOST_ANNOTATIONS));
+    if gateway.ip_family.is_some() && gateway.provider == Provider::Istio {
+        let message = "it cannot be set with Istio, whose ports have the IP families of the mesh".to_owned();
+        let hint = "remove it; dual stack is a setting of Istio's installation";
+        problems.push(problem(&["gateway", "ipFamily"], message, hint));
+    }
+    if gateway.extension != ExtensionMode::Auto && gateway.provider == Provider::EnvoyGateway {
+        let message = "it cannot be set with Envoy Gateway, which has no such kinds".to_owned();
+        problems.push(problem(&["gateway", "extension"], message, "remove it"));
+    }
     for (key, value) in &gateway.labels {
         let path = ["gateway", "labels", key.as_str()];
         problems.extend(not_a_key(&path, key));
@@ -98,6 +108,7 @@ mod tests {
     #[test]
     fn labels_and_annotations_that_the_gateway_api_takes_are_valid() {
         for gateway in [
+            "{provider: envoy-gateway, ipFamily: DualStack}",
             "{labels: {team: platform, example.com/cost-centre: A_1.b, empty: ''}}",
             "{annotations: {external-dns.alpha.kubernetes.io/hostname: 'otel.example.com, b.example'}}",
             "{annotations: {service.beta.kubernetes.io/aws-load-balancer-scheme: internet-facing}}",
@@ -127,6 +138,14 @@ mod tests {
                 "`gateway.networking.k8s.io/gateway-name` selects the gateway's objects",
             ),
             ("{annotations: {'-a': c}}".to_owned(), "`-a` is not a valid key"),
+            (
+                "{provider: envoy-gateway, extension: WasmPlugin}".to_owned(),
+                "it cannot be set with Envoy Gateway, which has no such kinds",
+            ),
+            (
+                "{ipFamily: DualStack}".to_owned(),
+                "it cannot be set with Istio, whose ports have the IP families of the mesh",
+            ),
             (format!("{{annotations: {{a: {long}}}}}"), "it has 4097 bytes, more than 4096"),
         ] {
             let found = errors(&gateway);

@@ -142,6 +142,7 @@ fn service(node_gateway: &NodeGateway<'_>, metadata: ObjectMeta) -> Service {
             ports: Some(collector_pod::service_ports()),
             // To the pod on the client's node only.
             internal_traffic_policy: Some("Local".to_owned()),
+            ip_family_policy: Some(collector_pod::IP_FAMILIES.to_owned()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
