@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Identity, MAX_FIELD_BYTES, SUBJECT_KEYS, Subject, X509};
@@ -114,6 +115,23 @@ fn attributes(subject: Option<&Subject>) -> Value {
     };
     let pairs = subject.into_iter().flat_map(|subject| subject.attributes().rev());
     pairs.map(|(key, value)| json!([oid(key), value])).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_change_of_a_certificate_panics(
+        of in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..4),
+    ) {
+        let records: Vec<&str> = CORPUS.lines().collect();
+        let record: Value = serde_json::from_str(records[of.index(records.len())]).unwrap();
+        let mut der = STANDARD.decode(record["der"].as_str().unwrap()).unwrap();
+        let at = at.index(der.len() + 1);
+        let end = (at + bytes.len()).min(der.len());
+        der.splice(at..end, bytes);
+        if let Some(identity) = Identity::from_der(&der) {
+            prop_assert!(identity.uris.iter().chain(&identity.dns).all(|name| name.is_ascii()));
+        }
+    }
 }
 
 #[test]

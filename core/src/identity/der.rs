@@ -163,3 +163,82 @@ pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     out.extend_from_slice(content);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_shortest_form_is_read() {
+        for (bytes, read) in [
+            (&[2, 1, 5][..], true),
+            (&[2, 0x81, 1, 5], false),
+            (&[2, 0x80, 5, 0, 0], false),
+            (&[2, 0x84, 0, 0, 0, 1, 5], false),
+            (&[2, 2, 5], false),
+            (&[2], false),
+            (&[], false),
+            (&[0x1f, 0x85, 1, 0], false),
+            (&[0xbf, 0x85, 1, 0], false),
+            (&[0, 0], false),
+            (&[0x22, 0], false),
+            (&[0x10, 0], false),
+            (&[0x30, 0], true),
+            (&[0x85, 0], true),
+        ] {
+            assert_eq!(Der(bytes).next().is_some(), read, "{bytes:x?}");
+        }
+        let long = element(4, &[7; 300]);
+        assert_eq!(long[..4], [4, 0x82, 1, 44]);
+        assert_eq!(Der(&long).only(4), Some(&[7; 300][..]));
+    }
+
+    #[test]
+    fn numbers_bits_and_booleans_have_one_form() {
+        for (bytes, read) in [
+            (&[0][..], true),
+            (&[0xff], true),
+            (&[0, 0x80], true),
+            (&[0xff, 0x7f], true),
+            (&[], false),
+            (&[0, 0x7f], false),
+            (&[0xff, 0x80], false),
+        ] {
+            assert_eq!(integer(bytes).is_some(), read, "{bytes:x?}");
+        }
+        for (bytes, read) in [
+            (&[0][..], true),
+            (&[0, 1], true),
+            (&[7, 0x80], true),
+            (&[], false),
+            (&[1], false),
+            (&[7, 0x40], false),
+            (&[8, 0], false),
+            (&[255, 0], false),
+        ] {
+            assert_eq!(bit_string(bytes).is_some(), read, "{bytes:x?}");
+        }
+        let booleans = [&[0][..], &[0xff], &[1], &[], &[0, 0]].map(boolean);
+        assert_eq!(booleans, [Some(false), Some(true), None, None, None]);
+    }
+
+    #[test]
+    fn oids_are_dotted() {
+        for (bytes, text) in [
+            (&[0x55, 4, 3][..], Some("2.5.4.3")),
+            (&[0], Some("0.0")),
+            (&[39], Some("0.39")),
+            (&[79], Some("1.39")),
+            (&[80], Some("2.0")),
+            (&[0x88, 0x37, 1], Some("2.999.1")),
+            (&[], None),
+            (&[0x55, 0x80, 1], None),
+            (&[0x55, 0x81], None),
+        ] {
+            assert_eq!(oid(bytes).as_deref(), text, "{bytes:x?}");
+        }
+        let most = [&[0x69, 0x83][..], &[0xff; 17], &[0x7f]].concat();
+        assert_eq!(oid(&most), Some(format!("2.25.{}", u128::MAX)));
+        assert_eq!(oid(&[&[0x69, 0x84][..], &[0x80; 17], &[0]].concat()), None);
+    }
+}

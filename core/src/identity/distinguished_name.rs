@@ -130,3 +130,106 @@ fn push_hex(text: &mut String, byte: u8) {
     // Writing to a String does not fail.
     let _ = write!(text, "{byte:02X}");
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::der::element;
+
+    /// The DER of an OID that begins with 2.5.4, of an attribute that X.520 has.
+    fn pair(key: u8, tag: u8, value: &[u8]) -> Vec<u8> {
+        let oid = element(OBJECT_IDENTIFIER, &[0x55, 4, key]);
+        element(SEQUENCE, &[oid, element(tag, value)].concat())
+    }
+
+    fn of_rdns(rdns: &[Vec<u8>]) -> Vec<u8> {
+        let sets: Vec<u8> = rdns.iter().flat_map(|pairs| element(SET, pairs)).collect();
+        element(SEQUENCE, &sets)
+    }
+
+    fn text(rdns: &[Vec<u8>]) -> Option<String> {
+        Subject::from_der(&of_rdns(rdns)).map(|subject| subject.text().to_owned())
+    }
+
+    const CN: u8 = 3;
+    const UNKNOWN: u8 = 97;
+
+    #[test]
+    fn a_string_that_is_not_valid_for_its_type_makes_the_name_absent() {
+        let o = pair(10, 12, b"x");
+        for (tag, value) in [
+            (12, &b"\xff"[..]),
+            (12, b"\xed\xa0\x80"),
+            (28, b"\0\0\0"),
+            (28, b"\0\x11\0\0"),
+            (30, b"\0a\0"),
+            (30, b"\xd8\0\xdc\0"),
+        ] {
+            assert_eq!(text(&[o.clone(), pair(CN, tag, value)]), None, "{tag}: {value:?}");
+            // Of an unknown key only the value is absent.
+            let subject = Subject::from_der(&of_rdns(&[o.clone(), pair(UNKNOWN, tag, value)])).unwrap();
+            assert_eq!((subject.get("O"), subject.get("2.5.4.97")), (Some("x"), None));
+        }
+    }
+
+    #[test]
+    fn bytes_that_programs_read_differently_have_no_value() {
+        for (tag, value, read) in [
+            (19, &b"Zo\xc3\xab"[..], None),
+            (22, b"Zo\xeb", None),
+            (26, b"Zo\xeb", None),
+            (20, b"Zo\xeb", Some("Zo\u{eb}")),
+            (12, b"Zo\xc3\xab", Some("Zo\u{eb}")),
+            (12, b"a\0b", None),
+            (12, b"a\nb", None),
+            (12, b"a\xc2\x85b", None),
+            (3, b"\0a", None),
+        ] {
+            let subject = Subject::from_der(&of_rdns(&[pair(CN, tag, value)])).unwrap();
+            assert_eq!(subject.get("CN"), read, "{tag}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_names_are_errors() {
+        let cn = pair(CN, 12, b"a");
+        let oid = element(OBJECT_IDENTIFIER, &[0x55, 4, CN]);
+        let long: Vec<Vec<u8>> = (0..40).map(|_| pair(CN, 12, &[b'a'; 250])).collect();
+        assert_eq!(text(&long), None);
+        for malformed in [
+            of_rdns(&[vec![]]),
+            of_rdns(&[element(SEQUENCE, &oid)]),
+            of_rdns(&[element(SEQUENCE, &[&oid[..], &[12, 0, 12, 0]].concat())]),
+            of_rdns(&[element(SEQUENCE, &[&oid[..], &[0x2c, 0]].concat())]),
+            element(SEQUENCE, &cn),
+            [&of_rdns(&[cn.clone()])[..], &[0]].concat(),
+            of_rdns(&[[&cn[..], &[0]].concat()]),
+        ] {
+            assert_eq!(Subject::from_der(&malformed), None, "{malformed:?}");
+        }
+    }
+
+    proptest! {
+        /// Trusted hops forward the text, so it must mean the same.
+        #[test]
+        fn the_text_has_the_same_keys_and_values(
+            rdns in prop::collection::vec(
+                prop::collection::vec((prop::sample::select(vec![CN, 10, 11, UNKNOWN]), r#"[ #,+"\\\\<>;=a-c\x00ü€]{0,8}"#), 1..3),
+                1..4,
+            ),
+        ) {
+            let sets: Vec<Vec<u8>> = rdns
+                .iter()
+                .map(|pairs| pairs.iter().flat_map(|(key, value)| pair(*key, 12, value.as_bytes())).collect())
+                .collect();
+            let subject = Subject::from_der(&of_rdns(&sets)).unwrap();
+            prop_assert_eq!(Subject::parse(subject.text()), Some(subject.clone()));
+            let all: Vec<&str> = rdns.iter().flatten().map(|(_, value)| value.as_str()).collect();
+            let read: Vec<Option<&str>> = subject.attributes().rev().map(|(_, value)| value).collect();
+            let clean = all.into_iter().map(|value| Some(value).filter(|value| !value.contains('\0')));
+            prop_assert_eq!(read, clean.collect::<Vec<_>>());
+        }
+    }
+}

@@ -78,3 +78,68 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
 fn ia5(bytes: &[u8]) -> Option<&str> {
     text(bytes).filter(|text| text.is_ascii())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::der::element;
+
+    fn names(of: &[(u8, &[u8])]) -> Option<Names> {
+        let all: Vec<u8> = of.iter().flat_map(|(tag, value)| element(*tag, value)).collect();
+        Names::read(&element(SEQUENCE, &all))
+    }
+
+    #[test]
+    fn each_kind_is_in_the_order_of_the_certificate() {
+        let names = names(&[
+            (URI, b"spiffe://Acme/b"),
+            (DNS_NAME, b"B.Example"),
+            (OTHER_NAME, b"anything"),
+            (RFC822_NAME, b"Ann@Acme.Example"),
+            (RFC822_NAME, b"\"A@B\"@C.D"),
+            (RFC822_NAME, b"Acme"),
+            (IP_ADDRESS, &[10, 0, 0, 1]),
+            (URI, b"spiffe://acme/a"),
+            (DNS_NAME, b"a.example"),
+            (IP_ADDRESS, &[0xff; 16]),
+        ])
+        .unwrap();
+        assert_eq!(names.uris, ["spiffe://Acme/b", "spiffe://acme/a"]);
+        assert_eq!(names.dns, ["b.example", "a.example"]);
+        assert_eq!(names.emails, ["Ann@acme.example", "\"A@B\"@c.d", "Acme"]);
+        let [v4, v6] = names.ips[..] else { panic!("{names:?}") };
+        assert_eq!(v4.to_string(), "10.0.0.1");
+        assert!(v6.is_ipv6());
+    }
+
+    #[test]
+    fn names_that_are_not_text_are_absent_and_others_stay() {
+        let long = vec![b'a'; crate::identity::MAX_FIELD_BYTES + 1];
+        for bytes in [&b""[..], b"a\0.example", b"a\nb", b"a\x7f", b"\xff", "zo\u{eb}".as_bytes(), &long] {
+            for (tag, other) in [(URI, &b"u:1"[..]), (DNS_NAME, b"b.example"), (RFC822_NAME, b"a@b")] {
+                let names = names(&[(tag, bytes), (tag, other)]).unwrap();
+                let all = [names.uris, names.dns, names.emails].concat();
+                assert_eq!(all, [String::from_utf8(other.to_vec()).unwrap()], "{tag}: {bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_and_too_many_names_are_errors() {
+        for (tag, value) in [
+            (IP_ADDRESS, &[1, 2, 3][..]),
+            (IP_ADDRESS, &[]),
+            (IP_ADDRESS, &[0; 8]),
+            (primitive(9), b"x"),
+            (primitive(0), b"x"),
+            (constructed(6), b"u:1"),
+            (12, b"x"),
+        ] {
+            assert!(names(&[(DNS_NAME, b"a"), (tag, value)]).is_none(), "{tag}");
+        }
+        assert!(names(&[(DNS_NAME, &b"a"[..]); MAX_NAMES]).is_some());
+        assert!(names(&[(DNS_NAME, &b"a"[..]); MAX_NAMES + 1]).is_none());
+        // Skipped names count as well.
+        assert!(names(&[(REGISTERED_ID, &b"a"[..]); MAX_NAMES + 1]).is_none());
+    }
+}
