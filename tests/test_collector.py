@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from test_forged import FORGED, NAME, SPELLINGS
 
 from support.client import Identity, frame
 from support.collector import OTELCOL, Collector, extracted, rendered, validate
 from support.config import Config, config, rule
-from support.gate import Certificates, Gate
+from support.gate import Certificates, Gate, otlp_gate
 from support.protobuf import ITEMS, attribute, field, request, resource, scope, string
 from support.sink import GRPC_PATHS, Sink
-from test_forged import FORGED, NAME, SPELLINGS
 
 pytestmark = pytest.mark.skipif(not OTELCOL, reason="no Collector")
 MANIFESTS = Path(__file__).parents[1] / "manifests"
@@ -64,6 +64,34 @@ def test_the_collector_accepts_what_is_merged(tmp_path: Path) -> None:
     done = validate(file, env={"TOKEN": "x"})
     assert done.returncode == 0, done.stderr + file.read_text()
     assert "Bearer ${env:TOKEN}" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("what", "collector", "says"),
+    [
+        ("valid", {"exporters": {"otlp_http": {"endpoint": "https://a.example"}}}, "accepts the configuration"),
+        (
+            "unknown setting",
+            {"exporters": {"otlp_http": {"endpoint": "https://a.example", "endpiont": "x"}}},
+            "has invalid keys: endpiont",
+        ),
+        (
+            "unknown component",
+            {"exporters": {"no_such": {"sending_queue": {"enabled": False}}}},
+            'unknown type: "no_such"',
+        ),
+    ],
+)
+def test_a_configuration_is_checked_before_it_is_used(tmp_path: Path, what: str, collector: dict, says: str) -> None:
+    file = tmp_path / "otlp-gate.yaml"
+    file.write_text(str(gate_with(**collector)))
+    done = otlp_gate("-f", file, "render", "--otelcol", OTELCOL, check=False)
+    assert (done.returncode == 0) == (what == "valid"), done.stderr
+    assert says in done.stderr
+    if what != "valid":
+        assert done.stdout == ""
+        assert "error: the Collector rejects the configuration in configmap/otel-gateway-collector" in done.stderr
+        assert "hint: correct `backend.collector`" in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::global::Global;
 use crate::model::{Certificates, Installation, Mesh, Object, Server};
 use crate::module::{self, Location};
+use crate::otelcol;
 use crate::output;
 use crate::render;
 
@@ -23,6 +24,17 @@ pub(crate) struct InstallationArgs {
     certs: PathBuf,
     #[command(flatten)]
     module: ModuleArgs,
+    #[command(flatten)]
+    otelcol: OtelcolArgs,
+}
+
+/// Options for the check of the Collectors' configurations.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OtelcolArgs {
+    /// A Collector with the components of the configuration, which checks it before anything else happens (`otelcol
+    /// validate`)
+    #[arg(long, value_name = "PROGRAM", env = "OTLP_GATE_OTELCOL")]
+    otelcol: Option<PathBuf>,
 }
 
 /// Options for the location of the filter's module.
@@ -43,6 +55,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) config: &'a Config,
     module: Location,
     certificates: Certificates,
+    otelcol: OtelcolArgs,
 }
 
 /// The installation as a cluster needs it.
@@ -85,7 +98,7 @@ impl InstallationArgs {
             };
             folder.warnings(config, OffsetDateTime::now_utc()).iter().for_each(Error::warn);
         }
-        Ok(Inputs { config, module, certificates })
+        Ok(Inputs { config, module, certificates, otelcol: self.otelcol.clone() })
     }
 
     /// The file from which the server's certificate is read.
@@ -105,13 +118,22 @@ impl<'a> Inputs<'a> {
         let cluster = Cluster::connect(global.context.as_deref()).await?;
         let DetectedMesh { mesh, summary: mesh_summary } = detect_mesh(&cluster, self.config).await?;
         let extension = detect_extension(&cluster, self.config).await?;
+        let otelcol = self.otelcol.clone();
         let mut installation = Installation { extension, ..self.installation(mesh) };
         if installation.config.gateway.enabled && installation.certificates.clients.is_none() {
             installation.keep_client_cas(live_client_cas(&cluster, &installation).await?);
             installation.unknown_cas().iter().for_each(Error::warn);
         }
         let objects = render::objects(&installation)?;
+        otelcol.validate(&objects)?;
         Ok(InCluster { cluster, installation, objects, mesh_summary })
+    }
+}
+
+impl OtelcolArgs {
+    /// Checks the configurations of the Collectors among these objects, if a program is given.
+    pub(crate) fn validate(&self, objects: &[Object]) -> Result<(), Error> {
+        self.otelcol.as_deref().map_or(Ok(()), |program| otelcol::validate(program, objects))
     }
 }
 

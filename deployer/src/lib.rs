@@ -27,6 +27,7 @@ mod global;
 mod local;
 mod model;
 mod module;
+mod otelcol;
 mod output;
 mod probe;
 mod providers;

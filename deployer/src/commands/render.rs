@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::args::{self, ModuleArgs};
+use crate::args::{self, ModuleArgs, OtelcolArgs};
 use crate::certs::{ClientTrust, Folder};
 use crate::config::{Backend, Provider};
 use crate::error::Error;
@@ -28,6 +28,8 @@ pub(crate) struct Args {
     provider: Option<Provider>,
     #[command(flatten)]
     module: ModuleArgs,
+    #[command(flatten)]
+    otelcol: OtelcolArgs,
     /// Read the client CA and its revocation list from client-ca.crt and client.crl in this folder: for the policy,
     /// which then rejects revoked clients on open connections, and with Envoy Gateway for the gateway
     #[arg(long, value_name = "DIR")]
@@ -51,6 +53,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let (module, mesh) = (args.module.location(&config)?, Mesh::from_config(&config));
     let installation = Installation::new(&config, module, mesh, Certificates { server: None, clients });
     let objects = render::objects(&installation)?;
+    args.otelcol.validate(&objects)?;
     match &args.out {
         Some(folder) => render::write_folder(folder, &objects)?,
         None => print(global.output, &objects)?,

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::kubernetes::Kubernetes;
 use super::pipeline::{Pipeline, Route};
+use super::pod::Pod;
 
 /// The default image of Collectors.
 pub(super) const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
@@ -79,6 +80,9 @@ pub(crate) struct Collector {
     /// Where the volumes are mounted, as in a container: `[{name: ca, mountPath: /etc/backend, readOnly: true}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) volume_mounts: Vec<Kubernetes<VolumeMount>>,
+    /// Settings of its pods.
+    #[serde(skip_serializing_if = "Pod::is_default")]
+    pub(crate) pod: Pod,
 }
 
 /// A Service that receives OTLP.
@@ -120,6 +124,7 @@ impl Default for Collector {
             env_from: Vec::new(),
             volumes: Vec::new(),
             volume_mounts: Vec::new(),
+            pod: Pod::default(),
         }
     }
 }

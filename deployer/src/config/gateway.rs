@@ -7,8 +7,10 @@ use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pod::Pod;
+
 /// The gateway that clients connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Gateway {
     /// Whether to deploy a gateway. A cluster that only sends to the gate of another cluster needs none
@@ -50,6 +52,9 @@ pub(crate) struct Gateway {
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) module: Option<Module>,
+    /// Settings of the gateway's proxies' pods.
+    #[serde(skip_serializing_if = "Pod::is_default")]
+    pub(crate) pod: Pod,
 }
 
 /// Where the gateway loads the filter's module from.
@@ -132,6 +137,7 @@ impl Default for Gateway {
             annotations: BTreeMap::new(),
             extension: ExtensionMode::Auto,
             module: None,
+            pod: Pod::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod kubernetes;
 mod node_local;
 mod parse;
 mod pipeline;
+mod pod;
 mod pod_rule;
 mod position;
 mod report;
@@ -35,6 +36,7 @@ pub(crate) use node_local::{
     Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders,
 };
 pub(crate) use pipeline::{Pipeline, Route, RoutedSignal, Values};
+pub(crate) use pod::Pod;
 pub(crate) use pod_rule::{CompiledPodRule, PodField};
 pub(crate) use report::{Finding, Report, Severity};
 pub(crate) use source::{Loaded, Source, check_namespace};

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::EnvVar;
 use otlp_gate_core::config::unique_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::backend::IMAGE;
+use super::kubernetes::Kubernetes;
+use super::pod::Pod;
 
 /// The node-local gateway: a Collector DaemonSet that receives plain-text OTLP from the pods of its node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +44,13 @@ pub(crate) struct NodeLocal {
     /// (14 / 503); the address of a new pod is known after some seconds. `accept` forwards it unattributed, from any
     /// sender in the cluster's network: for pods in the host's network, which have no address of their own.
     pub(crate) unknown_senders: UnknownSenders,
+    /// Environment variables, as in a container: `[{name: TOKEN, valueFrom: {secretKeyRef: {name: backend, key:
+    /// token}}}]`. `${env:TOKEN}` in `export.exporters` is replaced by the value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) env: Vec<Kubernetes<EnvVar>>,
+    /// Settings of its pods.
+    #[serde(skip_serializing_if = "Pod::is_default")]
+    pub(crate) pod: Pod,
     /// Rules that map pods to clients, in order: the first rule that matches decides. Values that pods send under owned
     /// keys are removed; the attributes of the rule and the top-level `attributes` are set. Telemetry of pods that no
     /// rule matches is forwarded unattributed.
@@ -174,6 +184,8 @@ impl Default for NodeLocal {
             acknowledge: Acknowledge::default(),
             mesh: MeshMode::default(),
             unknown_senders: UnknownSenders::default(),
+            env: Vec::new(),
+            pod: Pod::default(),
             export: None,
             clients: Vec::new(),
         }

@@ -8,6 +8,7 @@ mod extension;
 pub(crate) mod mesh;
 mod names;
 mod object;
+pub(crate) mod pod_settings;
 mod policy;
 mod provider_settings;
 

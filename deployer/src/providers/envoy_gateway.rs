@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, trust_files};
 use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
-use crate::model::{Extension, Installation, Names, Object, ProviderSettings, plugin_config, yaml};
+use crate::model::{
+    Extension, Installation, Names, Object, ProviderSettings, plugin_config, pod_settings, yaml,
+};
 use crate::module::Location;
 
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
@@ -126,18 +128,25 @@ impl Provider for EnvoyGateway {
     }
 }
 
-/// Selects the gateway's proxies, in Envoy Gateway's namespace or in the Gateway's.
-fn proxies(names: &Names) -> NetworkPolicyPeer {
+/// The labels of the gateway's proxies.
+fn proxy_labels(names: &Names) -> BTreeMap<String, String> {
     let label =
         |end: &str, value: &str| (format!("gateway.envoyproxy.io/owning-gateway-{end}"), value.to_owned());
-    let labels = [label("name", &names.gateway), label("namespace", &names.namespace)];
+    [label("name", &names.gateway), label("namespace", &names.namespace)].into()
+}
+
+/// Selects the gateway's proxies, in Envoy Gateway's namespace or in the Gateway's.
+fn proxies(names: &Names) -> NetworkPolicyPeer {
     let namespaces = LabelSelectorRequirement {
         key: "kubernetes.io/metadata.name".to_owned(),
         operator: "In".to_owned(),
         values: Some(vec!["envoy-gateway-system".to_owned(), names.namespace.clone()]),
     };
     NetworkPolicyPeer {
-        pod_selector: Some(LabelSelector { match_labels: Some(labels.into()), ..LabelSelector::default() }),
+        pod_selector: Some(LabelSelector {
+            match_labels: Some(proxy_labels(names)),
+            ..LabelSelector::default()
+        }),
         namespace_selector: Some(LabelSelector {
             match_expressions: Some(vec![namespaces]),
             ..LabelSelector::default()
@@ -172,10 +181,16 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     // (source/extensions/common/wasm/wasm.cc) names a VM before it has the code, so two fetched modules get the same
     // VM. The annotation changes with the module and causes a rollout.
     let annotations = json!({MODULE_ANNOTATION: installation.module.source()});
+    let mut template = json!({"spec": {"containers": startup}});
+    let settings = &installation.config.gateway.pod;
+    if !settings.is_default() {
+        let patch = pod_settings::patch(settings, "envoy", &proxy_labels(&installation.names));
+        pod_settings::merge(patch, &mut template);
+    }
     let mut kubernetes = json!({"envoyDeployment": {
         "replicas": replicas,
         "pod": {"annotations": annotations},
-        "patch": {"type": "StrategicMerge", "value": {"spec": {"template": {"spec": {"containers": startup}}}}},
+        "patch": {"type": "StrategicMerge", "value": {"spec": {"template": template}}},
     }});
     if let (true, Some(kubernetes)) = (replicas > 1, kubernetes.as_object_mut()) {
         kubernetes.insert("envoyPDB".to_owned(), json!({"minAvailable": 1}));

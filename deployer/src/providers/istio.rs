@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
 use crate::model::{
     EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, Server,
-    plugin_config, yaml,
+    plugin_config, pod_settings, yaml,
 };
 use crate::module::Location;
 
@@ -212,7 +212,12 @@ fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
         pod.insert("volumes".to_owned(), volume);
         pod.insert("containers".to_owned(), json!([{"name": "istio-proxy", "volumeMounts": [mount]}]));
     }
-    let template = json!({"metadata": {"annotations": annotations}, "spec": pod});
+    let mut template = json!({"metadata": {"annotations": annotations}, "spec": pod});
+    let settings = &installation.config.gateway.pod;
+    if !settings.is_default() {
+        let selector = [(GATEWAY_LABEL.to_owned(), installation.names.gateway.clone())].into();
+        pod_settings::merge(pod_settings::patch(settings, "istio-proxy", &selector), &mut template);
+    }
     let deployment = json!({"spec": {"replicas": replicas, "template": template}});
     let mut data: BTreeMap<String, String> = [("deployment".to_owned(), yaml(&deployment)?)].into();
     if replicas > 1 {

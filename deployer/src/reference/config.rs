@@ -47,7 +47,7 @@ const VALUES: &str = "\
 | template | text with placeholders, see [attributes and headers](#attributes-and-headers) | `{org}-prod` |
 ";
 
-const SECTIONS: [Section; 21] = [
+const SECTIONS: [Section; 22] = [
     Section {
         heading: "gateway",
         roots: &["gateway"],
@@ -139,6 +139,26 @@ backend:
       otlp_http/ours: {endpoint: \"https://otlp.example.com\"}
     routes:
       - {match: {tenant.id: acme}, exporters: [otlp_http/acme]}",
+    },
+    Section {
+        heading: "pod",
+        roots: &["backend.collector.pod"],
+        purpose: "Where pods run, what they may use, and their labels, in the words of Kubernetes' pods: \
+                  `backend.collector.pod` for the Collector, `gateway.pod` for the gateway's proxies, `nodeLocal.pod` for \
+                  the node-local gateway.",
+        example: "\
+gateway:
+  pod:
+    resources: {requests: {cpu: \"2\", memory: 1Gi}, limits: {memory: 2Gi}}
+    topologySpreadConstraints:
+      - {topologyKey: topology.kubernetes.io/zone, maxSkew: 1, whenUnsatisfiable: ScheduleAnyway}
+backend:
+  collector:
+    pod:
+      annotations: {example.com/team: telemetry}
+      nodeSelector: {kubernetes.io/arch: arm64}
+      tolerations: [{key: dedicated, value: telemetry, effect: NoSchedule}]
+      priorityClassName: high",
     },
     Section {
         heading: "backend.service",
@@ -319,7 +339,12 @@ nodeLocal:
 ];
 
 /// Sections that describe the keys of two parts of the file: the part that is listed, and the one that is not.
-const SAME: [(&str, &str); 2] = [("clients[].match", "trustedHops[]"), ("quotas.tiers.NAME", "quotas.total")];
+const SAME: [(&str, &str); 4] = [
+    ("clients[].match", "trustedHops[]"),
+    ("quotas.tiers.NAME", "quotas.total"),
+    ("backend.collector.pod", "gateway.pod"),
+    ("backend.collector.pod", "nodeLocal.pod"),
+];
 
 /// The text of docs/reference/config.md. Writing to a string cannot fail.
 fn markdown() -> String {

@@ -362,7 +362,15 @@ fn a_url_gives_the_location_of_a_module() {
 fn manifests_are_what_the_examples_render_to() {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let update = std::env::var_os("OTLP_GATE_UPDATE_MANIFESTS").is_some();
-    for example in ["partners", "edge-fleet", "cert-manager", "node-local", "edge-cluster", "public-dns"] {
+    for example in [
+        "partners",
+        "edge-fleet",
+        "cert-manager",
+        "node-local",
+        "edge-cluster",
+        "public-dns",
+        "tail-sampling",
+    ] {
         for (provider, provider_name) in PROVIDERS {
             let source =
                 Source::read_file(&root.join("examples").join(example).join("otlp-gate.yaml")).unwrap();
@@ -523,4 +531,78 @@ fn a_traffic_extension_has_the_same_filter_with_a_revision_of_its_own() {
     }
     plugin.as_object_mut().unwrap().remove("targetRefs");
     assert_eq!(plugin, filter);
+}
+
+#[test]
+fn settings_of_pods_reach_every_pod() {
+    let pod = "{labels: {team: a}, annotations: {note: b}, nodeSelector: {pool: c}, priorityClassName: high, \
+               tolerations: [{key: d, operator: Exists}], imagePullSecrets: [{name: e}], \
+               topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}], \
+               resources: {requests: {cpu: '3'}, limits: {memory: 4Gi}}}";
+    let text = format!(
+        "gateway: {{pod: {pod}}}\nbackend: {{collector: {{pod: {pod}}}}}\nnodeLocal: {{enabled: true, pod: {pod}}}"
+    );
+    for (provider, _) in PROVIDERS {
+        let mut config = config(&text);
+        config.gateway.provider = provider;
+        let all = objects(&config);
+        let template = |value: &Value| value["spec"]["template"].clone();
+        let gateway = match provider {
+            Provider::Istio => {
+                let overlay = find_named(&all, "ConfigMap", "otel-gateway-deployment");
+                let text = overlay["data"]["deployment"].as_str().unwrap();
+                template(&serde_saphyr::from_str(text).unwrap())
+            }
+            Provider::EnvoyGateway => {
+                let path = "/spec/provider/kubernetes/envoyDeployment/patch/value";
+                template(find(&all, "EnvoyProxy").pointer(path).unwrap())
+            }
+        };
+        let templates = [
+            ("gateway", gateway),
+            ("collector", template(find_named(&all, "Deployment", "otel-gateway-collector"))),
+            ("node", template(find(&all, "DaemonSet"))),
+        ];
+        for (what, template) in templates {
+            assert_eq!(template["metadata"]["labels"]["team"], "a", "{what}");
+            assert_eq!(template["metadata"]["annotations"]["note"], "b", "{what}");
+            let spec = &template["spec"];
+            assert_eq!(spec["nodeSelector"], json!({"pool": "c"}), "{what}");
+            assert_eq!(spec["priorityClassName"], "high", "{what}");
+            assert_eq!(spec["tolerations"], json!([{"key": "d", "operator": "Exists"}]), "{what}");
+            assert_eq!(spec["imagePullSecrets"], json!([{"name": "e"}]), "{what}");
+            let selector = &spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"];
+            assert!(selector.as_object().is_some_and(|it| !it.is_empty()), "{what}: {selector}");
+            let resources = &spec["containers"][0]["resources"];
+            assert_eq!(
+                (&resources["requests"]["cpu"], &resources["limits"]["memory"]),
+                (&json!("3"), &json!("4Gi"))
+            );
+        }
+        let collector = find_named(&all, "Deployment", "otel-gateway-collector");
+        let container = &collector["spec"]["template"]["spec"]["containers"][0];
+        let heap = container["env"].as_array().unwrap().iter().find(|it| it["name"] == "GOMEMLIMIT").unwrap();
+        assert_eq!(heap["value"], "3276MiB", "the heap follows the memory limit");
+        assert_eq!(container["resources"]["requests"]["memory"], "512Mi", "the default stays");
+    }
+}
+
+#[test]
+fn keys_come_from_secrets_into_the_collectors_pod() {
+    let config = config(
+        "backend: {collector: {env: [{name: T, valueFrom: {secretKeyRef: {name: s, key: k}}}], \
+         envFrom: [{secretRef: {name: f}}], volumes: [{name: ca, secret: {secretName: c}}], \
+         volumeMounts: [{name: ca, mountPath: /etc/ca}]}}",
+    );
+    let all = objects(&config);
+    let pod = &find_named(&all, "Deployment", "otel-gateway-collector")["spec"]["template"]["spec"];
+    let has = |list: &Value, item: Value| list.as_array().is_some_and(|list| list.contains(&item));
+    let container = &pod["containers"][0];
+    assert!(has(
+        &container["env"],
+        json!({"name": "T", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})
+    ));
+    assert_eq!(container["envFrom"], json!([{"secretRef": {"name": "f"}}]));
+    assert!(has(&pod["volumes"], json!({"name": "ca", "secret": {"secretName": "c"}})));
+    assert!(has(&container["volumeMounts"], json!({"name": "ca", "mountPath": "/etc/ca"})));
 }

@@ -18,7 +18,7 @@ use super::collector_pod::{self, Size};
 use super::node_local;
 use crate::config::{Collector, Kubernetes};
 use crate::error::Error;
-use crate::model::{Installation, Object, ProviderSettings, yaml};
+use crate::model::{Installation, Object, ProviderSettings, pod_settings, yaml};
 use crate::sha256;
 
 /// Resource requests and limits.
@@ -124,6 +124,15 @@ fn deployment(
     let mut labels = installation.names.labels();
     labels.extend(installation.names.collector_selector());
     labels.extend(provider.collector_labels.clone());
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: Some(collector_pod::annotations(config_digest)),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(installation, collector)),
+    };
+    pod_settings::apply(&mut template, &collector.pod, &installation.names.collector_selector());
     DeploymentSpec {
         // With an autoscaler, the autoscaler owns this field.
         replicas: match collector.max_replicas {
@@ -138,14 +147,7 @@ fn deployment(
                 max_unavailable: Some(IntOrString::Int(0)),
             }),
         }),
-        template: PodTemplateSpec {
-            metadata: Some(ObjectMeta {
-                labels: Some(labels),
-                annotations: Some(collector_pod::annotations(config_digest)),
-                ..ObjectMeta::default()
-            }),
-            spec: Some(pod(installation, collector)),
-        },
+        template,
         ..DeploymentSpec::default()
     }
 }

@@ -12,7 +12,7 @@ use super::super::collector_pod::{self, Size};
 use super::NodeGateway;
 use super::config::{CERTIFICATE_FOLDER, METRICS, NODE, QUEUE_FOLDER};
 use crate::config::{Export, Queue};
-use crate::model::mesh;
+use crate::model::{mesh, pod_settings};
 
 /// Resource requests and limits.
 const SIZE: Size = Size { cpu: "100m", memory: "128Mi", limit: "512Mi", heap: "400MiB" };
@@ -31,12 +31,14 @@ pub(super) fn daemon_set(node_gateway: &NodeGateway<'_>, config_digest: &str) ->
     annotations.extend(mesh::annotations(node_gateway.installation.mesh.node_local));
     let template =
         ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
+    let mut template = PodTemplateSpec { metadata: Some(template), spec: Some(pod(node_gateway)) };
+    pod_settings::apply(&mut template, &node_gateway.settings.pod, &node_gateway.selector());
     DaemonSet {
         metadata,
         spec: Some(DaemonSetSpec {
             selector: node_gateway.label_selector(),
             update_strategy: Some(update(node_gateway.settings.queue)),
-            template: PodTemplateSpec { metadata: Some(template), spec: Some(pod(node_gateway)) },
+            template,
             ..DaemonSetSpec::default()
         }),
         ..DaemonSet::default()
@@ -98,6 +100,8 @@ fn pod(node_gateway: &NodeGateway<'_>) -> PodSpec {
             value_from: Some(EnvVarSource { field_ref: Some(node), ..EnvVarSource::default() }),
             ..EnvVar::default()
         });
+        let own = node_gateway.settings.env.iter().map(|it| it.0.clone());
+        container.env.get_or_insert_default().extend(own);
         container.lifecycle = Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 sleep: Some(SleepAction { seconds: PRE_STOP }),

@@ -45,7 +45,8 @@ pub(super) fn warnings(collector: &Collector) -> Vec<Problem> {
     for (index, variable) in collector.env.iter().enumerate() {
         let value = variable.0.value.as_deref().unwrap_or_default();
         if is_secret(&variable.0.name, value, false) {
-            problems.push(problem(at("env").index(index).key("value")));
+            let hint = "put it into a Secret, and refer to it by `valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}`";
+            problems.push(problem(at("env").index(index).key("value"), hint));
         }
     }
     problems
@@ -70,16 +71,17 @@ fn visit(value: &Value, path: &ConfigPath, key: &str, header: bool, problems: &m
             let items = list.iter().enumerate();
             items.for_each(|(index, value)| visit(value, &path.index(index), key, header, problems));
         }
-        Value::String(text) if is_secret(key, text, header) => problems.push(problem(path.clone())),
+        Value::String(text) if is_secret(key, text, header) => problems.push(problem(
+            path.clone(),
+            "put it into a Secret, write `${env:NAME}` here, and add `{name: NAME, valueFrom: {secretKeyRef: {name: \
+             SECRET, key: KEY}}}` under `env`",
+        )),
         _ => {}
     }
 }
 
-fn problem(path: ConfigPath) -> Problem {
-    let message = "this looks like a key, and would be readable in a ConfigMap";
-    let hint = "put it into a Secret, write `${env:NAME}` here, and add `{name: NAME, valueFrom: {secretKeyRef: \
-                {name: SECRET, key: KEY}}}` under `backend.collector.env`";
-    Problem::new(path, message).hint(hint)
+fn problem(path: ConfigPath, hint: &str) -> Problem {
+    Problem::new(path, "this looks like a key, and would be readable in the cluster's objects").hint(hint)
 }
 
 fn is_secret(key: &str, value: &str, header: bool) -> bool {
