@@ -359,15 +359,11 @@ fn keys_that_envoy_does_not_verify_are_warned_of() {
 fn certificates_with_wrong_usages_get_warnings() {
     let sandbox = Sandbox::with(CONFIG);
     let expired = "-set_serial 1 -days 1";
-    for (sans, more, warning) in [(
-        "DNS:a.b.partners.example",
-        "-addext extendedKeyUsage=serverAuth",
-        "the certificate is not for clients (no extended key usage clientAuth): the gateway rejects it",
-    )] {
-        made(&sandbox, sans, more);
-        assert_eq!(asked(&sandbox)["warnings"], json!([warning]));
-        assert!(sandbox.run("whoami cert.pem").stderr.contains(&format!("warning: {warning}\n")));
-    }
+    let warning =
+        "the certificate is not for clients (no extended key usage clientAuth): the gateway rejects it";
+    made(&sandbox, "DNS:a.b.partners.example,DNS:other", "-addext extendedKeyUsage=serverAuth");
+    assert_eq!(asked(&sandbox)["warnings"], json!([warning]));
+    assert!(sandbox.run("whoami cert.pem").stderr.contains(&format!("warning: {warning}\n")));
     made(&sandbox, "DNS:a.b.partners.example", &format!("-addext extendedKeyUsage=clientAuth {expired}"));
     assert_eq!(asked(&sandbox)["warnings"], json!([]));
 }
