@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from support.client import Answer, frame, secure_channel
+from support.client import Answer, Identity, frame, secure_channel
 from support.cluster.installation import MACHINE, PROVIDER, Installation, Kubectl, wait_until
+from support.openssl import issue_for
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
 
@@ -38,6 +39,32 @@ def test_telemetry_arrives_with_the_clients_attributes_over_both_protocols(gate:
         {"tenant.id": "acme", "otlp_gate.client": "acme"},
         {"tenant.id": "globex", "otlp_gate.client": "globex"},
     ]
+
+
+def test_every_name_of_a_certificate_counts(gate: Installation, backend: Sink, tmp_path: Path) -> None:
+    """Envoy's properties have only the first name of each kind."""
+    rules = [
+        {"name": "second-{site}", "match": {"dns": "{site}.second.example"}, "attributes": {"tenant.id": "second"}},
+        {"name": "mail-{user}", "match": {"email": "{user}@mail.example"}, "attributes": {"tenant.id": "mail"}},
+    ]
+    gate.change(lambda config: config["clients"].extend(rules))
+    gate.apply()
+    certificates = {
+        ("second", "second-oslo"): ("DNS:first.example", "DNS:oslo.second.example"),
+        ("mail", "mail-ops"): ("email:first@elsewhere.example", "email:ops@mail.example"),
+    }
+    for (tenant, client), names in certificates.items():
+        folder, uri = tmp_path / tenant, "spiffe://first.example/unknown"
+        identity, _ = issue_for(folder, gate.folder / "certs", uri, 600, names)
+
+        def send(identity: Identity = identity) -> int:
+            with gate.connect(identity) as connection:
+                return connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status
+
+        backend.rest()
+        wait_until(lambda: send() == 0, f"{client} is accepted")
+        (resource,) = backend.take().resources()
+        assert (resource["tenant.id"], resource["otlp_gate.client"]) == (tenant, client)
 
 
 def test_a_second_apply_changes_nothing(gate: Installation) -> None:

@@ -33,14 +33,18 @@ def now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def issue(folder: Path, certs: Path, uri: str, start: datetime.datetime, end: datetime.datetime) -> Identity:
-    """A certificate of the client CA in `certs`, with this URI and validity. Its files are in the new `folder`."""
+def issue(
+    folder: Path, certs: Path, uri: str, start: datetime.datetime, end: datetime.datetime, more: tuple[str, ...] = ()
+) -> Identity:
+    """A certificate of the client CA in `certs`, with this URI and validity, and with more names such as
+    `DNS:a.example`. Its files are in the new `folder`."""
     folder.mkdir()
     key, request, certificate = (folder / name for name in ("client.key", "client.csr", "client.crt"))
     (folder / "index").touch()
     (folder / "serial").write_text("4242\n")
     (folder / "ca.cnf").write_text(CA_CONFIG.format(folder=folder))
-    (folder / "extensions").write_text(f"subjectAltName = URI:{uri}\nextendedKeyUsage = clientAuth\n")
+    names = ", ".join((f"URI:{uri}", *more))
+    (folder / "extensions").write_text(f"subjectAltName = {names}\nextendedKeyUsage = clientAuth\n")
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     openssl("req", "-new", *curve, "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=test")
     ca = ("-cert", certs / "client-ca.crt", "-keyfile", certs / "client-ca.key")
@@ -50,7 +54,9 @@ def issue(folder: Path, certs: Path, uri: str, start: datetime.datetime, end: da
     return Identity(certificate, key, certs / "server-ca.crt")
 
 
-def issue_for(folder: Path, certs: Path, uri: str, seconds: int) -> tuple[Identity, datetime.datetime]:
+def issue_for(
+    folder: Path, certs: Path, uri: str, seconds: int, more: tuple[str, ...] = ()
+) -> tuple[Identity, datetime.datetime]:
     """The same with a certificate that is valid for this many seconds more, and the time of its end."""
     end = (now() + datetime.timedelta(seconds=seconds)).replace(microsecond=0)
-    return issue(folder, certs, uri, now() - datetime.timedelta(minutes=5), end), end
+    return issue(folder, certs, uri, now() - datetime.timedelta(minutes=5), end, more), end
