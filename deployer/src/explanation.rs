@@ -1,10 +1,10 @@
 //! Text for the policy's [`Explanation`] of a certificate: the client that it identifies, or why it identifies none.
 
+use otlp_gate_core::identity::Identity;
 use otlp_gate_core::policy::{Explanation, Identification, PassedOver, VERIFY_NAME, denies};
 use serde::Serialize;
 
 use crate::config::{Config, Loaded};
-use crate::x509::Certificate;
 
 /// A rule by its place and name: ``clients[3] (`acme-edge`)``.
 pub(crate) fn rule_label(config: &Config, index: usize) -> String {
@@ -75,11 +75,6 @@ impl NearMiss {
 }
 
 /// Index of the first `deny` entry that matches this certificate or its client.
-pub(crate) fn denied_by(
-    config: &Config,
-    explanation: &Explanation,
-    certificate: &Certificate,
-) -> Option<usize> {
-    let identity = certificate.identity();
-    config.deny.iter().position(|entry| denies(entry, &identity, explanation.name.as_deref()))
+pub(crate) fn denied_by(config: &Config, explanation: &Explanation, identity: &Identity) -> Option<usize> {
+    config.deny.iter().position(|entry| denies(entry, identity, explanation.name.as_deref()))
 }

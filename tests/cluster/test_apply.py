@@ -11,6 +11,7 @@ import pytest
 
 from support.client import Answer, Identity, frame, secure_channel
 from support.cluster.installation import MACHINE, PROVIDER, Installation, Kubectl, wait_until
+from support.forged_certificates import HEADER, forgeries, send_grpc, send_http
 from support.openssl import issue_for
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, HTTP_PATHS, Sink
@@ -65,6 +66,26 @@ def test_every_name_of_a_certificate_counts(gate: Installation, backend: Sink, t
         wait_until(lambda: send() == 0, f"{client} is accepted")
         (resource,) = backend.take().resources()
         assert (resource["tenant.id"], resource["otlp_gate.client"]) == (tenant, client)
+
+
+def test_a_forged_certificate_header_has_no_effect(gate: Installation, backend: Sink) -> None:
+    acme, globex = gate.acme(), gate.globex()
+    stranger = gate.client("forger", "--spiffe", "spiffe://forger.example/x")
+    grpc, http = (f"{gate.address()}:{port}" for port in (4317, 4318))
+    # The first connection waits for the listener.
+    gate.connect(acme).socket.close()
+    backend.rest()
+    for values in forgeries(globex, acme).values():
+        assert send_grpc(grpc, acme, values).grpc_status == 0
+        assert send_http(http, acme, values).status == 200
+        for received in (backend.take(), backend.take()):
+            assert received.resources()[0]["tenant.id"] == "acme"
+            assert HEADER not in received.headers
+        assert send_grpc(grpc, stranger, values).grpc_status == 7
+        assert send_http(http, stranger, values).status == 403
+    assert not backend.rest()
+    (detail,) = (part["detail"] for part in gate.json("status")["parts"] if part["name"] == "filter")
+    assert HEADER not in detail, detail
 
 
 def test_a_second_apply_changes_nothing(gate: Installation) -> None:
@@ -241,13 +262,44 @@ def test_an_object_with_the_gates_labels_is_reported_and_not_removed(gate: Insta
         kubectl("delete", kind, "around", "-n", gate.namespace)
 
 
+# Envoy's forwarding mode, which no longer removes what clients write in the header.
+MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+APPENDS = {
+    "applyTo": "NETWORK_FILTER",
+    "match": {
+        "context": "GATEWAY",
+        "listener": {"filterChain": {"filter": {"name": "envoy.filters.network.http_connection_manager"}}},
+    },
+    "patch": {
+        "operation": "MERGE",
+        "value": {"typed_config": {"@type": MANAGER, "forward_client_cert_details": "APPEND_FORWARD"}},
+    },
+}
 # A listener without client certificates, and changes to the patch or extension.
 TAMPERED = {
-    "gateway": {"op": "add", "path": "/spec/listeners/-", "value": {"name": "plain", "port": 8080, "protocol": "HTTP"}},
-    "envoyfilter": {"op": "replace", "path": "/spec/configPatches", "value": []},
-    "envoyextensionpolicy": {"op": "replace", "path": "/spec/wasm/0/failOpen", "value": True},
-    "clienttrafficpolicy": {"op": "add", "path": "/spec/tls/session", "value": {"resumption": {"stateless": {}}}},
+    "gateway": [
+        {"op": "add", "path": "/spec/listeners/-", "value": {"name": "plain", "port": 8080, "protocol": "HTTP"}}
+    ],
+    "envoyfilter": [{"op": "add", "path": "/spec/configPatches/-", "value": APPENDS}],
+    "envoyextensionpolicy": [{"op": "replace", "path": "/spec/wasm/0/failOpen", "value": True}],
+    "clienttrafficpolicy": [
+        {"op": "add", "path": "/spec/tls/session", "value": {"resumption": {"stateless": {}}}},
+        {"op": "replace", "path": "/spec/headers/xForwardedClientCert/mode", "value": "AppendForward"},
+    ],
 }
+
+
+def served_and_counted(installation: Installation) -> None:
+    """Waits until the gateway passes on what a client writes in the header. It gives the client no other identity."""
+    acme = installation.acme()
+    values = forgeries(installation.globex(), acme)["several elements"]
+
+    def counted() -> bool:
+        status = installation.json("status", code=1)
+        assert send_grpc(f"{status['addresses'][0]}:4317", acme, values).grpc_status == 0
+        return any(HEADER in part["detail"] for part in status["parts"] if part["name"] == "filter")
+
+    wait_until(counted, "the header of clients is counted")
 
 
 @pytest.mark.parametrize(
@@ -271,14 +323,19 @@ def test_changes_of_others_to_the_gates_own_objects_are_unsafe(
         "--type=json",
         "--field-manager=tester",
         "-p",
-        json.dumps([TAMPERED[kind]]),
+        json.dumps(TAMPERED[kind]),
     )
     found = installation.json("status", code=1)["foreign"]
-    assert {(one["object"], one["unsafe_"]) for one in found} == {
-        (f"{kind}/otel-gateway in {installation.namespace}", True)
-    }
-    assert "tester" in found[0]["means"], found
-    assert (len(found) == 2) == (kind == "clienttrafficpolicy"), "a resumed session is named as well"
+    assert {one["object"] for one in found} == {f"{kind}/otel-gateway in {installation.namespace}"}
+    assert "tester" in found[0]["means"] and found[0]["unsafe_"], found
+    appends = kind in ("envoyfilter", "clienttrafficpolicy")
+    # The forwarding mode is named, and so is a resumed session.
+    assert len(found) == {"envoyfilter": 2, "clienttrafficpolicy": 3}.get(kind, 1), found
+    assert any("forwarding mode" in one["means"] and not one["unsafe_"] for one in found) == appends, found
+    if appends:
+        checks = installation.json("doctor", code=1)["checks"]
+        assert any("forwarding mode" in check["found"] for check in checks), checks
+        served_and_counted(installation)
     installation.apply("--force-conflicts")
 
 

@@ -38,7 +38,7 @@ pub(crate) use signature::with_other_signature;
 pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
 pub(crate) use time::Utc;
 pub use usage::{EXTENDED_KEY_USAGES, extended_key_usage_name, is_oid};
-pub use validity::{Invalid, Validity};
+pub use validity::{Invalid, START_LEEWAY, Validity};
 pub use x509::X509;
 
 /// The longest URI, DNS name, e-mail address or subject that is read, in bytes. A longer one is treated as absent.
@@ -134,9 +134,10 @@ impl Identity {
     /// # Errors
     /// The value has none of the forms of [`certificate_header`], or its certificate cannot be read.
     pub fn from_header(value: &[u8]) -> Result<Self, certificate_header::Problem> {
-        let chain = certificate_header::chain(value)?;
-        let client = chain.first().and_then(|der| Identity::from_der(der));
-        client.ok_or(certificate_header::Problem::Certificate)
+        let mut chain = certificate_header::chain(value)?.into_iter();
+        let client = chain.next().and_then(|der| Identity::from_der(&der));
+        let client = client.ok_or(certificate_header::Problem::Certificate)?;
+        Ok(Identity { chain: chain.collect(), ..client })
     }
 
     /// Whether this is one of the certificate's [fingerprints](Identity::fingerprints).

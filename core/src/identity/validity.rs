@@ -4,7 +4,7 @@ use crate::time::Timestamp;
 
 /// How far the clock may have been set back since the handshake before a certificate counts as not yet valid, in
 /// seconds. The end of its validity has no leeway: it is checked with the same clock as in the handshake.
-const START_LEEWAY: i64 = 300;
+pub const START_LEEWAY: i64 = 300;
 
 /// When a certificate is valid, in seconds since the Unix epoch, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

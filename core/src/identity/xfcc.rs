@@ -174,19 +174,43 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     all.pop().filter(|_| all.is_empty())
 }
 
+/// The elements of a header, the nearest proxy's last.
+///
+/// # Errors
+/// The header is missing or too long, or a quote does not end.
+pub fn elements(header: &str) -> Result<Vec<&str>, Problem> {
+    if header.len() > MAX_LEN {
+        return Err(Problem::TooLong);
+    }
+    if header.trim().is_empty() {
+        return Err(Problem::Missing);
+    }
+    Ok(split(header, b',')?.into_iter().map(str::trim).collect())
+}
+
 /// An element as received.
-#[derive(Default)]
-struct Element<'a> {
-    uris: Vec<&'a str>,
-    dns: Vec<&'a str>,
-    subject: Option<&'a str>,
-    sha256: Option<[u8; 32]>,
-    cert: Option<&'a str>,
-    chain: Option<&'a str>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// The values of `URI`.
+    pub uris: Vec<&'a str>,
+    /// The values of `DNS`.
+    pub dns: Vec<&'a str>,
+    /// The value of `Subject`, without its quotes.
+    pub subject: Option<&'a str>,
+    /// The value of `Hash`.
+    pub sha256: Option<[u8; 32]>,
+    /// The value of `Cert`, without its quotes.
+    pub cert: Option<&'a str>,
+    /// The value of `Chain`, without its quotes.
+    pub chain: Option<&'a str>,
 }
 
 impl<'a> Element<'a> {
-    fn read(text: &'a str) -> Result<Self, Problem> {
+    /// Reads an element.
+    ///
+    /// # Errors
+    /// It is malformed, or has a key twice that may occur once.
+    pub fn read(text: &'a str) -> Result<Self, Problem> {
         let mut element = Element::default();
         if text.trim().is_empty() {
             return Err(Problem::Empty);

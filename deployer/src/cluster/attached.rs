@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::api_error::{api_error, if_allowed};
 use super::client::Cluster;
 use super::discovery::Discovery;
-use super::istio;
 use super::managers::{contains, is_ours, other_managers};
+use super::{forwarding, istio};
 use crate::config::Provider;
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, title};
@@ -81,6 +81,7 @@ pub(crate) async fn attached(
         Provider::Istio => istio::root_namespaces(cluster).await?,
         Provider::EnvoyGateway => BTreeSet::new(),
     };
+    let trusts_hops = !installation.config.trusted_hops.is_empty();
     let mut found = Vec::new();
     for (version, kind, effect) in ATTACHABLE {
         let (namespace, all) = (&installation.names.namespace, ListParams::default());
@@ -89,23 +90,34 @@ pub(crate) async fn attached(
         // `doctor` reports missing rights.
         for object in listed.unwrap_or_default() {
             let own = desired.iter().find(|it| is_same(it, version, kind, &object));
+            let acts = own.is_some() || acts_on_gateway(version, kind, &object, installation, &roots);
+            let title = title(kind, object.namespace().as_deref(), &object.name_any());
+            let forwards = match kind {
+                "ClientTrafficPolicy" => forwarding::of_traffic_policy(&object.data, trusts_hops),
+                "EnvoyFilter" => forwarding::of_envoy_filter(&object.data, trusts_hops),
+                _ => None,
+            };
+            let forwards = forwards.filter(|_| acts).map(|effect| Attachment {
+                object: title.clone(),
+                effect,
+                is_unsafe: false,
+            });
             let attachment = match own {
                 Some(desired) => changed(desired, &object),
                 None if is_replaced(kind, &object, installation) => Some(Attachment {
-                    object: title(kind, object.namespace().as_deref(), &object.name_any()),
+                    object: title,
                     effect: format!(
                         "is left from before the {}: `otlp-gate apply` removes it",
                         installation.extension.kind.name()
                     ),
                     is_unsafe: false,
                 }),
-                None => acts_on_gateway(version, kind, &object, installation, &roots).then(|| {
-                    let object = title(kind, object.namespace().as_deref(), &object.name_any());
+                None => acts.then(|| {
                     let is_unsafe = ![ROUTE, BOUNDS].contains(&effect);
-                    Attachment { object, effect: effect.to_owned(), is_unsafe }
+                    Attachment { object: title, effect: effect.to_owned(), is_unsafe }
                 }),
             };
-            found.extend(attachment);
+            found.extend(attachment.into_iter().chain(forwards));
         }
     }
     for own in desired.iter().filter(|it| OWN.contains(&it.kind.as_str())) {
@@ -117,6 +129,7 @@ pub(crate) async fn attached(
         found.extend(live.flatten().and_then(|live| changed(own, &live)));
     }
     found.extend(weak_validation(cluster, &discovery, &installation.names).await?);
+    found.extend(forwarding::of_pods(cluster, installation).await?);
     Ok(found)
 }
 

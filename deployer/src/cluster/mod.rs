@@ -14,6 +14,7 @@ mod conditions;
 mod diagnosis;
 mod discovery;
 mod extension;
+mod forwarding;
 mod istio;
 mod live_policy;
 mod managers;

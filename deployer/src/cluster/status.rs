@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use otlp_gate_core::gate::POLICY_REVISION;
+use otlp_gate_core::gate::{FOREIGN_CERTIFICATES, POLICY_REVISION};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -172,13 +172,19 @@ async fn proxies(
     let pods = pods.list(&selected).await.map_err(|e| api_error("cannot list the gateway's pods", &e))?;
     let wanted = revision(&installation.policy, &installation.module, installation.extension.kind)?;
     let (mut running, mut current, mut outdated, mut unreadable) = (0, 0, None, None);
+    let mut foreign = 0;
     for pod in pods.items.iter().filter(|pod| is_running(pod)) {
         running += 1;
-        match policy_revision(cluster, &namespace, &pod.name_any(), workload.stats_port).await {
-            Ok(Some(found)) if found == wanted.number && has_module(pod, workload.module.as_ref()) => {
-                current += 1
+        match metrics(cluster, &namespace, &pod.name_any(), workload.stats_port).await {
+            Ok(metrics) => {
+                foreign += metrics.foreign_certificates;
+                let same = metrics.revision == Some(wanted.number);
+                if same && has_module(pod, workload.module.as_ref()) {
+                    current += 1;
+                } else {
+                    outdated = Some(pod);
+                }
             }
-            Ok(_) => outdated = Some(pod),
             Err(error) => unreadable = Some(error),
         }
     }
@@ -187,7 +193,16 @@ async fn proxies(
         (Some(why), _) => Ok(format!("unknown: the proxies' metrics cannot be read: {why}")),
         (None, _) if running == 0 => Err(NotReady::NoProxyRunning),
         (None, Some(_)) => Err(NotReady::OutdatedPolicy { current, running, policy: wanted.text }),
-        (None, None) => Ok(format!("policy {} in {current} of {running} proxies", wanted.text)),
+        (None, None) => {
+            let mut detail = format!("policy {} in {current} of {running} proxies", wanted.text);
+            if foreign > 0 {
+                detail.push_str(&format!(
+                    "; {foreign} connections with x-forwarded-client-cert of clients, which is ignored: `otlp-gate \
+                     doctor` shows what forwards it"
+                ));
+            }
+            Ok(detail)
+        }
     };
     let mut filter = Component::new("filter".to_owned(), state);
     if let (false, Some(pod)) = (filter.ready, outdated) {
@@ -207,26 +222,43 @@ fn is_running(pod: &Pod) -> bool {
         && pod.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running")
 }
 
-/// The revision of the policy that a proxy's filter has; none if the filter is not running yet.
-async fn policy_revision(
-    cluster: &Cluster,
-    namespace: &str,
-    pod: &str,
-    port: u16,
-) -> Result<Option<u64>, String> {
+/// What the filter of a proxy reports.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Metrics {
+    /// The revision of its policy; none if it is not running yet.
+    revision: Option<u64>,
+    /// How many connections had an `x-forwarded-client-cert` that the proxy did not write.
+    foreign_certificates: u64,
+}
+
+impl Metrics {
+    /// Reads the text format of Prometheus.
+    fn read(text: &str) -> Self {
+        let value = |name: &str| {
+            let mut lines = text.lines().filter(|line| !line.starts_with('#') && line.contains(name));
+            lines.find_map(|line| line.rsplit(' ').next()?.parse().ok())
+        };
+        Metrics {
+            revision: value(POLICY_REVISION),
+            foreign_certificates: value(FOREIGN_CERTIFICATES).unwrap_or_default(),
+        }
+    }
+}
+
+/// What the filter of a proxy reports; nothing if it is not running yet.
+async fn metrics(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Metrics, String> {
+    // `%7C` is `|`: the filter is a regular expression.
     let path = format!(
-        "/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus?filter={POLICY_REVISION}"
+        "/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus\
+         ?filter={POLICY_REVISION}%7C{FOREIGN_CERTIFICATES}"
     );
     let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
     match timeout(METRICS_TIMEOUT, cluster.client.request_text(request)).await {
         Err(_) => Err(format!("no response within {} s", METRICS_TIMEOUT.as_secs())),
         // A starting proxy does not listen yet.
-        Ok(Err(kube::Error::Api(status))) if status.code >= 500 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.code >= 500 => Ok(Metrics::default()),
         Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(text)) => Ok(text
-            .lines()
-            .filter(|line| !line.starts_with('#') && line.contains(POLICY_REVISION))
-            .find_map(|line| line.rsplit(' ').next()?.parse().ok())),
+        Ok(Ok(text)) => Ok(Metrics::read(&text)),
     }
 }
 
@@ -271,4 +303,18 @@ async fn daemon_set(cluster: &Cluster, set: &DaemonSet) -> Result<Component, Err
         component.diagnosis = of_pods(cluster, &set.namespace().unwrap_or_default(), selector).await?;
     }
     Ok(component)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_read_by_their_names() {
+        let text = "# TYPE otlp_gate_policy_revision gauge\notlp_gate_policy_revision{} 7\n";
+        assert_eq!(Metrics::read(text), Metrics { revision: Some(7), foreign_certificates: 0 });
+        let text = format!("{text}envoy_otlp_gate_foreign_client_cert_headers_total{{}} 3\n");
+        assert_eq!(Metrics::read(&text), Metrics { revision: Some(7), foreign_certificates: 3 });
+        assert_eq!(Metrics::read(""), Metrics::default());
+    }
 }

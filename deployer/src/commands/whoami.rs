@@ -1,11 +1,14 @@
 //! `whoami`: identifies the client of a certificate, and explains the result.
 
+mod forwarded;
+mod live;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
-use otlp_gate_core::identity::{Fingerprint, Identity, extended_key_usage_name, hex};
+use otlp_gate_core::identity::{Fingerprint, Identity, START_LEEWAY, extended_key_usage_name, hex, xfcc};
 use otlp_gate_core::policy::{Client, Explanation, Identification, VERIFY_NAME};
 use otlp_gate_core::quota::{Dimension, Tier};
 use serde::Serialize;
@@ -26,33 +29,46 @@ use crate::x509::Certificate;
 #[command(after_help = "Examples:
   otlp-gate whoami certs/clients/acme-edge.crt
   kubectl get secret acme-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | otlp-gate whoami -
-  otlp-gate whoami client.pem -o json | jq -r .client")]
+  otlp-gate whoami client.pem -o json | jq -r .client
+
+A header in which a proxy forwards its client, as a log has it:
+  otlp-gate whoami --xfcc 'Hash=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08;URI=spiffe://acme.example/edge/1'
+
+What a running gate answers to a client, with an export without telemetry:
+  otlp-gate whoami --address otel.example.com:4317 --cert client.crt --key client.key --ca server-ca.crt")]
 pub(crate) struct Args {
     /// The certificate, in PEM (the first is used) or DER; `-` reads standard input
-    #[arg(value_name = "CERT")]
-    certificate: PathBuf,
+    #[arg(
+        value_name = "CERT",
+        required_unless_present_any = ["xfcc", "address"],
+        conflicts_with_all = ["xfcc", "address"]
+    )]
+    certificate: Option<PathBuf>,
+    /// The value of `x-forwarded-client-cert`, or of a header of `trustedHops`, instead of a certificate; `-` reads
+    /// standard input
+    #[arg(long, value_name = "HEADER", conflicts_with = "address")]
+    xfcc: Option<String>,
+    #[command(flatten)]
+    live: live::Args,
 }
 
 /// Prints the client of a certificate.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let certificate = read(args, global)?;
+    if let Some(header) = &args.xfcc {
+        return forwarded::run(header, global);
+    }
+    let Some(file) = &args.certificate else { return live::run(&args.live, global) };
+    let certificate = read(file, global)?;
     let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
-    let identity = certificate.identity();
-    let explanation = loaded.policy.explain(&identity);
-    let answer = Answer::new(&loaded, &explanation, &certificate, &identity);
-    output::print(global.output, &answer, || answer.table(&loaded.config, &explanation))?;
-    if global.output == Format::Table {
-        answer.warnings.iter().for_each(output::warn);
-    }
-    match explanation.identification {
-        Identification::Client(_) => Ok(()),
-        Identification::Denied | Identification::Revoked | Identification::Unknown => Err(Error::reported()),
-    }
+    let answer = Answer::new(&loaded, &certificate.identity(), Some(&certificate));
+    output::print(global.output, &answer, || output::align(answer.rows(&loaded.config)))?;
+    answer.end(global)
 }
 
-fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
-    let from_stdin = args.certificate.as_os_str() == "-";
-    let name = if from_stdin { Path::new("<stdin>") } else { &args.certificate }.display();
+/// A file or, for `-`, standard input, with its name for messages.
+fn read_bytes(file: &Path, global: &Global) -> Result<(Vec<u8>, String), Error> {
+    let from_stdin = file.as_os_str() == "-";
+    let name = if from_stdin { Path::new("<stdin>") } else { file }.display();
     let bytes = if from_stdin {
         if global.file_is_stdin() {
             return Err(Error::usage(
@@ -62,10 +78,20 @@ fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
-        fs::read(&args.certificate)
+        fs::read(file)
     };
     let bytes = bytes.map_err(|e| Error::failed(format_args!("cannot read {name}: {e}")))?;
-    let certificate = Certificate::parse(&bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))?;
+    Ok((bytes, name.to_string()))
+}
+
+fn read(file: &Path, global: &Global) -> Result<Certificate, Error> {
+    let (bytes, name) = read_bytes(file, global)?;
+    readable(&bytes, &name)
+}
+
+/// A certificate that the filter can read. `name` is that of the file.
+fn readable(bytes: &[u8], name: &str) -> Result<Certificate, Error> {
+    let certificate = Certificate::parse(bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))?;
     if !certificate.is_readable() {
         return Err(Error::failed(format_args!("{name}: the filter cannot read the certificate"))
             .hint("issue it as RFC 5280 requires: DER, no extension twice, at most 256 names"));
@@ -79,6 +105,9 @@ fn read(args: &Args, global: &Global) -> Result<Certificate, Error> {
 struct Answer {
     /// The client's name.
     client: Option<String>,
+    /// The header in which it forwards its clients, if it is a trusted hop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trusted_hop: Option<String>,
     /// `client`, `denied`, `revoked` or `unknown`.
     verdict: &'static str,
     /// The index in `clients` of the rule that matched.
@@ -89,8 +118,12 @@ struct Answer {
     headers: BTreeMap<String, String>,
     quota: Option<Quota>,
     shown: Shown,
-    not_before: String,
-    not_after: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
+    /// How long before `notBefore` requests on an open connection are accepted.
+    start_leeway_seconds: i64,
     /// Rules that nearly matched, each with the reason and a hint.
     near_misses: Vec<NearMiss>,
     /// The indexes in `clients` of later rules that match as well.
@@ -98,9 +131,11 @@ struct Answer {
     /// The index of the entry of `deny` that denies it.
     denied_by: Option<usize>,
     warnings: Vec<String>,
+    #[serde(skip)]
+    explanation: Explanation,
 }
 
-/// The parts of the certificate that rules can use.
+/// The parts of the certificate that rules and `deny` can use.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
@@ -118,10 +153,12 @@ struct Shown {
     ca: Option<String>,
     issuer_key: Option<String>,
     extended_key_usage: Vec<String>,
-    sha256: String,
-    serial: String,
+    sha256: Option<String>,
+    serial: Option<String>,
     /// The SHA-256 of its public key.
     key: Option<String>,
+    /// The SHA-256 of its signed part.
+    signed: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,12 +179,9 @@ struct Limit {
 }
 
 impl Answer {
-    fn new(
-        loaded: &Loaded,
-        explanation: &Explanation,
-        certificate: &Certificate,
-        identity: &Identity,
-    ) -> Self {
+    /// What the policy makes of an identity. Without a certificate, a proxy forwarded its names only.
+    fn new(loaded: &Loaded, identity: &Identity, certificate: Option<&Certificate>) -> Self {
+        let explanation = loaded.policy.explain(identity);
         let (verdict, client) = match &explanation.identification {
             Identification::Client(client) => ("client", Some(client)),
             Identification::Denied => ("denied", None),
@@ -159,6 +193,10 @@ impl Answer {
         let date = |time: OffsetDateTime| time.format(&Rfc3339).unwrap_or_default();
         Answer {
             client: client.map(|it| it.name.clone()),
+            trusted_hop: loaded
+                .policy
+                .hop(identity)
+                .map(|hop| hop.header().map_or(xfcc::HEADER, |name| name).to_owned()),
             verdict,
             rule: explanation.rule,
             matched: explanation.matched.iter().map(|it| (it.key.clone(), it.value.clone())).collect(),
@@ -166,17 +204,32 @@ impl Answer {
             attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             headers: headers.cloned().collect(),
             quota: client.map(|it| Quota::new(&it.tier, it.rule, loaded)),
-            shown: Shown::new(certificate, identity),
-            not_before: date(certificate.not_before),
-            not_after: date(certificate.not_after),
-            near_misses: explanation::near_misses(loaded, explanation),
+            shown: Shown::new(identity, certificate),
+            not_before: certificate.map(|it| date(it.not_before)),
+            not_after: certificate.map(|it| date(it.not_after)),
+            start_leeway_seconds: START_LEEWAY,
+            near_misses: explanation::near_misses(loaded, &explanation),
             later: explanation.later.clone(),
-            denied_by: explanation::denied_by(&loaded.config, explanation, certificate),
-            warnings: warnings(certificate, OffsetDateTime::now_utc()),
+            denied_by: explanation::denied_by(&loaded.config, &explanation, identity),
+            warnings: certificate.map(|it| warnings(it, OffsetDateTime::now_utc())).unwrap_or_default(),
+            explanation,
         }
     }
 
-    fn table(&self, config: &Config, explanation: &Explanation) -> String {
+    /// Prints the warnings.
+    ///
+    /// # Errors
+    /// The certificate identifies no client.
+    fn end(&self, global: &Global) -> Result<(), Error> {
+        if global.output == Format::Table {
+            self.warnings.iter().for_each(output::warn);
+        }
+        if self.client.is_some() { Ok(()) } else { Err(Error::reported()) }
+    }
+
+    /// The table's rows.
+    fn rows(&self, config: &Config) -> Vec<[String; 2]> {
+        let explanation = &self.explanation;
         let mut rows: Vec<[String; 2]> = Vec::new();
         let mut add = |label: &str, lines: Vec<String>| {
             let labels = iter::once(label.to_owned()).chain(iter::repeat(String::new()));
@@ -189,6 +242,9 @@ impl Answer {
             "CLIENT",
             vec![self.client.clone().unwrap_or_else(|| explanation::describe(config, explanation))],
         );
+        let hop =
+            self.trusted_hop.as_ref().map(|name| format!("of the clients that it forwards in `{name}`"));
+        add("TRUSTED HOP", hop.into_iter().collect());
         let matched =
             |it: usize| iter::once(explanation::rule_label(config, it)).chain(pairs(&self.matched)).collect();
         let reserved = self.client.as_deref() == Some(VERIFY_NAME);
@@ -211,44 +267,53 @@ impl Answer {
             vec![format!("deny[{it}]"), "  hint: remove the entry to accept the certificate again".to_owned()]
         });
         add("DENIED BY", denied.unwrap_or_default());
-        add("CERTIFICATE", self.shown.lines().chain([format!("valid until {}", self.not_after)]).collect());
-        output::align(rows)
+        let valid = [
+            self.not_before.as_ref().map(|from| format!("valid from {from}, with 5 min of leeway")),
+            self.not_after.as_ref().map(|until| format!("valid until {until}")),
+        ];
+        add("CERTIFICATE", self.shown.lines().chain(valid.into_iter().flatten()).collect());
+        rows
     }
 }
 
 impl Shown {
-    fn new(certificate: &Certificate, identity: &Identity) -> Self {
+    /// Without a certificate, a proxy forwarded its names only.
+    fn new(identity: &Identity, certificate: Option<&Certificate>) -> Self {
         let usages = identity.extended_key_usage().iter();
+        let texts = |written: Option<&Vec<String>>, read: &Vec<String>| written.unwrap_or(read).clone();
+        let own = identity.certificate.as_ref();
         Shown {
-            spiffe: certificate.uris.clone(),
-            dns: certificate.dns.clone(),
+            spiffe: texts(certificate.map(|it| &it.uris), &identity.uris),
+            dns: texts(certificate.map(|it| &it.dns), &identity.dns),
+            email: identity.emails.clone(),
             ip: identity.ips.iter().map(ToString::to_string).collect(),
-            subject: certificate.subject.clone(),
+            subject: identity.subject.as_ref().map(|subject| subject.text().to_owned()),
             issuer: identity.issuer().map(|issuer| issuer.text().to_owned()),
             issuer_key_id: identity.issuer_key_id().map(hex),
             ca: identity.ca_name().map(str::to_owned),
             issuer_key: identity.issuer_key().map(|key| Fingerprint(key).hex()),
             extended_key_usage: usages.map(|usage| extended_key_usage_name(usage).to_owned()).collect(),
-            sha256: certificate.sha256_hex(),
-            serial: certificate.serial.to_string(),
-            key: identity.certificate.as_ref().map(|it| Fingerprint(it.key).hex()),
-            email: identity.emails.clone(),
+            sha256: identity.sha256_hex(),
+            serial: certificate.map(|it| it.serial.to_string()),
+            key: own.map(|it| Fingerprint(it.key).hex()),
+            signed: own.map(|it| Fingerprint(it.signed).hex()),
         }
     }
 
     /// One line for each value, under its key of a match or of `deny`.
     fn lines(&self) -> impl Iterator<Item = String> {
         let Shown { spiffe, dns, email, ip, subject, issuer, issuer_key_id, .. } = self;
-        let Shown { ca, issuer_key, extended_key_usage, sha256, serial, key, .. } = self;
+        let Shown { ca, issuer_key, extended_key_usage, sha256, serial, key, signed, .. } = self;
         let names = [("spiffe", spiffe), ("dns", dns), ("email", email), ("ip", ip)];
         let names = names.into_iter().flat_map(|(key, all)| all.iter().map(move |value| (key, value)));
+        let given = |(key, value): (&'static str, &'_ Option<String>)| Some((key, value.clone()?));
         let one = [("subject", subject), ("issuer", issuer), ("issuer.keyId", issuer_key_id), ("ca", ca)];
-        let one = one.into_iter().chain([("issuer.key", issuer_key)]);
-        let one = one.filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        let usages = extended_key_usage.iter().map(|value| ("extendedKeyUsage", value));
-        let rest = [("sha256", Some(sha256)), ("serial", Some(serial)), ("key", key.as_ref())];
-        let rest = rest.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        names.chain(one).chain(usages).chain(rest).map(|(key, value)| format!("{key}: {value}"))
+        let one = one.into_iter().chain([("issuer.key", issuer_key)]).filter_map(given);
+        let usages = extended_key_usage.iter().map(|value| ("extendedKeyUsage", value.clone()));
+        let rest = [("sha256", sha256), ("serial", serial), ("key", key), ("signed part", signed)];
+        let names = names.map(|(key, value)| (key, value.clone()));
+        let all = names.chain(one).chain(usages).chain(rest.into_iter().filter_map(given));
+        all.map(|(key, value)| format!("{key}: {value}"))
     }
 }
 

@@ -3,6 +3,7 @@
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_service_client::ProfilesServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use otlp_gate_wire::otlp::Signal;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -56,6 +57,13 @@ impl GrpcClient {
             endpoint = endpoint.tls_config(tls).map_err(no_connection)?.origin(origin);
         }
         Ok(GrpcClient { channel: endpoint.connect().await.map_err(no_connection)? })
+    }
+
+    /// Sends a request without any telemetry: what the gate answers to the client, and nothing for the backend.
+    pub(crate) async fn export_nothing(&self) -> ProbeResult {
+        let request = ExportTraceServiceRequest::default();
+        let rejected = TraceServiceClient::new(self.channel.clone()).export(request).await.err();
+        rejected.map_or_else(ProbeResult::accepted, |status| ProbeResult::rejected(&status))
     }
 
     /// Sends one request.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::{Credentials, Outcome, ProbeResult, REQUEST_TIMEOUT};
+use super::{Credentials, Outcome, ProbeResult, REQUEST_TIMEOUT, TlsFailure};
 
 /// How long the client waits for an alert before it sends bytes. In TLS 1.3 the alert comes after the client's side of
 /// the handshake is complete (RFC 8446, section 4.4.2.4). Bytes that the server has not read when it closes the
@@ -26,6 +26,17 @@ pub(crate) async fn handshake(address: &str, credentials: &Credentials, alpn: &[
     wait_for_answer(address, credentials, alpn, ALERT_TIMEOUT).await
 }
 
+/// Why a server and a client do not get to a request, in plain words; `None` if the server sends anything but an alert.
+/// `alpn` is the protocol to offer.
+pub(crate) async fn rejection_of(
+    address: &str,
+    credentials: &Credentials,
+    alpn: &[u8],
+) -> Option<TlsFailure> {
+    let error = answer(address, credentials, alpn, ALERT_TIMEOUT).await.err()?;
+    Some(TlsFailure::of(&error))
+}
+
 /// Whether a server with a valid certificate for this name listens at `host:port`, even if it then rejects the client:
 /// in TLS 1.3 the server's certificate comes before the alert.
 pub(crate) async fn server_answers(address: &str, credentials: &Credentials, alpn: &[u8]) -> bool {
@@ -38,12 +49,15 @@ async fn wait_for_answer(
     alpn: &[u8],
     alert: Duration,
 ) -> ProbeResult {
-    let no_connection = |error: io::Error| ProbeResult::no_connection(&error);
-    let mut stream = match timeout(REQUEST_TIMEOUT, credentials.connect(address, alpn)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return no_connection(error),
-        Err(elapsed) => return no_connection(elapsed.into()),
-    };
+    match answer(address, credentials, alpn, alert).await {
+        Err(error) => ProbeResult::no_connection(&error),
+        Ok(()) => ProbeResult { outcome: Outcome::Accepted, message: "handshake completed".to_owned() },
+    }
+}
+
+/// Connects, and waits until the server sends anything. A server that sends nothing has not rejected the client.
+async fn answer(address: &str, credentials: &Credentials, alpn: &[u8], alert: Duration) -> io::Result<()> {
+    let mut stream = timeout(REQUEST_TIMEOUT, credentials.connect(address, alpn)).await??;
     let answer = async {
         if let Ok(answer) = timeout(alert, stream.read_u8()).await {
             return answer;
@@ -52,13 +66,7 @@ async fn wait_for_answer(
         stream.flush().await?;
         stream.read_u8().await
     };
-    match timeout(REQUEST_TIMEOUT, answer).await {
-        Ok(Err(error)) => no_connection(error),
-        // A server that sends nothing has not rejected the client.
-        Ok(Ok(_)) | Err(_) => {
-            ProbeResult { outcome: Outcome::Accepted, message: "handshake completed".to_owned() }
-        }
-    }
+    timeout(REQUEST_TIMEOUT, answer).await.unwrap_or(Ok(0)).map(drop)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod handshake;
 mod http;
 mod outcome;
 mod telemetry;
+mod tls_failure;
 
 use std::io;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub(crate) use grpc::{GrpcClient, export_grpc};
-pub(crate) use handshake::{handshake, server_answers};
+pub(crate) use handshake::{handshake, rejection_of, server_answers};
 pub(crate) use http::export_http;
 pub(crate) use outcome::{Outcome, ProbeResult};
 pub(crate) use telemetry::Telemetry;
+pub(crate) use tls_failure::TlsFailure;
 
 /// How long a request may take, and how long a connection may take to open.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use crate::Sandbox;
 use crate::openssl::read;
 
 /// What needs a cluster, Envoy, a registry, or another shell.
-const ELSEWHERE: [&str; 11] = [
+const ELSEWHERE: [&str; 12] = [
     "kubectl get",
     "gate verify",
     " apply",
@@ -25,6 +25,7 @@ const ELSEWHERE: [&str; 11] = [
     " status",
     "completions zsh",
     "wasm push",
+    "whoami --address",
 ];
 
 #[test]
@@ -34,7 +35,7 @@ fn every_example_that_needs_no_cluster_works_as_it_is_written() {
     let (skipped, here): (Vec<String>, Vec<String>) = examples.into_iter().partition(|it| elsewhere(it));
     let wrong: Vec<String> = here.iter().filter_map(|example| failure(example)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(here.len() >= 35 && skipped.len() < 30, "{here:#?}\n{skipped:#?}");
+    assert!(here.len() >= 35 && skipped.len() < 32, "{here:#?}\n{skipped:#?}");
 }
 
 #[test]
@@ -107,6 +108,29 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
             None => line.strip_prefix("    "),
         }
     })
+}
+
+#[test]
+fn each_proxy_sets_the_header_that_the_gate_reads() {
+    let page = fs::read_to_string(root().join("docs/guides/trusted-proxies.md")).unwrap();
+    let mut seen = 0;
+    for section in page.split("\n### ").skip(1) {
+        let section = section.split("\n## ").next().unwrap();
+        let title = section.lines().next().unwrap();
+        let blocks: Vec<&str> = section.split("```").skip(1).step_by(2).collect();
+        let hops: Vec<&str> = blocks.iter().filter_map(|it| it.strip_prefix("yaml\ntrustedHops")).collect();
+        assert_eq!(hops.len(), 1, "{title}");
+        let config = format!("apiVersion: otlp-gate/v1\nclients: []\ntrustedHops{}", hops[0]);
+        let checked = Sandbox::with(&config).run("check");
+        assert_eq!(checked.code, 0, "{title}: {}", checked.stderr);
+        let header = hops[0].split("header: ").nth(1).and_then(|it| it.split('}').next());
+        let header = header.unwrap_or("forward_client_cert_details").to_lowercase();
+        // The proxy's own configuration, or the text where it has none.
+        let own = blocks.iter().find(|it| !it.starts_with("yaml\ntrustedHops")).unwrap_or(&section);
+        assert!(own.to_lowercase().contains(&header), "{title} does not set {header}");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
 }
 
 #[test]

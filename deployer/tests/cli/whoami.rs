@@ -70,7 +70,7 @@ fn a_client_is_told_with_its_rule_and_what_follows() {
     sandbox.write("otlp-gate.yaml", CONFIG);
 
     let table = sandbox.run("whoami cert.pem").ok();
-    let random = ["sha256: ", "serial: ", "key: ", "keyId: ", "valid until"];
+    let random = ["sha256: ", "serial: ", "key: ", "signed part: ", "valid ", "keyId: "];
     let stable: Vec<&str> =
         table.lines().filter(|line| !random.iter().any(|text| line.contains(text))).collect();
     assert_snapshot!("whoami", stable.join("\n"));
@@ -412,4 +412,130 @@ fn what_is_no_certificate_is_named() {
     ] {
         assert_snapshot!(snapshot, sandbox.run(&format!("whoami {file}")).failure());
     }
+}
+
+#[test]
+fn all_parts_of_a_certificate_are_shown() {
+    let sandbox = Sandbox::with(CONFIG);
+    let sans =
+        "URI:spiffe://acme.example/x,URI:spiffe://b,DNS:A.example,email:ops@ACME.example,IP:10.1.2.3,IP:::1";
+    made(&sandbox, sans, "-addext extendedKeyUsage=clientAuth,1.2.3.4");
+    let shown = asked(&sandbox)["shown"].clone();
+    assert_eq!(shown["spiffe"], json!(["spiffe://acme.example/x", "spiffe://b"]));
+    assert_eq!(shown["dns"], json!(["A.example"]));
+    assert_eq!(shown["email"], json!(["ops@acme.example"]));
+    assert_eq!(shown["ip"], json!(["10.1.2.3", "::1"]));
+    assert_eq!(shown["extendedKeyUsage"], json!(["clientAuth", "1.2.3.4"]));
+    assert_eq!(shown["issuer"], json!("CN=test,O=Acme"));
+    // A root names its own key as that of its issuer.
+    let id =
+        read(&sandbox, "x509 -in cert.pem -noout -ext subjectKeyIdentifier").replace(':', "").to_lowercase();
+    assert!(id.contains(shown["issuerKeyId"].as_str().unwrap()), "{id} {shown}");
+    assert_eq!(shown["signed"].as_str().unwrap().len(), 64);
+    assert_eq!(asked(&sandbox)["startLeewaySeconds"], json!(300));
+    let table = sandbox.run("whoami cert.pem").ok();
+    for line in ["email: ops@acme.example", "ip: 10.1.2.3", "dns: A.example", "extendedKeyUsage: clientAuth"]
+    {
+        assert!(table.contains(line), "{line} is missing:\n{table}");
+    }
+}
+
+/// The certificate as Envoy writes it in an element.
+fn element(sandbox: &Sandbox) -> String {
+    let hash = asked(sandbox)["shown"]["sha256"].as_str().unwrap().to_owned();
+    let pem = String::from_utf8(sandbox.read("cert.pem")).unwrap();
+    let encoded = pem
+        .replace('\n', "%0A")
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
+        .replace(' ', "%20");
+    format!("By=spiffe://gate;Hash={hash};Cert=\"{encoded}\";Subject=\"O=Acme,CN=test\";URI=spiffe://forged")
+}
+
+fn header(sandbox: &Sandbox, value: &str) -> Value {
+    let ended = sandbox.run_with("whoami --xfcc - -o json", value.as_bytes());
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:#?}"))
+}
+
+#[test]
+fn a_header_is_explained_element_by_element() {
+    let sandbox = Sandbox::with(&format!("{CONFIG}trustedHops: [{{spiffe: \"spiffe://hop/*\"}}]\n"));
+    made(&sandbox, "URI:spiffe://acme.example/x", "");
+    let own = element(&sandbox);
+    let hash = "ab".repeat(32);
+    let forged = format!("Hash={hash};URI=spiffe://victim;DNS=berlin.globex.partners.example");
+    // The certificate's names count, not those in the text. A log may have the header's name too.
+    for value in
+        [own.clone(), format!("{forged},{own}"), format!("X-Forwarded-Client-Cert: {forged}, {own}\n")]
+    {
+        let answer = header(&sandbox, &value);
+        assert_eq!(answer["client"], json!("edge"), "{value}");
+        assert_eq!(answer["shown"]["spiffe"], json!(["spiffe://acme.example/x"]));
+        let roles: Vec<&Value> =
+            answer["elements"].as_array().unwrap().iter().map(|it| &it["role"]).collect();
+        assert_eq!(roles, if value == own { vec!["client"] } else { vec!["ignored", "client"] });
+    }
+    // Behind a hop, the element before the hop's own counts, also without a certificate.
+    let hop = format!("Hash={hash};URI=spiffe://hop/1");
+    let answer = header(&sandbox, &format!("{own},{forged},{hop}"));
+    assert_eq!((&answer["client"], &answer["elements"][2]["role"]), (&json!("berlin.globex"), &json!("hop")));
+    assert_eq!((&answer["shown"]["serial"], &answer["notAfter"]), (&Value::Null, &Value::Null));
+    let table = sandbox.run_with("whoami --xfcc -", format!("x,{forged},{hop}").as_bytes()).ok();
+    assert_snapshot!("whoami_xfcc", table);
+    // Base64 of DER, PEM and so on, as `trustedHops[].header` has them.
+    let base64: String = String::from_utf8(sandbox.read("cert.pem")).unwrap();
+    let base64: String = base64.lines().filter(|line| !line.starts_with('-')).collect();
+    let answer = header(&sandbox, &base64);
+    assert_eq!((&answer["client"], &answer["elements"]), (&json!("edge"), &json!([])));
+    assert!(answer["notAfter"].is_string());
+}
+
+#[test]
+fn a_header_without_a_client_is_an_error() {
+    let hops = "trustedHops: [{spiffe: \"spiffe://hop/*\"}, {spiffe: \"spiffe://nginx\", header: ssl-client-cert}]\n";
+    let sandbox = Sandbox::with(&format!("{CONFIG}{hops}"));
+    let hash = "ab".repeat(32);
+    for (value, why) in [
+        (String::new(), "x-forwarded-client-cert is missing"),
+        ("hello".to_owned(), "has a part that is not Key=value"),
+        ("URI=spiffe://a".to_owned(), "has an element without Hash"),
+        (format!("Hash={hash};Subject=\""), "has a quote that does not end"),
+        (format!("Hash={hash};URI=spiffe://hop/1"), "has only the element about a trusted hop"),
+        (format!("Hash={hash};URI=spiffe://nginx"), "whose clients are in `ssl-client-cert`"),
+    ] {
+        let ended = sandbox.run_with("whoami --xfcc -", value.as_bytes());
+        assert_eq!(ended.code, 1, "{value}");
+        assert!(ended.stderr.contains(why), "{value}: {}", ended.stderr);
+    }
+    assert_eq!(sandbox.run(&format!("whoami --xfcc Hash={hash};URI=spiffe://other")).code, 1);
+}
+
+#[test]
+fn asking_a_gate_needs_the_clients_files_and_a_gate() {
+    let sandbox = Sandbox::with(CONFIG);
+    made(&sandbox, "URI:spiffe://acme.example/x", "");
+    for arguments in [
+        "--address localhost:1",
+        "--address localhost --cert cert.pem --key key.pem --ca cert.pem",
+        "cert.pem --address localhost:1 --cert cert.pem --key key.pem --ca cert.pem",
+        "cert.pem --cert cert.pem",
+        "--xfcc x cert.pem",
+    ] {
+        assert_eq!(sandbox.run(&format!("whoami {arguments}")).code, 2, "{arguments}");
+    }
+    let files = "--cert cert.pem --key key.pem --ca cert.pem";
+    // Port 1 of the loopback interface is closed.
+    let ended = sandbox.run(&format!("whoami --address 127.0.0.1:1 {files} -o json"));
+    assert_eq!(ended.code, 1);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&answer["client"], &answer["live"]["answer"]), (&json!("edge"), &json!("no connection")));
+    assert_eq!((&answer["live"]["accepted"], &answer["live"]["agrees"]), (&json!(false), &Value::Null));
+    assert!(answer["live"]["message"].as_str().unwrap().contains("refused"), "{answer}");
+    assert!(
+        sandbox
+            .run(&format!("whoami --address 127.0.0.1:1 {files}"))
+            .stdout
+            .contains("no connection to 127.0.0.1:1")
+    );
 }
