@@ -78,7 +78,9 @@ impl ClientTrust {
             let list = list.as_ref().map(|(path, text)| (*path, text.as_str()));
             let checked = listener::check_clients((file, &certificates), list)?;
             for authority in &checked.authorities {
-                if let Some((_, first)) = seen.iter().find(|(key, _)| *key == authority.key) {
+                // A CA may have several certificates in one file.
+                let other = seen.iter().find(|(key, other)| *key == authority.key && *other != file);
+                if let Some((_, first)) = other {
                     let message =
                         format!("{}: {} is in {} too", file.display(), authority.name, first.display());
                     let hint = "a CA belongs to one entry of `clientCAs` only; `client-ca.crt` in the folder is one \

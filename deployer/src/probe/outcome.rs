@@ -40,6 +40,9 @@ impl Outcome {
     /// The gRPC answer to a request that is larger than the client's quota can ever be.
     pub(crate) const TOO_LARGE: Outcome =
         Outcome::GrpcRejected { code: Code::ResourceExhausted, retryable: false };
+    /// The gRPC answer to a revoked certificate.
+    pub(crate) const UNAUTHENTICATED: Outcome =
+        Outcome::GrpcRejected { code: Code::Unauthenticated, retryable: false };
     /// The gRPC answer to a certificate that matches no rule.
     pub(crate) const PERMISSION_DENIED: Outcome =
         Outcome::GrpcRejected { code: Code::PermissionDenied, retryable: false };

@@ -5,6 +5,7 @@ use otlp_gate_wire::otlp::Signal;
 
 use super::case::{Case, Listener};
 use super::gate::{GateUnderTest, Reachable, SERVICE, unreachable};
+use crate::config::ClientCa;
 use crate::probe::{self, Credentials, Outcome, Telemetry};
 
 const NO_TLS: &str = "client without TLS: connection rejected";
@@ -23,7 +24,7 @@ pub(super) async fn with_tls(gate: &GateUnderTest<'_>, on: Listener, reachable: 
         rejected_connection(gate, NO_CERTIFICATE, &of.no_certificate, on, reachable),
         rejected_connection(gate, UNTRUSTED_CA, &of.untrusted, on, reachable),
         rejected_connection(gate, EXPIRED, &of.expired, on, reachable),
-        rejected_connection(gate, REVOKED, &of.revoked, on, reachable),
+        revoked(gate, &of.revoked, on, reachable),
         rejected_request(gate, on),
     );
     vec![no_certificate, untrusted, expired, revoked, unknown]
@@ -54,6 +55,31 @@ async fn rejected_connection(
             Case::new(case, listener, Outcome::NoConnection, &result)
         }
     }
+}
+
+/// A revoked certificate. Where a CA has no revocation list, Envoy gets no list of any CA, and the filter rejects the
+/// request instead.
+async fn revoked(
+    gate: &GateUnderTest<'_>,
+    credentials: &Result<Credentials, String>,
+    listener: Listener,
+    reachable: Reachable,
+) -> Case {
+    let has_lists = gate.loaded.config.client_cas.iter().all(ClientCa::has_list);
+    let Some(credentials) = credentials.as_ref().ok().filter(|_| !has_lists) else {
+        return rejected_connection(gate, REVOKED, credentials, listener, reachable).await;
+    };
+    let (expected, result) = match listener {
+        Listener::Grpc => (
+            Outcome::UNAUTHENTICATED,
+            probe::export_grpc(&gate.grpc, Some(credentials), Signal::Traces, ONE_ITEM).await,
+        ),
+        Listener::Http => (
+            Outcome::HttpRejected(StatusCode::UNAUTHORIZED),
+            probe::export_http(&gate.http, credentials, Signal::Traces, ONE_ITEM).await,
+        ),
+    };
+    Case::new(REVOKED, listener, expected, &result)
 }
 
 /// A certificate of the client CA that matches no rule: the connection is accepted, the request is not.

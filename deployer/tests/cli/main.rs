@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod certs;
+mod client_cas;
 mod client_config;
 mod config;
 mod conventions;

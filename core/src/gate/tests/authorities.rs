@@ -73,3 +73,36 @@ fn signatures_are_verified_once_per_connection_and_only_if_cas_have_names() {
     }
     assert_eq!(gateway.proxy.verified.get(), 1);
 }
+
+#[test]
+fn a_serial_number_is_denied_for_one_ca_and_a_certificate_by_its_signed_part() {
+    let (own, other) = (authority("own"), authority("other"));
+    let uri = "spiffe://acme.example/edge/1";
+    let client = client_of(&own, uri);
+    let cas = |entry: &str| {
+        policy(&format!(
+            r#"{{"name": "own", "keys": [{}]}}, {{"name": "other", "keys": [{}]}}"#,
+            own.entry(&[]),
+            other.entry(&[])
+        ))
+        .replace("\"deny\": [", &format!("\"deny\": [\"{entry}\", "))
+    };
+    let signed = Identity::from_der(&client.der).unwrap().certificate.unwrap().signed;
+    let mut gateway = Gateway::new(&cas("serial:99@own"));
+    let header = connect(&gateway, 1, &client.der, &[]);
+    for (entry, denied) in [
+        ("serial:07@own".to_owned(), true),
+        ("serial:07@other".to_owned(), false),
+        ("serial:07".to_owned(), true),
+        (format!("signed:{}", Fingerprint(signed).hex()), true),
+        (format!("signed:{}", "ab".repeat(32)), false),
+    ] {
+        gateway.configure(&cas(&entry));
+        assert_eq!(send(&gateway, &header).map(|(status, _)| status), denied.then_some(7), "{entry}");
+    }
+    // A certificate of a CA that the policy does not have.
+    let stranger = client_of(&authority("stranger"), uri);
+    gateway.configure(&cas("serial:07@own"));
+    let header = connect(&gateway, 2, &stranger.der, &[]);
+    assert_eq!(send(&gateway, &header).map(|(status, _)| status), Some(7));
+}

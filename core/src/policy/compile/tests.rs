@@ -635,6 +635,21 @@ fn deny_and_limits() {
             ]),
         ),
         (
+            json!({"clientCAs": [{"name": "partners"}], "deny": ["serial:0a@partners", "serial:0a@partner", "serial:x@a"]}),
+            json!([
+                format!("deny[2]: `x` {SERIAL}"),
+                "deny[1]: `partner` is not a name in `clientCAs` (hint: did you mean `partners`?)",
+                "deny[2]: `a` is not a name in `clientCAs`",
+            ]),
+        ),
+        (
+            json!({"clientCAs": [{"keys": [{"key": "AA=="}, {"key": "", "id": "0a"}, {"key": "AA==", "revoked": ["x"]}]}]}),
+            json!([
+                "clientCAs[0].keys[1]: it is not a key in base64 with identifiers in hex",
+                "clientCAs[0].keys[2]: it is not a key in base64 with identifiers in hex",
+            ]),
+        ),
+        (
             json!({"limits": {"wire": "0", "inflated": "2GiB", "ratio": 0}}),
             json!([
                 "limits.wire: 0 is out of range: use 1 byte to 1GiB",

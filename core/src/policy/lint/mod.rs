@@ -1,6 +1,7 @@
 //! Warnings about a valid policy: settings that are allowed, but probably a mistake.
 
 mod incomplete_headers;
+mod trust_domains;
 mod unreachable;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
     if let Some(policy) = policy {
         warnings.extend(patterns(policy, config));
         warnings.extend(unreachable::lint(policy, config));
+        warnings.extend(trust_domains::lint(policy, config));
         warnings = sort::by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(incomplete_headers::lint(policy, config));
         warnings.extend(Deny::ambiguous_serials(&config.deny, &config.client_cas));

@@ -64,10 +64,9 @@ fn matches_that_are_never_reached() {
         ))
     };
     let two = |a: Value, b: Value| {
-        json!({
-            "clients": [{"name": "first", "match": a}, {"name": "b", "match": b}],
-            "clientCAs": [{"name": "a"}, {"name": "b"}],
-        })
+        // With a second CA there are warnings about rules without `ca`.
+        let cas = if b["ca"] == "b" { json!([{"name": "a"}, {"name": "b"}]) } else { json!([{"name": "a"}]) };
+        json!({"clients": [{"name": "first", "match": a}, {"name": "b", "match": b}], "clientCAs": cas})
     };
     let (at, first) = ("clients[1].match", "clients[0].match");
     let usually = "clients[1].match: never reached: clients[0].match (`first`) matches the same certificates, unless a \
@@ -318,6 +317,37 @@ fn a_denied_name_that_no_client_has() {
                 "deny": ["name:unknown-0123456789ab"],
             }),
             json!([]),
+        ),
+    ]);
+}
+
+#[test]
+fn rules_that_are_open_to_every_client_ca() {
+    let config = |cas: Value| {
+        json!({
+            "clientCAs": cas,
+            "clients": [
+                {"name": "a", "match": {"dns": "a", "ca": "own"}},
+                {"name": "b", "match": [{"dns": "b"}, {"dns": "c"}]},
+                {"name": "d", "match": {"sha256": "aa".repeat(32)}},
+                {"name": "e", "match": {"dns": "e", "issuer": {"key": "aa".repeat(32)}}},
+            ],
+            "trustedHops": [{"dns": "hop", "ca": "own"}, {"dns": "open"}],
+            "deny": ["serial:0a@own", "serial:0b"],
+        })
+    };
+    check([
+        (config(json!([{"name": "own"}])), json!([])),
+        (
+            config(json!([{"name": "own"}, {}])),
+            json!([
+                "clients[1].match[0]: any client CA of the gate can issue a certificate of this client (also 1 more) \
+                 (hint: add `ca`, such as `ca: own`)",
+                "trustedHops[1]: any client CA of the gate can issue a certificate of this hop (hint: add `ca`, such \
+                 as `ca: own`)",
+                "deny[1]: each client CA may have issued a certificate with this serial number: all are denied (hint: \
+                 write `serial:0b@own` for one CA)",
+            ]),
         ),
     ]);
 }

@@ -1,0 +1,116 @@
+//! `clientCAs`: several CAs of clients.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::Sandbox;
+
+fn config(cas: &str, more: &str) -> String {
+    format!(
+        "apiVersion: otlp-gate/v1\ngateway: {{hostname: otel.example.com}}\nclientCAs: {cas}\n\
+         clients:\n  - {{name: a, match: {{dns: a.example, ca: own}}}}\n{more}"
+    )
+}
+
+const PARTNERS: &str = "[{name: own}, {name: partners, certificates: partners/client-ca.crt}]";
+const WITH_LIST: &str = "[{name: own}, {name: partners, certificates: partners/client-ca.crt, revocationList: partners/client.crl}]";
+
+/// A folder with this config and two folders of certificates, `certs` and `partners`.
+fn sandbox(config: &str) -> Sandbox {
+    let sandbox = Sandbox::with(config);
+    sandbox.run("certs init").ok();
+    sandbox.run("certs init --dir partners").ok();
+    sandbox
+}
+
+fn object<'a>(list: &'a Value, kind: &str, name: &str) -> &'a Value {
+    let items = list["items"].as_array().unwrap();
+    let found = items.iter().find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+#[test]
+fn the_policy_has_the_keys_and_the_gateway_the_certificates_of_all_cas() {
+    let sandbox = sandbox(&config(WITH_LIST, ""));
+    sandbox.run("certs client a --dns a.example").ok();
+    let list = sandbox.run("render --client-ca certs -o json").json();
+    let cas = &object(&list, "WasmPlugin", "otel-gateway")["spec"]["pluginConfig"]["clientCAs"];
+    assert_eq!((&cas[0]["name"], &cas[1]["name"]), (&"own".into(), &"partners".into()));
+    for ca in cas.as_array().unwrap() {
+        let key = &ca["keys"][0];
+        // The first entry of a list is the certificate of the revoked test client.
+        assert!(key["key"].as_str().unwrap().starts_with("MFkw"), "{key}");
+        assert_eq!((key["id"].as_str().unwrap().len(), key["revoked"].as_array().unwrap().len()), (40, 1));
+    }
+    let filter = object(&list, "EnvoyFilter", "otel-gateway").to_string();
+    assert!(filter.contains(r#""set_current_client_cert_details":{"chain":true}"#), "{filter}");
+
+    let list = sandbox
+        .run("render --client-ca certs --provider envoy-gateway --module oci://registry.example/gate:1 -o json")
+        .json();
+    let policy = object(&list, "ClientTrafficPolicy", "otel-gateway");
+    let details = &policy["spec"]["headers"]["xForwardedClientCert"]["certDetailsToAdd"];
+    assert_eq!(details, &serde_json::json!(["Cert", "Chain"]));
+    assert!(policy["spec"]["tls"]["clientValidation"]["crl"].is_object());
+    let trust = object(&list, "ConfigMap", "otel-gateway-client-ca");
+    let count = |key: &str, text: &str| trust["data"][key].as_str().unwrap_or_default().matches(text).count();
+    assert_eq!((count("ca.crt", "BEGIN CERT"), count("ca.crl", "BEGIN X509 CRL")), (2, 2));
+}
+
+#[test]
+fn without_the_list_of_one_ca_the_gateway_gets_none() {
+    let sandbox = sandbox(&config(PARTNERS, ""));
+    let warned = sandbox.run("check").stderr;
+    assert!(
+        warned.contains("partners/client-ca.crt: no revocation list of CN=otlp-gate client CA"),
+        "{warned}"
+    );
+    let module = "--module oci://registry.example/gate:1";
+    let list =
+        sandbox.run(&format!("render --client-ca certs --provider envoy-gateway {module} -o json")).json();
+    assert!(object(&list, "ConfigMap", "otel-gateway-client-ca")["data"].get("ca.crl").is_none());
+    let policy = object(&list, "ClientTrafficPolicy", "otel-gateway");
+    assert!(policy["spec"]["tls"]["clientValidation"].get("crl").is_none());
+}
+
+#[test]
+fn mistakes_are_named_with_their_file() {
+    for (cas, more, command, words) in [
+        ("[{name: own}, {name: Own}]", "", "check", "`Own` is not a valid name"),
+        ("[{name: own}, {name: own, certificates: a}]", "", "check", "`own` is the name of clientCAs[0]"),
+        ("[{name: own}, {name: b}]", "", "check", "clientCAs[0] already names the CAs in the folder"),
+        ("[{name: own, revocationList: a}]", "", "check", "is `client.crl` there"),
+        ("[{name: own}]", "certificates: {certManager: {}}\n", "check", "cannot be used with"),
+        ("[{name: own}]", "", "render", "name the folder with client-ca.crt"),
+        (PARTNERS, "  - {name: b, match: {dns: b}}\n", "check", "any client CA of the gate can issue"),
+        (
+            "[{name: own}, {name: b, certificates: certs/client-ca.crt}]",
+            "",
+            "render --client-ca certs",
+            "is in certs/client-ca.crt too",
+        ),
+        (
+            "[{name: own}, {name: b, certificates: partners/client-ca.crt, revocationList: certs/client.crl}]",
+            "",
+            "render --client-ca certs",
+            "certs/client.crl: no revocation list of CN=otlp-gate client CA",
+        ),
+        ("[{name: own}, {name: b, certificates: no.pem}]", "", "render --client-ca certs", "no.pem"),
+    ] {
+        let sandbox = sandbox(&config(cas, more));
+        let ended = sandbox.run(command);
+        assert!(ended.stderr.contains(words), "{words}: {ended:#?}");
+    }
+}
+
+#[test]
+fn a_list_of_an_unknown_ca_is_not_dropped_silently() {
+    let sandbox =
+        sandbox(&config("[{name: own}, {name: partners, certificates: partners/client-ca.crt}]", ""));
+    sandbox.run("certs init --dir third").ok();
+    let both = [sandbox.read("certs/client.crl"), sandbox.read("third/client.crl")].concat();
+    fs::write(sandbox.path("certs/client.crl"), both).unwrap();
+    let told = sandbox.run("render --client-ca certs").failure();
+    assert!(told.contains("a CA that is not in the certificates, has no effect"), "{told}");
+}
