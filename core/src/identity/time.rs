@@ -40,7 +40,12 @@ fn number(digits: &[u8]) -> Option<i64> {
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month > 2 { year } else { year - 1 };
     let month = (month + 9) % 12;
-    year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468
+    year * 365 + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (month * 153 + 2) / 5
+        + day
+        - 1
+        - 719_468
 }
 
 /// Seconds since the Unix epoch, displayed as RFC 3339.
@@ -83,6 +88,9 @@ mod tests {
             assert_eq!(read(UTC_TIME, text), Some(seconds), "{text}");
         }
         assert_eq!(read(GENERALIZED_TIME, "99991231235959Z"), Some(253_402_300_799));
+        // January and February of the year 0 are counted to the year before.
+        assert_eq!(read(GENERALIZED_TIME, "00000101000000Z"), Some(-62_167_219_200));
+        assert_eq!(read(GENERALIZED_TIME, "00000301000000Z"), Some(-62_162_035_200));
         for text in [
             "230229000000Z",
             "231301000000Z",
