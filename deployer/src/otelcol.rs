@@ -5,10 +5,11 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::{NamedTempFile, tempfile};
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::model::Object;

@@ -26,7 +26,7 @@ pub(super) const OTLP_HTTP: NonZeroU16 = NonZeroU16::new(4318).unwrap();
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Backend {
     /// A Collector that otlp-gate deploys.
-    Collector(Collector),
+    Collector(Box<Collector>),
     /// Your own Service that receives OTLP.
     Service(Service),
 }
@@ -104,7 +104,7 @@ pub(crate) struct Service {
 
 impl Default for Backend {
     fn default() -> Self {
-        Backend::Collector(Collector::default())
+        Backend::Collector(Box::default())
     }
 }
 
