@@ -204,7 +204,7 @@ mod tests {
             of_rdns(&[element(SEQUENCE, &[&oid[..], &[12, 0, 12, 0]].concat())]),
             of_rdns(&[element(SEQUENCE, &[&oid[..], &[0x2c, 0]].concat())]),
             element(SEQUENCE, &cn),
-            [&of_rdns(&[cn.clone()])[..], &[0]].concat(),
+            [&of_rdns(core::slice::from_ref(&cn))[..], &[0]].concat(),
             of_rdns(&[[&cn[..], &[0]].concat()]),
         ] {
             assert_eq!(Subject::from_der(&malformed), None, "{malformed:?}");

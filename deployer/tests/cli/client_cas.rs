@@ -25,8 +25,12 @@ fn sandbox(config: &str) -> Sandbox {
 }
 
 fn object<'a>(list: &'a Value, kind: &str, name: &str) -> &'a Value {
-    let items = list["items"].as_array().unwrap();
-    let found = items.iter().find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+    let items = list.get("items").and_then(Value::as_array).unwrap();
+    let is = |it: &Value| {
+        it.get("kind").is_some_and(|it| it == kind)
+            && it.pointer("/metadata/name").is_some_and(|it| it == name)
+    };
+    let found = items.iter().find(|it| is(it));
     found.unwrap_or_else(|| panic!("no {kind} {name}"))
 }
 

@@ -442,7 +442,7 @@ fn all_parts_of_a_certificate_are_shown() {
 
 /// The certificate as Envoy writes it in an element.
 fn element(sandbox: &Sandbox) -> String {
-    let hash = asked(sandbox)["shown"]["sha256"].as_str().unwrap().to_owned();
+    let hash = asked(sandbox).pointer("/shown/sha256").and_then(Value::as_str).unwrap().to_owned();
     let pem = String::from_utf8(sandbox.read("cert.pem")).unwrap();
     let encoded = pem
         .replace('\n', "%0A")
