@@ -6,11 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use data_encoding::HEXLOWER;
 use otlp_gate_core::config::{self as policy, AuthorityKey, PolicyConfig};
+use otlp_gate_core::identity::{Examination, Identity};
+use otlp_gate_core::policy::Policy;
+use otlp_gate_core::time::Timestamp;
+use time::OffsetDateTime;
 
 use super::listener::{self, CheckedAuthority};
 use super::{Folder, Role};
 use crate::config::Config;
 use crate::error::Error;
+use crate::x509;
 
 /// The most serial numbers that the policy holds: about 270 KiB of it.
 const MOST_REVOKED: usize = 10_000;
@@ -124,6 +129,24 @@ impl ClientTrust {
     /// The policy with these CAs.
     pub(crate) fn policy(&self, config: &Config) -> PolicyConfig {
         PolicyConfig { client_cas: self.cas.clone(), ..config.policy() }
+    }
+
+    /// Fills in what the filter finds out about the CA of a certificate: its name, and whether it has revoked the
+    /// certificate. Nothing, if the folder has no CA.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub(crate) fn examine(config: &Config, folder: &Folder, identity: &mut Identity) -> Result<(), Error> {
+        if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
+            return Ok(());
+        }
+        let policy = ClientTrust::read(config, folder)?.policy(config);
+        // The config was compiled without errors before.
+        if let Ok(policy) = Policy::compile(&policy) {
+            let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
+            policy.examine(identity, Examination { now: Timestamp::from_secs(now), verify: &x509::is_valid });
+        }
+        Ok(())
     }
 
     /// The warning about CAs without a revocation list.

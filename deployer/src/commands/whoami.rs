@@ -15,7 +15,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::certs::Role;
+use crate::certs::{ClientTrust, Folder, Role};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::explanation::{self, NearMiss};
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// standard input
     #[arg(long, value_name = "HEADER", conflicts_with = "address")]
     xfcc: Option<String>,
+    /// The folder with the client CA: with `clientCAs` in the config it shows which CA signed the certificate
+    #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
+    certs: PathBuf,
     #[command(flatten)]
     live: live::Args,
 }
@@ -60,7 +63,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let Some(file) = &args.certificate else { return live::run(&args.live, global) };
     let certificate = read(file, global)?;
     let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
-    let answer = Answer::new(&loaded, &certificate.identity(), Some(&certificate));
+    let mut identity = certificate.identity();
+    // Files that cannot be used do not keep the certificate from being explained.
+    ClientTrust::examine(&loaded.config, &Folder::at(&args.certs), &mut identity)
+        .unwrap_or_else(|e| e.warn());
+    let answer = Answer::new(&loaded, &identity, Some(&certificate));
     output::print(global.output, &answer, || output::align(answer.rows(&loaded.config)))?;
     answer.end(global)
 }

@@ -18,9 +18,11 @@ const WITH_LIST: &str = "[{name: own}, {name: partners, certificates: partners/c
 
 /// A folder with this config and two folders of certificates, `certs` and `partners`.
 fn sandbox(config: &str) -> Sandbox {
-    let sandbox = Sandbox::with(config);
+    let sandbox =
+        Sandbox::with("{apiVersion: otlp-gate/v1, gateway: {hostname: otel.example.com}, clients: []}");
     sandbox.run("certs init").ok();
     sandbox.run("certs init --dir partners").ok();
+    sandbox.write("otlp-gate.yaml", config);
     sandbox
 }
 
@@ -37,7 +39,15 @@ fn object<'a>(list: &'a Value, kind: &str, name: &str) -> &'a Value {
 #[test]
 fn the_policy_has_the_keys_and_the_gateway_the_certificates_of_all_cas() {
     let sandbox = sandbox(&config(WITH_LIST, ""));
+    // A rule with `ca` is for the client of the folder's CA, and not for one of another CA.
     sandbox.run("certs client a --dns a.example").ok();
+    let own = sandbox.run("whoami certs/clients/a.crt -o json").json();
+    assert_eq!(own["client"], "a", "{own}");
+    sandbox.run("certs client a --dns a.example --dir partners --unchecked").ok();
+    let other = sandbox.run("whoami partners/clients/a.crt");
+    assert!(other.code == 1 && other.stdout.contains("partners"), "{other:#?}");
+    sandbox.run("certs revoke a").ok();
+    assert!(sandbox.run("whoami certs/clients/a.crt").stdout.contains("its CA has revoked it"));
     let list = sandbox.run("render --client-ca certs -o json").json();
     let cas = &object(&list, "WasmPlugin", "otel-gateway")["spec"]["pluginConfig"]["clientCAs"];
     assert_eq!((&cas[0]["name"], &cas[1]["name"]), (&"own".into(), &"partners".into()));
@@ -45,7 +55,10 @@ fn the_policy_has_the_keys_and_the_gateway_the_certificates_of_all_cas() {
         let key = &ca["keys"][0];
         // The first entry of a list is the certificate of the revoked test client.
         assert!(key["key"].as_str().unwrap().starts_with("MFkw"), "{key}");
-        assert_eq!((key["id"].as_str().unwrap().len(), key["revoked"].as_array().unwrap().len()), (40, 1));
+        assert_eq!(
+            (key["id"].as_str().unwrap().len(), key["revoked"].as_array().unwrap().len()),
+            (40, 1 + usize::from(ca["name"] == "own"))
+        );
     }
     let filter = object(&list, "EnvoyFilter", "otel-gateway").to_string();
     assert!(filter.contains(r#""set_current_client_cert_details":{"chain":true}"#), "{filter}");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use otlp_gate_core::policy::Identification;
 
 use super::FolderArg;
-use crate::certs::{ClientNames, Folder, Request, client_name, dns_name, is_revoked, spiffe_id};
+use crate::certs::{ClientNames, ClientTrust, Folder, Request, client_name, dns_name, is_revoked, spiffe_id};
 use crate::config::{Loaded, Source};
 use crate::error::Error;
 use crate::explanation::{self, NearMiss};
@@ -87,7 +87,9 @@ impl ClientArgs {
     /// Checks that the certificate identifies the client, and prints what it identifies.
     pub(super) fn approve(&self, loaded: Option<&Loaded>, certificate: &Certificate) -> Result<(), Error> {
         let Some(loaded) = loaded else { return Ok(()) };
-        let explanation = loaded.policy.explain(&certificate.identity());
+        let mut identity = certificate.identity();
+        ClientTrust::examine(&loaded.config, &self.folder(), &mut identity).unwrap_or_else(|e| e.warn());
+        let explanation = loaded.policy.explain(&identity);
         let outcome = explanation::describe(&loaded.config, &explanation);
         let is_it =
             matches!(&explanation.identification, Identification::Client(client) if client.name == self.name);
