@@ -71,8 +71,9 @@ impl ClientTrust {
             cas: Vec::new(),
             unlisted: Vec::new(),
         };
-        let (mut lists, mut foreign, mut seen) = (String::new(), Vec::new(), Vec::<(Vec<u8>, &Path)>::new());
-        for source in sources {
+        let (mut lists, mut foreign, mut seen) =
+            (String::new(), Vec::new(), Vec::<(Vec<u8>, usize, &Path)>::new());
+        for (number, source) in sources.iter().enumerate() {
             let file = &source.certificates;
             let certificates = listener::read(file)?;
             let list = source
@@ -83,16 +84,16 @@ impl ClientTrust {
             let list = list.as_ref().map(|(path, text)| (*path, text.as_str()));
             let checked = listener::check_clients((file, &certificates), list)?;
             for authority in &checked.authorities {
-                // A CA may have several certificates in one file.
-                let other = seen.iter().find(|(key, other)| *key == authority.key && *other != file);
-                if let Some((_, first)) = other {
+                // A CA may have several certificates in one entry's file.
+                let other = seen.iter().find(|(key, other, _)| *key == authority.key && *other != number);
+                if let Some((_, _, first)) = other {
                     let message =
                         format!("{}: {} is in {} too", file.display(), authority.name, first.display());
                     let hint = "a CA belongs to one entry of `clientCAs` only; `client-ca.crt` in the folder is one \
                                 of its own";
                     return Err(Error::failed(message).hint(hint));
                 }
-                seen.push((authority.key.clone(), file));
+                seen.push((authority.key.clone(), number, file));
             }
             append(&mut trust.certificates, &certificates);
             match list {

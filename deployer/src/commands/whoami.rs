@@ -32,10 +32,10 @@ use crate::x509::Certificate;
   otlp-gate whoami client.pem -o json | jq -r .client
 
 A header in which a proxy forwards its client, as a log has it:
-  otlp-gate whoami --xfcc 'Hash=9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08;URI=spiffe://acme.example/edge/1'
+  otlp-gate whoami --xfcc - < header.txt
 
 What a running gate answers to a client, with an export without telemetry:
-  otlp-gate whoami --address otel.example.com:4317 --cert client.crt --key client.key --ca server-ca.crt")]
+  otlp-gate whoami --address otel.example.com:4317 --cert acme.crt --key acme.key --ca ca.crt")]
 pub(crate) struct Args {
     /// The certificate, in PEM (the first is used) or DER; `-` reads standard input
     #[arg(

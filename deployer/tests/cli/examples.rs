@@ -319,6 +319,8 @@ fn failure(example: &str) -> Option<String> {
     for file in ["old/acme-edge.crt", "client.pem"] {
         sandbox.write(file, sandbox.read("certs/clients/acme-edge.crt"));
     }
+    let header = format!("Hash={};URI=spiffe://acme.example/edge/1", "9f86d081".repeat(8));
+    sandbox.write("header.txt", header);
     for (makes, made) in [
         ("certs init", "certs"),
         ("certs client", "certs/clients"),

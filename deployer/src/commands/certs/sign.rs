@@ -19,11 +19,11 @@ use crate::x509::{Certificate, LONGEST_REQUEST, RequestError, SigningRequest};
   otlp-gate certs sign legacy --csr legacy.csr        with the names in the rule of `legacy`
 
 The client creates its key and the request, for example:
-  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=acme-edge -keyout acme-edge.key \
--out acme-edge.csr
+  openssl ecparam -name prime256v1 -genkey -noout -out acme-edge.key
+  openssl req -new -key acme-edge.key -subj /CN=acme-edge -out acme-edge.csr
 
-The certificate has the names that the options and the client's rule give. The names in the request are \
-printed; to take one over, give it as an option.")]
+The certificate has the names that the options and the client's rule give. The names in the request
+are printed. To take one over, give it as an option.")]
 pub(crate) struct Args {
     #[command(flatten)]
     client: ClientArgs,
