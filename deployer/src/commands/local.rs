@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Backend for OTLP/HTTP, without TLS [default: the same as --backend]
     #[arg(long, value_name = "HOST:PORT")]
     backend_http: Option<Address>,
-    /// Listener address for OTLP/gRPC, such as [::]:4317 for IPv6 and IPv4; port 0 chooses a free port [default: 0.0.0.0 and the configuration's port]
+    /// Listener address for OTLP/gRPC, such as `[::]:4317` for IPv6 and IPv4; port 0 chooses a free port [default: 0.0.0.0 and the configuration's port]
     #[arg(long, value_name = "IP:PORT", value_parser = listener)]
     grpc: Option<SocketAddr>,
     /// Listener address for OTLP/HTTP; port 0 chooses a free port [default: 0.0.0.0 and the configuration's port]

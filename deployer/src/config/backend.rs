@@ -59,8 +59,8 @@ pub(crate) struct Collector {
     /// are started.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub(crate) extensions: BTreeMap<String, Value>,
-    /// Its pipelines by name, as in the Collector's `service.pipelines`. `logs`, `metrics`, `traces` and `profiles`
-    /// receive what the gateway sends; other pipelines, such as `metrics/red`, receive from connectors.
+    /// Its pipelines by name, as in the Collector's `service.pipelines`. `logs`, `metrics` and `traces` receive what the
+    /// gateway sends; other pipelines, such as `metrics/red`, receive from connectors.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub(crate) pipelines: BTreeMap<String, Pipeline>,
     /// Exporters for the telemetry of some clients, in order: the first route that matches decides. The rest goes to the

@@ -19,7 +19,7 @@ pub(super) struct Pipelines {
 /// The pipelines of all signals.
 pub(super) fn pipelines(collector: &Collector) -> Pipelines {
     let mut all = Pipelines::default();
-    for signal in [RoutedSignal::Logs, RoutedSignal::Metrics, RoutedSignal::Traces] {
+    for signal in RoutedSignal::ALL {
         all.route(collector, signal);
     }
     let own = collector.pipelines.iter().filter(|(name, _)| !Collector::is_of_gateway(name));

@@ -45,7 +45,7 @@ pub(super) fn errors(collector: &Collector) -> Vec<Problem> {
 fn name_error(name: &str, path: &ConfigPath) -> Option<Problem> {
     if RoutedSignal::of_pipeline(name).is_none() || name.ends_with('/') {
         let message = format!("`{}` is not the name of a pipeline", name.escape_debug());
-        let hint = "write a signal (`logs`, `metrics`, `traces` or `profiles`), or a signal and a name: `traces/errors`";
+        let hint = "write a signal (`logs`, `metrics` or `traces`), or a signal and a name: `traces/errors`";
         return Some(Problem::new(path.clone(), message).hint(hint));
     }
     Collector::is_reserved_pipeline(name).then(|| {
@@ -66,8 +66,7 @@ fn references(collector: &Collector, pipeline: &Pipeline, path: &ConfigPath) -> 
         let path = path.key("receivers").index(index);
         problems.push(if name == "otlp" {
             let hint = "connect another pipeline with this one by a connector, such as `forward`";
-            let message =
-                "only `logs`, `metrics`, `traces` and `profiles` receive from the gateway, and do so always";
+            let message = "only `logs`, `metrics` and `traces` receive from the gateway, and do so always";
             Problem::new(path, message).hint(hint)
         } else {
             let hint = instead(name, &connectors, "the gateway is the only receiver: name a connector");

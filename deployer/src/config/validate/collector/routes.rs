@@ -34,8 +34,7 @@ pub(super) fn errors(collector: &Collector, config: &Config) -> Vec<Problem> {
         }
         problems.extend(pipelines::exporters(collector, &route.exporters, &path));
     }
-    let signals = [RoutedSignal::Logs, RoutedSignal::Metrics, RoutedSignal::Traces];
-    let without: Vec<&str> = signals
+    let without: Vec<&str> = RoutedSignal::ALL
         .into_iter()
         .filter(|it| collector.exporters_of_rest(*it).is_empty())
         .map(RoutedSignal::name)
