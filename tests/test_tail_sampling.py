@@ -141,9 +141,14 @@ class Sampling:
         return Counter(int(name.split("/")[0]) for name in names)
 
     def settled(self) -> Counter[int]:
-        """The same when every trace has been decided."""
+        """The same when every trace has been decided, and nothing arrives any more."""
         time.sleep(6)
-        return self.kept()
+        kept = more = self.kept()
+        while more:
+            time.sleep(3)
+            more = self.kept()
+            kept += more
+        return kept
 
     def stop(self) -> None:
         self.channel.close()

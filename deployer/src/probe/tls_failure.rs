@@ -44,7 +44,8 @@ fn server(problem: &CertificateError) -> (String, &'static str) {
         Problem::NotValidYet | Problem::NotValidYetContext { .. } => {
             ("is not valid yet".to_owned(), "check the clocks of this machine and of the CA")
         }
-        Problem::UnknownIssuer => (
+        // A CA of the same name has another key.
+        Problem::UnknownIssuer | Problem::BadSignature => (
             "is of another CA than those in the file of `--ca`".to_owned(),
             "pass the certificate of the CA for servers, such as `certs/server-ca.crt`",
         ),
@@ -99,6 +100,10 @@ mod tests {
             (CertificateError::Expired, "the server's certificate has expired"),
             (
                 CertificateError::UnknownIssuer,
+                "the server's certificate is of another CA than those in the file of `--ca`",
+            ),
+            (
+                CertificateError::BadSignature,
                 "the server's certificate is of another CA than those in the file of `--ca`",
             ),
             (
