@@ -60,9 +60,9 @@ impl Gate {
     }
 
     /// Counts and logs that the proxy forwards its client's `x-forwarded-client-cert`, although no hop is trusted: in a
-    /// cluster its forwarding mode is not the one that the deployer sets. The request is served all the same. The certificate that
-    /// counts is found by the fingerprint that the proxy reports, whatever else the header has, and the header does not
-    /// reach the backend.
+    /// cluster its forwarding mode is not the one that the deployer sets. The request is served all the same: the
+    /// certificate that counts is found by the fingerprint that the proxy reports, whatever else the header has, and the
+    /// header does not reach the backend.
     fn report_foreign_certificate<H: Host>(
         &self,
         worker: &Worker<H>,
