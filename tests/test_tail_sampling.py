@@ -210,8 +210,8 @@ def test_whole_traces_stay_together_while_replicas_come_and_go(sampling: Samplin
     sampling.send_part(after, range(SPANS))
     assert sampling.settled() == whole(held) + whole(after)
 
-    # 4. One is killed: what it has not decided yet is lost, whole traces of it. Clients' retries succeed when the address
-    # is gone. They may take longer than a decision, so only traces that begin afterwards are certainly whole.
+    # 4. One is killed: what it has not decided yet is lost, whole traces of it. Clients' retries succeed when the
+    # address is gone. They may take longer than a decision, so only traces that begin afterwards are certainly whole.
     decided = range(501, 601)
     sampling.send_part(decided, range(SPANS))
     assert sampling.settled() == whole(decided)
