@@ -1,19 +1,22 @@
 """The Collector that otlp-gate deploys: its configuration in a real Collector."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from test_forged import FORGED, NAME, SPELLINGS
+from test_verify import results, verify
 
 from support.client import Identity, frame
-from support.collector import OTELCOL, Collector, extracted, rendered, validate
+from support.collector import OTELCOL, PROFILES, Collector, extracted, rendered, validate
 from support.config import Config, config, rule
 from support.gate import Certificates, Gate, otlp_gate
-from support.protobuf import ITEMS, attribute, field, request, resource, scope, string
+from support.protobuf import ITEMS, attribute, field, profile, request, resource, scope, string
 from support.sink import GRPC_PATHS, Sink
 
 pytestmark = pytest.mark.skipif(not OTELCOL, reason="no Collector")
+SIGNALS = {**ITEMS, "profiles": profile}
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 
 
@@ -43,7 +46,9 @@ MANY = {
         "traces": {"processors": ["filter/health"], "exporters": ["otlp_http", "routing/mine", "loadbalancing"]},
         "traces/errors": {"receivers": ["routing/mine"], "exporters": ["debug/errors"]},
         "logs": {"processors": ["transform/region"]},
+        "profiles": {"processors": ["filter/health"], "exporters": ["otlp_http"]},
     },
+    "profiles": True,
     "routes": [
         {"match": {"tenant.id": "acme", "otlp_gate.client": ["a", 'b"$\\']}, "exporters": ["otlp_grpc/acme"]},
         {"match": {"tenant.id": "globex"}, "signals": ["logs", "traces"], "exporters": ["otlp_grpc/both"]},
@@ -61,7 +66,7 @@ def gate_with(**collector: object) -> Config:
 
 def test_the_collector_accepts_what_is_merged(tmp_path: Path) -> None:
     file = rendered(tmp_path, gate_with(**MANY))
-    done = validate(file, env={"TOKEN": "x"})
+    done = validate(file, PROFILES, env={"TOKEN": "x"})
     assert done.returncode == 0, done.stderr + file.read_text()
     assert "Bearer ${env:TOKEN}" in file.read_text()
 
@@ -119,8 +124,8 @@ def routing_gate(
         for name, sink in tenants.items()
     }
     routes = [{"match": {"tenant.id": name}, "exporters": [f"otlp_grpc/{name}"]} for name in ("acme", "globex")]
-    file = rendered(folder, gate_with(exporters=exporters, routes=routes))
-    collector = Collector(folder, file)
+    file = rendered(folder, gate_with(exporters=exporters, routes=routes, profiles=True))
+    collector = Collector(folder, file, PROFILES)
     gate = Gate(folder / "otlp-gate.yaml", certificates.folder, collector.grpc_port, collector.http_port).ready()
     yield gate
     gate.stop()
@@ -149,21 +154,21 @@ def all_received(tenants: dict[str, Sink]) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("signal", ITEMS)
+@pytest.mark.parametrize("signal", SIGNALS)
 def test_a_tenants_telemetry_reaches_only_its_backend(
     connect_as: Callable, tenants: dict[str, Sink], signal: str
 ) -> None:
-    message = request(resource(NAME), scope(ITEMS[signal]("a")))
+    message = request(resource(NAME), scope(SIGNALS[signal]("a")))
     for tenant in ("acme", "globex", "other", "acme-2", "ACME"):
         assert connect_as(tenant).grpc(GRPC_PATHS[signal], frame(message)).grpc_status == 0
     assert all_received(tenants) == {"acme": ["acme"], "globex": ["globex"], "rest": ["other", "acme-2", "ACME"]}
 
 
-@pytest.mark.parametrize("signal", ITEMS)
+@pytest.mark.parametrize("signal", SIGNALS)
 def test_no_forgery_reaches_another_tenants_backend(
     connect_as: Callable, tenants: dict[str, Sink], signal: str
 ) -> None:
-    item = ITEMS[signal]
+    item = SIGNALS[signal]
     # In the scope it stays, and decides nothing.
     of_globex = attribute("tenant.id", "globex")
     in_scope = field(2, field(1, field(3, field(1, b"tenant.id") + field(2, string("globex")))) + item("b"))
@@ -179,3 +184,13 @@ def test_no_forgery_reaches_another_tenants_backend(
     assert arrived["globex"] == []
     assert set(arrived["acme"]) == {"acme"} and set(arrived["rest"]) == {"other"}, arrived
     assert len(arrived["acme"]) == len(arrived["rest"]) >= len(messages)
+
+
+def test_what_verify_sends_reaches_no_backend(routing_gate: Gate, tenants: dict[str, Sink]) -> None:
+    outcome = verify(routing_gate.config, routing_gate.certificates, routing_gate)
+    assert outcome["ok"], outcome
+    assert ("grpc", "valid client sends profiles: accepted") in results(outcome, "pass")
+    assert all(sink.rest() == [] for sink in tenants.values())
+    log = (routing_gate.config.parent / "collector.log").read_text()
+    logged = set(re.findall(r"otlp_gate\.run: Str\(\w+/(\w+/[\w-]+)\)", log))
+    assert logged >= {*(f"grpc/{it}" for it in (*SIGNALS, "forged-attributes")), "http/traces"}

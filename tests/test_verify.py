@@ -13,7 +13,7 @@ from support.config import SHARED, rule
 from support.gate import Certificates, Gate, otlp_gate
 from support.sink import Sink
 
-ACCEPTED = [f"valid client sends {what}: accepted" for what in ("traces", "metrics", "logs", "forged attributes")]
+ACCEPTED = [f"valid client sends {what}: accepted" for what in ("traces", "metrics", "logs", "profiles", "forged attributes")]
 NO_CERTIFICATE = "client without certificate: connection rejected"
 UNTRUSTED = "certificate of an untrusted CA: connection rejected"
 EXPIRED = "expired certificate: connection rejected"
@@ -50,11 +50,11 @@ def test_a_correct_gate_passes(config: Path, certificates: Certificates, gate: G
         expected |= {(listener, NO_RULE) for listener in ("grpc", "http")}
         assert results(outcome, "pass") == expected, outcome
         skipped = results(outcome, "skipped")
-        assert all(" at the backend: " in case for _, case in skipped) and len(skipped) == 5
+        assert all(" at the backend: " in case for _, case in skipped) and len(skipped) == 6
         for key in skipped:
             assert outcome["cases"][key]["seen"] == "--no-cluster"
     # Requests arrive with the client's attributes and without the forged ones.
-    received = [sink.take() for _ in range(5)]
+    received = [sink.take() for _ in range(6)]
     for request in received:
         (resource,) = request.resources()
         assert resource["otlp_gate.verify"] == "true" and resource["otlp_gate.client"] == "otlp-gate/verify"

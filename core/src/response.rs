@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::identity::{Invalid, Utc, Validity, certificate_header, xfcc};
 use crate::quota::Throttled;
-use otlp_gate_wire::otlp::{put_bytes, put_uint};
+use otlp_gate_wire::otlp::{Signal, put_bytes, put_uint};
 
 /// The longest retry hint. Python's exporters give up if the hint is beyond their deadline (10 s), so a client with a
 /// longer wait gets another hint with each retry.
@@ -73,6 +73,8 @@ pub enum Reason {
     Invalid(String),
     /// The content type or the encoding is not supported: which one.
     Unsupported(String),
+    /// The backend does not take this signal.
+    SignalNotTaken(Signal),
     /// The path is not one of OTLP: which one, and which are supported.
     UnknownPath(String),
     /// The method is not POST: which one, in quotes.
@@ -149,7 +151,7 @@ impl Reason {
             Reason::Quota { .. } => "over_quota",
             Reason::TooLarge(_) | Reason::Headers { .. } => "too_large",
             Reason::Invalid(_) => "invalid",
-            Reason::Unsupported(_) => "unsupported",
+            Reason::Unsupported(_) | Reason::SignalNotTaken(_) => "unsupported",
             Reason::UnknownPath(_) | Reason::Method(_) => "not_otlp",
             Reason::NotServing(_) => "not_serving",
             Reason::UnknownService(_) => "unknown_service",
@@ -183,7 +185,7 @@ impl Reason {
             Reason::Headers { .. } => (8, 431),
             Reason::Invalid(_) => (3, 400),
             Reason::Unsupported(_) => (12, 415),
-            Reason::UnknownPath(_) => (12, 404),
+            Reason::UnknownPath(_) | Reason::SignalNotTaken(_) => (12, 404),
             Reason::Method(_) => (12, 405),
             Reason::UnknownService(_) => (5, 404),
             Reason::NoPolicy | Reason::Busy | Reason::NotServing(_) | Reason::CertificateWithheld => {
@@ -276,6 +278,9 @@ impl fmt::Display for Reason {
             ),
             Reason::Invalid(what) => write!(f, "invalid OTLP request: {what}"),
             Reason::Unsupported(what) => write!(f, "not supported: {what}"),
+            Reason::SignalNotTaken(signal) => {
+                write!(f, "not supported: the gateway's backend takes no {}", signal.name())
+            }
             Reason::UnknownPath(what) => write!(f, "not an OTLP export: {what}"),
             Reason::Method(method) => write!(f, "method {method} is not allowed; hint: send OTLP exports with POST"),
             Reason::NotServing(what) => write!(f, "backend is not serving: {what}"),
@@ -387,6 +392,7 @@ mod tests {
             (Reason::Headers { size: 2, limit: 1 }, 8, 431, false),
             (Reason::Invalid(String::new()), 3, 400, false),
             (Reason::Unsupported(String::new()), 12, 415, false),
+            (Reason::SignalNotTaken(Signal::Profiles), 12, 404, false),
             (Reason::UnknownPath(String::new()), 12, 404, false),
             (Reason::Method(String::new()), 12, 405, false),
             (Reason::NotServing(""), 14, 503, false),

@@ -2,7 +2,7 @@
 
 import json
 
-from support.cluster.installation import Installation, wait_until
+from support.cluster.installation import PROVIDER, Installation, wait_until
 from support.sink import Sink
 
 
@@ -16,7 +16,10 @@ def verified(gate: Installation) -> bool:
     assert outcome["ok"] and outcome["seconds"] < 30, outcome
     assert {case["result"] for case in outcome["cases"]} == {"pass"}, outcome
     arrived = {case["case"] for case in outcome["cases"] if " at the backend: " in case["case"]}
-    signals = ("traces", "metrics", "logs")
+    profiles = PROVIDER == "istio"
+    signals = ("traces", "metrics", "logs", *(["profiles"] if profiles else []))
+    what = "accepted" if profiles else "rejected as unsupported"
+    assert f"valid client sends profiles: {what}" in {case["case"] for case in outcome["cases"]}
     assert arrived == {
         *(f"{signal} at the backend: configured attributes" for signal in signals),
         "forged attributes at the backend: removed",
@@ -39,7 +42,10 @@ def test_a_backend_that_is_a_service_is_not_inspected(gate: Installation) -> Non
     try:
         gate.change(lambda config: config.update(backend={"service": {"name": "otel-gateway-collector"}}))
         skipped = by_result(gate, "skipped")
-        assert len(skipped) == 5, skipped
+        if PROVIDER != "istio":
+            sent = skipped.pop(("grpc", "valid client sends profiles: accepted"))
+            assert "the Service takes no profiles" in sent["seen"]
+        assert len(skipped) == (6 if PROVIDER == "istio" else 5), skipped
         assert all("only a Collector that otlp-gate deploys can be read" in case["seen"] for case in skipped.values())
     finally:
         gate.config = before

@@ -55,7 +55,7 @@ def any_client(domain: str, **keys: Any) -> Config:
     return config(rule("{word}", {"spiffe": f"spiffe://{domain}/{{word}}"}, tenant="{word}"), **keys)
 
 
-# The config of the gate that most tests share.
+# The config of the gate that most tests share. Its backend takes every signal.
 SHARED = config(
     rule("acme-edge", {"spiffe": "spiffe://acme.example/edge/*"}, tenant="acme"),
     rule(
@@ -74,4 +74,4 @@ SHARED = config(
             "calls": {"requests": "1/s", "burst": f"{BURST}s"},
         }
     },
-)
+).replace(backend={"collector": {"profiles": True}})

@@ -67,6 +67,7 @@ class Gate:
 
     def __init__(self, config: Path, certificates: Path, grpc_port: int, http_port: int, *args: object):
         self.config = config
+        self.certificates = certificates
         command = [COMMAND, "-f", config, "local", "--certs", certificates, "--envoy", ENVOY]
         command += [] if "--concurrency" in args else ["--concurrency", "2"]
         command += [] if "--backend" in args else ["--backend", f"127.0.0.1:{grpc_port}"]

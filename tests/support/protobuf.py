@@ -54,6 +54,11 @@ def metric(name: str) -> bytes:
     return field(2, field(1, name.encode()) + field(5, field(1, b"")))
 
 
+def profile(_: str) -> bytes:
+    """A Profile as a field of ScopeProfiles: one sample, and no name."""
+    return field(2, field(2, uint(1, 0)))
+
+
 ITEMS = {"traces": span, "metrics": metric, "logs": log_record}
 
 

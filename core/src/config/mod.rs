@@ -137,6 +137,9 @@ with_policy_keys! {
         pub verify: bool,
     }
     then {
+        /// Whether profiles are rejected, because the backend takes none.
+        #[serde(skip_serializing_if = "core::ops::Not::not")]
+        pub no_profiles: bool,
         /// More owned attributes, which another gateway sets: values that clients send under these keys are removed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub owned: Vec<String>,

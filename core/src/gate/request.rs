@@ -78,8 +78,8 @@ impl Request {
     /// Opens a request at its headers and charges it as one request.
     ///
     /// # Errors
-    /// Its client's certificate is not valid, its client has nothing left of a quota, its headers are too large, or the
-    /// worker is at its memory limit.
+    /// The backend does not take its signal, its client's certificate is not valid, its client has nothing left of a
+    /// quota, its headers are too large, or the worker is at its memory limit.
     pub fn open<S: Store>(
         gate: &Rc<Gate>,
         client: &Rc<Client>,
@@ -88,6 +88,9 @@ impl Request {
         store: &S,
         now: Timestamp,
     ) -> Result<Request, Reason> {
+        if !gate.policy.takes(head.signal) {
+            return Err(Reason::SignalNotTaken(head.signal));
+        }
         let needed = [Dimension::Bytes, Dimension::Items, Dimension::of(head.signal)];
         Request::open_for(gate, client, head, &needed, memory, store, now)
     }

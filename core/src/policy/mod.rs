@@ -24,7 +24,7 @@ mod work;
 
 use std::rc::Rc;
 
-use otlp_gate_wire::otlp::Owned;
+use otlp_gate_wire::otlp::{Owned, Signal};
 
 pub use client::{Client, Identification};
 pub use deny::denies;
@@ -55,6 +55,7 @@ pub struct Policy {
     shadow: bool,
     total: Option<Tier>,
     limits: Limits,
+    no_profiles: bool,
     deny: Deny,
     authorities: Authorities,
     /// Whether rules ask for the CA that signed a certificate.
@@ -167,6 +168,11 @@ impl Policy {
     /// The limits on messages.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether the backend takes a signal.
+    pub fn takes(&self, signal: Signal) -> bool {
+        signal != Signal::Profiles || !self.no_profiles
     }
 
     /// Whether web pages of this origin may send.

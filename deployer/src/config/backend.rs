@@ -59,14 +59,18 @@ pub(crate) struct Collector {
     /// are started.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub(crate) extensions: BTreeMap<String, Value>,
-    /// Its pipelines by name, as in the Collector's `service.pipelines`. `logs`, `metrics` and `traces` receive what the
-    /// gateway sends; other pipelines, such as `metrics/red`, receive from connectors.
+    /// Its pipelines by name, as in the Collector's `service.pipelines`. `logs`, `metrics`, `traces` and `profiles`
+    /// receive what the gateway sends; other pipelines, such as `metrics/red`, receive from connectors.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique_keys")]
     pub(crate) pipelines: BTreeMap<String, Pipeline>,
     /// Exporters for the telemetry of some clients, in order: the first route that matches decides. The rest goes to the
     /// exporters that no route names, or to those of `pipelines`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) routes: Vec<Route>,
+    /// Whether it takes profiles, a signal that is in development. It needs an image of version 0.155 or later with the
+    /// filter processor, and exporters that support profiles. `false`: the gateway rejects profiles (12 / 404).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) profiles: bool,
     /// Environment variables, as in a container: `[{name: TOKEN, valueFrom: {secretKeyRef: {name: backend, key:
     /// token}}}]`. `${env:TOKEN}` in the Collector's configuration is replaced by the value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -100,6 +104,20 @@ pub(crate) struct Service {
     /// Its port for OTLP/HTTP.
     #[serde(default = "http")]
     pub(crate) http: NonZeroU16,
+    /// Whether it takes profiles, a signal that is in development. `false`: the gateway rejects profiles (12 / 404).
+    /// Default: profiles are forwarded, and the Service answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profiles: Option<bool>,
+}
+
+impl Backend {
+    /// Whether the gateway forwards profiles to it.
+    pub(crate) fn takes_profiles(&self) -> bool {
+        match self {
+            Backend::Collector(collector) => collector.profiles,
+            Backend::Service(service) => service.profiles.unwrap_or(true),
+        }
+    }
 }
 
 impl Default for Backend {
@@ -120,6 +138,7 @@ impl Default for Collector {
             extensions: BTreeMap::new(),
             pipelines: BTreeMap::new(),
             routes: Vec::new(),
+            profiles: false,
             env: Vec::new(),
             env_from: Vec::new(),
             volumes: Vec::new(),

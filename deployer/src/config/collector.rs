@@ -19,6 +19,12 @@ pub(crate) fn kind(name: &str) -> &str {
 }
 
 impl Collector {
+    /// The signals that it takes.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = RoutedSignal> + use<> {
+        let profiles = self.profiles;
+        RoutedSignal::ALL.into_iter().filter(move |signal| profiles || *signal != RoutedSignal::Profiles)
+    }
+
     /// Whether a component's name is one that otlp-gate uses. Those of connectors and processors for the signals have
     /// the form `routing/traces`.
     pub(crate) fn is_reserved(name: &str) -> bool {
@@ -26,7 +32,10 @@ impl Collector {
             let signal = name.strip_prefix(prefix).and_then(|rest| rest.split('/').next());
             signal.is_some_and(|signal| RoutedSignal::of_pipeline(signal).is_some())
         };
-        [CANARY, MEMORY_LIMITER, HEALTH_CHECK, FILE_STORAGE].contains(&name) || for_signal("routing/")
+        [CANARY, MEMORY_LIMITER, HEALTH_CHECK, FILE_STORAGE].contains(&name)
+            || for_signal("routing/")
+            || name == "filter/profiles"
+            || name.starts_with("filter/profiles/")
     }
 
     /// Whether a pipeline is the one that receives a signal from the gateway: `traces`.

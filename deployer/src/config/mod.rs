@@ -89,6 +89,7 @@ impl Config {
         PolicyConfig {
             gate: format!("{}/{}", self.gateway.namespace, self.gateway.name),
             verify: true,
+            no_profiles: self.gateway.enabled && !self.backend.takes_profiles(),
             owned: self.node_local.owned(),
             client_cas: self.named_cas(),
             ..self.policy_keys()

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Pipeline {
-    /// The connectors that it receives from. The pipelines `logs`, `metrics` and `traces` also receive what the gateway
-    /// sends.
+    /// The connectors that it receives from. The pipelines `logs`, `metrics`, `traces` and `profiles` also receive what
+    /// the gateway sends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) receivers: Vec<String>,
     /// Its processors, in this order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) processors: Vec<String>,
-    /// The exporters and connectors that it sends to. Default for the pipelines `logs`, `metrics` and `traces`: all
-    /// exporters that no entry of `routes` names.
+    /// The exporters and connectors that it sends to. Default for the pipelines `logs`, `metrics`, `traces` and
+    /// `profiles`: all exporters that no entry of `routes` names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) exporters: Vec<String>,
 }
@@ -58,6 +58,8 @@ pub(crate) enum RoutedSignal {
     Metrics,
     /// Traces.
     Traces,
+    /// Profiles.
+    Profiles,
 }
 
 impl Values {
@@ -72,8 +74,8 @@ impl Values {
 
 impl RoutedSignal {
     /// All signals, by name.
-    pub(crate) const ALL: [RoutedSignal; 3] =
-        [RoutedSignal::Logs, RoutedSignal::Metrics, RoutedSignal::Traces];
+    pub(crate) const ALL: [RoutedSignal; 4] =
+        [RoutedSignal::Logs, RoutedSignal::Metrics, RoutedSignal::Profiles, RoutedSignal::Traces];
 
     /// The signal as pipelines are named by it.
     pub(crate) fn name(self) -> &'static str {
@@ -81,6 +83,7 @@ impl RoutedSignal {
             RoutedSignal::Logs => "logs",
             RoutedSignal::Metrics => "metrics",
             RoutedSignal::Traces => "traces",
+            RoutedSignal::Profiles => "profiles",
         }
     }
 }

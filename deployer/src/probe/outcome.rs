@@ -43,6 +43,9 @@ impl Outcome {
     /// The gRPC answer to a revoked certificate.
     pub(crate) const UNAUTHENTICATED: Outcome =
         Outcome::GrpcRejected { code: Code::Unauthenticated, retryable: false };
+    /// The gRPC answer to a signal that the backend does not take.
+    pub(crate) const UNIMPLEMENTED: Outcome =
+        Outcome::GrpcRejected { code: Code::Unimplemented, retryable: false };
     /// The gRPC answer to a certificate that matches no rule.
     pub(crate) const PERMISSION_DENIED: Outcome =
         Outcome::GrpcRejected { code: Code::PermissionDenied, retryable: false };

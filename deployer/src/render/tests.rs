@@ -606,3 +606,25 @@ fn keys_come_from_secrets_into_the_collectors_pod() {
     assert!(has(&pod["volumes"], json!({"name": "ca", "secret": {"secretName": "c"}})));
     assert!(has(&container["volumeMounts"], json!({"name": "ca", "mountPath": "/etc/ca"})));
 }
+
+#[test]
+fn profiles_are_taken_as_the_backend_is_configured() {
+    for (text, taken) in [
+        ("", false),
+        ("backend: {collector: {profiles: true}}", true),
+        ("backend: {service: {name: otel}}", true),
+        ("backend: {service: {name: otel, profiles: false}}", false),
+    ] {
+        let config = config(text);
+        assert_eq!(!config.policy().no_profiles, taken, "{text}");
+        if !matches!(config.backend, Backend::Collector(_)) {
+            continue;
+        }
+        let objects = objects(&config);
+        let container = &find(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+        let gate = json!("--feature-gates=service.profilesSupport");
+        assert_eq!(container["args"].as_array().unwrap().contains(&gate), taken);
+        let map = find_named(&objects, "ConfigMap", "otel-gateway-collector");
+        assert_eq!(map["data"]["config.yaml"].as_str().unwrap().contains("filter/profiles:"), taken);
+    }
+}

@@ -24,6 +24,9 @@ use crate::sha256;
 /// Resource requests and limits.
 const SIZE: Size = Size { cpu: "200m", memory: "512Mi", limit: "2Gi", heap: "1600MiB" };
 
+/// The feature gate without which the Collector has no pipelines for profiles.
+const PROFILES: &str = "--feature-gates=service.profilesSupport";
+
 /// The autoscaler's target: CPU usage in percent of the pods' requests.
 const TARGET_CPU: i32 = 70;
 
@@ -157,6 +160,9 @@ fn pod(installation: &Installation<'_>, collector: &Collector) -> PodSpec {
     let mut pod = collector_pod::spec(&collector.image, installation.names.collector(), &SIZE);
     pod.volumes.get_or_insert_default().extend(unwrapped(&collector.volumes));
     for container in &mut pod.containers {
+        if collector.profiles {
+            container.args.get_or_insert_default().push(PROFILES.to_owned());
+        }
         container.env.get_or_insert_default().extend(unwrapped(&collector.env));
         container.env_from =
             (!collector.env_from.is_empty()).then(|| unwrapped(&collector.env_from).collect());

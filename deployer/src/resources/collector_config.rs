@@ -17,9 +17,9 @@ pub(super) const HTTP: i32 = 4318;
 pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> Value {
     let mut exporters = collector_exporters::exporters(collector);
     exporters.insert(CANARY.to_owned(), json!({"verbosity": "detailed", "use_internal_logger": false}));
-    let Pipelines { pipelines, mut connectors } = collector_pipelines::pipelines(collector);
+    let Pipelines { pipelines, mut processors, mut connectors } = collector_pipelines::pipelines(collector);
     connectors.extend(collector.connectors.clone());
-    let mut processors = collector.processors.clone();
+    processors.extend(collector.processors.clone());
     processors.insert(
         MEMORY_LIMITER.to_owned(),
         json!({"check_interval": "1s", "limit_percentage": 80, "spike_limit_percentage": 20}),

@@ -1,5 +1,8 @@
 //! The pipelines of the Collector: everything from the gateway passes the memory limiter, then a routing connector. The
 //! items of `otlp-gate verify` go to the log, those of routes to their exporters, the rest to the others.
+//!
+//! The routing connector knows no profiles. Each of their pipelines receives all of them, and a filter processor drops
+//! those of the other pipelines.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +12,22 @@ use serde_json::{Value, json};
 use super::ottl;
 use crate::config::{CANARY, Collector, MEMORY_LIMITER, Pipeline, Route, RoutedSignal, Values};
 
-/// Pipelines, and the connectors that they need besides the user's.
+/// Pipelines, and the processors and connectors that they need besides the user's.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
     pub(super) pipelines: BTreeMap<String, Value>,
+    pub(super) processors: BTreeMap<String, Value>,
     pub(super) connectors: BTreeMap<String, Value>,
 }
 
 /// The pipelines of all signals.
 pub(super) fn pipelines(collector: &Collector) -> Pipelines {
     let mut all = Pipelines::default();
-    for signal in RoutedSignal::ALL {
-        all.route(collector, signal);
+    for signal in collector.signals() {
+        match signal {
+            RoutedSignal::Profiles => all.split(collector, signal),
+            RoutedSignal::Logs | RoutedSignal::Metrics | RoutedSignal::Traces => all.route(collector, signal),
+        }
     }
     let own = collector.pipelines.iter().filter(|(name, _)| !Collector::is_of_gateway(name));
     all.pipelines.extend(own.map(|(name, pipeline)| (name.clone(), written(pipeline.clone()))));
@@ -100,6 +107,30 @@ impl Pipelines {
             let processors = if to.exporters == [CANARY] { Vec::new() } else { of_user.processors.clone() };
             self.add(to.pipeline, vec![routing.clone()], processors, to.exporters);
         }
+    }
+
+    /// Pipelines that each drop what belongs to another one.
+    fn split(&mut self, collector: &Collector, signal: RoutedSignal) {
+        let name = signal.name();
+        let of_user = collector.pipelines.get(name).cloned().unwrap_or_default();
+        let receivers = ["otlp".to_owned()].into_iter().chain(of_user.receivers).collect::<Vec<_>>();
+        let mut earlier: Vec<String> = Vec::new();
+        let mut add = |pipeline: String, dropped: Vec<String>, own: &[String], exporters: Vec<String>| {
+            let filter = format!("filter/{pipeline}");
+            let conditions = json!([{"context": "resource", "conditions": dropped}]);
+            // An error rejects the export. With `ignore` it would go to the exporters of the rest.
+            let settings = json!({"error_mode": "propagate", "profile_conditions": conditions});
+            self.processors.insert(filter.clone(), settings);
+            let processors = [MEMORY_LIMITER.to_owned(), filter].into_iter().chain(own.iter().cloned());
+            self.add(pipeline, receivers.clone(), processors.collect(), exporters);
+        };
+        for to in destinations(collector, signal) {
+            let others = [format!("not ({})", to.condition)].into_iter().chain(earlier.iter().cloned());
+            let own = if to.exporters == [CANARY] { &[][..] } else { of_user.processors.as_slice() };
+            add(to.pipeline, others.collect(), own, to.exporters);
+            earlier.push(to.condition);
+        }
+        add(name.to_owned(), earlier, &of_user.processors, collector.exporters_of_rest(signal));
     }
 
     fn add(&mut self, name: String, receivers: Vec<String>, processors: Vec<String>, exporters: Vec<String>) {

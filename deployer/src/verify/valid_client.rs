@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::case::{Case, CaseResult, Listener};
 use super::gate::{GateUnderTest, RUN, Reachable, Run, SERVICE};
+use crate::config::{Backend, Service};
 use crate::probe::{self, GrpcClient, Outcome, ProbeResult, Telemetry};
 
 const OVER_QUOTA: &str = "valid client over its quota: throttled";
@@ -46,7 +47,18 @@ const TRACES: Export = Export {
     forged: false,
 };
 
-const EXPORTS: [Export; 5] = [
+const PROFILES: Export = Export {
+    name: "profiles",
+    case: "valid client sends profiles: accepted",
+    arrival_case: "profiles at the backend: configured attributes",
+    signal: Signal::Profiles,
+    ..TRACES
+};
+
+/// The case of profiles where the backend takes none.
+const NO_PROFILES: &str = "valid client sends profiles: rejected as unsupported";
+
+const EXPORTS: [Export; 6] = [
     TRACES,
     Export {
         name: "metrics",
@@ -62,6 +74,7 @@ const EXPORTS: [Export; 5] = [
         signal: Signal::Logs,
         ..TRACES
     },
+    PROFILES,
     Export {
         name: "forged-attributes",
         case: "valid client sends forged attributes: accepted",
@@ -117,8 +130,18 @@ pub(super) async fn send_signals(run: &Run<'_>) -> Sent {
             Listener::Grpc => sent.reachable.grpc |= connected,
             Listener::Http => sent.reachable.http |= connected,
         }
-        let case = Case::new(export.case, export.listener, Outcome::Accepted, &result);
-        if case.result == CaseResult::Pass {
+        let case = match (&gate.loaded.config.backend, export.signal, result.outcome) {
+            (backend, Signal::Profiles, _) if !backend.takes_profiles() => {
+                Case::new(NO_PROFILES, export.listener, Outcome::UNIMPLEMENTED, &result)
+            }
+            (Backend::Service(Service { profiles: None, .. }), Signal::Profiles, Outcome::UNIMPLEMENTED) => {
+                let reason =
+                    "the Service takes no profiles; `backend.service.profiles: false` rejects them clearly";
+                Case::skipped(export.case, export.listener, reason)
+            }
+            _ => Case::new(export.case, export.listener, Outcome::Accepted, &result),
+        };
+        if case.case == export.case && case.result == CaseResult::Pass {
             sent.accepted.push(export);
         }
         sent.cases.push(case);

@@ -95,7 +95,8 @@ class Installation:
                 "replicas": 1,
                 **({"module": {"url": module_url}} if module_url else {}),
             },
-            "backend": {"collector": {"exporters": {"otlp_grpc": exporter}}},
+            # With one provider profiles are accepted, with the other one they are rejected.
+            "backend": {"collector": {"exporters": {"otlp_grpc": exporter}, "profiles": PROVIDER == "istio"}},
             "clients": [
                 {"name": "acme", "match": {"spiffe": "spiffe://acme.example/*"}, "attributes": {"tenant.id": "acme"}},
                 {

@@ -47,6 +47,30 @@ fn a_request_that_ends_with_its_headers_is_an_empty_export() {
 }
 
 #[test]
+fn profiles_are_rejected_where_the_backend_takes_none() {
+    let policy = POLICY.replacen('{', "{\"noProfiles\": true,", 1);
+    let message = b"not supported: the gateway's backend takes no profiles";
+    for (path, content_type, status) in [
+        (Signal::Profiles.grpc_path(), "application/grpc", (200, Some(12))),
+        (Signal::Profiles.http_path(), "application/json", (404, None)),
+        (Signal::Profiles.http_path(), "application/x-protobuf", (404, None)),
+    ] {
+        let headers = [(":method", "POST"), (":path", path), ("content-type", content_type)];
+        let gateway = Gateway::new(&policy);
+        // Before its body is read, and without a charge: the quota has ten requests.
+        for _ in 0..20 {
+            assert_eq!(gateway.begin(&headers, false).1, Action::Pause);
+            let response = gateway.proxy.take_response().unwrap();
+            assert_eq!((response.http_status, response.grpc_status), status);
+            assert!(response.body.windows(message.len()).any(|it| it == message));
+            assert!(response.headers.iter().all(|(name, _)| !name.contains("encoding")), "{response:?}");
+        }
+        assert_eq!(gateway.proxy.results(), BTreeMap::from([("unsupported".to_owned(), 20)]));
+        assert_eq!(Gateway::new(POLICY).begin(&headers, false).1, Action::Continue);
+    }
+}
+
+#[test]
 fn a_request_that_ends_with_its_body_is_forwarded_whole() {
     let gateway = Gateway::new(POLICY);
     let (mut stream, action) = gateway.begin(&GRPC_EXPORT, false);

@@ -97,6 +97,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         total: compiler.tiers.total,
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
+        no_profiles: config.no_profiles,
         deny,
         asks_for_ca: authorities.have_names()
             || compiler.alternatives.iter().any(|alternative| alternative.condition.has_issuer_key())

@@ -6,7 +6,7 @@ use otlp_gate_core::policy::Problem;
 use serde_json::Value;
 
 use super::at;
-use crate::config::{Collector, RoutedSignal, kind};
+use crate::config::{Collector, kind};
 
 /// The components of each kind, with the key that they are under.
 fn all(collector: &Collector) -> [(&'static str, &BTreeMap<String, Value>); 4] {
@@ -60,7 +60,7 @@ pub(super) fn unused(collector: &Collector) -> Vec<Problem> {
         used.extend(names.cloned());
     }
     used.extend(collector.routes.iter().flat_map(|route| route.exporters.iter().cloned()));
-    used.extend(RoutedSignal::ALL.into_iter().flat_map(|signal| collector.exporters_of_rest(signal)));
+    used.extend(collector.signals().flat_map(|signal| collector.exporters_of_rest(signal)));
     let mut problems = Vec::new();
     for (key, components) in all(collector).into_iter().filter(|(key, _)| *key != "extensions") {
         for name in components.keys().filter(|name| !used.contains(*name)) {

@@ -4,6 +4,7 @@
 mod components;
 mod pipelines;
 mod processors;
+mod profiles;
 mod queues;
 mod routes;
 mod secrets;
@@ -26,6 +27,7 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
     let Some(collector) = collector(config) else { return Vec::new() };
     let mut problems = components::errors(collector);
     problems.extend(pipelines::errors(collector));
+    problems.extend(profiles::errors(collector));
     problems.extend(routes::errors(collector, config));
     problems
 }

@@ -13,6 +13,9 @@ pub(super) fn errors(collector: &Collector) -> Vec<Problem> {
             problems.push(problem);
             continue;
         }
+        if RoutedSignal::of_pipeline(name) == Some(RoutedSignal::Profiles) && !collector.profiles {
+            problems.push(no_profiles(&path));
+        }
         problems.extend(references(collector, pipeline, &path));
         if Collector::is_of_gateway(name) {
             continue;
@@ -45,13 +48,19 @@ pub(super) fn errors(collector: &Collector) -> Vec<Problem> {
 fn name_error(name: &str, path: &ConfigPath) -> Option<Problem> {
     if RoutedSignal::of_pipeline(name).is_none() || name.ends_with('/') {
         let message = format!("`{}` is not the name of a pipeline", name.escape_debug());
-        let hint = "write a signal (`logs`, `metrics` or `traces`), or a signal and a name: `traces/errors`";
+        let hint = "write a signal (`logs`, `metrics`, `traces` or `profiles`), or a signal and a name: `traces/errors`";
         return Some(Problem::new(path.clone(), message).hint(hint));
     }
     Collector::is_reserved_pipeline(name).then(|| {
         let message = format!("`{name}` is a pipeline that otlp-gate adds");
         Problem::new(path.clone(), message).hint("choose another name after the `/`")
     })
+}
+
+/// The problem with a key that concerns profiles, where the Collector takes none.
+pub(super) fn no_profiles(path: &ConfigPath) -> Problem {
+    Problem::new(path.clone(), "the Collector takes no profiles")
+        .hint("set `backend.collector.profiles: true`")
 }
 
 /// The components that a pipeline names and that do not exist.
@@ -66,7 +75,8 @@ fn references(collector: &Collector, pipeline: &Pipeline, path: &ConfigPath) -> 
         let path = path.key("receivers").index(index);
         problems.push(if name == "otlp" {
             let hint = "connect another pipeline with this one by a connector, such as `forward`";
-            let message = "only `logs`, `metrics` and `traces` receive from the gateway, and do so always";
+            let message =
+                "only `logs`, `metrics`, `traces` and `profiles` receive from the gateway, and do so always";
             Problem::new(path, message).hint(hint)
         } else {
             let hint = instead(name, &connectors, "the gateway is the only receiver: name a connector");

@@ -28,14 +28,19 @@ pub(super) fn errors(collector: &Collector, config: &Config) -> Vec<Problem> {
                 problems.push(Problem::new(path, message).hint(hint));
             }
         }
+        for (index, signal) in route.signals.iter().enumerate() {
+            if !collector.signals().any(|it| it == *signal) {
+                problems.push(pipelines::no_profiles(&path.key("signals").index(index)));
+            }
+        }
         if route.exporters.is_empty() {
             let hint = "name one; `nop: {}` under `exporters` is one that drops everything";
             problems.push(Problem::new(path.key("exporters"), "there is no exporter").hint(hint));
         }
         problems.extend(pipelines::exporters(collector, &route.exporters, &path));
     }
-    let without: Vec<&str> = RoutedSignal::ALL
-        .into_iter()
+    let without: Vec<&str> = collector
+        .signals()
         .filter(|it| collector.exporters_of_rest(*it).is_empty())
         .map(RoutedSignal::name)
         .collect();
@@ -70,7 +75,7 @@ pub(super) fn warnings(collector: &Collector, config: &Config) -> Vec<Problem> {
         }
         problems.extend(crossings(collector, &route.exporters, &path.key("exporters"), index));
     }
-    for signal in RoutedSignal::ALL {
+    for signal in collector.signals() {
         let Some(pipeline) = collector.pipelines.get(signal.name()) else { continue };
         let path = at("pipelines").key(signal.name()).key("exporters");
         problems.extend(crossings(collector, &pipeline.exporters, &path, usize::MAX));

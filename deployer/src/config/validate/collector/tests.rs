@@ -51,6 +51,8 @@ fn what_is_as_it_should_be_has_no_problem() {
         "connectors: {spanmetrics: null}, pipelines: {traces: {exporters: [debug, spanmetrics]}, metrics: {receivers: [spanmetrics]}}",
         "connectors: {forward: {}}, exporters: {debug: {}}, pipelines: {traces: {exporters: [forward]}, traces/own: {receivers: [forward], exporters: [debug]}}",
         "exporters: {debug: {}, debug/a: {}}, routes: [{match: {tenant.id: acme}, exporters: [debug/a]}]",
+        "profiles: true, processors: {filter: {}}, pipelines: {profiles: {processors: [filter]}, logs: {}}",
+        "profiles: true, exporters: {debug: {}, loadbalancing: {}}, pipelines: {profiles: {exporters: [debug]}}",
         "exporters: {debug: {}, debug/a: {}}, routes: [{match: {tenant.id: [acme, globex], otlp_gate.client: x}, signals: [logs], exporters: [debug/a, debug]}]",
     ] {
         let expected = match collector {
@@ -143,6 +145,42 @@ fn own_pipelines_have_both_ends_and_a_free_name() {
         "connectors.forward",
         "no pipeline exports to it",
         "under `exporters`",
+    );
+}
+
+#[test]
+fn profiles_need_the_key_and_components_that_support_them() {
+    let hint = "set `backend.collector.profiles: true`";
+    error("pipelines: {profiles: {}}", "pipelines.profiles", "the Collector takes no profiles", hint);
+    error(
+        "exporters: {debug: {}, debug/a: {}}, routes: [{match: {tenant.id: acme}, signals: [logs, profiles], exporters: [debug/a]}]",
+        "routes[0].signals[1]",
+        "the Collector takes no profiles",
+        hint,
+    );
+    error(
+        "profiles: true, exporters: {debug: {}, loadbalancing: {}}",
+        "profiles",
+        "`loadbalancing` does not support profiles",
+        "`pipelines: {profiles: {exporters: [...]}}`",
+    );
+    error(
+        "profiles: true, processors: {probabilistic_sampler/a: {}}, pipelines: {profiles: {processors: [probabilistic_sampler/a]}}",
+        "pipelines.profiles.processors",
+        "`probabilistic_sampler/a` does not support profiles",
+        "leave it out",
+    );
+    error(
+        "profiles: true, exporters: {debug: {}, zipkin: {sending_queue: {enabled: false}}}, routes: [{match: {tenant.id: acme}, exporters: [zipkin]}]",
+        "routes[0].exporters",
+        "`zipkin` does not support profiles",
+        "`signals: [logs, metrics, traces]`",
+    );
+    error(
+        "profiles: true, processors: {filter/profiles/route-0: {}}, pipelines: {logs: {processors: [filter/profiles/route-0]}}",
+        "processors[\"filter/profiles/route-0\"]",
+        "otlp-gate adds",
+        "`filter/own`",
     );
 }
 
