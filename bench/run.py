@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ TRACES = {"grpc": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
 GOAL = {100: 20, 1000: 45, 8192: 50}
 COPY_GOAL = 1.10
 WORKERS_GOAL = 1.05
+GATE, EARLIER = "otlp-gate", "earlier build"
 HOP, RECEIVER = "Collector hop", "Collector"
 IDENTITIES, IDENTITY_GOAL = (1, 100_000), 1.1
 IDENTITY, MEMORY = "identities", "identities, MiB"
@@ -417,10 +419,12 @@ def measure(options):
         backend = free_port()
         stack.enter_context(envoy(options.envoy, sink(backend), folder, "sink"))
         results = {}
-        if not options.only:
+        if options.only != "hop":
             results |= filters(options, folder, stack, backend, rounds)
+        if not options.only:
             results |= workers(options, folder, stack, backend, rounds)
-        results |= identities(options, folder, stack, backend, rounds)
+        if options.only in (None, "hop"):
+            results |= identities(options, folder, stack, backend, rounds)
     return results
 
 
@@ -430,12 +434,13 @@ def filters(options, folder, stack, backend, rounds):
         "no filter": None,
         "no-op filter": options.noop,
         "copying filter": options.copy,
-        "otlp-gate": options.gate,
+        GATE: options.gate,
+        **({EARLIER: options.earlier} if options.earlier else {}),
     }
     results, processes, plain = {}, {}, {}
     for name, module in modules.items():
         port, plain[name] = free_port(), free_port()
-        behind = [BUFFER] if module == options.gate else []
+        behind = [BUFFER] if name in (GATE, EARLIER) else []
         pid = stack.enter_context(
             envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-"))
         )
@@ -453,7 +458,7 @@ def filters(options, folder, stack, backend, rounds):
         )
         config = hop(plain[HOP], as_json[HOP], plain[RECEIVER])
         processes[HOP] = stack.enter_context(collector(options.otelcol, config, plain[HOP], folder, "hop"))
-    for spans in REQUESTS:
+    for spans in [int(options.only)] if options.only else REQUESTS:
         # JSON with 8192 spans is left out: sixteen such requests at once exceed the gate's default memory limit.
         for kind in ("plain", "gzip", "json")[: 2 if spans > 1000 else 3]:
             file, ports = folder / f"{spans}.{kind}", as_json if kind == "json" else plain
@@ -500,9 +505,11 @@ def identities(options, folder, stack, backend, rounds):
         ],
     }
     body, processes, files = folder / "10.plain", {}, {}
-    for count in IDENTITIES:
-        config = gateway(port := free_port(), backend, options.gate, policy, folder, [BUFFER])
-        processes[count] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}"))
+    modules = {"": options.gate, **({EARLIER: options.earlier} if options.earlier else {})}
+    for (build, module), count in itertools.product(modules.items(), IDENTITIES):
+        case = f"{count:,} client{'s' * (count > 1)}" + f", {build}" * bool(build)
+        config = gateway(port := free_port(), backend, module, policy, folder, [BUFFER])
+        processes[case] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}-{build}"))
         # The hop takes the client's identity from the query of the request's path.
         identity = {
             "key": "x-forwarded-client-cert",
@@ -514,15 +521,15 @@ def identities(options, folder, stack, backend, rounds):
         }
         wrapped = client({}, folder, {"gateway": port})["static_resources"]["clusters"]
         hop = {"static_resources": {"listeners": [http_listener(plain := free_port(), [], route)], "clusters": wrapped}}
-        stack.enter_context(envoy(options.envoy, hop, folder, f"hop-of-identities-{count}"))
+        stack.enter_context(envoy(options.envoy, hop, folder, f"hop-of-identities-{count}-{build}"))
         check(plain, body, "the gate behind a trusted hop", "?id=0")
-        files[count] = folder / f"{count}-identities"
-        files[count].write_text(
+        files[case] = folder / f"{build or GATE}-{count}-identities".replace(" ", "-")
+        files[case].write_text(
             "".join(f"http://127.0.0.1:{plain}{TRACES['grpc']}?id={number}\n" for number in range(count))
         )
     requests = max(IDENTITIES)
 
-    def once(count):
+    def once(case):
         command = [
             "h2load",
             "-n",
@@ -538,64 +545,53 @@ def identities(options, folder, stack, backend, rounds):
             "-H",
             "te: trailers",
             "-i",
-            files[count],
+            files[case],
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         if f" {requests} succeeded" not in done.stdout or f" {requests} 2xx" not in done.stdout:
             sys.exit(f"error: h2load lost requests:\n{done.stdout}")
 
-    for count in processes:
-        once(count)
+    for case in processes:
+        once(case)
     return {
         IDENTITY: in_turn(processes, max(2, rounds // 2), requests, once),
-        MEMORY: {count: memory_mib(pid) for count, pid in processes.items()},
+        MEMORY: {case: memory_mib(pid) for case, pid in processes.items()},
     }
 
 
 def judge(results):
-    """Compares ratios with their goals. Goals that need a Collector are left out if there is none."""
-    one, many = results[IDENTITY].values()
-    hop = {
-        "goal": f"10 spans: {max(IDENTITIES):,} clients cost at most {IDENTITY_GOAL} x one client",
-        "reached": round(IDENTITY_GOAL * one / many, 2),
-    }
-    if WORKERS not in results:
-        return [hop]
+    """Compares ratios with their goals. Goals of what was not measured are left out."""
     goals = []
+
+    def goal(text, reached):
+        goals.append({"goal": text, "reached": round(reached, 2)})
+
     for spans, part in GOAL.items():
+        if f"{spans} plain" not in results:
+            continue
         row = results[f"{spans} plain"]
         if HOP in row:
             # The added time may be smaller than the noise. These rounds can resolve a hundredth of the total.
-            added = max(row["otlp-gate"] - row["no filter"], row["no filter"] / 100)
-            goals.append(
-                {
-                    "goal": f"{spans} spans: added CPU is at most 1/{part} of a Collector hop's",
-                    "reached": round(row[HOP] / part / added, 2),
-                }
-            )
-        against = row["otlp-gate"] / row["copying filter"]
-        goals.append(
-            {"goal": f"{spans} spans: at most {COPY_GOAL} x a copying filter", "reached": round(COPY_GOAL / against, 2)}
-        )
+            added = max(row[GATE] - row["no filter"], row["no filter"] / 100)
+            goal(f"{spans} spans: added CPU is at most 1/{part} of a Collector hop's", row[HOP] / part / added)
+        against = row[GATE] / row["copying filter"]
+        goal(f"{spans} spans: at most {COPY_GOAL} x a copying filter", COPY_GOAL / against)
     for spans in (1000, 8192):
-        packed, plain = results[f"{spans} gzip"], results[f"{spans} plain"]
+        packed, plain = results.get(f"{spans} gzip", {}), results.get(f"{spans} plain")
         if RECEIVER in packed:
             # With the gate, the Collector receives uncompressed requests.
-            without, with_gate = packed["no filter"] + packed[RECEIVER], packed["otlp-gate"] + plain[RECEIVER]
-            goals.append(
-                {
-                    "goal": f"{spans} spans, gzip: gateway and Collector together cost no more",
-                    "reached": round(without / with_gate, 2),
-                }
-            )
-    one, two = results[WORKERS].values()
-    goals.append(
-        {
-            "goal": f"100 spans: two workers cost at most {WORKERS_GOAL} x one worker",
-            "reached": round(WORKERS_GOAL * one / two, 2),
-        }
-    )
-    return [*goals, hop]
+            without, with_gate = packed["no filter"] + packed[RECEIVER], packed[GATE] + plain[RECEIVER]
+            goal(f"{spans} spans, gzip: gateway and Collector together cost no more", without / with_gate)
+    if WORKERS in results:
+        one, two = results[WORKERS].values()
+        goal(f"100 spans: two workers cost at most {WORKERS_GOAL} x one worker", WORKERS_GOAL * one / two)
+    if IDENTITY in results:
+        one, many, *_ = results[IDENTITY].values()
+        goal(
+            f"10 spans: {max(IDENTITIES):,} clients cost at most {IDENTITY_GOAL} x one client",
+            IDENTITY_GOAL * one / many,
+        )
+    return goals
 
 
 def show_filters(results):
@@ -609,12 +605,16 @@ def show_filters(results):
         print(
             f"{case:<20}"
             + "".join(f"{row[name]:>16.0f}" for name in names)
-            + f"{row['otlp-gate'] / row['no filter']:>12.2f}{row['otlp-gate'] / row['copying filter']:>12.2f}"
+            + f"{row[GATE] / row['no filter']:>12.2f}{row[GATE] / row['copying filter']:>12.2f}"
         )
-    print(
-        "\n100 spans, CPU us per request: "
-        + ", ".join(f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items())
-    )
+    if WORKERS in results:
+        by_workers = (f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items())
+        print("\n100 spans, CPU us per request: " + ", ".join(by_workers))
+
+
+def show_identities(results):
+    costs = ", ".join(f"{case} {value:.0f} ({results[MEMORY][case]} MiB)" for case, value in results[IDENTITY].items())
+    print(f"10 spans through a trusted hop, CPU us per request: {costs}")
 
 
 def main():
@@ -626,22 +626,19 @@ def main():
     parser.add_argument("--otelcol", metavar="FILE", help="Collector's binary; without it, no Collector is measured")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and requests: about two minutes")
-    parser.add_argument("--only", choices=["hop"], help="measure only clients behind a trusted hop")
+    parser.add_argument("--earlier", metavar="FILE", help="another build of the module, measured beside this one")
+    only = parser.add_argument("--only", choices=["hop", *map(str, REQUESTS)])
+    only.help = "measure only clients behind a trusted hop (hop), or only requests of so many spans"
     options = parser.parse_args()
     results = measure(options)
     goals = judge(results)
     if options.json:
         print(json.dumps({"cpu_us_per_request": results, "goals": goals}))
         return
-    if WORKERS in results:
+    if options.only != "hop":
         show_filters(results)
-    print(
-        "10 spans through a trusted hop, CPU us per request: "
-        + ", ".join(
-            f"{count:,} client{'s' * (count > 1)} {value:.0f} ({results[MEMORY][count]} MiB)"
-            for count, value in results[IDENTITY].items()
-        )
-    )
+    if IDENTITY in results:
+        show_identities(results)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     for goal in goals:
         word = "reached" if goal["reached"] >= 1 else "not reached"

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the cost of the filter in Envoy. See bench/README.md.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -7,27 +8,39 @@ use anyhow::Result;
 use crate::cluster::{self, Provider};
 use crate::{debian, process, project, setup, wasm};
 
-/// Measures the node-local gateway, on a cluster that is started for it.
-pub(crate) fn node_local(json: bool, quick: bool) -> Result<()> {
-    debian::require(&setup::LOAD_PACKAGES)?;
-    wasm::filter()?;
-    let command = project::command()?;
-    let python = setup::python()?;
-    let mut bench = Command::new(python.interpreter);
-    bench.env("ENVOY", python.envoy).arg(project::root().join("bench/node_local.py"));
-    bench.args(json.then_some("--json")).args(quick.then_some("--quick"));
-    bench.env("OTLP_GATE", command).env("OTELCOL", cluster::collector()?);
-    cluster::with(Provider::Istio, 1, |kubeconfig, kubectl| {
-        process::run_with_stdout(bench.env("KUBECONFIG", kubeconfig).env("KUBECTL", kubectl))
-    })
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Print one JSON object on one line
+    #[arg(long)]
+    json: bool,
+    /// Send fewer requests in fewer rounds
+    #[arg(long)]
+    quick: bool,
+    /// Measure only clients behind a trusted hop (`hop`), or only requests of so many spans
+    #[arg(long, value_name = "PART", value_parser = ["hop", "10", "100", "1000", "8192"])]
+    only: Option<String>,
+    /// Also measure this build of the module, in turns with the one of this checkout
+    #[arg(long, value_name = "FILE")]
+    earlier: Option<PathBuf>,
+    /// Measure the node-local gateway instead, in a cluster
+    #[arg(long, conflicts_with_all = ["only", "earlier"])]
+    node_local: bool,
 }
 
-/// Builds the modules to compare and runs bench/run.py.
-pub(crate) fn recipe(json: bool, quick: bool, only: Option<&str>) -> Result<()> {
+/// Builds the modules to compare and runs bench/run.py, or bench/node_local.py.
+pub(crate) fn recipe(args: &Args) -> Result<()> {
     debian::require(&setup::LOAD_PACKAGES)?;
-    let python = setup::python()?;
     let gate = wasm::filter()?;
+    let python = setup::python()?;
     let mut bench = Command::new(python.interpreter);
+    if args.node_local {
+        bench.env("ENVOY", python.envoy).arg(project::root().join("bench/node_local.py"));
+        bench.args(args.json.then_some("--json")).args(args.quick.then_some("--quick"));
+        bench.env("OTLP_GATE", project::command()?).env("OTELCOL", cluster::collector()?);
+        return cluster::with(Provider::Istio, 1, |kubeconfig, kubectl| {
+            process::run_with_stdout(bench.env("KUBECONFIG", kubeconfig).env("KUBECTL", kubectl))
+        });
+    }
     bench.arg(project::root().join("bench/run.py")).arg("--envoy").arg(python.envoy).arg("--gate").arg(gate);
     bench.arg("--noop").arg(wasm::build("otlp-gate-bench-noop")?);
     bench.arg("--copy").arg(wasm::build("otlp-gate-bench-copy")?);
@@ -35,7 +48,10 @@ pub(crate) fn recipe(json: bool, quick: bool, only: Option<&str>) -> Result<()> 
         Ok(collector) => drop(bench.arg("--otelcol").arg(collector)),
         Err(error) => eprintln!("measuring without a Collector: {error:#}"),
     }
-    bench.args(json.then_some("--json")).args(quick.then_some("--quick"));
-    bench.args(only.iter().flat_map(|part| ["--only", *part]));
+    bench.args(args.json.then_some("--json")).args(args.quick.then_some("--quick"));
+    bench.args(args.only.iter().flat_map(|part| ["--only", part]));
+    if let Some(earlier) = &args.earlier {
+        bench.arg("--earlier").arg(earlier);
+    }
     process::run_with_stdout(&mut bench)
 }

@@ -47,20 +47,7 @@ enum Recipe {
         keep: bool,
     },
     /// Measure the cost of the filter in Envoy, compared with no filter and with simpler ones
-    Bench {
-        /// Print one JSON object on one line
-        #[arg(long)]
-        json: bool,
-        /// Send fewer requests in fewer rounds
-        #[arg(long)]
-        quick: bool,
-        /// Measure only this part: `hop`, the clients of a trusted hop
-        #[arg(long, value_name = "PART", value_parser = ["hop"], conflicts_with = "node_local")]
-        only: Option<String>,
-        /// Measure the node-local gateway instead, in a cluster
-        #[arg(long)]
-        node_local: bool,
-    },
+    Bench(bench::Args),
     /// Count the instructions of the code that runs for every request, and compare with bench/instructions.txt
     Instructions {
         /// Write bench/instructions.txt instead
@@ -85,8 +72,7 @@ fn main() -> ExitCode {
         Recipe::BuildWasm => wasm::recipe(),
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
-        Recipe::Bench { json, quick, node_local: true, .. } => bench::node_local(json, quick),
-        Recipe::Bench { json, quick, only, node_local: false } => bench::recipe(json, quick, only.as_deref()),
+        Recipe::Bench(args) => bench::recipe(&args),
         Recipe::Instructions { bless } => instructions::recipe(bless),
         Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::E2e(args) => e2e::recipe(&args),
