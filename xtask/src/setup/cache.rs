@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::project;
+use crate::{process, project};
 
 /// The folder `<cache>/NAME`. If it is missing or incomplete, `install` fills it. Only one recipe at a time does so;
 /// others wait.
@@ -34,6 +35,21 @@ pub(crate) fn folder(name: &str, install: impl FnOnce(&Path) -> Result<()>) -> R
     File::create(complete)?;
     eprintln!("installed {name} in {} s", start.elapsed().as_secs());
     Ok(dir)
+}
+
+/// A folder with these files of `source` and what their `package-lock.json` names; filled by npm.
+pub(crate) fn npm(name: &str, source: &Path, files: &[&str]) -> Result<PathBuf> {
+    let files: Vec<PathBuf> = files.iter().map(|file| source.join(file)).collect();
+    let key = key(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    folder(&format!("{name}-{key}"), |dir| {
+        for file in &files {
+            let to = dir.join(file.file_name().unwrap_or_default());
+            fs::copy(file, &to).with_context(|| format!("copying to {}", to.display()))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
+        process::run(npm.current_dir(dir)).context("Node.js with npm is required")
+    })
 }
 
 /// Links `<cache>/bin/NAME` to the program at `target`, and returns the link. `otlp-gate` looks for Envoy there.

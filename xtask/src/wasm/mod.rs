@@ -2,6 +2,7 @@
 
 mod debian;
 mod module;
+mod optimizer;
 mod toolchain;
 
 use std::fs;
@@ -25,7 +26,7 @@ pub(crate) fn recipe() -> Result<()> {
 
 /// Builds the filter into `<target>/otlp-gate.wasm`, from where `otlp-gate` embeds it, and returns the path.
 pub(crate) fn filter() -> Result<PathBuf> {
-    let built = build("otlp-gate-filter")?;
+    let built = optimizer::optimize(&build("otlp-gate-filter")?)?;
     let module = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
     module::check(&module)?;
     eprintln!("otlp-gate.wasm: {}", module::Size::of(&module)?);
