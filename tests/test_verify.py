@@ -62,6 +62,30 @@ def test_a_correct_gate_passes(config: Path, certificates: Certificates, gate: G
         assert request.headers.get("x-scope-orgid") is None
 
 
+def test_the_server_is_verified_with_the_ca_that_the_config_says(
+    config: Path, certificates: Certificates, gate: Gate, tmp_path: Path
+) -> None:
+    public = tmp_path / "public.yaml"
+    public.write_text(config.read_text() + "\ncertificates: {serverCA: public}\n")
+    certs = certificates.copy(tmp_path / "certs").folder
+    ca = (certs / "server-ca.crt").rename(tmp_path / "ca.crt")
+
+    def run(config: Path, *args: object, env: dict[str, str] | None = None) -> tuple[int, str]:
+        addresses = ("--address", gate.grpc, "--http", gate.http, "--certs", certs, "--no-cluster")
+        done = otlp_gate("-f", config, "verify", *addresses, *args, check=False, env=env)
+        return done.returncode, done.stdout + done.stderr
+
+    # The machine's trusted CAs, here those in a file.
+    code, output = run(public, env={"SSL_CERT_FILE": str(ca)})
+    assert code == 0, output
+    code, output = run(public, env={"SSL_CERT_FILE": str(certs / "client-ca.crt")})
+    assert code == 1 and "UnknownIssuer" in output, output
+    code, output = run(config, "--ca", ca)
+    assert code == 0, output
+    code, output = run(config)
+    assert code == 1 and "`--ca FILE`" in output, output
+
+
 def test_whoami_names_the_reserved_client(config: Path, certificates: Certificates) -> None:
     done = otlp_gate("-f", config, "whoami", certificates.folder / "verify" / "client.crt")
     assert "otlp-gate/verify" in done.stdout and "reserved for `otlp-gate verify`" in done.stdout

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use crate::certs::{ClientTrust, Folder, ListenerTls};
-use crate::cluster::{Cluster, DetectedMesh, detect_extension, detect_mesh, live_client_cas};
+use crate::certs::{ClientTrust, Folder, ListenerTls, Role};
+use crate::cluster::{
+    Bundle, Cluster, DetectedMesh, Missing, client_ca_bundles, detect_extension, detect_mesh,
+    live_client_cas, missing,
+};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
@@ -53,6 +56,7 @@ pub(crate) struct ModuleArgs {
 pub(crate) struct Inputs<'a> {
     /// The config.
     pub(crate) config: &'a Config,
+    loaded: &'a Loaded,
     module: Location,
     certificates: Certificates,
     otelcol: OtelcolArgs,
@@ -68,6 +72,9 @@ pub(crate) struct InCluster<'a> {
     pub(crate) objects: Vec<Object>,
     /// What was found of a mesh; none if it makes no difference to the gate.
     pub(crate) mesh_summary: Option<String>,
+    /// The client CAs in ConfigMaps, where the policy depends on them.
+    pub(crate) bundles: Vec<Bundle>,
+    loaded: &'a Loaded,
 }
 
 /// Reads the config and prints its warnings.
@@ -86,19 +93,25 @@ pub(crate) fn loaded(global: &Global) -> Result<Loaded, Error> {
 
 impl InstallationArgs {
     /// Reads the certificates, if the folder has some, and prints warnings about them.
-    pub(crate) fn read<'a>(&self, config: &'a Config) -> Result<Inputs<'a>, Error> {
+    pub(crate) fn read<'a>(&self, loaded: &'a Loaded) -> Result<Inputs<'a>, Error> {
+        let config = &loaded.config;
         let module = self.module.location(config)?;
         let mut certificates = Certificates::default();
         let folder = Folder::at(&self.certs);
-        if config.takes_certificates() && folder.server_files().certificate.exists() {
+        let has_server = folder.server_files().certificate.exists();
+        if config.takes_server_certificate() && has_server {
             let ListenerTls { server, key } = ListenerTls::read(&folder)?;
-            certificates = Certificates {
-                server: Some(Server { certificate: server, key }),
-                clients: Some(ClientTrust::read(config, &folder)?),
-            };
+            certificates.server = Some(Server { certificate: server, key });
+        }
+        let has_clients = match config.takes_server_certificate() {
+            true => has_server,
+            false => !config.trusts_folder() || folder.authority_files(Role::Client).certificate.exists(),
+        };
+        if config.takes_client_cas() && has_clients {
+            certificates.clients = Some(ClientTrust::read(config, &folder)?);
             folder.warnings(config, OffsetDateTime::now_utc()).iter().for_each(Error::warn);
         }
-        Ok(Inputs { config, module, certificates, otelcol: self.otelcol.clone() })
+        Ok(Inputs { config, loaded, module, certificates, otelcol: self.otelcol.clone() })
     }
 
     /// The file from which the server's certificate is read.
@@ -118,15 +131,37 @@ impl<'a> Inputs<'a> {
         let cluster = Cluster::connect(global.context.as_deref()).await?;
         let DetectedMesh { mesh, summary: mesh_summary } = detect_mesh(&cluster, self.config).await?;
         let extension = detect_extension(&cluster, self.config).await?;
-        let otelcol = self.otelcol.clone();
+        let (otelcol, loaded) = (self.otelcol.clone(), self.loaded);
         let mut installation = Installation { extension, ..self.installation(mesh) };
-        if installation.config.gateway.enabled && installation.certificates.clients.is_none() {
-            installation.keep_client_cas(live_client_cas(&cluster, &installation).await?);
+        let mut bundles = Vec::new();
+        let follows = installation.config.client_ca_config_maps().next().is_some();
+        if installation.config.gateway.enabled && (follows || installation.certificates.clients.is_none()) {
+            let live = live_client_cas(&cluster, &installation).await?;
+            bundles = client_ca_bundles(&cluster, &installation, &live).await?;
+            installation.keep_client_cas(live);
+            for Bundle { config_map, keys, .. } in &bundles {
+                keys.iter().for_each(|keys| installation.follow(config_map, keys));
+            }
             installation.unknown_cas().iter().for_each(Error::warn);
         }
         let objects = render::objects(&installation)?;
         otelcol.validate(&objects)?;
-        Ok(InCluster { cluster, installation, objects, mesh_summary })
+        Ok(InCluster { cluster, installation, objects, mesh_summary, bundles, loaded })
+    }
+}
+
+impl InCluster<'_> {
+    /// Fails if an object that the config refers to is not in the cluster.
+    ///
+    /// # Errors
+    /// All such objects, each with its place in the config.
+    pub(crate) async fn require_references(&self) -> Result<(), Error> {
+        let references = render::references(&self.installation);
+        let missing = missing(&self.cluster, &references).await?;
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(self.loaded.errors(missing.iter().map(Missing::problem)).into()),
+        }
     }
 }
 

@@ -1,13 +1,11 @@
 """A gate with certificates of cert-manager. The test has its CRDs only, and writes the Secrets and conditions that its
 controllers would write."""
 
-import base64
-import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from support.cluster.cert_manager import issue, set_ready
 from support.cluster.installation import PROVIDER, Installation, Kubectl, wait_until
 
 NAMESPACE = "cert-managed"
@@ -21,36 +19,6 @@ def installation(deploy: Callable[..., Installation], cert_manager: None) -> Ite
     installation.run("delete", "--yes")
 
 
-def issue(kubectl: Kubectl, name: str, certificate: Path, ca: Path) -> None:
-    """Writes the Secret of a Certificate."""
-    files = {"tls.crt": certificate, "tls.key": certificate.with_suffix(".key"), "ca.crt": ca}
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/tls",
-            "metadata": {"name": name, "namespace": NAMESPACE},
-            "data": {key: base64.b64encode(file.read_bytes()).decode() for key, file in files.items()},
-        }
-    )
-
-
-def set_ready(kubectl: Kubectl) -> None:
-    """Sets the condition Ready of all Certificates."""
-    for one in kubectl.json("get", "certificates", "-n", NAMESPACE)["items"]:
-        condition = {
-            "type": "Ready",
-            "status": "True",
-            "reason": "Ready",
-            "message": "up to date",
-            "observedGeneration": one["metadata"]["generation"],
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }
-        patch = json.dumps({"status": {"conditions": [condition]}})
-        name = one["metadata"]["name"]
-        kubectl("patch", "certificate", name, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
-
-
 @pytest.mark.alone
 def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
     installation: Installation, kubectl: Kubectl
@@ -58,7 +26,7 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
     certs = installation.folder / "certs"
     installation.run("apply", "--no-wait")
     assert "has not created Secret" in installation.run("verify", "--address", "127.0.0.1", code=1).stderr
-    issue(kubectl, "otel-gateway-server", certs / "server.crt", certs / "server-ca.crt")
+    issue(kubectl, NAMESPACE, "otel-gateway-server", certs / "server.crt", certs / "server-ca.crt")
 
     def not_ready() -> dict[str, str]:
         return {
@@ -78,8 +46,8 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
             retry_on=(AssertionError, KeyError, OSError),
         )
 
-    issue(kubectl, "otel-gateway-client-trust", certs / "verify" / "client.crt", certs / "client-ca.crt")
-    set_ready(kubectl)
+    issue(kubectl, NAMESPACE, "otel-gateway-client-trust", certs / "verify" / "client.crt", certs / "client-ca.crt")
+    set_ready(kubectl, NAMESPACE)
     outcome = installation.apply()
     assert outcome["ok"], outcome
 

@@ -74,8 +74,13 @@ def test_an_edge_cluster_is_a_client_of_another_clusters_gate(
     assert edge.uids() == before, "a pod was restarted"
 
 
-def test_a_missing_client_secret_is_named(node_gateways: Callable[[str], NodeGateways]) -> None:
+def test_a_missing_client_secret_is_named(node_gateways: Callable[[str], NodeGateways], kubectl: Kubectl) -> None:
     edge = node_gateways("lacking")
     edge.configure({"gate": {"endpoint": "gate.example.com:4317", "clientSecret": "nowhere"}})
-    output = edge.installation.apply_fails('secret "nowhere" not found')
-    assert "the gate is not ready after 1 s" in output and 'secret "nowhere" not found' in output, output
+    output = edge.installation.run("apply", code=1).stderr
+    assert "nodeLocal.export.gate.clientSecret" in output, output
+    assert "there is no secret/nowhere in namespace lacking-node" in output, output
+    assert "`kubectl create namespace lacking-node`" in output, output
+    assert not kubectl.attempt("get", "namespace", edge.namespace).stdout, "nothing is changed"
+    checks = {check["subject"]: check for check in edge.installation.json("doctor", code=1)["checks"]}
+    assert checks["nodeLocal.export.gate.clientSecret"]["verdict"] == "fail", checks

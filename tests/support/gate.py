@@ -20,8 +20,10 @@ READY = re.compile(r"ready grpc=(\S+) http=(\S+) admin=(\S+)")
 COUNTER = re.compile(r"(otlp_gate_\w+)\{(.*)\} (\d+)")
 
 
-def otlp_gate(*args: object, cwd: Path | None = None, check: bool = True) -> subprocess.CompletedProcess:
-    """Runs the command to its end. Without a terminal its output is plain text."""
+def otlp_gate(
+    *args: object, cwd: Path | None = None, check: bool = True, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
+    """Runs the command to its end, with more variables. Without a terminal its output is plain text."""
     return subprocess.run(
         [COMMAND, *map(str, args)],
         cwd=cwd,
@@ -30,6 +32,7 @@ def otlp_gate(*args: object, cwd: Path | None = None, check: bool = True) -> sub
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
     )
 
 

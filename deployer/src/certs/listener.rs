@@ -86,6 +86,20 @@ pub(super) fn check_clients(
     Ok(CheckedAuthorities { authorities, foreign_lists })
 }
 
+/// The CAs of a bundle that something else writes. While it rotates, it may have one that has expired, which is left
+/// out.
+pub(super) fn check_bundle(file: &Path, pem: &str) -> Result<Vec<CheckedAuthority>, Error> {
+    let now = ASN1Time::now();
+    let ders = certificates(file, pem)?;
+    let parsed = ders.iter().map(|der| parse(file, der)).collect::<Result<Vec<_>, Error>>()?;
+    let current: Vec<_> = parsed.into_iter().filter(|it| it.validity().not_after >= now).collect();
+    if current.is_empty() {
+        let message = format!("{}: all certificates have expired", file.display());
+        return Err(Error::failed(message).hint("renew the CA, or check what writes the bundle"));
+    }
+    current.iter().map(|it| check_is_ca(file, it).map(|()| CheckedAuthority::of(it))).collect()
+}
+
 impl CheckedAuthority {
     fn of(certificate: &X509Certificate<'_>) -> Self {
         let id = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
@@ -138,12 +152,17 @@ fn check_authorities<'a>(
     let parsed = ders.iter().map(|der| parse(file, der)).collect::<Result<Vec<_>, Error>>()?;
     for certificate in &parsed {
         check_time(file, certificate, now, "otlp-gate certs init --force")?;
-        if !certificate.is_ca() {
-            return Err(Error::failed(format!("{}: {} is not a CA", file.display(), certificate.subject()))
-                .hint("the file must have the CAs that issue client certificates, not client certificates"));
-        }
+        check_is_ca(file, certificate)?;
     }
     Ok(parsed)
+}
+
+fn check_is_ca(file: &Path, certificate: &X509Certificate<'_>) -> Result<(), Error> {
+    if certificate.is_ca() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("{}: {} is not a CA", file.display(), certificate.subject()))
+        .hint("the file must have the CAs that issue client certificates, not client certificates"))
 }
 
 /// Once Envoy has a revocation list, it requires one of every CA, and rejects all clients of a CA whose list is missing

@@ -29,7 +29,7 @@ pub(crate) use folder::{Files, Folder};
 pub(crate) use inventory::{Entry, Status};
 pub(crate) use listener::ListenerTls;
 pub(crate) use names::{Host, client_name, dns_name, host, spiffe_id};
-pub(crate) use pem::certificates;
+pub(crate) use pem::{certificate_pem, certificates};
 pub(crate) use record::{CertificateId, Issued, Record, VERIFY_CLIENT};
 pub(crate) use request::{BACKDATED, Request, Validity};
 pub(crate) use revocable::Revocable;

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::error::Error;
 use crate::x509::Certificate;
 
@@ -15,6 +18,17 @@ pub(crate) fn certificates(file: &Path, text: String) -> Result<Vec<Certificate>
     let all = blocks(text, CERTIFICATE_END);
     let all = all.iter().map(|block| Certificate::parse(block.as_bytes())).collect::<Result<_, _>>();
     all.map_err(|e| Error::failed(format_args!("{}: {e}", file.display())))
+}
+
+/// A certificate in PEM text, from its DER.
+pub(crate) fn certificate_pem(der: &[u8]) -> String {
+    let mut text = STANDARD.encode(der);
+    let mut at = 64;
+    while at < text.len() {
+        text.insert(at, '\n');
+        at += 65;
+    }
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n{CERTIFICATE_END}\n")
 }
 
 /// The blocks that end with `end`. Text without such blocks is returned whole, so that the parser's error describes it.

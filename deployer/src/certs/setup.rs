@@ -30,9 +30,11 @@ pub(crate) enum ServerCertificate {
         certificate: String,
         /// The private key.
         key: String,
-        /// The CA that clients verify it with.
-        ca: String,
+        /// The CA that clients verify it with; `None` for a public one, which they have already.
+        ca: Option<String>,
     },
+    /// cert-manager issues it in the cluster. The folder has none.
+    Elsewhere,
 }
 
 /// The user's own CAs for clients. All PEM.
@@ -45,14 +47,17 @@ pub(crate) struct ClientAuthority {
 }
 
 impl ServerCertificate {
-    /// Reads and checks a certificate, its key, and the CA that issued it.
+    /// Reads and checks a certificate, its key, and the CA that issued it, unless it is a public one.
     ///
     /// # Errors
     /// Envoy cannot serve with them, or the CA did not issue the certificate.
-    pub(crate) fn read(certificate: &Path, key: &Path, ca: &Path) -> Result<Self, Error> {
-        let (certificate_pem, key_pem, ca_pem) =
-            (file::read_text(certificate)?, file::read_text(key)?, file::read_text(ca)?);
+    pub(crate) fn read(certificate: &Path, key: &Path, ca: Option<&Path>) -> Result<Self, Error> {
+        let (certificate_pem, key_pem) = (file::read_text(certificate)?, file::read_text(key)?);
         ListenerTls::check((certificate, &certificate_pem), (key, &key_pem))?;
+        let Some(ca) = ca else {
+            return Ok(ServerCertificate::Own { certificate: certificate_pem, key: key_pem, ca: None });
+        };
+        let ca_pem = file::read_text(ca)?;
         let authorities = certificates(ca, ca_pem.clone())?;
         let chain = certificates(certificate, certificate_pem.clone())?;
         if !chain.iter().any(|it| authorities.iter().any(|ca| it.is_signed_by(ca))) {
@@ -62,7 +67,7 @@ impl ServerCertificate {
                 chain",
             ));
         }
-        Ok(ServerCertificate::Own { certificate: certificate_pem, key: key_pem, ca: ca_pem })
+        Ok(ServerCertificate::Own { certificate: certificate_pem, key: key_pem, ca: Some(ca_pem) })
     }
 }
 
@@ -130,13 +135,17 @@ impl Folder {
                 let server_ca = self.authority_files(Role::Server);
                 write(&server.key, key, Access::Private, existing)?;
                 write(&server.certificate, certificate, Access::Public, existing)?;
-                write(&server_ca.certificate, ca, Access::Public, existing)?;
+                match ca {
+                    Some(ca) => write(&server_ca.certificate, ca, Access::Public, existing)?,
+                    None => file::remove(&server_ca.certificate)?,
+                }
                 file::remove(&server_ca.key)?;
             }
             ServerCertificate::New(request) => {
                 self.create_authority(Role::Server, setup.ca_days, existing)?;
                 self.issue(&server, request, existing, |_| Ok(()))?;
             }
+            ServerCertificate::Elsewhere => {}
         }
         file::remove(&self.old_key_file())?;
         match &setup.clients {

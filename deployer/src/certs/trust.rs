@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::listener::{self, CheckedAuthority};
 use super::{Folder, Role};
-use crate::config::Config;
+use crate::config::{ClientCa, Config};
 use crate::error::Error;
 use crate::x509;
 
@@ -23,12 +23,12 @@ const MOST_REVOKED: usize = 10_000;
 /// The CAs of a gate's clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientTrust {
-    /// Their certificates, in PEM.
+    /// Their certificates, in PEM, without those in ConfigMaps.
     pub(crate) certificates: String,
     /// Their revocation lists in PEM, if each of them has one. Envoy rejects all clients of a CA without a list once it
     /// has the list of another CA, so it gets none of an incomplete set.
     pub(crate) revocations: Option<String>,
-    /// The CAs as the filter is sent them.
+    /// The CAs as the filter is sent them. Those in ConfigMaps have no keys.
     pub(crate) cas: Vec<policy::ClientCa>,
     /// The files and names of CAs without a list.
     unlisted: Vec<(PathBuf, String)>,
@@ -38,8 +38,16 @@ pub(crate) struct ClientTrust {
 struct Source {
     /// The name in `clientCAs`; empty for a folder that no entry names.
     name: String,
-    certificates: PathBuf,
-    list: Option<PathBuf>,
+    files: SourceFiles,
+}
+
+enum SourceFiles {
+    Files {
+        certificates: PathBuf,
+        list: Option<PathBuf>,
+    },
+    /// The certificates are in the cluster, and there is no list.
+    ConfigMap,
 }
 
 impl ClientTrust {
@@ -59,8 +67,10 @@ impl ClientTrust {
 
     /// The files that [`ClientTrust::read`] reads, whether they exist or not.
     pub(crate) fn files(config: &Config, folder: &Folder) -> Vec<PathBuf> {
-        let sources = sources(config, folder).into_iter();
-        let files = sources.flat_map(|source| [Some(source.certificates), source.list]);
+        let files = sources(config, folder).into_iter().flat_map(|source| match source.files {
+            SourceFiles::Files { certificates, list } => [Some(certificates), list],
+            SourceFiles::ConfigMap => [None, None],
+        });
         files.flatten().chain([folder.revocations_file()]).collect()
     }
 
@@ -73,14 +83,16 @@ impl ClientTrust {
         };
         let (mut lists, mut foreign, mut seen) =
             (String::new(), Vec::new(), Vec::<(Vec<u8>, usize, &Path)>::new());
+        let mut all_listed = true;
         for (number, source) in sources.iter().enumerate() {
-            let file = &source.certificates;
+            let SourceFiles::Files { certificates: file, list } = &source.files else {
+                all_listed = false;
+                trust.cas.push(policy::ClientCa { name: source.name.clone(), keys: Vec::new() });
+                continue;
+            };
             let certificates = listener::read(file)?;
-            let list = source
-                .list
-                .as_deref()
-                .map(|path| listener::read(path).map(|text| (path, text)))
-                .transpose()?;
+            let list =
+                list.as_deref().map(|path| listener::read(path).map(|text| (path, text))).transpose()?;
             let list = list.as_ref().map(|(path, text)| (*path, text.as_str()));
             let checked = listener::check_clients((file, &certificates), list)?;
             for authority in &checked.authorities {
@@ -103,6 +115,7 @@ impl ClientTrust {
                         .extend(checked.foreign_lists.iter().map(|issuer| (path.to_owned(), issuer.clone())));
                 }
                 None => {
+                    all_listed = false;
                     let names = checked.authorities.iter().map(|it| (file.clone(), it.name.clone()));
                     trust.unlisted.extend(names);
                 }
@@ -112,7 +125,7 @@ impl ClientTrust {
         }
         trust.check_number()?;
         match (trust.unlisted.first(), foreign.first()) {
-            (None, _) => trust.revocations = Some(lists),
+            (None, _) => trust.revocations = Some(lists).filter(|_| all_listed),
             (Some((_, unlisted)), Some((file, issuer))) => {
                 let message = format!(
                     "{}: the list of {issuer}, a CA that is not in the certificates, has no effect, because {unlisted} \
@@ -127,6 +140,14 @@ impl ClientTrust {
         Ok(trust)
     }
 
+    /// The keys of the CAs in a bundle that something else writes. `place` is where it is, for messages.
+    ///
+    /// # Errors
+    /// Envoy cannot verify clients with it.
+    pub(crate) fn bundle_keys(place: &str, pem: &str) -> Result<Vec<AuthorityKey>, Error> {
+        Ok(listener::check_bundle(Path::new(place), pem)?.iter().map(authority_key).collect())
+    }
+
     /// The policy with these CAs.
     pub(crate) fn policy(&self, config: &Config) -> PolicyConfig {
         PolicyConfig { client_cas: self.cas.clone(), ..config.policy() }
@@ -138,7 +159,8 @@ impl ClientTrust {
     /// # Errors
     /// A file cannot be used.
     pub(crate) fn examine(config: &Config, folder: &Folder, identity: &mut Identity) -> Result<(), Error> {
-        if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
+        let no_folder = config.trusts_folder() && !folder.authority_files(Role::Client).certificate.exists();
+        if !config.takes_client_cas() || no_folder {
             return Ok(());
         }
         let policy = ClientTrust::read(config, folder)?.policy(config);
@@ -159,8 +181,8 @@ impl ClientTrust {
         };
         let message = format!("{}: no revocation list of {name}{more}", file.display());
         Some(Error::failed(message).hint(
-            "reject a client of this CA with `deny`; lists of other CAs are enforced by the filter then, after the \
-             handshake",
+            "shut out a client of this CA with `deny`, by its certificate's serial number, its key, or its name, and \
+             `apply`; lists of other CAs are enforced by the filter then, after the handshake",
         ))
     }
 
@@ -181,16 +203,17 @@ impl ClientTrust {
 fn sources(config: &Config, folder: &Folder) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for entry in &config.client_cas {
-        sources.push(match &entry.certificates {
-            None => Source::of_folder(entry.name.clone(), folder),
-            Some(file) => Source {
-                name: entry.name.clone(),
-                certificates: file.clone(),
-                list: entry.revocation_list.clone(),
-            },
+        let name = entry.name.clone();
+        sources.push(match (&entry.certificates, &entry.config_map) {
+            (None, None) => Source::of_folder(name, folder),
+            (Some(file), _) => {
+                let list = entry.revocation_list.clone();
+                Source { name, files: SourceFiles::Files { certificates: file.clone(), list } }
+            }
+            (None, Some(_)) => Source { name, files: SourceFiles::ConfigMap },
         });
     }
-    if config.client_cas.iter().all(|entry| entry.certificates.is_some()) {
+    if config.trusts_folder() && !config.client_cas.iter().any(ClientCa::is_of_folder) {
         sources.push(Source::of_folder(String::new(), folder));
     }
     sources
@@ -199,7 +222,8 @@ fn sources(config: &Config, folder: &Folder) -> Vec<Source> {
 impl Source {
     fn of_folder(name: String, folder: &Folder) -> Self {
         let list = Some(folder.revocations_file()).filter(|file| file.exists());
-        Source { name, certificates: folder.authority_files(Role::Client).certificate, list }
+        let certificates = folder.authority_files(Role::Client).certificate;
+        Source { name, files: SourceFiles::Files { certificates, list } }
     }
 }
 

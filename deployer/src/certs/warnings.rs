@@ -18,7 +18,10 @@ impl Folder {
     /// Files that a gateway cannot serve with, and signs of a wrong clock or an incomplete revocation list. Each has a
     /// hint.
     pub(crate) fn warnings(&self, config: &Config, now: OffsetDateTime) -> Vec<Error> {
-        let mut warnings: Vec<Error> = ListenerTls::read(self).err().into_iter().collect();
+        let mut warnings: Vec<Error> = match config.takes_server_certificate() {
+            true => ListenerTls::read(self).err().into_iter().collect(),
+            false => Vec::new(),
+        };
         match ClientTrust::read(config, self) {
             Ok(trust) => warnings.extend(trust.warning()),
             Err(error) => warnings.push(error),

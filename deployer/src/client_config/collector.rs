@@ -32,13 +32,16 @@ impl Connection {
     pub(crate) fn collector(&self) -> Value {
         let path = |path: &Path| path.display().to_string();
         let mut tls = json!({
-            "ca_file": path(&self.files.ca),
             "cert_file": path(&self.files.certificate),
             "key_file": path(&self.files.key),
             "reload_interval": "1m",
         });
-        if let (Some(name), Some(tls)) = (&self.server_name, tls.as_object_mut()) {
-            tls.insert("server_name_override".to_owned(), name.clone().into());
+        let ca = self.files.ca.as_deref().map(|ca| ("ca_file", path(ca)));
+        let name = self.server_name.as_ref().map(|name| ("server_name_override", name.clone()));
+        for (key, value) in ca.into_iter().chain(name) {
+            if let Some(tls) = tls.as_object_mut() {
+                tls.insert(key.to_owned(), value.into());
+            }
         }
         let (exporter, endpoint) = match self.protocol {
             Protocol::Grpc => ("otlp_grpc", self.address.to_string()),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use crate::address::Address;
 use crate::certs::{Folder, Role};
-use crate::config::Gateway;
+use crate::config::{Gateway, ServerCa};
 
 /// How telemetry is sent, by its name in OpenTelemetry's specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,8 +28,8 @@ pub(crate) struct ClientFiles {
     pub(crate) certificate: PathBuf,
     /// The client's private key.
     pub(crate) key: PathBuf,
-    /// The server's CA.
-    pub(crate) ca: PathBuf,
+    /// The server's CA; `None` for a public one, which every system trusts.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// Where a client sends to, and with which files.
@@ -50,19 +50,30 @@ impl ClientFiles {
     pub(crate) fn in_folder(folder: &Folder, name: &str) -> Self {
         let client = folder.client_files(name);
         let ca = folder.authority_files(Role::Server).certificate;
-        ClientFiles { certificate: client.certificate, key: client.key, ca }
+        ClientFiles { certificate: client.certificate, key: client.key, ca: Some(ca) }
     }
 
     /// The files of a Secret of type `kubernetes.io/tls` that is mounted at `dir`.
     pub(crate) fn mounted(dir: &Path) -> Self {
-        ClientFiles { certificate: dir.join("tls.crt"), key: dir.join("tls.key"), ca: dir.join("ca.crt") }
+        let ca = Some(dir.join("ca.crt"));
+        ClientFiles { certificate: dir.join("tls.crt"), key: dir.join("tls.key"), ca }
+    }
+
+    /// The same files without a CA that every system trusts.
+    #[must_use]
+    pub(crate) fn trusting(self, server_ca: ServerCa) -> Self {
+        match server_ca {
+            ServerCa::Private => self,
+            ServerCa::Public => ClientFiles { ca: None, ..self },
+        }
     }
 
     /// The same file names in another directory.
     #[must_use]
     pub(crate) fn moved(&self, dir: &Path) -> Self {
         let moved = |path: &Path| path.file_name().map_or_else(|| path.to_owned(), |name| dir.join(name));
-        ClientFiles { certificate: moved(&self.certificate), key: moved(&self.key), ca: moved(&self.ca) }
+        let ca = self.ca.as_deref().map(moved);
+        ClientFiles { certificate: moved(&self.certificate), key: moved(&self.key), ca }
     }
 
     /// The same files by absolute paths.
@@ -73,7 +84,7 @@ impl ClientFiles {
         Ok(ClientFiles {
             certificate: absolute(&self.certificate)?,
             key: absolute(&self.key)?,
-            ca: absolute(&self.ca)?,
+            ca: self.ca.as_deref().map(absolute).transpose()?,
         })
     }
 }

@@ -8,27 +8,30 @@ use super::{Connection, Protocol};
 
 impl Connection {
     /// The variables of OpenTelemetry's specification ("OTLP Exporter Configuration").
-    pub(crate) fn variables(&self) -> [(&'static str, String); 6] {
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let protocol = match self.protocol {
             Protocol::Grpc => "grpc",
             Protocol::HttpProtobuf => "http/protobuf",
         };
         let path = |path: &Path| path.display().to_string();
-        [
+        let ca = self.files.ca.as_deref().map(|ca| ("OTEL_EXPORTER_OTLP_CERTIFICATE", path(ca)));
+        let first = [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", self.url()),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", path(&self.files.ca)),
+        ];
+        let last = [
             ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", path(&self.files.certificate)),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", path(&self.files.key)),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip".to_owned()),
-        ]
+        ];
+        first.into_iter().chain(ca).chain(last).collect()
     }
 
     /// A script for a POSIX shell that exports the variables.
     pub(crate) fn shell_script(&self) -> String {
         let lines = self.variables().into_iter();
         let lines = lines.map(|(name, value)| format!("export {name}={}\n", quoted(&value)));
-        format!("{}{}", self.protocol_comment(), lines.collect::<String>())
+        format!("{}{}{}", self.protocol_comment(), self.ca_comment(), lines.collect::<String>())
     }
 
     /// The variables as comments in YAML, for a pod that mounts the client's Secret at `dir`.
@@ -36,11 +39,25 @@ impl Connection {
         let lines = self.variables().into_iter();
         let lines = lines.map(|(name, value)| format!("#   - {{name: {name}, value: {}}}\n", json!(value)));
         format!(
-            "# In a pod that mounts this Secret at {}, set:\n#   env:\n{}{}",
+            "# In a pod that mounts this Secret at {}, set:\n#   env:\n{}{}{}",
             dir.display(),
             lines.collect::<String>(),
-            self.protocol_comment()
+            self.protocol_comment(),
+            self.ca_comment()
         )
+    }
+
+    /// What Python's exporter for OTLP/gRPC needs where the server's CA is public (its `_get_credentials`).
+    fn ca_comment(&self) -> &'static str {
+        match (self.protocol, &self.files.ca) {
+            (Protocol::Grpc, None) => {
+                "\
+# The system's trusted CAs verify the server. Python's gRPC exporter presents a client certificate only if
+# OTEL_EXPORTER_OTLP_CERTIFICATE is set too: set it to the system's file, such as /etc/ssl/certs/ca-certificates.crt.
+"
+            }
+            _ => "",
+        }
     }
 
     /// Which SDKs need which protocol (docs/concepts/quotas.md), as comments of a shell or of YAML.

@@ -14,7 +14,8 @@ impl ClientFiles {
     /// # Errors
     /// A file cannot be read.
     pub(crate) fn secret(&self, client: &str) -> Result<Secret, Error> {
-        let data = [("tls.crt", &self.certificate), ("tls.key", &self.key), ("ca.crt", &self.ca)];
+        let data = [("tls.crt", &self.certificate), ("tls.key", &self.key)].into_iter();
+        let data = data.chain(self.ca.as_ref().map(|ca| ("ca.crt", ca)));
         let data = data.map(|(key, path)| Ok((key.to_owned(), ByteString(file::read(path)?))));
         // Kubernetes allows no capitals and underscores, and no dots at the end.
         let name = client.to_lowercase().replace('_', "-");
@@ -22,7 +23,7 @@ impl ClientFiles {
         Ok(Secret {
             metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
             type_: Some("kubernetes.io/tls".to_owned()),
-            data: Some(data.into_iter().collect::<Result<_, Error>>()?),
+            data: Some(data.collect::<Result<_, Error>>()?),
             ..Secret::default()
         })
     }

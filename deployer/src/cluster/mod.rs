@@ -9,6 +9,7 @@
 
 mod api_error;
 mod attached;
+mod bundles;
 mod client;
 mod conditions;
 mod diagnosis;
@@ -19,19 +20,24 @@ mod istio;
 mod live_policy;
 mod managers;
 mod mesh;
+mod missing;
 mod not_ready;
 mod plan;
 mod prune;
 pub(crate) mod rollout;
+mod server_certificate;
 mod status;
 
 pub(crate) use api_error::{api_error, if_allowed};
 pub(crate) use attached::{Attachment, attached};
+pub(crate) use bundles::{Bundle, client_ca_bundles};
 pub(crate) use client::{Cluster, selecting};
 pub(crate) use discovery::Discovery;
 pub(crate) use extension::detect_extension;
 pub(crate) use live_policy::live_client_cas;
 pub(crate) use mesh::{DetectedMesh, detect_mesh};
+pub(crate) use missing::{Missing, missing};
 pub(crate) use plan::{Change, Plan, Planned};
 pub(crate) use prune::{Pruned, prune, retained};
-pub(crate) use status::{Status, gateway_address, status};
+pub(crate) use server_certificate::ServerCertificate;
+pub(crate) use status::{Component, Status, gateway_address, status};

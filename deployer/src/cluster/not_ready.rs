@@ -38,6 +38,12 @@ pub(crate) enum NotReady {
     RouteNotAccepted,
     /// The controller has not accepted the policy.
     PolicyNotAccepted,
+    /// The Secret has no certificate.
+    NoCertificate { why: String },
+    /// The server's certificate has expired.
+    CertificateExpired { when: String },
+    /// The CAs in a ConfigMap are not those in the policy.
+    UnknownCas { config_map: String, ca: String, unknown: usize, removed: usize },
     /// No proxy of the gateway is running.
     NoProxyRunning,
     /// Not all proxies have the current policy and module.
@@ -78,6 +84,13 @@ impl Display for NotReady {
             NotReady::NoAddress => f.write_str("no address is assigned yet"),
             NotReady::RouteNotAccepted => f.write_str("no Gateway has accepted it yet"),
             NotReady::PolicyNotAccepted => f.write_str("its controller has not accepted it yet"),
+            NotReady::NoCertificate { why } => write!(f, "no certificate: {why}"),
+            NotReady::CertificateExpired { when } => write!(f, "expired on {when}"),
+            NotReady::UnknownCas { config_map, ca, unknown, removed } => write!(
+                f,
+                "the policy lacks {unknown} of the CAs in configmap/{config_map}, and has {removed} that are no longer \
+                 there: rules with `ca: {ca}` do not match clients of a CA that it lacks; run `otlp-gate apply`"
+            ),
             NotReady::NoProxyRunning => f.write_str("no proxy is running"),
             NotReady::OutdatedPolicy { current, running, policy } => {
                 write!(f, "{current} of {running} proxies have policy {policy}")

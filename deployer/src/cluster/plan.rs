@@ -200,7 +200,7 @@ async fn require_certificate(
     installation: &Installation<'_>,
     file: &Path,
 ) -> Result<(), Error> {
-    if !installation.expects_certificates() {
+    if !installation.expects_server_certificate() {
         return Ok(());
     }
     let (name, namespace) = (installation.names.server(), &installation.names.namespace);

@@ -79,11 +79,16 @@ pub(crate) fn retained(
     desired: impl IntoIterator<Item = Object>,
 ) -> Result<Vec<Object>, Error> {
     let mut objects: Vec<Object> = desired.into_iter().collect();
-    if installation.expects_certificates() {
-        let names = &installation.names;
-        let (server, ca) = (names.metadata(&names.server()), names.metadata(&names.client_ca()));
-        objects.push(Object::builtin(&Secret { metadata: server, ..Secret::default() })?);
-        objects.push(Object::builtin(&ConfigMap { metadata: ca, ..ConfigMap::default() })?);
+    let names = &installation.names;
+    // cert-manager takes over a Secret that `apply` has written. Without it, the gateway would have no certificate until
+    // cert-manager has issued another one.
+    if installation.config.gateway.enabled && installation.certificates.server.is_none() {
+        let metadata = names.metadata(&names.server());
+        objects.push(Object::builtin(&Secret { metadata, ..Secret::default() })?);
+    }
+    if installation.expects_client_cas() {
+        let metadata = names.metadata(&names.client_ca());
+        objects.push(Object::builtin(&ConfigMap { metadata, ..ConfigMap::default() })?);
     }
     Ok(objects)
 }

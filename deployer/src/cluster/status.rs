@@ -8,17 +8,21 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use otlp_gate_core::gate::{FOREIGN_CERTIFICATES, POLICY_REVISION};
 use serde::Serialize;
+use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use super::api_error::api_error;
+use super::bundles::Bundle;
 use super::client::Cluster;
 use super::conditions::{addresses, reader};
 use super::diagnosis::{Diagnosis, of_deployment, of_pods, of_proxy};
 use super::discovery::Discovery;
 use super::not_ready::{Cause, NotReady};
+use super::server_certificate::ServerCertificate;
 use crate::config::Backend;
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, revision, title};
+use crate::output::rfc3339;
 use crate::providers::{self, MODULE_ANNOTATION, Provider};
 
 /// How long a proxy may take to return its metrics.
@@ -72,6 +76,11 @@ impl Component {
         let (ready, cause) = (state.is_ok(), state.as_ref().err().and_then(NotReady::cause));
         let detail = state.unwrap_or_else(|why| why.to_string());
         Component { name, ready, detail, diagnosis: None, cause }
+    }
+
+    /// The client CAs in a ConfigMap.
+    pub(crate) fn of_bundle(bundle: &Bundle) -> Self {
+        Component::new(format!("client CA {}", bundle.ca), bundle.state())
     }
 
     fn cause(&self) -> Option<Cause> {
@@ -130,9 +139,27 @@ pub(crate) async fn status(
         status.components.push(Component::new(name, state));
     }
     if config.gateway.enabled {
+        status.components.push(server_certificate(cluster, installation).await?);
         status.components.extend(proxies(cluster, installation, providers::of(config)).await?);
     }
     Ok(status)
+}
+
+/// The server's certificate: where it comes from, and until when it is valid.
+async fn server_certificate(cluster: &Cluster, installation: &Installation<'_>) -> Result<Component, Error> {
+    let now = OffsetDateTime::now_utc();
+    let state = match ServerCertificate::read(cluster, installation).await? {
+        ServerCertificate::Unreadable => Ok("unknown: its Secret may not be read".to_owned()),
+        ServerCertificate::Missing => Err(NotReady::NotFound),
+        ServerCertificate::Invalid(why) => Err(NotReady::NoCertificate { why }),
+        ServerCertificate::Found(it) if it.not_after < now => {
+            Err(NotReady::CertificateExpired { when: rfc3339(it.not_after) })
+        }
+        ServerCertificate::Found(it) => {
+            Ok(ServerCertificate::describe(&it, &ServerCertificate::source(installation), now))
+        }
+    };
+    Ok(Component::new("server certificate".to_owned(), state))
 }
 
 /// The Gateway's address in the cluster, if the Gateway exists and has one.

@@ -56,14 +56,16 @@ struct Applied<'a> {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = args::config(global)?;
-    let inputs = args.installation.read(&config)?;
+    let loaded = args::loaded(global)?;
+    let inputs = args.installation.read(&loaded)?;
     until_signal(apply(args, global, inputs))?
         .ok_or_else(|| Error::failed("interrupted; `otlp-gate status` shows the gate's status"))
 }
 
 async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let InCluster { cluster, installation, objects, mesh_summary } = inputs.in_cluster(global).await?;
+    let inputs = inputs.in_cluster(global).await?;
+    inputs.require_references().await?;
+    let InCluster { cluster, installation, objects, mesh_summary, .. } = inputs;
     if let Some(summary) = mesh_summary {
         output::say(format_args!("mesh: {summary}"));
     }

@@ -55,9 +55,9 @@ struct Weakness {
     message: String,
 }
 
-/// The weaknesses of all certificates in the folder that can be read; none if cert-manager issues them.
+/// The weaknesses of all certificates in the folder that can be read; none if the gate uses none of them.
 fn weaknesses(config: &Config, folder: &Folder) -> Vec<Weakness> {
-    if !config.takes_certificates() {
+    if !uses(config) {
         return Vec::new();
     }
     let mut weaknesses = Vec::new();
@@ -102,9 +102,14 @@ fn accept(source: &Source, mut loaded: Loaded, certs: &Path, format: Format) -> 
     })
 }
 
+/// Whether the gate uses certificates of the folder.
+fn uses(config: &Config) -> bool {
+    config.takes_server_certificate() || (config.takes_client_cas() && config.trusts_folder())
+}
+
 /// The notices about the certificates in the folder, if it exists and the gate uses it.
 fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
-    if !config.takes_certificates() || !folder.authority_files(Role::Client).certificate.exists() {
+    if !uses(config) || !folder.authority_files(Role::Client).certificate.exists() {
         return Vec::new();
     }
     folder.warnings(config, OffsetDateTime::now_utc())

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::address::Address;
 use crate::certs::{Folder, client_name, is_revoked};
 use crate::client_config::{ClientFiles, Connection, Protocol, concrete_hostname, covers};
-use crate::config::{CertManager, Gateway, Loaded};
+use crate::config::{CertManager, Config, Gateway, Loaded};
 use crate::error::Error;
 use crate::global::Global;
 use crate::model::{Names, yaml};
@@ -69,15 +69,18 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         ));
     }
     match &config.certificates.cert_manager {
-        Some(cert_manager) => from_cert_manager(args, global.output, &config.gateway, cert_manager),
-        None => from_folder(args, global.output, &config.gateway),
+        Some(cert_manager) if config.issues_client_certificates() => {
+            from_cert_manager(args, global.output, &config, cert_manager)
+        }
+        _ => from_folder(args, global.output, &config),
     }
 }
 
 /// For a client whose certificate is in the folder.
-fn from_folder(args: &Args, format: Format, gateway: &Gateway) -> Result<(), Error> {
+fn from_folder(args: &Args, format: Format, config: &Config) -> Result<(), Error> {
+    let (gateway, server_ca) = (&config.gateway, config.certificates.server_ca);
     let folder = Folder::at(&args.certs);
-    let files = ClientFiles::in_folder(&folder, &args.name);
+    let files = ClientFiles::in_folder(&folder, &args.name).trusting(server_ca);
     if !files.certificate.exists() {
         return Err(Error::failed(format_args!(
             "{} has no certificate: there is no file {}",
@@ -99,13 +102,25 @@ fn from_folder(args: &Args, format: Format, gateway: &Gateway) -> Result<(), Err
         )));
     }
     warn_if_invalid(&folder, &args.name)?;
+    let by_cert_manager = config.certificates.cert_manager.is_some();
+    if let Some(ca) = files.ca.as_ref().filter(|ca| by_cert_manager && !ca.exists()) {
+        let names = Names::of(gateway);
+        output::say(format_args!(
+            "note: there is no {0}: cert-manager issues the server's certificate. Save its CA with `kubectl get secret \
+             {1} -n {2} -o jsonpath='{{.data.ca\\.crt}}' | base64 -d > {0}`, or set `certificates: {{serverCA: public}}` \
+             if every system trusts it",
+            ca.display(),
+            names.server(),
+            names.namespace
+        ));
+    }
     if args.kind == ConfigKind::Secret {
         let secret = files.secret(&args.name)?;
         if format == Format::Json {
             return output::print(Format::Json, &secret, String::new);
         }
         let dir = args.dir.as_deref().unwrap_or(Path::new(MOUNT));
-        let connection = connect(args, gateway, ClientFiles::mounted(dir));
+        let connection = connect(args, gateway, ClientFiles::mounted(dir).trusting(server_ca));
         return output::print_text(&format!("{}{}", connection.pod_comment(dir), yaml(&secret)?));
     }
     let files = match &args.dir {
@@ -130,22 +145,36 @@ fn from_folder(args: &Args, format: Format, gateway: &Gateway) -> Result<(), Err
         let hostname = &gateway.hostname;
         note_server_name(
             host,
-            &format!(
-                "`otlp-gate certs server --force --hostname {hostname} --hostname {host}` issues one with both names; \
-                 run `otlp-gate apply` to deploy it"
-            ),
+            &match by_cert_manager {
+                true => cert_managers_name(hostname, host),
+                false => format!(
+                    "`otlp-gate certs server --force --hostname {hostname} --hostname {host}` issues one with both \
+                     names; run `otlp-gate apply` to deploy it"
+                ),
+            },
         );
     }
     print(&connection, args.kind, format)
+}
+
+/// What to do where the server's certificate of cert-manager does not have the host's name.
+fn cert_managers_name(hostname: &str, host: &str) -> String {
+    let own = format!("cert-manager issues it for `gateway.hostname` ({hostname}) only");
+    let dns = format!("make {hostname} resolve on the client, by DNS or its hosts file");
+    match host.parse::<IpAddr>() {
+        Ok(_) => format!("{own}, which cannot be an IP address: {dns}"),
+        Err(_) => format!("{own}: change that to {host}, or {dns}"),
+    }
 }
 
 /// For a client whose Secret cert-manager creates.
 fn from_cert_manager(
     args: &Args,
     format: Format,
-    gateway: &Gateway,
+    config: &Config,
     cert_manager: &CertManager,
 ) -> Result<(), Error> {
+    let gateway = &config.gateway;
     let names = Names::of(gateway);
     if args.kind == ConfigKind::Secret {
         let issuer = clients_issuer(&names, cert_manager);
@@ -158,26 +187,24 @@ fn from_cert_manager(
         )));
     }
     let dir = args.dir.as_deref().unwrap_or(Path::new(MOUNT));
-    let connection = connect(args, gateway, ClientFiles::mounted(dir));
+    let connection =
+        connect(args, gateway, ClientFiles::mounted(dir).trusting(config.certificates.server_ca));
+    let ca = match connection.files.ca {
+        None => String::new(),
+        Some(_) => format!(
+            ", and ca.crt from the Secret {} in {}; the ca.crt in the client's Secret is of the clients' issuer",
+            names.server(),
+            names.namespace
+        ),
+    };
     output::say(format_args!(
-        "note: {} must have tls.crt and tls.key from the Secret that cert-manager creates for {}, and ca.crt from the \
-         Secret {} in {}; the ca.crt in the client's Secret is of the clients' issuer",
+        "note: {} must have tls.crt and tls.key from the Secret that cert-manager creates for {}{ca}",
         dir.display(),
         args.name,
-        names.server(),
-        names.namespace
     ));
     let (host, hostname) = (&connection.address.host, &gateway.hostname);
     if args.kind == ConfigKind::Sdk && !covers(hostname, host) {
-        let own = format!("cert-manager issues it for `gateway.hostname` ({hostname}) only");
-        let dns = format!("make {hostname} resolve on the client, by DNS or its hosts file");
-        note_server_name(
-            host,
-            &match host.parse::<IpAddr>() {
-                Ok(_) => format!("{own}, which cannot be an IP address: {dns}"),
-                Err(_) => format!("{own}: change that to {host}, or {dns}"),
-            },
-        );
+        note_server_name(host, &cert_managers_name(hostname, host));
     }
     print(&connection, args.kind, format)
 }
@@ -196,7 +223,8 @@ fn connect(args: &Args, gateway: &Gateway, files: ClientFiles) -> Connection {
 fn print(connection: &Connection, kind: ConfigKind, format: Format) -> Result<(), Error> {
     match (kind, format) {
         (ConfigKind::Sdk, Format::Json) => {
-            output::print(format, &BTreeMap::from(connection.variables()), String::new)
+            let variables: BTreeMap<_, _> = connection.variables().into_iter().collect();
+            output::print(format, &variables, String::new)
         }
         (ConfigKind::Sdk, _) => output::print_text(&connection.shell_script()),
         (_, Format::Json) => output::print_text(&connection.collector().to_string()),

@@ -38,13 +38,15 @@ struct Outcome {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = args::config(global)?;
-    let inputs = args.installation.read(&config)?;
+    let loaded = args::loaded(global)?;
+    let inputs = args.installation.read(&loaded)?;
     until_signal(diff(args, global, inputs))?.ok_or_else(Error::interrupted)
 }
 
 async fn diff(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let InCluster { cluster, installation, objects, .. } = inputs.in_cluster(global).await?;
+    let inputs = inputs.in_cluster(global).await?;
+    inputs.require_references().await?;
+    let InCluster { cluster, installation, objects, .. } = inputs;
     let certificate = args.installation.server_certificate();
     let plan = Plan::dry_run(&cluster, &installation, objects, &certificate, args.force_conflicts).await?;
     let retained = retained(&installation, plan.desired().cloned())?;

@@ -33,15 +33,16 @@ struct Outcome<'a> {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = args::config(global)?;
-    let inputs = args.installation.read(&config)?;
+    let loaded = args::loaded(global)?;
+    let inputs = args.installation.read(&loaded)?;
     until_signal(doctor(global, inputs))?.ok_or_else(Error::interrupted)
 }
 
 async fn doctor(global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let InCluster { cluster, installation, objects, mesh_summary } = inputs.in_cluster(global).await?;
+    let InCluster { cluster, installation, objects, mesh_summary, bundles, .. } =
+        inputs.in_cluster(global).await?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
-    let checks = examine(&cluster, &discovery, &installation, &objects, mesh_summary).await?;
+    let checks = examine(&cluster, &discovery, &installation, &objects, mesh_summary, &bundles).await?;
     let ok = checks.iter().all(|check| check.result != CheckResult::Fail);
     output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
     if ok { Ok(()) } else { Err(Error::reported()) }

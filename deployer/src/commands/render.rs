@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     }
     let clients =
         args.client_ca.as_deref().map(|dir| ClientTrust::read(&config, &Folder::at(dir))).transpose()?;
-    if clients.is_none() && !config.client_cas.is_empty() {
+    if clients.is_none() && !config.client_cas.is_empty() && config.has_client_ca_files() {
         return Err(Error::usage(
             "the policy has the keys of `clientCAs`, and those of the folder are not given",
         )
@@ -58,7 +58,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         Some(folder) => render::write_folder(folder, &objects)?,
         None => print(global.output, &objects)?,
     }
-    if installation.expects_certificates() {
+    installation.unknown_cas().iter().for_each(Error::warn);
+    if installation.expects_server_certificate() || installation.expects_client_cas() {
         for it in providers::of(&config).user_objects(&installation, "certs") {
             output::say(format_args!(
                 "to create: {}, which contains keys or certificates and is not rendered\n  {}",

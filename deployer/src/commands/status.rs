@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::args::{self, InCluster, Inputs, InstallationArgs};
-use crate::cluster::{Attachment, Discovery, Status, attached, status};
+use crate::cluster::{Attachment, Component, Discovery, Status, attached, status};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
@@ -35,15 +35,16 @@ struct Outcome<'a> {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let config = args::config(global)?;
-    let inputs = args.installation.read(&config)?;
+    let loaded = args::loaded(global)?;
+    let inputs = args.installation.read(&loaded)?;
     until_signal(show(global, inputs))?.ok_or_else(Error::interrupted)
 }
 
 async fn show(global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
-    let InCluster { cluster, installation, objects, .. } = inputs.in_cluster(global).await?;
+    let InCluster { cluster, installation, objects, bundles, .. } = inputs.in_cluster(global).await?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
-    let status = status(&cluster, &discovery, &installation, &objects).await?;
+    let mut status = status(&cluster, &discovery, &installation, &objects).await?;
+    status.components.extend(bundles.iter().map(Component::of_bundle));
     let gateway = &installation.config.gateway;
     let (attached, replicas) = match gateway.enabled {
         true => (attached(&cluster, &installation, &objects).await?, gateway.replicas.get()),

@@ -25,6 +25,7 @@ const DIM: Style = Style::new().dimmed();
   otlp-gate verify -o json | jq .ok          for CI; the exit code is 1 if a case fails
   otlp-gate verify --address 203.0.113.7     if the hostname does not resolve
   otlp-gate verify --address localhost --no-cluster          a gate of `otlp-gate local`
+  otlp-gate verify --ca company-ca.crt       if the server's certificate is of another CA
 
 `verify` sends a few items as the client `otlp-gate/verify`, which every policy has. The command
 `otlp-gate certs init` creates the certificates of the test clients.")]
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// Folder with the certificates
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
+    /// The CA of the server's certificate, in PEM [default: server-ca.crt in that folder; with cert-manager, ca.crt in
+    /// its Secret; with `serverCA: public`, the trusted CAs of this machine]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Do not read in the cluster what the backend receives
     #[arg(long)]
     no_cluster: bool,
@@ -54,6 +59,7 @@ async fn verify_and_print(args: &Args, global: &Global, loaded: &Loaded) -> Resu
         address: args.address.as_ref(),
         http: args.http.as_ref(),
         certs: &args.certs,
+        ca: args.ca.as_deref(),
         use_cluster: !args.no_cluster,
     };
     let bar = output::progress();

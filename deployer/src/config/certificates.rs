@@ -9,9 +9,32 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Certificates {
     /// Let cert-manager issue the certificates in the cluster: `{}`, or with your own issuers. The folder `certs/` is
     /// not read then. cert-manager has no revocation lists: reject a client with `deny`, or issue short-lived
-    /// certificates and stop renewing them.
+    /// certificates and stop renewing them. With `clientCAs`, cert-manager issues the server's certificate only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cert_manager: Option<CertManager>,
+    /// Who trusts the CA of the server's certificate. `private`: clients are given its certificate (`server-ca.crt`, or
+    /// `ca.crt` in cert-manager's Secret). `public`: every system trusts it, as with Let's Encrypt. `client-config` then
+    /// names no CA, and `verify` uses the trusted CAs of the machine that it runs on.
+    #[serde(rename = "serverCA", skip_serializing_if = "ServerCa::is_private")]
+    pub(crate) server_ca: ServerCa,
+}
+
+/// Who trusts the CA of the server's certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ServerCa {
+    /// Clients that are given its certificate.
+    #[default]
+    Private,
+    /// Every system.
+    Public,
+}
+
+impl ServerCa {
+    /// Whether it is the default.
+    pub(super) fn is_private(&self) -> bool {
+        *self == ServerCa::Private
+    }
 }
 
 /// The issuers of cert-manager that are used.
@@ -22,7 +45,7 @@ pub(crate) struct CertManager {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<IssuerRef>,
     /// The issuer of client certificates. It must be a CA issuer: the gateway trusts clients by its CA. Default: an
-    /// Issuer with its own CA, which otlp-gate creates.
+    /// Issuer with its own CA, which otlp-gate creates. Not with `clientCAs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clients: Option<IssuerRef>,
 }

@@ -25,9 +25,10 @@ use otlp_gate_core::config::{
 use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub(crate) use backend::{Backend, Collector, Service};
-pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef};
+pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef, ServerCa};
 pub(crate) use client_ca::ClientCa;
 pub(crate) use collector::{CANARY, HEALTH_CHECK, MEMORY_LIMITER, kind};
 pub(crate) use gateway::{ExtensionMode, Gateway, Provider};
@@ -58,7 +59,8 @@ with_policy_keys! {
         pub(crate) certificates: Certificates,
         /// The CAs that issue client certificates, by name, so that a rule can be limited to the clients of one CA with
         /// `match: {ca: NAME}`. Default: the gateway trusts the CAs in the folder `certs`, and any of them can issue a
-        /// certificate for any client. Not with cert-manager.
+        /// certificate for any client. With `certificates.certManager`, the gateway trusts the CAs of these entries
+        /// only, and cert-manager issues the server's certificate only.
         #[serde(default, rename = "clientCAs", skip_serializing_if = "Vec::is_empty")]
         pub(crate) client_cas: Vec<ClientCa>,
         /// Where accepted telemetry is forwarded to: a Collector that otlp-gate deploys, or your own Service.
@@ -79,9 +81,55 @@ pub(crate) enum ApiVersion {
 }
 
 impl Config {
-    /// Whether the gateway's certificates come from a folder: there is a gateway, and cert-manager is not used.
-    pub(crate) fn takes_certificates(&self) -> bool {
+    /// Whether the server's certificate comes from a folder: there is a gateway, and cert-manager is not used.
+    pub(crate) fn takes_server_certificate(&self) -> bool {
         self.gateway.enabled && self.certificates.cert_manager.is_none()
+    }
+
+    /// Whether the client CAs come from a folder, from files or from ConfigMaps: there is a gateway, and cert-manager
+    /// does not issue the clients' certificates.
+    pub(crate) fn takes_client_cas(&self) -> bool {
+        self.gateway.enabled && !self.issues_client_certificates()
+    }
+
+    /// Whether cert-manager issues the clients' certificates.
+    pub(crate) fn issues_client_certificates(&self) -> bool {
+        self.certificates.cert_manager.is_some() && self.client_cas.is_empty()
+    }
+
+    /// Whether the client CAs in a folder are trusted: an entry of `clientCAs` names them, or nothing in the config says
+    /// that clients have other CAs instead.
+    pub(crate) fn trusts_folder(&self) -> bool {
+        let entries = &self.client_cas;
+        entries.iter().any(ClientCa::is_of_folder)
+            || entries.is_empty()
+            || (self.certificates.cert_manager.is_none() && entries.iter().all(|it| it.config_map.is_none()))
+    }
+
+    /// Whether some client CAs are in a folder or in files.
+    pub(crate) fn has_client_ca_files(&self) -> bool {
+        self.trusts_folder() || self.client_cas.iter().any(|it| it.certificates.is_some())
+    }
+
+    /// The ConfigMaps with client CAs.
+    pub(crate) fn client_ca_config_maps(&self) -> impl Iterator<Item = &str> {
+        self.client_cas.iter().filter_map(|it| it.config_map.as_deref())
+    }
+
+    /// Whether the policy depends on which CA signed a certificate: a rule, a template or an entry of `deny` names one.
+    pub(crate) fn uses_cas(&self) -> bool {
+        fn uses(value: &Value) -> bool {
+            match value {
+                Value::Object(map) => map.iter().any(|(key, value)| key == "ca" || uses(value)),
+                Value::Array(list) => list.iter().any(uses),
+                Value::String(text) => {
+                    text.contains("{ca}") || (text.starts_with("serial:") && text.contains('@'))
+                }
+                _ => false,
+            }
+        }
+        // The policy's keys were read from YAML, and can be written.
+        serde_json::to_value(self.policy_keys()).is_ok_and(|policy| uses(&policy))
     }
 
     /// The policy that the filter is sent, without the keys of client CAs and without what these have revoked.
@@ -100,7 +148,7 @@ impl Config {
     fn named_cas(&self) -> Vec<policy::ClientCa> {
         let named = |entry: &ClientCa| policy::ClientCa { name: entry.name.clone(), ..Default::default() };
         let mut all: Vec<_> = self.client_cas.iter().map(named).collect();
-        if !all.is_empty() && self.client_cas.iter().all(|entry| entry.certificates.is_some()) {
+        if !all.is_empty() && self.trusts_folder() && !self.client_cas.iter().any(ClientCa::is_of_folder) {
             all.push(policy::ClientCa::default());
         }
         all

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::backend::IMAGE;
+use super::certificates::ServerCa;
 use super::kubernetes::Kubernetes;
 use super::pod::Pod;
 
@@ -132,6 +133,10 @@ pub(crate) struct RemoteGate {
     /// The name in the server's certificate. Default: the host of `endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_name: Option<String>,
+    /// Who trusts the CA of the server's certificate, as in the gate's `certificates.serverCA`. With `public`, the
+    /// Secret needs no `ca.crt`.
+    #[serde(default, rename = "serverCA", skip_serializing_if = "ServerCa::is_private")]
+    pub(crate) server_ca: ServerCa,
 }
 
 /// A rule for the pods of one client, or of many clients whose names are made of captures.

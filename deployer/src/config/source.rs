@@ -106,6 +106,12 @@ impl Loaded {
         Ok(loaded)
     }
 
+    /// Errors that are found after the config was loaded, with their positions.
+    pub(crate) fn errors(&self, problems: impl IntoIterator<Item = Problem>) -> Report {
+        let problems = problems.into_iter().map(|it| (Severity::Error, it)).collect();
+        Report::new(&self.source, self.source.locate(problems))
+    }
+
     /// The lines of the file, from 1, of these paths.
     pub(crate) fn lines<'a>(&self, paths: impl Iterator<Item = &'a ConfigPath>) -> Vec<Option<usize>> {
         let text = &self.source.text;

@@ -8,12 +8,14 @@ mod control_plane;
 mod gateway_api;
 mod load_balancer;
 mod permissions;
+mod server_certificate;
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Discovery};
+use crate::cluster::{Bundle, Cluster, Discovery, Missing, missing};
 use crate::error::Error;
 use crate::model::{Installation, Object};
+use crate::render;
 
 /// One check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +58,8 @@ impl Check {
     }
 }
 
-/// Runs all checks. `mesh` is the summary of mesh detection, if the mesh makes a difference.
+/// Runs all checks. `mesh` is the summary of mesh detection, if the mesh makes a difference; `bundles` are the client
+/// CAs in ConfigMaps.
 ///
 /// # Errors
 /// The API server does not respond to a check.
@@ -66,6 +69,7 @@ pub(crate) async fn examine(
     installation: &Installation<'_>,
     objects: &[Object],
     mesh: Option<String>,
+    bundles: &[Bundle],
 ) -> Result<Vec<Check>, Error> {
     let config = installation.config;
     let mut checks = vec![version(cluster)];
@@ -78,7 +82,10 @@ pub(crate) async fn examine(
     }
     checks.push(permissions::check(cluster, discovery, objects).await?);
     checks.extend(mesh.map(|summary| Check::pass("mesh", summary)));
+    checks.extend(bundles.iter().map(bundle));
+    checks.extend(references(cluster, installation).await?);
     if config.gateway.enabled {
+        checks.push(server_certificate::check(cluster, installation).await?);
         checks.extend(attached::checks(cluster, installation, objects).await?);
     }
     Ok(checks)
@@ -98,6 +105,38 @@ fn version(cluster: &Cluster) -> Check {
         }
         _ => Check::pass(subject, found),
     }
+}
+
+/// Whether the policy has the CAs in a ConfigMap that something else writes.
+fn bundle(bundle: &Bundle) -> Check {
+    let subject = format!("client CA {}", bundle.ca);
+    match (&bundle.keys, bundle.drift()) {
+        (Err(why), _) => Check::warn(
+            subject,
+            format!("unknown: configmap/{}: {why}", bundle.config_map),
+            format!(
+                "its `ca.crt` must have the certificates of the CAs, in PEM: rules with `ca: {}` need them",
+                bundle.ca
+            ),
+        ),
+        (Ok(_), Some(drift)) => Check::warn(subject, drift, "`otlp-gate apply` updates the policy"),
+        (Ok(keys), None) => Check::pass(
+            subject,
+            format!("the policy has all CAs in configmap/{}: {}", bundle.config_map, keys.len()),
+        ),
+    }
+}
+
+/// The objects that the config refers to.
+async fn references(cluster: &Cluster, installation: &Installation<'_>) -> Result<Vec<Check>, Error> {
+    let references = render::references(installation);
+    let missing = missing(cluster, &references).await?;
+    if missing.is_empty() && !references.is_empty() {
+        let found = format!("the objects that the config names exist: {}", references.len());
+        return Ok(vec![Check::pass("references", found)]);
+    }
+    let check = |it: Missing<'_>| Check::fail(it.reference.path.to_string(), it.message, it.hint);
+    Ok(missing.into_iter().map(check).collect())
 }
 
 fn kinds(discovery: &Discovery, objects: &[Object]) -> Vec<Check> {

@@ -25,6 +25,13 @@ impl LocalPolicy {
     /// Reads a config file. Errors are rendered as `otlp-gate check` renders them.
     pub(super) fn read(file: &Path) -> Result<Self, Error> {
         let Loaded { config, warnings, .. } = Source::read_file(file)?.load()?;
+        if let Some(name) = config.client_ca_config_maps().next() {
+            let message =
+                format!("{}: `local` cannot read the ConfigMap `{name}` in `clientCAs`", file.display());
+            return Err(
+                Error::failed(message).hint("save its `ca.crt` in a file, and name it with `certificates`")
+            );
+        }
         let any_address = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
         let listeners = &config.gateway.listeners;
         let (grpc, http) = (any_address(listeners.grpc), any_address(listeners.http));

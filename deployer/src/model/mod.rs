@@ -19,7 +19,7 @@ pub(crate) use object::{Object, title, yaml};
 pub(crate) use policy::{SMALLER_POLICY, plugin_config, read_plugin_config, revision};
 pub(crate) use provider_settings::ProviderSettings;
 
-use otlp_gate_core::config::{ClientCa as PolicyCa, PolicyConfig};
+use otlp_gate_core::config::{AuthorityKey, ClientCa as PolicyCa, PolicyConfig};
 
 use crate::certs::ClientTrust;
 use crate::config::{ClientCa, Config};
@@ -88,43 +88,86 @@ impl<'a> Installation<'a> {
     }
 
     /// Takes over the keys of client CAs and what these have revoked from the policy in the cluster, where there are no
-    /// certificates to read them from. Names come from the config.
+    /// certificates to read them from. Names come from the config. Those in ConfigMaps are left out where the policy does
+    /// not depend on them, so that it stays the same when they change.
     pub(crate) fn keep_client_cas(&mut self, live: Vec<PolicyCa>) {
-        if self.certificates.clients.is_some() {
-            return;
-        }
-        if self.policy.client_cas.is_empty() {
+        if self.certificates.clients.is_none() && self.policy.client_cas.is_empty() {
             self.policy.client_cas = live.into_iter().filter(|ca| ca.name.is_empty()).collect();
             return;
         }
-        for ca in &mut self.policy.client_cas {
+        let needless = |ca: &PolicyCa| self.config_map_of(ca).is_some() && !self.config.uses_cas();
+        let needless: Vec<bool> = self.policy.client_cas.iter().map(needless).collect();
+        for (ca, needless) in self.policy.client_cas.iter_mut().zip(needless) {
+            if needless || !ca.keys.is_empty() {
+                continue;
+            }
             let keys = live.iter().find(|live| live.name == ca.name).map(|live| live.keys.clone());
             ca.keys = keys.unwrap_or_default();
+        }
+    }
+
+    /// The ConfigMap with a CA's certificates, if they are in one.
+    fn config_map_of(&self, ca: &PolicyCa) -> Option<&'a str> {
+        self.config.client_cas.iter().find(|it| it.name == ca.name)?.config_map.as_deref()
+    }
+
+    /// Takes over the keys of the CAs in a ConfigMap.
+    pub(crate) fn follow(&mut self, config_map: &str, keys: &[AuthorityKey]) {
+        let mut entries = self.config.client_cas.iter();
+        let name = entries.find(|it| it.config_map.as_deref() == Some(config_map)).map(|it| &it.name);
+        for ca in self.policy.client_cas.iter_mut().filter(|ca| Some(&ca.name) == name) {
+            ca.keys = keys.to_vec();
         }
     }
 
     /// The warning about entries of `clientCAs` whose keys are neither in files nor in the cluster.
     pub(crate) fn unknown_cas(&self) -> Option<Error> {
         let unknown = self.policy.client_cas.iter().find(|ca| ca.keys.is_empty() && !ca.name.is_empty())?;
+        let config_map = self.config_map_of(unknown);
+        if config_map.is_some() && !self.config.uses_cas() {
+            return None;
+        }
         let message = format!(
             "clientCAs: the CA `{}` is unknown: rules with `ca` match none of its clients",
             unknown.name
         );
-        Some(
-            Error::failed(message)
-                .hint("run this where the folder with client-ca.crt is, or name it with `--certs`"),
-        )
+        Some(Error::failed(message).hint(match config_map {
+            None => "run this where the folder with client-ca.crt is, or name it with `--certs`".to_owned(),
+            Some(name) => format!("`otlp-gate apply` reads the CA in configmap/{name}"),
+        }))
     }
 
-    /// Whether the certificates must already be in the cluster: they are neither among the objects nor issued by
+    /// Whether the server's certificate must already be in the cluster: it is neither among the objects nor issued by
     /// cert-manager.
-    pub(crate) fn expects_certificates(&self) -> bool {
-        self.config.takes_certificates() && self.certificates.server.is_none()
+    pub(crate) fn expects_server_certificate(&self) -> bool {
+        self.config.takes_server_certificate() && self.certificates.server.is_none()
+    }
+
+    /// Whether the ConfigMap with the client CAs must already be in the cluster.
+    pub(crate) fn expects_client_cas(&self) -> bool {
+        self.has_client_ca_object() && self.certificates.clients.is_none()
+    }
+
+    /// Whether some client CAs are in a ConfigMap of the gate, where the provider takes them from a ConfigMap.
+    fn has_client_ca_object(&self) -> bool {
+        self.config.takes_client_cas() && self.config.has_client_ca_files()
+    }
+
+    /// Kind and name of the objects whose `ca.crt` are the CAs of clients.
+    pub(crate) fn client_ca_objects(&self) -> Vec<(&'static str, String)> {
+        if self.config.issues_client_certificates() {
+            return vec![("Secret", self.names.client_trust())];
+        }
+        let own = self.has_client_ca_object().then(|| self.names.client_ca());
+        let others = self.config.client_ca_config_maps().map(str::to_owned);
+        own.into_iter().chain(others).map(|name| ("ConfigMap", name)).collect()
     }
 
     /// Whether the gateway has the revocation lists of its clients' CAs. Envoy takes those of all CAs or none.
     pub(crate) fn has_revocations(&self) -> bool {
         match &self.certificates.clients {
+            // cert-manager issues no lists.
+            _ if self.config.issues_client_certificates() => false,
             Some(clients) => clients.revocations.is_some(),
             None => self.config.client_cas.iter().all(ClientCa::has_list),
         }

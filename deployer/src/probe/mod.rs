@@ -4,6 +4,7 @@ mod grpc;
 mod handshake;
 mod http;
 mod outcome;
+mod roots;
 mod telemetry;
 mod tls_failure;
 
@@ -22,6 +23,7 @@ pub(crate) use grpc::{GrpcClient, export_grpc};
 pub(crate) use handshake::{handshake, rejection_of, server_answers};
 pub(crate) use http::export_http;
 pub(crate) use outcome::{Outcome, ProbeResult};
+pub(crate) use roots::system_roots;
 pub(crate) use telemetry::Telemetry;
 pub(crate) use tls_failure::TlsFailure;
 

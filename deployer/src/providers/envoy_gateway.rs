@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 
 use gateway_api::apis::standard::gateways::GatewayInfrastructureParametersRef;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, trust_files};
+use super::certificates::{client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret};
+use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload};
 use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
 use crate::model::{
@@ -80,25 +79,9 @@ impl Provider for EnvoyGateway {
             |kind: &str, spec: Value| Object::custom(API_VERSION, kind, names.metadata(&names.gateway), spec);
         let mut objects = Vec::new();
         if let Some(server) = &installation.certificates.server {
-            let data = [("tls.crt", &server.certificate), ("tls.key", &server.key)];
-            objects.push(Object::builtin(&Secret {
-                metadata: names.metadata(&names.server()),
-                type_: Some("kubernetes.io/tls".to_owned()),
-                data: Some(
-                    data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).into(),
-                ),
-                ..Secret::default()
-            })?);
+            objects.push(server_secret(names, server, None)?);
         }
-        if let Some(clients) = &installation.certificates.clients {
-            let list = clients.revocations.iter().map(|list| ("ca.crl", list));
-            let data = [("ca.crt", &clients.certificates)].into_iter().chain(list);
-            objects.push(Object::builtin(&ConfigMap {
-                metadata: names.metadata(&names.client_ca()),
-                data: Some(data.map(|(key, value)| (key.to_owned(), value.clone())).collect()),
-                ..ConfigMap::default()
-            })?);
-        }
+        objects.extend(client_ca_config_map(installation)?);
         objects.push(policy("EnvoyProxy", envoy_proxy(installation)?)?);
         objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(installation))?)?);
         objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(installation))?)?);
@@ -107,24 +90,8 @@ impl Provider for EnvoyGateway {
     }
 
     fn user_objects(&self, installation: &Installation<'_>, certs: &str) -> Vec<UserObject> {
-        let (server, ca, namespace) =
-            (installation.names.server(), installation.names.client_ca(), &installation.names.namespace);
-        let mut objects = vec![UserObject {
-            object: format!("secret/{server}"),
-            command: format!(
-                "kubectl create secret tls {server} -n {namespace} --cert={certs}/server.crt --key={certs}/server.key"
-            ),
-        }];
-        if installation.certificates.clients.is_none() {
-            objects.push(UserObject {
-                object: format!("configmap/{ca}"),
-                command: format!(
-                    "kubectl create configmap {ca} -n {namespace} {}",
-                    trust_files(installation, certs)
-                ),
-            });
-        }
-        objects
+        let server = installation.expects_server_certificate().then(|| server_by_hand(installation, certs));
+        server.into_iter().chain(client_cas_by_hand(installation, certs)).collect()
     }
 }
 
@@ -279,14 +246,9 @@ struct Http2 {
 impl ClientTrafficPolicy {
     fn of(installation: &Installation<'_>) -> Self {
         let names = &installation.names;
-        let (ca, crl) = match installation.config.certificates.cert_manager {
-            None => {
-                let ca = ObjectRef { group: "", kind: "ConfigMap", name: names.client_ca() };
-                (ca.clone(), installation.has_revocations().then(|| Crl { refs: vec![ca] }))
-            }
-            // cert-manager issues no revocation lists.
-            Some(_) => (ObjectRef { group: "", kind: "Secret", name: names.client_trust() }, None),
-        };
+        let cas = installation.client_ca_objects().into_iter();
+        let cas: Vec<_> = cas.map(|(kind, name)| ObjectRef { group: "", kind, name }).collect();
+        let crl = installation.has_revocations().then(|| Crl { refs: cas.clone() });
         // Which CA signed a certificate is found by the intermediate CAs that the client presents.
         let cert_details_to_add: &[_] =
             if installation.tells_cas_apart() { &["Cert", "Chain"] } else { &["Cert"] };
@@ -296,7 +258,7 @@ impl ClientTrafficPolicy {
             // Without `session`, Envoy Gateway disables session resumption.
             tls: ClientTls {
                 min_version: "1.2",
-                client_validation: ClientValidation { optional: false, ca_certificate_refs: vec![ca], crl },
+                client_validation: ClientValidation { optional: false, ca_certificate_refs: cas, crl },
             },
             timeout: json!({
                 "tcp": {"tlsHandshakeTimeout": bounds::HANDSHAKE},

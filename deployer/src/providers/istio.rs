@@ -5,21 +5,23 @@ use std::collections::BTreeMap;
 
 use gateway_api::apis::standard::gateways::GatewayInfrastructureParametersRef;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, trust_files};
-use crate::certs::ClientTrust;
+use super::certificates::{
+    client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret, trust_files,
+};
+use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload};
 use crate::config::Backend;
 use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
 use crate::model::{
-    EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, Server,
-    plugin_config, pod_settings, yaml,
+    EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, plugin_config,
+    pod_settings, yaml,
 };
 use crate::module::Location;
 
@@ -57,13 +59,15 @@ impl Provider for Istio {
     fn settings(&self, installation: &Installation<'_>) -> ProviderSettings {
         let names = &installation.names;
         let label = (GATEWAY_LABEL.to_owned(), names.gateway.clone());
-        let (listener_options, client_ca) = match installation.config.certificates.cert_manager {
+        let (listener_options, client_ca) = if trust_is_in_server_secret(installation) {
             // Supported by every version. Istio then reads the client CA from the server's Secret.
-            None => ([("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into(), None),
+            ([("gateway.istio.io/tls-terminate-mode".to_owned(), "MUTUAL".to_owned())].into(), None)
+        } else {
             // With the option above, Istio uses the server's issuer as the client CA until it finds the client CA. With
             // a reference in the Gateway, which needs Istio 1.28, it accepts no client until then. An older version
-            // ignores the reference and requests no certificate, so that the filter rejects every client.
-            Some(_) => (BTreeMap::new(), Some(("Secret", names.client_trust()))),
+            // ignores the reference and requests no certificate, so that the filter rejects every client. Istio takes
+            // one reference only.
+            (BTreeMap::new(), installation.client_ca_objects().into_iter().next())
         };
         ProviderSettings {
             class: self.class(),
@@ -111,10 +115,13 @@ impl Provider for Istio {
 
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
         let mut objects = Vec::new();
-        if let (Some(server), Some(ca)) =
-            (&installation.certificates.server, &installation.certificates.clients)
-        {
-            objects.push(server_secret(&installation.names, server, ca)?);
+        let in_secret = trust_is_in_server_secret(installation);
+        if let Some(server) = &installation.certificates.server {
+            let clients = installation.certificates.clients.as_ref().filter(|_| in_secret);
+            objects.push(server_secret(&installation.names, server, clients)?);
+        }
+        if !in_secret {
+            objects.extend(client_ca_config_map(installation)?);
         }
         if let (Location::ConfigMap { bytes, .. }, Some(name)) =
             (&installation.module, module_name(installation))
@@ -136,6 +143,11 @@ impl Provider for Istio {
     }
 
     fn user_objects(&self, installation: &Installation<'_>, certs: &str) -> Vec<UserObject> {
+        if !trust_is_in_server_secret(installation) {
+            let server =
+                installation.expects_server_certificate().then(|| server_by_hand(installation, certs));
+            return server.into_iter().chain(client_cas_by_hand(installation, certs)).collect();
+        }
         let (name, namespace) = (installation.names.server(), &installation.names.namespace);
         vec![UserObject {
             object: format!("secret/{name}"),
@@ -149,21 +161,11 @@ impl Provider for Istio {
     }
 }
 
-/// The Secret with the server's certificate and key, the client CA and its revocation list, under the keys that Istio
-/// reads.
-fn server_secret(names: &Names, server: &Server, clients: &ClientTrust) -> Result<Object, Error> {
-    let data =
-        [("tls.crt", &server.certificate), ("tls.key", &server.key), ("ca.crt", &clients.certificates)];
-    let list = clients.revocations.iter().map(|list| ("ca.crl", list));
-    let data = data.into_iter().chain(list);
-    Object::builtin(&Secret {
-        metadata: names.metadata(&names.server()),
-        type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(
-            data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).collect(),
-        ),
-        ..Secret::default()
-    })
+/// Whether Istio reads the client CA and its revocation list from the server's Secret: both come from a folder. In a
+/// Secret of cert-manager, `ca.crt` is the server's issuer.
+fn trust_is_in_server_secret(installation: &Installation<'_>) -> bool {
+    installation.config.takes_server_certificate()
+        && installation.config.client_ca_config_maps().next().is_none()
 }
 
 fn overlay_name(names: &Names) -> String {

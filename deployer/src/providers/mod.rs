@@ -3,10 +3,9 @@
 //! A new provider is one more file here that implements [`Provider`], an entry in [`of`] and in the config's
 //! `gateway.provider`, and its kinds in [`crate::render::KINDS`].
 
+mod certificates;
 mod envoy_gateway;
 mod istio;
-
-use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -102,25 +101,4 @@ impl TargetRef {
     fn gateway(names: &Names) -> Self {
         TargetRef { group: "gateway.networking.k8s.io", kind: "Gateway", name: names.gateway.clone() }
     }
-}
-
-/// The options of kubectl that put the CAs of clients and their revocation lists into an object, from the folder `certs`
-/// and the files of `clientCAs`.
-fn trust_files(installation: &Installation<'_>, certs: &str) -> String {
-    let entries = &installation.config.client_cas;
-    let files = |of_folder: &str, of_entry: fn(&config::ClientCa) -> Option<&PathBuf>| {
-        let mut files = vec![format!("{certs}/{of_folder}")];
-        files.extend(entries.iter().filter_map(of_entry).map(|file| file.display().to_string()));
-        match files.as_slice() {
-            [one] => one.clone(),
-            // kubectl takes one file for each key, here the output of a process (bash, zsh).
-            several => format!("<(cat {})", several.join(" ")),
-        }
-    };
-    let mut options = format!("--from-file=ca.crt={}", files("client-ca.crt", |it| it.certificates.as_ref()));
-    if installation.has_revocations() {
-        let lists = files("client.crl", |it| it.revocation_list.as_ref());
-        options.push_str(&format!(" --from-file=ca.crl={lists}"));
-    }
-    options
 }

@@ -3,10 +3,12 @@
 //! **Architecture Invariant:** the same config gives the same objects, byte for byte. No cluster and no clock is asked.
 
 mod folder;
+mod references;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use folder::write_folder;
+pub(crate) use references::{Reference, ReferenceKind, references};
 
 use crate::config::Backend;
 use crate::error::Error;

@@ -254,6 +254,54 @@ fn with_cert_manager_only_certificates_of_the_clients_issuer_are_accepted() {
 }
 
 #[test]
+fn with_client_cas_cert_manager_issues_the_servers_certificate_only() {
+    let by_cert_manager = "certificates: {certManager: {server: {name: le, kind: ClusterIssuer}}}";
+    let (own, spire) = ("otel-gateway-client-ca", "spire-bundle");
+    for (cas, expected) in [
+        ("[{name: own}]", &[own][..]),
+        ("[{name: other, certificates: a.pem}]", &[own]),
+        ("[{name: spire, configMap: spire-bundle}]", &[spire]),
+    ] {
+        let config = config(&format!("{by_cert_manager}\nclientCAs: {cas}"));
+        let objects = objects(&config);
+        let kinds =
+            |kind: &str| objects.iter().filter(|it| it.kind == kind).map(|it| it.name.as_str()).collect();
+        let (certificates, issuers): (Vec<&str>, Vec<&str>) = (kinds("Certificate"), kinds("Issuer"));
+        assert_eq!((certificates, issuers), (vec!["otel-gateway-server"], vec![]));
+        let gateway = find(&objects, "Gateway")["spec"].clone();
+        let refs = &gateway["tls"]["frontend"]["default"]["validation"]["caCertificateRefs"];
+        let expected: Vec<_> =
+            expected.iter().map(|name| json!({"group": "", "kind": "ConfigMap", "name": name})).collect();
+        assert_eq!(*refs, json!(expected));
+        // With this option Istio would take the server's issuer for the client CA.
+        assert_eq!(gateway["listeners"][0]["tls"]["options"], Value::Null);
+    }
+    let both = format!(
+        "{by_cert_manager}\ngateway: {{provider: envoy-gateway}}\n\
+                        clientCAs: [{{name: own}}, {{name: spire, configMap: spire-bundle}}]"
+    );
+    let policy =
+        find(&objects(&config(&both)), "ClientTrafficPolicy")["spec"]["tls"]["clientValidation"].clone();
+    let refs = policy["caCertificateRefs"].as_array().unwrap();
+    assert_eq!(refs.iter().map(|it| it["name"].as_str().unwrap()).collect::<Vec<_>>(), [own, spire]);
+    // A CA without a list: Envoy would reject its clients if it had the list of another one.
+    assert_eq!((&policy["optional"], &policy["crl"]), (&false.into(), &Value::Null));
+    let listed = both.replace(", {name: spire, configMap: spire-bundle}", "");
+    let policy =
+        find(&objects(&config(&listed)), "ClientTrafficPolicy")["spec"]["tls"]["clientValidation"].clone();
+    assert_eq!(policy["crl"]["refs"][0]["name"], own);
+}
+
+#[test]
+fn a_config_map_with_client_cas_replaces_those_in_the_servers_secret() {
+    let objects = objects(&config("clientCAs: [{name: spire, configMap: spire-bundle}]"));
+    let gateway = find(&objects, "Gateway")["spec"].clone();
+    let ca = &gateway["tls"]["frontend"]["default"]["validation"]["caCertificateRefs"][0];
+    assert_eq!((&ca["kind"], &ca["name"]), (&"ConfigMap".into(), &"spire-bundle".into()));
+    assert_eq!(gateway["listeners"][0]["tls"]["options"], Value::Null);
+}
+
+#[test]
 fn the_module_is_mounted_at_the_plugins_path() {
     let config = config("");
     let module = Location::config_map(b"\0asm").unwrap();
@@ -370,6 +418,7 @@ fn manifests_are_what_the_examples_render_to() {
         "edge-cluster",
         "public-dns",
         "tail-sampling",
+        "public-ca",
     ] {
         for (provider, provider_name) in PROVIDERS {
             let source =

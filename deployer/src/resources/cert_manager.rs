@@ -1,4 +1,5 @@
-//! Certificates that cert-manager issues: the server's, and one whose issuer is the client CA.
+//! Certificates that cert-manager issues: the server's, and one whose issuer is the client CA, unless the config names
+//! other CAs of clients.
 
 use otlp_gate_core::policy::VERIFY_URI;
 use serde_json::{Value, json};
@@ -20,7 +21,8 @@ pub(crate) fn objects(
     let names = &installation.names;
     let mut objects = Vec::new();
     let self_signed = format!("{}-self-signed", names.gateway);
-    if cert_manager.server.is_none() || cert_manager.clients.is_none() {
+    let with_clients = installation.config.issues_client_certificates();
+    if cert_manager.server.is_none() || (with_clients && cert_manager.clients.is_none()) {
         objects.push(object(names, "Issuer", &self_signed, json!({"selfSigned": {}}))?);
     }
     let mut issuer = |given: &Option<IssuerRef>, role: &str| -> Result<Value, Error> {
@@ -41,19 +43,21 @@ pub(crate) fn objects(
         objects.push(object(names, "Issuer", &issuer, json!({"ca": {"secretName": ca}}))?);
         Ok(json!({"name": issuer, "kind": "Issuer"}))
     };
-    let clients = issuer(&cert_manager.clients, "clients")?;
+    let clients = with_clients.then(|| issuer(&cert_manager.clients, "clients")).transpose()?;
     let server = issuer(&cert_manager.server, "servers")?;
     // A certificate's Secret also contains the issuer's certificate, and follows its changes. This certificate
     // identifies the client that is reserved for `otlp-gate verify`, which has no rights beyond that.
-    let trust = json!({
-        "secretName": names.client_trust(),
-        "uris": [VERIFY_URI],
-        "commonName": "otlp-gate verify client",
-        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
-        "usages": ["digital signature", "client auth"],
-        "issuerRef": clients,
-    });
-    objects.push(object(names, "Certificate", &names.client_trust(), trust)?);
+    if let Some(clients) = clients {
+        let trust = json!({
+            "secretName": names.client_trust(),
+            "uris": [VERIFY_URI],
+            "commonName": "otlp-gate verify client",
+            "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+            "usages": ["digital signature", "client auth"],
+            "issuerRef": clients,
+        });
+        objects.push(object(names, "Certificate", &names.client_trust(), trust)?);
+    }
     let hostname = &installation.config.gateway.hostname;
     let certificate = json!({
         "secretName": names.server(),

@@ -9,11 +9,11 @@ use otlp_gate_core::policy::Identification;
 
 use crate::certs::{Authority, Files, Folder, Role, TestClient};
 use crate::cluster::{Cluster, api_error};
-use crate::config::Loaded;
+use crate::config::{Config, Loaded, ServerCa};
 use crate::error::Error;
 use crate::file;
 use crate::model::Names;
-use crate::probe::Credentials;
+use crate::probe::{Credentials, system_roots};
 use crate::x509::Certificate;
 
 /// Credentials of each test client, or why there are none.
@@ -33,24 +33,15 @@ pub(super) struct TestCredentials {
 }
 
 impl TestCredentials {
-    /// Reads the certificates that `otlp-gate certs init` created.
-    ///
-    /// # Errors
-    /// The server CA's certificate is missing. Without it the gate cannot be authenticated.
-    pub(super) fn from_folder(folder: &Folder, server_name: &str, loaded: &Loaded) -> Result<Self, Error> {
-        let server_ca = file::read_text_or(
-            &folder.authority_files(Role::Server).certificate,
-            "create the server CA with `otlp-gate certs init`, or name its folder with `--certs DIR`",
-        )?;
-        let no_certificate =
-            Credentials { server_ca, server_name: server_name.to_owned(), client_certificate: None };
+    /// Reads the certificates that `otlp-gate certs init` created. `no_certificate` are the credentials without them.
+    pub(super) fn from_folder(folder: &Folder, no_certificate: Credentials, loaded: &Loaded) -> Self {
         let read = |files: &Files| -> Result<Credentials, String> {
             let pair = (read(&files.certificate)?, read(&files.key)?);
             Ok(Credentials { client_certificate: Some(pair), ..no_certificate.clone() })
         };
         let of = |client| read(&folder.test_client_files(client));
         let certificate = |client| folder.certificate(&folder.test_client_files(client)).ok();
-        Ok(TestCredentials {
+        TestCredentials {
             identity: certificate(TestClient::Valid).map(|it: Certificate| it.identity()),
             valid: of(TestClient::Valid),
             unknown: of(TestClient::Unknown)
@@ -59,23 +50,21 @@ impl TestCredentials {
             revoked: of(TestClient::Revoked),
             untrusted: untrusted(&no_certificate),
             no_certificate: Ok(no_certificate),
-        })
+        }
     }
 
-    /// Reads the Secrets that cert-manager created. They have no certificate for most of the invalid clients.
+    /// Reads the Secret with the certificate that cert-manager created for a valid client. There is none for most of
+    /// the invalid clients.
     ///
     /// # Errors
-    /// A Secret is missing, is incomplete or cannot be read.
-    pub(super) async fn from_secrets(
+    /// The Secret is missing, is incomplete or cannot be read.
+    pub(super) async fn from_secret(
         cluster: &Cluster,
         names: &Names,
-        server_name: &str,
+        no_certificate: Credentials,
     ) -> Result<Self, Error> {
-        let [server_ca] = secret(cluster, names, names.server(), ["ca.crt"]).await?;
         let [certificate, key] = secret(cluster, names, names.client_trust(), ["tls.crt", "tls.key"]).await?;
         let identity = Certificate::parse(certificate.as_bytes()).ok().map(|it| it.identity());
-        let no_certificate =
-            Credentials { server_ca, server_name: server_name.to_owned(), client_certificate: None };
         let none = |kind: &str| Err(format!("cert-manager issues no {kind}"));
         Ok(TestCredentials {
             identity,
@@ -86,6 +75,38 @@ impl TestCredentials {
             untrusted: untrusted(&no_certificate),
             no_certificate: Ok(no_certificate),
         })
+    }
+}
+
+/// The CA certificates that the server's certificate must chain to: those of `file`, else the ones that the config says
+/// clients have.
+///
+/// # Errors
+/// They are missing. Without them the gate cannot be authenticated.
+pub(super) async fn server_ca(
+    file: Option<&Path>,
+    config: &Config,
+    folder: &Folder,
+    cluster: Option<&Cluster>,
+) -> Result<String, Error> {
+    let certificates = &config.certificates;
+    match (file, cluster) {
+        (Some(file), _) => file::read_text(file),
+        (None, _) if certificates.server_ca == ServerCa::Public => system_roots(),
+        (None, Some(cluster)) if certificates.cert_manager.is_some() => {
+            let names = Names::of(&config.gateway);
+            let [ca] = secret(cluster, &names, names.server(), ["ca.crt"]).await?;
+            Ok(ca)
+        }
+        (None, None) if certificates.cert_manager.is_some() => {
+            Err(Error::failed("the CA of the server's certificate is in the cluster, which is not read")
+                .hint("name its file with `--ca FILE`"))
+        }
+        (None, _) => file::read_text_or(
+            &folder.authority_files(Role::Server).certificate,
+            "create the server CA with `otlp-gate certs init`, name its folder with `--certs DIR`, or name another CA \
+             with `--ca FILE`",
+        ),
     }
 }
 
@@ -109,7 +130,8 @@ async fn secret<const N: usize>(
         let bytes = secret.data.as_ref().and_then(|data| data.get(key)).map(|it| it.0.clone());
         *value = bytes.and_then(|it| String::from_utf8(it).ok()).ok_or_else(|| {
             Error::failed(format_args!("Secret {name} in namespace {namespace} has no `{key}`")).hint(
-                "use an issuer that adds its CA certificate as `ca.crt`: without it the gate cannot be authenticated",
+                "set `certificates: {serverCA: public}` if the issuer's CA is public, as with ACME; else use an issuer \
+                 that adds its CA certificate as `ca.crt`, or name the CA's file with `--ca FILE`",
             )
         })?;
     }

@@ -20,9 +20,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::address::Address;
 use crate::certs::Folder;
 use crate::cluster::Cluster;
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, ServerCa};
 use crate::error::Error;
 use crate::model::Names;
+use crate::probe::Credentials;
 pub(crate) use address::GateAddress;
 pub(crate) use case::{Case, CaseResult, Listener};
 use credentials::TestCredentials;
@@ -41,6 +42,8 @@ pub(crate) struct Options<'a> {
     pub(crate) http: Option<&'a Address>,
     /// The folder with the certificates that `otlp-gate certs init` created.
     pub(crate) certs: &'a Path,
+    /// The CA certificates of the server's certificate; `None` for those that the configuration says clients have.
+    pub(crate) ca: Option<&'a Path>,
     /// Whether to read in the cluster what the backend received.
     pub(crate) use_cluster: bool,
 }
@@ -77,16 +80,25 @@ pub(crate) async fn run(
     }
     let server_name = gateway.hostname.replacen('*', "otlp", 1);
     let names = Names::of(gateway);
-    let (credentials, cluster) = if loaded.config.certificates.cert_manager.is_some() {
-        let cluster = cluster.await?;
-        (TestCredentials::from_secrets(&cluster, &names, &server_name).await?, Ok(cluster))
-    } else {
-        let credentials = TestCredentials::from_folder(&Folder::at(options.certs), &server_name, loaded)?;
-        let cluster = match options.use_cluster {
-            false => Err("--no-cluster".to_owned()),
-            true => cluster.await.map_err(|e| e.to_string()),
-        };
-        (credentials, cluster)
+    let (config, folder) = (&loaded.config, Folder::at(options.certs));
+    // The test clients' certificates, or the server's CA, are in the cluster.
+    let reads_secrets = config.issues_client_certificates()
+        || (config.certificates.cert_manager.is_some()
+            && config.certificates.server_ca == ServerCa::Private
+            && options.ca.is_none());
+    let cluster = match options.use_cluster || config.issues_client_certificates() {
+        true if reads_secrets => Ok(cluster.await?),
+        true => cluster.await.map_err(|e| e.to_string()),
+        false => Err("--no-cluster".to_owned()),
+    };
+    let server_ca = credentials::server_ca(options.ca, config, &folder, cluster.as_ref().ok()).await?;
+    let no_certificate =
+        Credentials { server_ca, server_name: server_name.clone(), client_certificate: None };
+    let credentials = match &cluster {
+        Ok(cluster) if config.issues_client_certificates() => {
+            TestCredentials::from_secret(cluster, &names, no_certificate).await?
+        }
+        _ => TestCredentials::from_folder(&folder, no_certificate, loaded),
     };
     let address = match options.address {
         Some(address) => address.clone(),

@@ -98,7 +98,40 @@ fn mistakes_are_named_with_their_file() {
         ("[{name: own}, {name: own, certificates: a}]", "", "check", "`own` is the name of clientCAs[0]"),
         ("[{name: own}, {name: b}]", "", "check", "clientCAs[0] already names the CAs in the folder"),
         ("[{name: own, revocationList: a}]", "", "check", "is `client.crl` there"),
-        ("[{name: own}]", "certificates: {certManager: {}}\n", "check", "cannot be used with"),
+        (
+            "[{name: own}]",
+            "certificates: {certManager: {clients: {name: ca}}}\n",
+            "check",
+            "it has no effect beside `clientCAs`, whose CAs are the only ones that are trusted",
+        ),
+        (
+            "[{name: own}]",
+            "certificates: {serverCA: public, certManager: {}}\n",
+            "check",
+            "the CA that otlp-gate lets cert-manager create is not public",
+        ),
+        ("[{name: own, configMap: a_b}]", "", "check", "`a_b` is not a valid name in Kubernetes"),
+        (
+            "[{name: own, configMap: a, certificates: certs/client-ca.crt}]",
+            "",
+            "check",
+            "the certificates are in the ConfigMap",
+        ),
+        ("[{name: own, configMap: a, revocationList: b}]", "", "check", "it has no effect: the list must be"),
+        (
+            "[{name: own, configMap: a}, {name: b}]",
+            "",
+            "check",
+            "Istio takes client CAs from one object only",
+        ),
+        ("[{name: own, configMap: a}]", "", "check", "the clients of `own` cannot be revoked by a list"),
+        ("[{name: own, configMap: a}]", "", "render", "the CA `own` is unknown"),
+        (
+            "[{name: own, configMap: a}]",
+            "",
+            "local --backend localhost:1",
+            "`local` cannot read the ConfigMap `a`",
+        ),
         ("[{name: own}]", "", "render", "name the folder with client-ca.crt"),
         (PARTNERS, "  - {name: b, match: {dns: b}}\n", "check", "any client CA of the gate can issue"),
         (
@@ -119,6 +152,59 @@ fn mistakes_are_named_with_their_file() {
         let ended = sandbox.run(command);
         assert!(ended.stderr.contains(words), "{words}: {ended:#?}");
     }
+}
+
+#[test]
+fn with_cert_manager_the_folder_has_client_cas_only() {
+    let by_cert_manager = "certificates: {certManager: {server: {name: le, kind: ClusterIssuer}}}\n";
+    let sandbox = Sandbox::with(&config("[{name: own}]", by_cert_manager));
+    let listed = sandbox.run("certs init").ok();
+    assert!(listed.contains("client-ca.crt") && !listed.contains("server"), "{listed}");
+    assert!(!sandbox.path("certs/server-ca.crt").exists() && !sandbox.path("certs/server.crt").exists());
+    assert!(sandbox.run("certs init").failure().contains("client-ca.key already exists"));
+    let listed = sandbox.run("certs list");
+    assert!(listed.stderr.starts_with("note: cert-manager issues the server's certificate"), "{listed:#?}");
+    sandbox.run("certs client a --dns a.example").ok();
+    let checked = sandbox.run("check");
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{checked:#?}");
+    assert_eq!(sandbox.run("whoami certs/clients/a.crt -o json").json()["client"], "a");
+    // A revocation takes effect: the list is beside the CA.
+    let revoked = sandbox.run("certs revoke a");
+    assert!(!revoked.stderr.contains("cert-manager"), "{revoked:#?}");
+
+    let rendered = sandbox.run("render --client-ca certs -o json");
+    assert!(!rendered.stderr.contains("to create"), "{rendered:#?}");
+    let list = rendered.json();
+    let trust = &object(&list, "ConfigMap", "otel-gateway-client-ca")["data"];
+    assert_eq!(trust["ca.crt"].as_str().unwrap().as_bytes(), sandbox.read("certs/client-ca.crt"));
+    assert_eq!(trust["ca.crl"].as_str().unwrap().as_bytes(), sandbox.read("certs/client.crl"));
+}
+
+#[test]
+fn only_the_cas_that_the_config_names_are_trusted_beside_cert_manager() {
+    let sandbox = sandbox(&config(
+        "[{name: own, certificates: partners/client-ca.crt}]",
+        "certificates: {certManager: {server: {name: le}}}\n",
+    ));
+    let list = sandbox.run("render --client-ca certs -o json").json();
+    let trust = &object(&list, "ConfigMap", "otel-gateway-client-ca")["data"];
+    assert_eq!(trust["ca.crt"].as_str().unwrap().as_bytes(), sandbox.read("partners/client-ca.crt"));
+    let cas = &object(&list, "WasmPlugin", "otel-gateway")["spec"]["pluginConfig"]["clientCAs"];
+    assert_eq!(cas.as_array().unwrap().len(), 1, "{cas}");
+}
+
+#[test]
+fn cas_in_a_config_map_are_in_the_policy_by_name_only() {
+    let rule = "clients: [{name: a, match: {dns: a.example}}]";
+    let text = config("[{name: spire, configMap: spire-bundle}]", "");
+    let text = format!("{}{rule}\n", text.split("clients:").next().unwrap());
+    let rendered = Sandbox::with(&text).run("render -o json");
+    assert!(!rendered.stderr.contains("unknown"), "no rule needs the CA: {rendered:#?}");
+    assert!(rendered.stderr.contains("secret/otel-gateway-server"), "{rendered:#?}");
+    assert!(!rendered.stderr.contains("client-ca"), "{rendered:#?}");
+    let list = rendered.json();
+    let cas = &object(&list, "WasmPlugin", "otel-gateway")["spec"]["pluginConfig"]["clientCAs"];
+    assert_eq!(*cas, serde_json::json!([{"name": "spire"}]));
 }
 
 #[test]

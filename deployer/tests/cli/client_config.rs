@@ -81,6 +81,41 @@ fn a_client_of_cert_managers_is_told_what_comes_from_where() {
 }
 
 #[test]
+fn a_public_ca_is_not_named() {
+    let issuer = "certManager: {server: {name: le, kind: ClusterIssuer}}";
+    let public =
+        format!("{CONFIG}clientCAs: [{{name: own}}]\ncertificates: {{serverCA: public, {issuer}}}\n");
+    let sandbox = Sandbox::with(&public);
+    sandbox.run("certs init").ok();
+    sandbox.run("certs client acme").ok();
+    let config = sandbox.run("client-config acme -o json").json();
+    let tls = &config["exporters"]["otlp_grpc"]["tls"];
+    assert!(
+        tls.get("ca_file").is_none() && tls["cert_file"].as_str().unwrap().ends_with("acme.crt"),
+        "{tls}"
+    );
+    let variables = sandbox.run("client-config acme --for sdk").ok();
+    assert!(!variables.contains("export OTEL_EXPORTER_OTLP_CERTIFICATE="), "{variables}");
+    // Python's gRPC exporter would present no certificate.
+    assert!(variables.contains("# OTEL_EXPORTER_OTLP_CERTIFICATE is set too"), "{variables}");
+    let http = sandbox.run("client-config acme --for sdk --protocol http/protobuf").ok();
+    assert!(!http.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{http}");
+    let secret = sandbox.run("client-config acme --for secret -o json").json();
+    let keys: Vec<&String> = secret["data"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["tls.crt", "tls.key"]);
+
+    // With a private CA, the user is told where it is.
+    sandbox.write("otlp-gate.yaml", public.replace("serverCA: public, ", ""));
+    let told = sandbox.run("client-config acme");
+    assert!(told.stderr.contains("kubectl get secret otel-gateway-server -n otel-collector"), "{told:#?}");
+    assert!(told.ok().contains("server-ca.crt"));
+    let managed = format!("{CONFIG}certificates: {{serverCA: public, {issuer}}}\n");
+    let told = Sandbox::with(&managed).run("client-config acme");
+    assert!(!told.stderr.contains("ca.crt"), "{told:#?}");
+    assert!(!told.ok().contains("ca_file"));
+}
+
+#[test]
 fn who_would_not_get_in_is_told_so() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run("client-config acme").stderr, "");

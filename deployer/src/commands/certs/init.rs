@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::server::{self, Names};
-use super::{FolderArg, note_early_end, table};
+use super::{FolderArg, config, note_early_end, server_is_elsewhere, table};
 use crate::certs::{ClientAuthority, Folder, Role, ServerCertificate, Setup, TestClient};
+use crate::config::ServerCa;
 use crate::error::Error;
 use crate::file::Existing;
 use crate::global::Global;
@@ -48,33 +49,42 @@ struct Own {
     #[arg(long, value_name = "FILE", requires = "client_ca")]
     client_crl: Option<PathBuf>,
     /// Your server certificate with its intermediate CAs, in PEM
-    #[arg(long, value_name = "FILE", requires_all = ["server_key", "server_ca"])]
+    #[arg(long, value_name = "FILE", requires = "server_key")]
     server_cert: Option<PathBuf>,
     /// The key of the server certificate
     #[arg(long, value_name = "FILE", requires = "server_cert")]
     server_key: Option<PathBuf>,
-    /// The CA that clients verify the server certificate with
+    /// The CA that clients verify the server certificate with. Not needed with `certificates.serverCA: public`
     #[arg(long, value_name = "FILE", requires = "server_cert")]
     server_ca: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
-    let request = if args.own.server_cert.is_none() { Some(args.names.request(global)?) } else { None };
+    let elsewhere = args.own.server_cert.is_none() && server_is_elsewhere(global);
+    let request = match args.own.server_cert {
+        None if !elsewhere => Some(args.names.request(global)?),
+        _ => None,
+    };
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     // Files that Envoy cannot use are rejected before anything is written.
     let setup = Setup {
         server: match &request {
             Some(request) => ServerCertificate::New(request.clone()),
-            None => args.own.server()?,
+            None if elsewhere => ServerCertificate::Elsewhere,
+            None => args.own.server(global)?,
         },
         clients: args.own.clients()?,
         ca_days: args.ca_days,
     };
     folder.set_up(&setup, existing)?;
-    let files =
-        [folder.authority_files(Role::Server), folder.authority_files(Role::Client), folder.server_files()];
+    let mut files = vec![
+        folder.authority_files(Role::Server),
+        folder.authority_files(Role::Client),
+        folder.server_files(),
+    ];
+    files.retain(|it| it.certificate.exists());
     table::print(&folder, &files, global.output)?;
     if request.is_some() {
         note_early_end(&folder.certificate(&folder.server_files())?, args.names.days());
@@ -85,8 +95,13 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 fn next_steps(folder: &Folder, setup: &Setup) -> String {
-    let ca = folder.authority_files(Role::Server).certificate;
-    let (ca, list) = (ca.display(), folder.revocations_file());
+    let ca = match setup.server {
+        ServerCertificate::Elsewhere | ServerCertificate::Own { ca: None, .. } => {
+            "the CA of the server's certificate, if it is not public".to_owned()
+        }
+        _ => folder.authority_files(Role::Server).certificate.display().to_string(),
+    };
+    let list = folder.revocations_file();
     match setup.clients.as_ref().is_none_or(ClientAuthority::issues) {
         true => format!(
             "wrote these certificates with their keys, {}, and the test clients of `otlp-gate verify`\n\
@@ -107,11 +122,16 @@ fn next_steps(folder: &Folder, setup: &Setup) -> String {
 }
 
 impl Own {
-    fn server(&self) -> Result<ServerCertificate, Error> {
-        // clap requires all three.
+    fn server(&self, global: &Global) -> Result<ServerCertificate, Error> {
+        let public = config(global).is_some_and(|it| it.certificates.server_ca == ServerCa::Public);
+        if self.server_ca.is_none() && !public {
+            return Err(Error::usage("`--server-cert` needs `--server-ca`, with which clients verify the certificate")
+                .hint("for a CA that every system trusts, set `certificates: {serverCA: public}` in the configuration"));
+        }
+        // clap requires both.
         let path = |it: &Option<PathBuf>| it.clone().unwrap_or_default();
-        let (certificate, key, ca) = (path(&self.server_cert), path(&self.server_key), path(&self.server_ca));
-        ServerCertificate::read(&certificate, &key, &ca)
+        let (certificate, key) = (path(&self.server_cert), path(&self.server_key));
+        ServerCertificate::read(&certificate, &key, self.server_ca.as_deref())
     }
 
     fn clients(&self) -> Result<Option<ClientAuthority>, Error> {

@@ -1,9 +1,10 @@
 //! `certs list`: list certificates.
 
-use super::{FolderArg, note_incomplete_record, table};
+use super::{FolderArg, note_incomplete_record, server_is_elsewhere, table};
 use crate::certs::Record;
 use crate::error::Error;
 use crate::global::Global;
+use crate::output::{self, Format};
 
 /// Arguments of `certs list`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,11 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
     let files = folder.all()?;
+    if server_is_elsewhere(global) && global.output == Format::Table {
+        output::say(
+            "note: cert-manager issues the server's certificate: `otlp-gate status` shows until when it is valid",
+        );
+    }
     let record = if args.all { folder.completed_record()? } else { Record::default() };
     if !record.is_empty() {
         table::print_all(&folder, &record, global.output)?;

@@ -19,7 +19,7 @@ use clap::Subcommand;
 use time::{Duration, OffsetDateTime};
 
 use crate::certs::{Folder, Record, Role};
-use crate::config::Source;
+use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
@@ -97,10 +97,16 @@ fn note_incomplete_record(folder: &Folder, record: &Record) {
     }
 }
 
-/// Whether the configuration, if there is one, lets cert-manager issue the certificates.
-fn uses_cert_manager(global: &Global) -> bool {
-    let loaded = || Source::read(&global.file).ok()?.load().ok();
-    !global.file_is_stdin() && loaded().is_some_and(|it| it.config.certificates.cert_manager.is_some())
+/// The configuration, if there is one without errors.
+fn config(global: &Global) -> Option<Config> {
+    if global.file_is_stdin() { None } else { Some(Source::read(&global.file).ok()?.load().ok()?.config) }
+}
+
+/// Whether cert-manager issues the server's certificate while clients have other CAs, by the configuration, if there is
+/// one.
+fn server_is_elsewhere(global: &Global) -> bool {
+    config(global)
+        .is_some_and(|it| it.certificates.cert_manager.is_some() && !it.issues_client_certificates())
 }
 
 /// The folder of the certificates.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ArgGroup;
 
-use super::{FolderArg, note_incomplete_record, uses_cert_manager};
+use super::{FolderArg, config, note_incomplete_record};
 use crate::certs::{Folder, Revocable, VERIFY_CLIENT, client_name};
 use crate::error::Error;
 use crate::global::Global;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let managed = uses_cert_manager(global);
+    let managed = config(global).is_some_and(|it| it.issues_client_certificates());
     revoke(args, global.output).map_err(|e| if managed { e.hint(MANAGED) } else { e })?;
     if managed {
         output::warn(MANAGED);

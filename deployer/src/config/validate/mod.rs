@@ -8,7 +8,7 @@ mod node_local;
 
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
 
-use super::{Backend, Config, Severity};
+use super::{Backend, Config, ServerCa, Severity};
 use crate::module::Location;
 
 /// The longest name of a gateway: the names of its Services end with `-collector`, and have at most 63 characters.
@@ -34,7 +34,7 @@ pub(super) fn validate(config: &Config) -> Checked {
     errors.extend(collector::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
-    let warnings = warnings.chain(node_local::warnings(config));
+    let warnings = warnings.chain(client_cas::warnings(config)).chain(node_local::warnings(config));
     let warnings =
         warnings.chain(collector::warnings(config, policy.as_ref())).map(|it| (Severity::Warning, it));
     let problems = errors.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
@@ -74,6 +74,13 @@ fn gateway(config: &Config) -> Vec<Problem> {
                 .iter()
                 .for_each(|issuer| name(&["certificates", "certManager", key, "name"], &issuer.name));
         }
+    }
+    if config.certificates.server_ca == ServerCa::Public
+        && config.certificates.cert_manager.as_ref().is_some_and(|it| it.server.is_none())
+    {
+        let message = "the CA that otlp-gate lets cert-manager create is not public".to_owned();
+        let hint = "name a public issuer under `certManager.server`, or remove `serverCA`";
+        problems.push(problem(&["certificates", "serverCA"], message, hint));
     }
     if let Backend::Collector(collector) = &config.backend
         && collector.max_replicas.is_some_and(|most| most < collector.replicas)

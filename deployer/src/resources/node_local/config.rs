@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::collector_config::{HEALTH, otlp_receiver};
 use super::rules;
-use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, UnknownSenders};
+use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, ServerCa, UnknownSenders};
 use crate::model::Installation;
 
 /// The environment variable with the name of the pod's node.
@@ -166,11 +166,14 @@ fn exporters(installation: &Installation<'_>) -> BTreeMap<String, Value> {
 /// The exporter to the gate of another cluster. It reloads the certificate, so a renewed one needs no restart.
 fn client_of(remote: &RemoteGate) -> Value {
     let file = |name: &str| format!("{CERTIFICATE_FOLDER}/{name}");
-    let mut tls = json!({
-        "ca_file": file("ca.crt"), "cert_file": file("tls.crt"), "key_file": file("tls.key"), "reload_interval": "30s",
-    });
-    if let (Some(name), Some(tls)) = (&remote.server_name, tls.as_object_mut()) {
-        tls.insert("server_name_override".to_owned(), name.clone().into());
+    let mut tls =
+        json!({"cert_file": file("tls.crt"), "key_file": file("tls.key"), "reload_interval": "30s"});
+    let ca = (remote.server_ca == ServerCa::Private).then(|| ("ca_file", file("ca.crt")));
+    let name = remote.server_name.as_ref().map(|name| ("server_name_override", name.clone()));
+    for (key, value) in ca.into_iter().chain(name) {
+        if let Some(tls) = tls.as_object_mut() {
+            tls.insert(key.to_owned(), value.into());
+        }
     }
     json!({"endpoint": remote.endpoint, "tls": tls, "compression": "gzip"})
 }

@@ -174,7 +174,12 @@ fn it_exports_to_the_backend_or_to_another_gate() {
         "ca_file": format!("{folder}/ca.crt"), "cert_file": format!("{folder}/tls.crt"),
         "key_file": format!("{folder}/tls.key"), "reload_interval": "30s",
     });
-    assert_eq!(endpoint(GATE, ""), ("gate.example:4317".to_owned(), tls));
+    assert_eq!(endpoint(GATE, ""), ("gate.example:4317".to_owned(), tls.clone()));
+    // The system's CAs verify the server where no file is named.
+    let mut system = tls;
+    system.as_object_mut().unwrap().remove("ca_file");
+    let public = GATE.replace("clientSecret", "serverCA: public, clientSecret");
+    assert_eq!(endpoint(&public, ""), ("gate.example:4317".to_owned(), system));
     let objects = objects(GATE, NO_MESH);
     let mounts = &pod(&objects)["spec"]["containers"][0]["volumeMounts"];
     // Not a subPath, which is not updated when the certificate is renewed.
@@ -252,7 +257,7 @@ fn without_a_gateway_only_node_local_objects_are_rendered() {
     let installation = installation(&config, NO_MESH);
     let kinds = |objects: Vec<Object>| objects.into_iter().map(|it| it.kind).collect::<Vec<_>>();
     assert_eq!(kinds(render::objects(&installation).unwrap()), kinds(super::objects(&installation).unwrap()));
-    assert!(!installation.expects_certificates());
+    assert!(!installation.expects_server_certificate());
 }
 
 #[test]
