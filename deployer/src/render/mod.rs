@@ -71,11 +71,13 @@ fn gateway_objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error
         Backend::Collector(it) => objects.extend(collector::objects(installation, it, &settings)?),
         Backend::Service(it) => objects.extend(routes::reference_grant(installation, it)?),
     }
-    if let Some(it) = &config.certificates.cert_manager {
-        objects.extend(cert_manager::objects(installation, it)?);
-    }
     objects.extend(provider.objects(installation)?);
     objects.push(gateway::gateway(installation, &settings)?);
     objects.extend(routes::routes(installation)?);
+    // After the Gateway: once cert-manager has written the server's Secret, its `ca.crt` is the server's issuer. A Gateway
+    // of Istio that still reads the clients' CA from that Secret would accept clients of that issuer.
+    if let Some(it) = &config.certificates.cert_manager {
+        objects.extend(cert_manager::objects(installation, it)?);
+    }
     Ok(objects)
 }
