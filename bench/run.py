@@ -32,6 +32,7 @@ HOP, RECEIVER = "Collector hop", "Collector"
 IDENTITIES, IDENTITY_GOAL = (1, 100_000), 1.1
 IDENTITY, MEMORY = "identities", "identities, MiB"
 WORKERS = "100 plain, by workers"
+BACKEND, BACKEND_TLS = "backend, ", "backend-tls"
 REQUESTS = {10: 6000, 100: 4000, 1000: 1200, 8192: 150}
 TYPE = "type.googleapis.com/envoy"
 POLICY = {
@@ -98,7 +99,7 @@ def http_listener(port, filters, route, **chain):
     }
 
 
-def sink(port):
+def sink(port, **chain):
     """A backend that reads each body to its end and then returns grpc-status 0. If it responded earlier, the measured
     Envoy would not send the rest of the body."""
     whole = {"name": "buffer", "typed_config": {**BUFFER["typed_config"], "max_request_bytes": 64 << 20}}
@@ -110,14 +111,17 @@ def sink(port):
     return {
         "static_resources": {
             "listeners": [
-                http_listener(port, [whole], {"direct_response": {"status": 200}, "response_headers_to_add": add})
+                http_listener(
+                    port, [whole], {"direct_response": {"status": 200}, "response_headers_to_add": add}, **chain
+                )
             ]
         }
     }
 
 
-def gateway(port, backend, module, policy, certs, behind=()):
-    """The measured Envoy: accepts mTLS, forwards plain HTTP/2. `module` may be None; `behind` are further filters."""
+def gateway(port, backend, module, policy, certs, behind=(), **to_backend):
+    """The measured Envoy: accepts mTLS, forwards HTTP/2, in plain text unless `to_backend` has a transport socket.
+    `module` may be None; `behind` are further filters."""
     filters = []
     if module:
         config = {
@@ -133,20 +137,11 @@ def gateway(port, backend, module, policy, certs, behind=()):
             }
         )
     filters.extend(behind)
-    tls = {
-        "require_client_certificate": True,
-        "common_tls_context": {
-            "alpn_protocols": ["h2"],
-            **key_pair(certs, "server"),
-            "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}},
-        },
-    }
-    socket_config = {
-        "name": "tls",
-        "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext", **tls},
-    }
     listener = http_listener(
-        port, filters, {"route": {"cluster": "backend", "timeout": "60s"}}, transport_socket=socket_config
+        port,
+        filters,
+        {"route": {"cluster": "backend", "timeout": "60s"}},
+        transport_socket=mutual_tls(certs, "server", "Downstream", require_client_certificate=True),
     )
     if behind:
         # Only otlp-gate has filters after it, and only otlp-gate reads the certificate from this header.
@@ -155,7 +150,12 @@ def gateway(port, backend, module, policy, certs, behind=()):
             forward_client_cert_details="APPEND_FORWARD" if "trustedHops" in policy else "SANITIZE_SET",
             set_current_client_cert_details={"cert": True},
         )
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster("backend", backend, http2=True)]}}
+    return {
+        "static_resources": {
+            "listeners": [listener],
+            "clusters": [cluster("backend", backend, http2=True, **to_backend)],
+        }
+    }
 
 
 # The filter that follows the gate's own in every gate.
@@ -168,17 +168,7 @@ BUFFER = {
 def client(ports, certs, http2=None):
     """An Envoy that forwards plain connections over mTLS, since h2load cannot use a client certificate. `ports` maps
     its ports to those of the gateways."""
-    tls = {
-        "common_tls_context": {
-            "alpn_protocols": ["h2"],
-            **key_pair(certs, "client"),
-            "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}},
-        }
-    }
-    wrap = {
-        "name": "tls",
-        "typed_config": {"@type": f"{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext", **tls},
-    }
+    wrap = mutual_tls(certs, "client", "Upstream")
     listeners = [
         {
             "name": f"plain-{plain}",
@@ -209,15 +199,21 @@ def client(ports, certs, http2=None):
     }
 
 
-def key_pair(certs, name):
-    return {
+def mutual_tls(certs, name, side, **more):
+    """A transport socket that presents the certificate `name` and verifies the peer's. `side` is `Downstream` or
+    `Upstream`."""
+    common = {
+        "alpn_protocols": ["h2"],
         "tls_certificates": [
             {
                 "certificate_chain": {"filename": str(certs / f"{name}.crt")},
                 "private_key": {"filename": str(certs / f"{name}.key")},
             }
-        ]
+        ],
+        "validation_context": {"trusted_ca": {"filename": str(certs / "ca.crt")}},
     }
+    kind = f"{TYPE}.extensions.transport_sockets.tls.v3.{side}TlsContext"
+    return {"name": "tls", "typed_config": {"@type": kind, "common_tls_context": common, **more}}
 
 
 def make_certificates(out):
@@ -419,12 +415,14 @@ def measure(options):
         backend = free_port()
         stack.enter_context(envoy(options.envoy, sink(backend), folder, "sink"))
         results = {}
-        if options.only != "hop":
+        if options.only not in ("hop", BACKEND_TLS):
             results |= filters(options, folder, stack, backend, rounds)
         if not options.only:
             results |= workers(options, folder, stack, backend, rounds)
         if options.only in (None, "hop"):
             results |= identities(options, folder, stack, backend, rounds)
+        if options.only in (None, BACKEND_TLS):
+            results |= backends(options, folder, stack, backend, rounds)
     return results
 
 
@@ -488,6 +486,33 @@ def workers(options, folder, stack, backend, rounds):
     for count in processes:
         once(count)
     return {WORKERS: in_turn(processes, 2 * rounds, requests, once)}
+
+
+def backends(options, folder, stack, plain_backend, rounds):
+    """otlp-gate with a backend in plain text, and with one that demands its certificate."""
+    socket = mutual_tls(folder, "server", "Downstream", require_client_certificate=True)
+    tls_backend = free_port()
+    stack.enter_context(envoy(options.envoy, sink(tls_backend, transport_socket=socket), folder, "tls-sink"))
+    kinds = {
+        "plain text": (plain_backend, {}),
+        "mutual TLS": (tls_backend, {"transport_socket": mutual_tls(folder, "client", "Upstream")}),
+    }
+    results, processes, plain = {}, {}, {}
+    for name, (backend, to_backend) in kinds.items():
+        port, plain[name] = free_port(), free_port()
+        config = gateway(port, backend, options.gate, POLICY, folder, [BUFFER], **to_backend)
+        file = name.replace(" ", "-")
+        processes[name] = stack.enter_context(envoy(options.envoy, config, folder, f"backend-{file}"))
+        sender = client({plain[name]: port}, folder)
+        stack.enter_context(envoy(options.envoy, sender, folder, f"client-of-backend-{file}"))
+    for spans in REQUESTS:
+        file, requests = folder / f"{spans}.plain", max(30, REQUESTS[spans] // (4 if options.quick else 1))
+        once = lambda name: load(plain[name], file, requests)
+        for name in processes:
+            check(plain[name], file, f"the gate with a backend in {name}")
+            once(name)
+        results[f"{BACKEND}{spans} plain"] = in_turn(processes, rounds, requests, once)
+    return results
 
 
 def identities(options, folder, stack, backend, rounds):
@@ -600,7 +625,7 @@ def show_filters(results):
         f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}"
     )
     for case, row in results.items():
-        if case in (WORKERS, IDENTITY, MEMORY):
+        if case in (WORKERS, IDENTITY, MEMORY) or case.startswith(BACKEND):
             continue
         print(
             f"{case:<20}"
@@ -610,6 +635,13 @@ def show_filters(results):
     if WORKERS in results:
         by_workers = (f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items())
         print("\n100 spans, CPU us per request: " + ", ".join(by_workers))
+
+
+def show_backends(results):
+    for case in (case for case in results if case.startswith(BACKEND)):
+        plain, tls = results[case]["plain text"], results[case]["mutual TLS"]
+        name = case.removeprefix(BACKEND)
+        print(f"{name}, CPU us per request: backend in plain text {plain:.0f}, TLS {tls:.0f} ({tls / plain:.2f} x)")
 
 
 def show_identities(results):
@@ -627,16 +659,17 @@ def main():
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and requests: about two minutes")
     parser.add_argument("--earlier", metavar="FILE", help="another build of the module, measured beside this one")
-    only = parser.add_argument("--only", choices=["hop", *map(str, REQUESTS)])
-    only.help = "measure only clients behind a trusted hop (hop), or only requests of so many spans"
+    only = parser.add_argument("--only", choices=["hop", BACKEND_TLS, *map(str, REQUESTS)])
+    only.help = "measure only clients behind a trusted hop, only TLS to the backend, or only requests of so many spans"
     options = parser.parse_args()
     results = measure(options)
     goals = judge(results)
     if options.json:
         print(json.dumps({"cpu_us_per_request": results, "goals": goals}))
         return
-    if options.only != "hop":
+    if options.only not in ("hop", BACKEND_TLS):
         show_filters(results)
+    show_backends(results)
     if IDENTITY in results:
         show_identities(results)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
