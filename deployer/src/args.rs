@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use crate::certs::{ClientTrust, Folder, ListenerTls, Role};
+use crate::certs::{ClientTrust, Folder, InternalTls, ListenerTls, Role};
 use crate::cluster::{
     Bundle, Cluster, DetectedMesh, Missing, client_ca_bundles, detect_extension, detect_mesh,
     live_client_cas, missing,
@@ -12,7 +12,7 @@ use crate::cluster::{
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::global::Global;
-use crate::model::{Certificates, Installation, Mesh, Object, Server};
+use crate::model::{Certificates, Installation, Internal, KeyPair, Mesh, Names, Object};
 use crate::module::{self, Location};
 use crate::otelcol;
 use crate::output;
@@ -91,6 +91,19 @@ pub(crate) fn loaded(global: &Global) -> Result<Loaded, Error> {
     Ok(loaded)
 }
 
+/// Reads the internal certificates, if the folder has some.
+fn internal(folder: &Folder, names: &Names) -> Result<Option<Internal>, Error> {
+    let pair = |(certificate, key)| KeyPair { certificate, key };
+    let internal = |InternalTls { ca, collector, gateway, node, issuer }| Internal {
+        ca,
+        issuer,
+        collector: pair(collector),
+        gateway: pair(gateway),
+        node: pair(node),
+    };
+    Ok(folder.internal(&names.collector_host())?.map(internal))
+}
+
 impl InstallationArgs {
     /// Reads the certificates, if the folder has some, and prints warnings about them.
     pub(crate) fn read<'a>(&self, loaded: &'a Loaded) -> Result<Inputs<'a>, Error> {
@@ -101,7 +114,10 @@ impl InstallationArgs {
         let has_server = folder.server_files().certificate.exists();
         if config.takes_server_certificate() && has_server {
             let ListenerTls { server, key } = ListenerTls::read(&folder)?;
-            certificates.server = Some(Server { certificate: server, key });
+            certificates.server = Some(KeyPair { certificate: server, key });
+            if config.encrypts_backend() {
+                certificates.internal = internal(&folder, &Names::of(&config.gateway))?;
+            }
         }
         let has_clients = match config.takes_server_certificate() {
             true => has_server,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.cluster.cert_manager import issue, set_ready
+from support.cluster.cert_manager import issue, issue_internal, set_ready
 from support.cluster.installation import PROVIDER, Installation, Kubectl, wait_until
 
 NAMESPACE = "cert-managed"
@@ -27,6 +27,7 @@ def test_clients_are_rejected_until_the_secret_with_their_issuer_exists(
     installation.run("apply", "--no-wait")
     assert "has not created Secret" in installation.run("verify", "--address", "127.0.0.1", code=1).stderr
     issue(kubectl, NAMESPACE, "otel-gateway-server", certs / "server.crt", certs / "server-ca.crt")
+    issue_internal(kubectl, NAMESPACE, certs)
 
     def not_ready() -> dict[str, str]:
         return {

@@ -109,6 +109,16 @@ def change_extension(gate: Installation, kubectl: Kubectl, load: GateLoad) -> No
     assert set(load.failed) <= {"UNAVAILABLE"}, load.failed
 
 
+def rotate_internal_ca(gate: Installation, load: GateLoad) -> None:
+    """As in docs/guides/certificates.md. Each `apply` returns when both ends have what the next step needs."""
+    renew = "renew internal --new-key"
+    for step in (renew, "rotate internal", renew, "rotate internal --finish"):
+        gate.run("certs", *step.split())
+        gate.apply()
+        load.wait_for()
+    assert gate.verify()["ok"]
+
+
 FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "gateway pod killed": lambda gate, kubectl, _: kill(kubectl, *gate.proxies()),
     "Collector pod killed": lambda gate, kubectl, _: kill(kubectl, *collector(gate)),
@@ -123,6 +133,7 @@ FAULTS: dict[str, Callable[[Installation, Kubectl, GateLoad], object]] = {
     "client revoked": lambda gate, *_: revoke(gate),
     "server certificate rotated": lambda gate, *_: (gate.run("certs", "server", "--local", "--force"), gate.apply()),
     "client CA rotated": lambda gate, _, load: rotate_client_ca(gate, load),
+    "internal CA rotated": lambda gate, _, load: rotate_internal_ca(gate, load),
     "gateway rolled out": lambda gate, kubectl, _: kubectl("rollout", "restart", "deployment", *gate.proxies()),
 }
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from support.cluster.installation import MACHINE, PROVIDER, Kubectl, wait_until
+from support.client import secure_channel
+from support.cluster.installation import MACHINE, PROVIDER, Installation, Kubectl, wait_until
 from support.cluster.node_gateways import NAME, NodeGateways, arrival, outside, to
 from support.cluster.pods import IMAGE, Sender
 from support.protobuf import attribute, field, request, resource, scope, span, string, traces
@@ -150,6 +151,31 @@ def test_a_backend_in_the_mesh_is_reached_by_mtls(
     resource = arrival(backend, "in the mesh")
     assert resource["tenant.id"] == "a"
     assert f"URI=spiffe://cluster.local/ns/{mesh.namespace}/sa/{NAME}" in resource["peer"]
+
+
+def test_the_gateway_sends_to_a_backend_in_the_mesh_by_mtls(
+    gate: Installation, kubectl: Kubectl, meshed: str, backend: Sink
+) -> None:
+    before = gate.config
+    service = {"name": "backend", "namespace": "meshed", "http": 4317, "tls": {"mesh": True}}
+    gate.change(lambda config: config.update(backend={"service": service}))
+    gate.apply()
+    try:
+        acme = gate.acme().credentials()
+
+        def sent() -> bool:
+            with secure_channel(f"{gate.address()}:4317", acme) as channel:
+                export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
+                return export.future(traces("by the gateway"), timeout=5).code() == grpc.StatusCode.OK
+
+        backend.rest()
+        wait_until(sent, "the gateway can send")
+        resource = arrival(backend, "by the gateway")
+        assert resource["tenant.id"] == "acme"
+        assert f"URI=spiffe://cluster.local/ns/{gate.namespace}/sa/otel-gateway-istio" in resource["peer"]
+    finally:
+        gate.config = before
+        gate.apply()
 
 
 def test_with_mesh_off_a_backend_in_the_mesh_is_unreachable(

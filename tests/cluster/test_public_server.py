@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.client import Identity, frame, handshake_fails
-from support.cluster.cert_manager import issue, set_ready
+from support.cluster.cert_manager import issue, issue_internal, set_ready
 from support.cluster.installation import Installation, Kubectl, wait_until
 from support.openssl import issue_for
 from support.protobuf import traces
@@ -58,6 +58,7 @@ def test_clients_have_other_cas_than_the_server(
 
     gate.run("apply", "--no-wait")
     issue(kubectl, NAMESPACE, "otel-gateway-server", web / "server.crt", web / "server-ca.crt")
+    issue_internal(kubectl, NAMESPACE, own)
     set_ready(kubectl, NAMESPACE)
     outcome = gate.apply()
     assert outcome["ok"], outcome

@@ -43,8 +43,8 @@ def validate(config: Path, *args: str, env: dict[str, str] | None = None) -> sub
 
 
 class Collector:
-    """A running Collector. It listens on ports of its own; all else is as in its configuration, with `settings` on top:
-    paths such as `exporters::otlp_grpc::endpoint`, and their values."""
+    """A running Collector. It listens on ports of its own, in plain text; all else is as in its configuration, with
+    `settings` on top: paths such as `exporters::otlp_grpc::endpoint`, and their values."""
 
     def __init__(self, folder: Path, config: Path, *args: str, env: dict[str, str] | None = None, **settings: object):
         self.log = folder / "collector.log"
@@ -54,6 +54,8 @@ class Collector:
             settings = {
                 "receivers::otlp::protocols::grpc::endpoint": grpc.address,
                 "receivers::otlp::protocols::http::endpoint": http.address,
+                "receivers::otlp::protocols::grpc::tls": "null",
+                "receivers::otlp::protocols::http::tls": "null",
                 "extensions::health_check::endpoint": health.address,
                 "service::telemetry::metrics::level": "none",
                 **settings,

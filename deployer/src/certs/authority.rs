@@ -7,10 +7,10 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use super::request::{self, BACKDATED};
-use super::{Request, RevocationList};
+use super::{Ca, Request, RevocationList};
 use crate::error::Error;
 use crate::random::random;
-use crate::x509::{Certificate, Role};
+use crate::x509::Certificate;
 
 /// A CA with its private key.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// A new CA that is valid for `days` days.
-    pub(crate) fn generate(role: Role, days: u32) -> Result<Self, Error> {
-        Self::named(&format!("otlp-gate {role} CA"), days)
+    pub(crate) fn generate(ca: impl Into<Ca>, days: u32) -> Result<Self, Error> {
+        Self::named(&format!("otlp-gate {} CA", ca.into()), days)
     }
 
-    /// A new CA that replaces another one of the same role. Its name is unique, since Envoy looks up revocation lists
+    /// A new CA that replaces another one of the same kind. Its name is unique, since Envoy looks up revocation lists
     /// by the issuer's name.
-    pub(crate) fn generate_next(role: Role, days: u32) -> Result<Self, Error> {
-        Self::named(&format!("otlp-gate {role} CA {:08x}", u32::from_be_bytes(random()?)), days)
+    pub(crate) fn generate_next(ca: Ca, days: u32) -> Result<Self, Error> {
+        Self::named(&format!("otlp-gate {ca} CA {:08x}", u32::from_be_bytes(random()?)), days)
     }
 
     fn named(name: &str, days: u32) -> Result<Self, Error> {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::pem::{self, CERTIFICATE_END, CRL_END};
-use super::{Authority, RevocationList, TestClient};
+use super::{Authority, Ca, InternalCertificate, RevocationList, TestClient};
 use crate::error::Error;
 use crate::file;
 use crate::x509::{Certificate, Role};
@@ -13,8 +13,8 @@ use crate::x509::{Certificate, Role};
 /// The hint for a file that is missing in the folder.
 const MISSING: &str = "`otlp-gate certs init` creates the CAs; `--dir DIR` names the folder that they are in";
 
-/// A folder with `server-ca`, `client-ca`, `server`, `clients/NAME` and `verify/NAME`, each `.crt` and `.key`, the
-/// revocation list `client.crl`, and the record `issued.jsonl`.
+/// A folder with `server-ca`, `client-ca`, `internal-ca`, `server`, `collector`, `gateway`, `node`, `clients/NAME` and
+/// `verify/NAME`, each `.crt` and `.key`, the revocation list `client.crl`, and the record `issued.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -41,8 +41,8 @@ impl Folder {
     }
 
     /// The files of a CA.
-    pub(crate) fn authority_files(&self, role: Role) -> Files {
-        self.files(&format!("{role}-ca"))
+    pub(crate) fn authority_files(&self, ca: impl Into<Ca>) -> Files {
+        self.files(&format!("{}-ca", ca.into()))
     }
 
     /// The files of the server.
@@ -65,13 +65,26 @@ impl Folder {
         Files { certificate: file("crt"), key: file("key") }
     }
 
-    /// The side that presents these certificates or what they issued; `None` for the server's CA, which the gateway
-    /// never reads.
+    /// The side that presents these certificates or what they issued to a client of the gateway or to the gateway;
+    /// `None` for the server's CA, which the gateway never reads, and for the internal certificates.
     pub(crate) fn presented_by(&self, files: &Files) -> Option<Role> {
         match files {
-            files if *files == self.authority_files(Role::Server) => None,
+            files if *files == self.authority_files(Ca::Server) => None,
             files if *files == self.server_files() => Some(Role::Server),
+            files if *files == self.authority_files(Ca::Internal) => None,
+            files if self.ca_of(files) == Ca::Internal => None,
             _ => Some(Role::Client),
+        }
+    }
+
+    /// The CA that issues the certificate in these files.
+    pub(super) fn ca_of(&self, files: &Files) -> Ca {
+        if *files == self.server_files() {
+            Ca::Server
+        } else if InternalCertificate::ALL.into_iter().any(|it| self.internal_files(it) == *files) {
+            Ca::Internal
+        } else {
+            Ca::Client
         }
     }
 
@@ -87,37 +100,38 @@ impl Folder {
     }
 
     /// The CA that issues: the first certificate of its file, with its key.
-    pub(crate) fn authority(&self, role: Role) -> Result<Authority, Error> {
-        let files = self.authority_files(role);
+    pub(crate) fn authority(&self, ca: impl Into<Ca>) -> Result<Authority, Error> {
+        let ca = ca.into();
+        let files = self.authority_files(ca);
         if files.certificate.exists() && !files.key.exists() {
             return Err(Error::failed(format_args!("there is no file {}", files.key.display())).hint(
                 "without the CA's key the folder cannot issue or revoke: ask the owner of the CA, or add its key",
             ));
         }
-        let certificate = self.authority_blocks(role)?.into_iter().next().unwrap_or_default();
+        let certificate = self.authority_blocks(ca)?.into_iter().next().unwrap_or_default();
         parse_authority(&files, &certificate)
     }
 
     /// The clients' previous CA, while a rotation is in progress.
     pub(super) fn old_authority(&self) -> Result<Option<Authority>, Error> {
         let key = self.old_key_file();
-        match self.authority_blocks(Role::Client)?.get(1) {
+        match self.authority_blocks(Ca::Client)?.get(1) {
             Some(old) if key.exists() => {
-                let files = Files { key, ..self.authority_files(Role::Client) };
+                let files = Files { key, ..self.authority_files(Ca::Client) };
                 parse_authority(&files, old).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// The certificates of all trusted CAs of a role. The first one issues.
-    pub(crate) fn authority_certificates(&self, role: Role) -> Result<Vec<Certificate>, Error> {
-        let path = self.authority_files(role).certificate;
+    /// The certificates of all trusted CAs of one kind. The first one issues.
+    pub(crate) fn authority_certificates(&self, ca: impl Into<Ca>) -> Result<Vec<Certificate>, Error> {
+        let path = self.authority_files(ca).certificate;
         pem::certificates(&path, file::read_text_or(&path, MISSING)?)
     }
 
-    fn authority_blocks(&self, role: Role) -> Result<Vec<String>, Error> {
-        let text = file::read_text_or(&self.authority_files(role).certificate, MISSING)?;
+    fn authority_blocks(&self, ca: Ca) -> Result<Vec<String>, Error> {
+        let text = file::read_text_or(&self.authority_files(ca).certificate, MISSING)?;
         Ok(pem::blocks(text, CERTIFICATE_END))
     }
 
@@ -162,11 +176,12 @@ impl Folder {
         Ok((files, certificate))
     }
 
-    /// The certificates that `certs list` shows: CAs, server, clients by name. Those in `verify` are left out, since
+    /// The certificates that `certs list` shows: CAs, server, internal ones, clients by name. Those in `verify` are left out, since
     /// some of them are invalid on purpose.
     pub(crate) fn all(&self) -> Result<Vec<Files>, Error> {
-        let mut all =
-            vec![self.authority_files(Role::Server), self.authority_files(Role::Client), self.server_files()];
+        let mut all: Vec<Files> = Ca::ALL.into_iter().map(|it| self.authority_files(it)).collect();
+        all.push(self.server_files());
+        all.extend(InternalCertificate::ALL.into_iter().map(|it| self.internal_files(it)));
         all.retain(|files| files.certificate.exists());
         all.extend(self.clients()?.iter().map(|name| self.client_files(name)));
         Ok(all)
@@ -182,6 +197,7 @@ impl Folder {
     /// All certificates that the CAs issued and that are in the folder, including those in `verify`.
     pub(super) fn issued_files(&self) -> Result<Vec<Files>, Error> {
         let mut files = vec![self.server_files()];
+        files.extend(InternalCertificate::ALL.into_iter().map(|it| self.internal_files(it)));
         files.extend(self.clients()?.iter().map(|name| self.client_files(name)));
         files.extend(TestClient::ALL.into_iter().map(|it| self.test_client_files(it)));
         files.retain(|files| files.certificate.exists());

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{Files, Folder, Issued, Record, RevocationList};
+use super::{Ca, Files, Folder, Issued, Record, RevocationList};
 use crate::error::Error;
 use crate::output::rfc3339;
-use crate::x509::{Certificate, Number, Role};
+use crate::x509::{Certificate, Number};
 
 /// A certificate with its status.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
     /// When it was revoked (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revoked_at: Option<String>,
-    /// The CA of the folder that issued it: `server-ca` or `client-ca`.
+    /// The CA of the folder that issued it: `server-ca`, `client-ca` or `internal-ca`.
     pub(crate) issued_by: Option<String>,
     /// The serial number.
     pub(crate) serial: Number,
@@ -62,7 +62,7 @@ pub(crate) enum Status {
 
 /// A trusted CA of the folder.
 struct Issuer {
-    role: Role,
+    ca: Ca,
     /// Whether another CA has replaced it.
     outgoing: bool,
     certificate: Certificate,
@@ -76,10 +76,9 @@ impl Folder {
         let now = OffsetDateTime::now_utc();
         let mut entries = Vec::new();
         for files in files {
-            let role =
-                [Role::Server, Role::Client].into_iter().find(|it| self.authority_files(*it) == *files);
-            let all = match role {
-                Some(role) => self.authority_certificates(role)?,
+            let ca = Ca::ALL.into_iter().find(|it| self.authority_files(*it) == *files);
+            let all = match ca {
+                Some(ca) => self.authority_certificates(ca)?,
                 None => vec![self.certificate(files)?],
             };
             entries.extend(all.iter().map(|it| self.entry(files, it, &issuers, &revocations, now)));
@@ -115,12 +114,12 @@ impl Folder {
     }
 
     fn issuers(&self) -> Vec<Issuer> {
-        let of = |role| {
-            let all = self.authority_certificates(role).unwrap_or_default();
+        let of = |ca| {
+            let all = self.authority_certificates(ca).unwrap_or_default();
             let all = all.into_iter().enumerate();
-            all.map(move |(at, certificate)| Issuer { role, outgoing: at > 0, certificate })
+            all.map(move |(at, certificate)| Issuer { ca, outgoing: at > 0, certificate })
         };
-        [Role::Server, Role::Client].into_iter().flat_map(of).collect()
+        Ca::ALL.into_iter().flat_map(of).collect()
     }
 
     fn entry(
@@ -132,7 +131,7 @@ impl Folder {
         now: OffsetDateTime,
     ) -> Entry {
         let issuer = issuers.iter().find(|it| certificate.is_signed_by(&it.certificate));
-        let of_client = issuer.is_some_and(|it| it.role == Role::Client);
+        let of_client = issuer.is_some_and(|it| it.ca == Ca::Client);
         let revoked_at = if of_client { revoked_at(lists, &certificate.serial) } else { None };
         Entry {
             file: Some(self.relative(files)),
@@ -149,7 +148,7 @@ impl Folder {
                 now,
             ),
             revoked_at: revoked_at.map(rfc3339),
-            issued_by: issuer.map(|it| format!("{}-ca", it.role)),
+            issued_by: issuer.map(|it| format!("{}-ca", it.ca)),
             serial: certificate.serial.clone(),
             sha256: certificate.sha256_hex(),
             warnings: self.presented_by(files).map(|role| certificate.weaknesses(role)).unwrap_or_default(),
@@ -181,7 +180,7 @@ impl Entry {
             days_left: (issued.not_after - now).whole_days(),
             status: Status::of(issuer, revoked_at.is_some(), (issued.not_before, issued.not_after), now),
             revoked_at: revoked_at.map(rfc3339),
-            issued_by: issuer.map(|it| format!("{}-ca", it.role)),
+            issued_by: issuer.map(|it| format!("{}-ca", it.ca)),
             serial: issued.serial.clone(),
             sha256: issued.sha256.clone(),
             warnings: Vec::new(),

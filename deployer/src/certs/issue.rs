@@ -3,7 +3,7 @@
 use rcgen::{KeyPair, PublicKeyData, SubjectPublicKeyInfo};
 
 use super::record::{self, Event, Issued};
-use super::{Authority, Files, Folder, Request, RevocationList, is_revoked};
+use super::{Authority, Ca, Files, Folder, InternalCertificate, Request, RevocationList, is_revoked};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
 use crate::x509::{Certificate, Role};
@@ -13,21 +13,22 @@ impl Folder {
     /// of every CA without a list.
     pub(crate) fn create_authority(
         &self,
-        role: Role,
+        ca: impl Into<Ca>,
         days: u32,
         existing: Existing,
     ) -> Result<Authority, Error> {
-        let authority = Authority::generate(role, days)?;
-        let files = self.authority_files(role);
+        let ca = ca.into();
+        let authority = Authority::generate(ca, days)?;
+        let files = self.authority_files(ca);
         let mut staged = vec![
             Staged::new(&files.key, authority.key_pem().as_bytes(), Access::Private)?,
             Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?,
         ];
-        if role == Role::Client {
+        if ca == Ca::Client {
             let list = authority.sign_revocations(&RevocationList::empty(authority.certificate()))?;
             staged.push(Staged::new(&self.revocations_file(), list.as_bytes(), Access::Public)?);
         }
-        self.append(vec![Event::created(&authority, role)])?;
+        self.append(vec![Event::created(&authority, ca)])?;
         staged.into_iter().try_for_each(|it| it.commit(existing))?;
         Ok(authority)
     }
@@ -45,13 +46,13 @@ impl Folder {
             reject_existing(files)?;
         }
         let key = Authority::new_key()?;
-        let (pem, certificate) = self.sign(request, &key)?;
+        let (pem, certificate) = self.sign(files, request, &key)?;
         approve(&certificate)?;
         let staged = [
             Staged::new(&files.key, key.serialize_pem().as_bytes(), Access::Private)?,
             Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?,
         ];
-        self.record_issued(files, request.role, &certificate)?;
+        self.record_issued(files, &certificate)?;
         staged.into_iter().try_for_each(|it| it.commit(existing))?;
         Ok(certificate)
     }
@@ -73,10 +74,10 @@ impl Folder {
                 "`--force` replaces the certificate, and removes a key in the folder that it is not for",
             ));
         }
-        let (pem, certificate) = self.sign(request, &public_key_info(public_key)?)?;
+        let (pem, certificate) = self.sign(files, request, &public_key_info(public_key)?)?;
         approve(&certificate)?;
         let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
-        self.record_issued(files, request.role, &certificate)?;
+        self.record_issued(files, &certificate)?;
         staged.commit(existing)?;
         let is_same = |key: KeyPair| key.subject_public_key_info() == public_key;
         let key = file::read_text(&files.key).ok().and_then(|pem| KeyPair::from_pem(&pem).ok());
@@ -93,23 +94,25 @@ impl Folder {
             let key = KeyPair::from_pem(&file::read_text(&files.key)?).map_err(|e| {
                 Error::failed(format_args!("{}: not a private key: {e}", files.key.display()))
             })?;
-            self.sign(request, &key)?
+            self.sign(files, request, &key)?
         } else {
-            self.sign(request, &public_key_info(&self.certificate(files)?.public_key())?)?
+            self.sign(files, request, &public_key_info(&self.certificate(files)?.public_key())?)?
         };
         let staged = Staged::new(&files.certificate, pem.as_bytes(), Access::Public)?;
-        self.record_issued(files, request.role, &certificate)?;
+        self.record_issued(files, &certificate)?;
         staged.commit(Existing::Replace)?;
         Ok(certificate)
     }
 
-    /// The files of the server and of every client whose certificate is not revoked.
+    /// The files of the server, of the internal certificates, and of every client whose certificate is not revoked.
     pub(crate) fn renewable(&self) -> Result<Vec<(Role, Files)>, Error> {
         let revocations = self.revocations()?;
         let mut files = Vec::new();
         if self.server_files().certificate.exists() {
             files.push((Role::Server, self.server_files()));
         }
+        let internal = InternalCertificate::ALL.into_iter().map(|it| (it.role(), self.internal_files(it)));
+        files.extend(internal.filter(|(_, files)| files.certificate.exists()));
         for name in self.clients()? {
             let (of_client, certificate) = self.client(&name)?;
             if !is_revoked(&revocations, &certificate.serial) {
@@ -132,17 +135,23 @@ impl Folder {
         Ok(files)
     }
 
-    fn sign(&self, request: &Request, key: &impl PublicKeyData) -> Result<(String, Certificate), Error> {
-        let pem = self.authority(request.role)?.issue(request, key)?;
+    fn sign(
+        &self,
+        files: &Files,
+        request: &Request,
+        key: &impl PublicKeyData,
+    ) -> Result<(String, Certificate), Error> {
+        let pem = self.authority(self.ca_of(files))?.issue(request, key)?;
         let certificate = Certificate::parse(pem.as_bytes())
             .map_err(|e| Error::failed(format_args!("cannot parse the new certificate: {e}")))?;
         Ok((pem, certificate))
     }
 
-    fn record_issued(&self, files: &Files, role: Role, certificate: &Certificate) -> Result<(), Error> {
-        let ca = self.authority(role)?;
+    fn record_issued(&self, files: &Files, certificate: &Certificate) -> Result<(), Error> {
+        let kind = self.ca_of(files);
+        let ca = self.authority(kind)?;
         let issued =
-            Issued::of(certificate, role, self.name_of(files), ca.certificate(), Some(record::now()));
+            Issued::of(certificate, kind, self.name_of(files), ca.certificate(), Some(record::now()));
         self.append(vec![Event::Issued(issued)])
     }
 }

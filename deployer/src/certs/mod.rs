@@ -1,12 +1,15 @@
-//! The certificates of a gate and its clients: a folder with two CAs, the certificates that they issued and revoked,
+//! The certificates of a gate and its clients: a folder with three CAs, the certificates that they issued and revoked,
 //! and the record of both.
 //!
-//! **Architecture Invariant:** the server's and the clients' certificates come from different CAs, so that neither the
-//! holder of a server's key nor the issuer of server certificates can act as a client. No key leaves the folder.
+//! **Architecture Invariant:** the server's, the clients' and the internal certificates come from different CAs, so that
+//! neither the holder of a server's key nor the issuer of server certificates can act as a client, and no client can
+//! connect to the Collector. No CA's key leaves the folder.
 
 mod authority;
+mod ca;
 mod client_request;
 mod folder;
+mod internal;
 mod inventory;
 mod issue;
 mod listener;
@@ -24,8 +27,10 @@ mod trust;
 mod warnings;
 
 pub(crate) use authority::Authority;
+pub(crate) use ca::Ca;
 pub(crate) use client_request::ClientNames;
 pub(crate) use folder::{Files, Folder};
+pub(crate) use internal::{InternalCertificate, InternalTls};
 pub(crate) use inventory::{Entry, Status};
 pub(crate) use listener::ListenerTls;
 pub(crate) use names::{Host, client_name, dns_name, host, spiffe_id};

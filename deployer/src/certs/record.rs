@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Authority, Files, Folder};
+use super::{Authority, Ca, Files, Folder};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
-use crate::x509::{Certificate, Number, Role};
+use crate::x509::{Certificate, Number};
 
 /// The name, in the record, of the client that `otlp-gate verify` sends as. Every gate accepts it.
 pub(crate) const VERIFY_CLIENT: &str = "otlp-gate/verify";
@@ -28,8 +28,8 @@ pub(crate) enum Event {
         /// When the event happened.
         #[serde(with = "time::serde::rfc3339")]
         time: OffsetDateTime,
-        /// The role of the certificates that the CA issues.
-        kind: Role,
+        /// Which CA of the folder it is.
+        kind: Ca,
         /// Whether the record has every certificate that the CA ever issued.
         complete: bool,
         /// The subject of the CA, in RFC 2253 form.
@@ -76,9 +76,9 @@ pub(crate) struct Issued {
     /// When it was issued; `None` if it was found in the folder without an entry.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
     pub(crate) time: Option<OffsetDateTime>,
-    /// The side that presents it.
-    pub(crate) kind: Role,
-    /// The client's name as given to `certs client`, or `server`, or [`VERIFY_CLIENT`].
+    /// Which CA of the folder issued it.
+    pub(crate) kind: Ca,
+    /// The client's name as given to `certs client`, or the name of its file such as `server`, or [`VERIFY_CLIENT`].
     pub(crate) name: String,
     /// The serial number.
     pub(crate) serial: Number,
@@ -110,7 +110,7 @@ impl Issued {
     /// The entry for a certificate.
     pub(crate) fn of(
         certificate: &Certificate,
-        kind: Role,
+        kind: Ca,
         name: String,
         ca: &Certificate,
         time: Option<OffsetDateTime>,
@@ -181,7 +181,7 @@ impl Record {
 
     /// The names of all clients that a certificate was ever issued to.
     pub(crate) fn clients(&self) -> BTreeSet<&str> {
-        let clients = self.issued().into_iter().filter(|it| it.kind == Role::Client);
+        let clients = self.issued().into_iter().filter(|it| it.kind == Ca::Client);
         clients.map(|it| it.name.as_str()).collect()
     }
 
@@ -279,17 +279,17 @@ impl Folder {
         let mut events = Vec::new();
         let mut authorities = Vec::new();
         let time = now();
-        for role in [Role::Server, Role::Client] {
-            if !self.authority_files(role).certificate.exists() {
+        for kind in Ca::ALL {
+            if !self.authority_files(kind).certificate.exists() {
                 continue;
             }
-            for ca in self.authority_certificates(role)? {
+            for ca in self.authority_certificates(kind)? {
                 let key = ca.public_key_sha256_hex();
                 if !record.knows(&key) && !created.contains(&key) {
                     let issuer = ca.subject.clone();
-                    events.push(Event::Authority { time, kind: role, complete: false, issuer, ca: key });
+                    events.push(Event::Authority { time, kind, complete: false, issuer, ca: key });
                 }
-                authorities.push((role, ca));
+                authorities.push((kind, ca));
             }
         }
         let known: BTreeSet<CertificateId> = record.issued().into_iter().map(Issued::id).collect();
@@ -301,15 +301,15 @@ impl Folder {
             if by_name.clone().any(|(_, ca)| is_known(ca)) {
                 continue;
             }
-            if let Some((role, ca)) = by_name.find(|(_, ca)| certificate.is_signed_by(ca)) {
-                let issued = Issued::of(&certificate, *role, self.name_of(&files), ca, None);
+            if let Some((kind, ca)) = by_name.find(|(_, ca)| certificate.is_signed_by(ca)) {
+                let issued = Issued::of(&certificate, *kind, self.name_of(&files), ca, None);
                 events.push(Event::Issued(issued));
             }
         }
         let revoked = record.revoked();
         for list in self.revocations()? {
             let Some((_, ca)) =
-                authorities.iter().find(|(role, ca)| *role == Role::Client && ca.subject == list.issuer)
+                authorities.iter().find(|(kind, ca)| *kind == Ca::Client && ca.subject == list.issuer)
             else {
                 continue;
             };
@@ -346,7 +346,7 @@ impl CertificateId {
 
 impl Event {
     /// A CA was created in this folder.
-    pub(super) fn created(authority: &Authority, kind: Role) -> Self {
+    pub(super) fn created(authority: &Authority, kind: Ca) -> Self {
         let certificate = authority.certificate();
         Event::Authority {
             time: now(),

@@ -8,10 +8,10 @@ use strsim::damerau_levenshtein;
 use time::OffsetDateTime;
 
 use super::revoke::DENY;
-use super::{BACKDATED, CertificateId, Folder, Issued, Record};
+use super::{BACKDATED, Ca, CertificateId, Folder, Issued, Record};
 use crate::error::Error;
 use crate::file;
-use crate::x509::{Certificate, Number, Role};
+use crate::x509::{Certificate, Number};
 
 /// A certificate that can be revoked. What is not known of it is `None`.
 #[derive(Debug, Clone, Serialize)]
@@ -66,7 +66,7 @@ impl Folder {
         let issued: Vec<&Issued> = record
             .issued()
             .into_iter()
-            .filter(|it| it.kind == Role::Client && (it.name == name || is_present(it)))
+            .filter(|it| it.kind == Ca::Client && (it.name == name || is_present(it)))
             .collect();
         if issued.is_empty() {
             return Err(match present {
@@ -89,7 +89,7 @@ impl Folder {
     pub(crate) fn revocable_file(&self, record: &Record, path: &Path) -> Result<Revocable, Error> {
         let certificate = Certificate::parse(&file::read(path)?)
             .map_err(|e| Error::failed(format_args!("{}: {e}", path.display())))?;
-        let authorities = self.authority_certificates(Role::Client)?;
+        let authorities = self.authority_certificates(Ca::Client)?;
         let Some(ca) = authorities.iter().find(|it| certificate.is_signed_by(it)) else {
             return Err(other_ca(path));
         };
@@ -117,8 +117,13 @@ impl Folder {
         }
         if let Some(issued) = found.first() {
             return Err(match issued.kind {
-                Role::Server => of_server(&format!("{serial} is the serial number of a server certificate")),
-                Role::Client => Error::failed(format_args!(
+                Ca::Server => of_server(&format!("{serial} is the serial number of a server certificate")),
+                Ca::Internal => Error::failed(format_args!(
+                    "{serial} is the serial number of the internal certificate `{}`",
+                    issued.name
+                ))
+                .hint(INTERNAL),
+                Ca::Client => Error::failed(format_args!(
                     "the certificate {serial} is of a CA that is no longer trusted"
                 )),
             });
@@ -143,7 +148,7 @@ impl Folder {
 
     /// The trusted CAs of clients, as [`CertificateId`] has them.
     pub(super) fn trusted_cas(&self) -> Result<Vec<String>, Error> {
-        let authorities = self.authority_certificates(Role::Client)?;
+        let authorities = self.authority_certificates(Ca::Client)?;
         Ok(authorities.iter().map(Certificate::public_key_sha256_hex).collect())
     }
 
@@ -155,6 +160,12 @@ impl Folder {
             ));
         }
         let clients = self.clients()?;
+        if name == "internal" {
+            return Ok(Error::failed(
+                "no client is named `internal`, and internal certificates cannot be revoked",
+            )
+            .hint(INTERNAL));
+        }
         let known: BTreeSet<&str> =
             record.clients().into_iter().chain(clients.iter().map(String::as_str)).collect();
         let mut near: Vec<(usize, &str)> = known
@@ -186,6 +197,10 @@ impl From<&Issued> for Revocable {
         }
     }
 }
+
+/// What to do about an internal certificate whose key is no longer secret.
+const INTERNAL: &str = "`otlp-gate certs rotate internal` replaces the internal CA, so that its certificates are no \
+    longer trusted";
 
 fn other_ca(path: &Path) -> Error {
     let message = format!("{} was not issued by the clients' CA of this folder", path.display());

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 use super::record::Event;
-use super::{Authority, Folder, RevocationList};
+use super::{Authority, Ca, Folder, InternalCertificate, RevocationList};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
-use crate::x509::{Certificate, Role};
+use crate::x509::Certificate;
 
 impl Folder {
     /// The key of the clients' previous CA, which signs that CA's revocation list until the rotation ends.
@@ -23,19 +23,19 @@ impl Folder {
     ///
     /// # Errors
     /// A rotation is in progress.
-    pub(crate) fn rotate(&self, role: Role, days: u32) -> Result<Certificate, Error> {
-        let files = self.authority_files(role);
-        if self.authority_certificates(role)?.len() > 1 {
+    pub(crate) fn rotate(&self, ca: Ca, days: u32) -> Result<Certificate, Error> {
+        let files = self.authority_files(ca);
+        if self.authority_certificates(ca)?.len() > 1 {
             return Err(Error::failed(format_args!(
                 "a rotation is in progress: {} has two CAs",
                 files.certificate.display()
             ))
-            .hint(format_args!("`otlp-gate certs rotate {role} --finish` ends it")));
+            .hint(format_args!("`otlp-gate certs rotate {ca} --finish` ends it")));
         }
-        let old = self.authority(role)?;
-        let new = Authority::generate_next(role, days)?;
+        let old = self.authority(ca)?;
+        let new = Authority::generate_next(ca, days)?;
         let mut staged = Vec::new();
-        if role == Role::Client {
+        if ca == Ca::Client {
             let list = new.sign_revocations(&RevocationList::empty(new.certificate()))?;
             let lists: String = self.revocation_blocks()?.into_iter().map(|(_, pem)| pem).collect();
             staged.push(Staged::new(&self.old_key_file(), old.key_pem().as_bytes(), Access::Private)?);
@@ -48,9 +48,9 @@ impl Folder {
         let both = format!("{}{}", new.pem(), old.pem());
         staged.push(Staged::new(&files.key, new.key_pem().as_bytes(), Access::Private)?);
         staged.push(Staged::new(&files.certificate, both.as_bytes(), Access::Public)?);
-        self.append(vec![Event::created(&new, role)])?;
+        self.append(vec![Event::created(&new, ca)])?;
         staged.into_iter().try_for_each(|it| it.commit(Existing::Replace))?;
-        if role == Role::Client {
+        if ca == Ca::Client {
             self.create_test_clients(Existing::Replace)?;
         }
         Ok(new.certificate().clone())
@@ -60,27 +60,27 @@ impl Folder {
     ///
     /// # Errors
     /// There is no previous CA, or a certificate of it is still in use.
-    pub(crate) fn finish_rotation(&self, role: Role, force: bool) -> Result<(), Error> {
-        let files = self.authority_files(role);
-        let [new, old] = self.authority_certificates(role)?.try_into().map_err(|_| {
+    pub(crate) fn finish_rotation(&self, ca: Ca, force: bool) -> Result<(), Error> {
+        let files = self.authority_files(ca);
+        let [new, old] = self.authority_certificates(ca)?.try_into().map_err(|_| {
             Error::failed(format_args!(
                 "no rotation is in progress: {} does not have two CAs",
                 files.certificate.display()
             ))
-            .hint(format_args!("`otlp-gate certs rotate {role}` starts one"))
+            .hint(format_args!("`otlp-gate certs rotate {ca}` starts one"))
         })?;
-        let left = self.issued_by(role, &old)?;
+        let left = self.issued_by(ca, &old)?;
         if !left.is_empty() && !force {
             return Err(Error::failed(format_args!("certificates of the old CA are in use: {}", left.join(", "))).hint(
                 "`otlp-gate certs renew --all` issues new ones; with `--force` the gate rejects the old ones from now \
                 on",
             ));
         }
-        let authority = self.authority(role)?;
+        let authority = self.authority(ca)?;
         // Last chance to record what the previous CA issued and revoked.
         self.complete_record()?;
         let mut staged = Vec::new();
-        if role == Role::Client {
+        if ca == Ca::Client {
             let list = self.revocation_blocks()?.into_iter().find(|(list, _)| list.issuer == new.subject);
             let list = list.map_or_else(
                 || authority.sign_revocations(&RevocationList::empty(&new)),
@@ -90,19 +90,23 @@ impl Folder {
         }
         staged.push(Staged::new(&files.certificate, authority.pem().as_bytes(), Access::Public)?);
         staged.into_iter().try_for_each(|it| it.commit(Existing::Replace))?;
-        match role {
-            Role::Client => file::remove(&self.old_key_file()),
-            Role::Server => Ok(()),
+        match ca {
+            Ca::Client => file::remove(&self.old_key_file()),
+            Ca::Server | Ca::Internal => Ok(()),
         }
     }
 
     /// The holders that still need this CA: those with a certificate of it in the folder that is not revoked, and
     /// clients without files in the folder whose valid certificates are all of this CA.
-    fn issued_by(&self, role: Role, authority: &Certificate) -> Result<Vec<String>, Error> {
+    fn issued_by(&self, ca: Ca, authority: &Certificate) -> Result<Vec<String>, Error> {
         let revoked = self.revocations()?;
-        let all = match role {
-            Role::Server => vec![("server".to_owned(), self.server_files())],
-            Role::Client => {
+        let all = match ca {
+            Ca::Server => vec![("server".to_owned(), self.server_files())],
+            Ca::Internal => {
+                let all = InternalCertificate::ALL.into_iter();
+                all.map(|it| (it.name().to_owned(), self.internal_files(it))).collect()
+            }
+            Ca::Client => {
                 let clients = self.clients()?.into_iter();
                 clients.map(|name| (name.clone(), self.client_files(&name))).collect()
             }
@@ -119,14 +123,14 @@ impl Folder {
             }
             here.insert(name);
         }
-        if role == Role::Client {
-            let (record, ca, now) =
+        if ca == Ca::Client {
+            let (record, key, now) =
                 (self.record()?, authority.public_key_sha256_hex(), OffsetDateTime::now_utc());
             let good = record.issued().into_iter().filter(|it| {
-                let client = it.kind == Role::Client && !it.name.starts_with("otlp-gate/");
+                let client = it.kind == Ca::Client && !it.name.starts_with("otlp-gate/");
                 client && it.not_after > now && !super::is_revoked(&revoked, &it.serial)
             });
-            let (old, new): (Vec<_>, Vec<_>) = good.partition(|it| it.ca == ca);
+            let (old, new): (Vec<_>, Vec<_>) = good.partition(|it| it.ca == key);
             let new: BTreeSet<&str> = new.into_iter().map(|it| it.name.as_str()).collect();
             let old: BTreeSet<&str> = old.into_iter().map(|it| it.name.as_str()).collect();
             let gone = old.difference(&new).filter(|name| !here.contains(**name));

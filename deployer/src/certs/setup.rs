@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::listener::check_clients;
-use super::{Authority, Files, Folder, ListenerTls, Request, RevocationList, TestClient, certificates};
+use super::{
+    Authority, Ca, Files, Folder, InternalCertificate, ListenerTls, Request, RevocationList, TestClient,
+    certificates,
+};
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
 use crate::x509::Role;
@@ -15,6 +18,10 @@ pub(crate) struct Setup {
     pub(crate) server: ServerCertificate,
     /// The CAs of clients; `None` creates one.
     pub(crate) clients: Option<ClientAuthority>,
+    /// The names of the Collector's Service, for its certificate.
+    pub(crate) collector_hosts: Vec<String>,
+    /// The validity of the internal certificates, in days.
+    pub(crate) internal_days: u32,
     /// The validity of new CAs, in days.
     pub(crate) ca_days: u32,
 }
@@ -163,6 +170,10 @@ impl Folder {
                 }
             }
         }
+        // Where cert-manager issues the server's certificate, it issues the internal ones too.
+        if !matches!(setup.server, ServerCertificate::Elsewhere) {
+            self.create_internal(&setup.collector_hosts, (setup.internal_days, setup.ca_days), existing)?;
+        }
         if setup.clients.as_ref().is_none_or(ClientAuthority::issues) {
             // The CA may have been this folder's before. The record then has revocations that the given list lacks.
             self.complete_lists()?;
@@ -170,6 +181,12 @@ impl Folder {
         } else {
             self.test_client_paths().iter().try_for_each(|path| file::remove(path))
         }
+    }
+
+    /// Whether the folder has the clients' CA and the server's certificate.
+    pub(crate) fn is_set_up(&self) -> bool {
+        let needed = [self.authority_files(Ca::Client), self.server_files()];
+        needed.iter().all(|it| it.certificate.exists())
     }
 
     fn reject_existing(&self) -> Result<(), Error> {
@@ -184,9 +201,10 @@ impl Folder {
 
     /// Every file that [`Folder::set_up`] writes, except for the record.
     fn setup_files(&self) -> Vec<PathBuf> {
-        let pairs =
-            [self.authority_files(Role::Server), self.authority_files(Role::Client), self.server_files()];
-        let pairs = pairs.into_iter().flat_map(|Files { certificate, key }| [key, certificate]);
+        let authorities = Ca::ALL.into_iter().map(|it| self.authority_files(it));
+        let internal = InternalCertificate::ALL.into_iter().map(|it| self.internal_files(it));
+        let pairs = authorities.chain([self.server_files()]).chain(internal);
+        let pairs = pairs.flat_map(|Files { certificate, key }| [key, certificate]);
         pairs.chain(self.test_client_paths()).chain([self.revocations_file()]).collect()
     }
 

@@ -43,6 +43,7 @@ impl Folder {
                 )));
             }
         }
+        warnings.extend(self.internal_expiring(now));
         let lists = self.revocations().unwrap_or_default();
         warnings.extend(lists.iter().filter_map(|list| self.new_list(list, now)));
         match self.completed_record() {

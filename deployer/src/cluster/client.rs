@@ -19,6 +19,8 @@ const FIRST_RESPONSE: Duration = Duration::from_secs(5);
 pub(crate) struct Cluster {
     /// The client for the API server.
     pub(crate) client: Client,
+    /// The same without retries, for requests to pods by the API server's proxy: an answer with 503 is about the pod.
+    pub(crate) pods: Client,
     /// The API server's URL.
     pub(crate) url: String,
     /// The API server's version, such as `v1.35.0`.
@@ -50,8 +52,14 @@ impl Cluster {
         };
         let url = config.cluster_url.to_string();
         let url = url.trim_end_matches('/').to_owned();
-        let client = Client::try_from(config)
-            .map_err(|e| Error::failed(format_args!("cannot use the kubeconfig for {url}: {e}")))?;
+        let client = |config: Config| {
+            Client::try_from(config)
+                .map_err(|e| Error::failed(format_args!("cannot use the kubeconfig for {url}: {e}")))
+        };
+        let mut unretried = config.clone();
+        unretried.default_retry = false;
+        let pods = client(unretried)?;
+        let client = client(config)?;
         let version = match timeout(FIRST_RESPONSE, client.apiserver_version()).await {
             Ok(Ok(version)) => version.git_version,
             Ok(Err(error)) => {
@@ -64,7 +72,7 @@ impl Cluster {
                 )));
             }
         };
-        Ok(Cluster { client, url, version })
+        Ok(Cluster { client, pods, url, version })
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn reader(kind: &str) -> Option<Reader> {
         "GRPCRoute" | "HTTPRoute" => Some(route),
         "Certificate" => Some(certificate),
         "EnvoyExtensionPolicy" | "ClientTrafficPolicy" | "BackendTrafficPolicy" => Some(policy),
+        "BackendTLSPolicy" => Some(backend_tls_policy),
         _ => None,
     }
 }
@@ -63,6 +64,10 @@ fn route(object: &DynamicObject) -> Result<String, NotReady> {
 
 fn policy(object: &DynamicObject) -> Result<String, NotReady> {
     require_each(object, "/status/ancestors", &["Accepted"], NotReady::PolicyNotAccepted)
+}
+
+fn backend_tls_policy(object: &DynamicObject) -> Result<String, NotReady> {
+    require_each(object, "/status/ancestors", &["Accepted", "ResolvedRefs"], NotReady::PolicyNotAccepted)
 }
 
 fn certificate(object: &DynamicObject) -> Result<String, NotReady> {

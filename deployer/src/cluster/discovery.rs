@@ -84,7 +84,7 @@ impl Discovery {
             .map(|object| MissingKind {
                 api_version: object.api_version().to_owned(),
                 kind: object.kind.clone(),
-                hint: how_to_install(object.api_version()),
+                hint: how_to_install(object.api_version(), &object.kind),
             })
             .collect()
     }
@@ -158,8 +158,12 @@ impl Discovery {
     }
 }
 
-/// What to install for the kinds of an API version.
-fn how_to_install(api_version: &str) -> &'static str {
+/// What to install for a kind.
+fn how_to_install(api_version: &str, kind: &str) -> &'static str {
+    if kind == "BackendTLSPolicy" {
+        return "install the Gateway API's standard channel, version 1.4 or later: gateway-api.sigs.k8s.io/guides; or set \
+            `backend.collector.tls: off` for plain text";
+    }
     match api_version.split('/').next().unwrap_or_default() {
         "gateway.networking.k8s.io" => {
             "install the Gateway API's standard channel, version 1.1 or later: gateway-api.sigs.k8s.io/guides"

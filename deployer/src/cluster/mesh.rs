@@ -37,7 +37,7 @@ pub(crate) async fn detect_mesh(cluster: &Cluster, config: &Config) -> Result<De
     let Some(istiod) = istiod.map_err(|e| api_error("cannot list Deployments", &e))? else {
         return Ok(none("unknown, because Deployments may not be listed"));
     };
-    let mode = config.node_local.mesh;
+    let mode = config.node_local_mesh();
     let Some(istiod) = istiod else {
         return match mode {
             MeshMode::On => Err(Error::failed("`nodeLocal.mesh` is `on`, but no istiod runs in the cluster")

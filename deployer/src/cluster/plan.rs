@@ -15,6 +15,7 @@ use super::discovery::Discovery;
 use super::managers::FIELD_MANAGER;
 use crate::error::Error;
 use crate::model::{Installation, Object};
+use crate::resources::collector_tls;
 
 /// What applying an object changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,7 @@ impl Plan {
         let discovery = Discovery::of_objects(cluster, &objects).await?;
         discovery.require(&objects)?;
         require_certificate(cluster, installation, certificate).await?;
+        require_internal_certificates(cluster, installation, certificate).await?;
         leave_foreign_namespaces(cluster, &mut objects).await?;
         Plan::of(cluster, discovery, objects, force).await
     }
@@ -204,10 +206,7 @@ async fn require_certificate(
         return Ok(());
     }
     let (name, namespace) = (installation.names.server(), &installation.names.namespace);
-    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
-    let found = secrets.get_metadata_opt(&name).await;
-    let found = found.map_err(|e| api_error(format_args!("cannot read secret/{name} in {namespace}"), &e))?;
-    if found.is_some() {
+    if has_secret(cluster, &name, namespace).await? {
         return Ok(());
     }
     Err(Error::failed(format_args!(
@@ -215,6 +214,42 @@ async fn require_certificate(
         file.display()
     ))
     .hint("run `otlp-gate certs init` to create one, or name its folder with `--certs DIR`"))
+}
+
+/// Fails if an internal certificate is neither among the objects nor in the cluster. `file` is the server's certificate,
+/// in the folder in which the internal ones would be.
+async fn require_internal_certificates(
+    cluster: &Cluster,
+    installation: &Installation<'_>,
+    file: &Path,
+) -> Result<(), Error> {
+    if !installation.expects_internal_certificates() {
+        return Ok(());
+    }
+    for secret in collector_tls::secrets(installation) {
+        let (name, namespace) = (secret.name(), secret.namespace());
+        if has_secret(cluster, name, namespace).await? {
+            continue;
+        }
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let message = format!(
+            "there are no certificates for the connection to the Collector: neither {} nor secret/{name} in {namespace} \
+             exists",
+            folder.join("internal-ca.crt").display()
+        );
+        return Err(Error::failed(message).hint(
+            "run `otlp-gate certs init`, which leaves existing certificates as they are, or set \
+             `backend.collector.tls: off`",
+        ));
+    }
+    Ok(())
+}
+
+async fn has_secret(cluster: &Cluster, name: &str, namespace: &str) -> Result<bool, Error> {
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), namespace);
+    let found = secrets.get_metadata_opt(name).await;
+    let found = found.map_err(|e| api_error(format_args!("cannot read secret/{name} in {namespace}"), &e))?;
+    Ok(found.is_some())
 }
 
 async fn try_object(

@@ -13,6 +13,7 @@ use super::managers::is_ours;
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, title};
 use crate::render::KINDS;
+use crate::resources::collector_tls;
 
 /// The result of pruning.
 #[derive(Debug, Default)]
@@ -89,6 +90,11 @@ pub(crate) fn retained(
     if installation.expects_client_cas() {
         let metadata = names.metadata(&names.client_ca());
         objects.push(Object::builtin(&ConfigMap { metadata, ..ConfigMap::default() })?);
+    }
+    if installation.expects_internal_certificates() {
+        for secret in collector_tls::secrets(installation) {
+            objects.push(Object::builtin(&Secret { metadata: secret.metadata, ..Secret::default() })?);
+        }
     }
     Ok(objects)
 }

@@ -19,11 +19,11 @@ use super::diagnosis::{Diagnosis, of_deployment, of_pods, of_proxy};
 use super::discovery::Discovery;
 use super::not_ready::{Cause, NotReady};
 use super::server_certificate::ServerCertificate;
-use crate::config::Backend;
+use crate::config::{Backend, TlsMode};
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, revision, title};
 use crate::output::rfc3339;
-use crate::providers::{self, MODULE_ANNOTATION, Provider};
+use crate::providers::{self, Provider};
 
 /// How long a proxy may take to return its metrics.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -101,13 +101,19 @@ pub(crate) async fn status(
 ) -> Result<Status, Error> {
     let (config, names) = (installation.config, &installation.names);
     let mut status = Status::default();
-    if let (true, Backend::Collector(_)) = (config.gateway.enabled, &config.backend) {
+    if let (true, Backend::Collector(collector)) = (config.gateway.enabled, &config.backend) {
         let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &names.namespace);
         let name = names.collector();
         let found = api.get_opt(&name).await.map_err(|e| api_error("cannot read the Collector", &e))?;
         status.components.push(match found {
             None => Component::new(title("deployment", None, &name), Err(NotReady::NotFound)),
-            Some(found) => deployment(cluster, &found).await?,
+            Some(found) => {
+                let mut component = deployment(cluster, &found).await?;
+                if collector.tls == TlsMode::Off {
+                    component.detail.push_str("; in plain text from the gateway (`tls: off`)");
+                }
+                component
+            }
         });
     }
     if config.node_local.enabled {
@@ -206,7 +212,7 @@ async fn proxies(
             Ok(metrics) => {
                 foreign += metrics.foreign_certificates;
                 let same = metrics.revision == Some(wanted.number);
-                if same && has_module(pod, workload.module.as_ref()) {
+                if same && has_annotations(pod, &workload.annotations) {
                     current += 1;
                 } else {
                     outdated = Some(pod);
@@ -239,9 +245,9 @@ async fn proxies(
     Ok(components)
 }
 
-/// Whether the pod has this module, if the provider binds pods to a module.
-fn has_module(pod: &Pod, module: Option<&String>) -> bool {
-    module.is_none_or(|wanted| pod.annotations().get(MODULE_ANNOTATION) == Some(wanted))
+/// Whether the pod has the module and the CAs that it is bound to.
+fn has_annotations(pod: &Pod, wanted: &[(&str, String)]) -> bool {
+    wanted.iter().all(|(key, value)| pod.annotations().get(*key) == Some(value))
 }
 
 fn is_running(pod: &Pod) -> bool {
@@ -280,7 +286,7 @@ async fn metrics(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Re
          ?filter={POLICY_REVISION}%7C{FOREIGN_CERTIFICATES}"
     );
     let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
-    match timeout(METRICS_TIMEOUT, cluster.client.request_text(request)).await {
+    match timeout(METRICS_TIMEOUT, cluster.pods.request_text(request)).await {
         Err(_) => Err(format!("no response within {} s", METRICS_TIMEOUT.as_secs())),
         // A starting proxy does not listen yet.
         Ok(Err(kube::Error::Api(status))) if status.code >= 500 => Ok(Metrics::default()),

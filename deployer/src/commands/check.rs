@@ -9,10 +9,11 @@ use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::certs::{Folder, Role, certificates};
+use crate::certs::{Ca, Folder, Role, certificates};
 use crate::config::{Config, Finding, Loaded, Report, Severity, Source};
 use crate::error::Error;
 use crate::global::Global;
+use crate::model::Names;
 use crate::output::{self, Format};
 use crate::quantity::quantity;
 
@@ -112,7 +113,22 @@ fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
     if !uses(config) || !folder.authority_files(Role::Client).certificate.exists() {
         return Vec::new();
     }
-    folder.warnings(config, OffsetDateTime::now_utc())
+    let mut notices = folder.warnings(config, OffsetDateTime::now_utc());
+    if config.encrypts_backend() {
+        match folder.internal(&Names::of(&config.gateway).collector_host()) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let ca = folder.authority_files(Ca::Internal).certificate;
+                let message =
+                    format!("there are no certificates for the Collector: {} does not exist", ca.display());
+                let hint =
+                    "`otlp-gate certs init` creates them, and leaves existing certificates as they are";
+                notices.push(Error::failed(message).hint(hint));
+            }
+            Err(error) => notices.push(error),
+        }
+    }
+    notices
 }
 
 fn reject(report: Report, format: Format) -> Result<(), Error> {

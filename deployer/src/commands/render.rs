@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::global::Global;
 use crate::model::{Certificates, Installation, Mesh, Object};
 use crate::output::{self, Format};
+use crate::resources::collector_tls;
 use crate::{providers, render};
 
 /// Arguments of `render`.
@@ -51,7 +52,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         .hint("name the folder with client-ca.crt and client.crl with `--client-ca certs`"));
     }
     let (module, mesh) = (args.module.location(&config)?, Mesh::from_config(&config));
-    let installation = Installation::new(&config, module, mesh, Certificates { server: None, clients });
+    let installation =
+        Installation::new(&config, module, mesh, Certificates { clients, ..Certificates::default() });
     let objects = render::objects(&installation)?;
     args.otelcol.validate(&objects)?;
     match &args.out {
@@ -64,6 +66,16 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
             output::say(format_args!(
                 "to create: {}, which contains keys or certificates and is not rendered\n  {}",
                 it.object, it.command
+            ));
+        }
+    }
+    if installation.expects_internal_certificates() {
+        for it in collector_tls::secrets(&installation) {
+            output::say(format_args!(
+                "to create: secret/{} in {}, which contains a key and is not rendered\n  {}",
+                it.name(),
+                it.namespace(),
+                it.command("certs")
             ));
         }
     }

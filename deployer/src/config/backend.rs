@@ -44,6 +44,11 @@ pub(crate) struct Collector {
     /// Its image: a Collector distribution of version 0.148 or later with the configured exporters and the routing
     /// connector, such as opentelemetry-collector-contrib or opentelemetry-collector-k8s.
     pub(crate) image: String,
+    /// Whether the gateway connects to it with mutual TLS. `on`: the Collector accepts only the gateway and the
+    /// node-local gateways, by certificates of the internal CA that `otlp-gate certs init` or cert-manager creates.
+    /// `off`: in plain text. Who can read the traffic between nodes then reads all telemetry, and who reaches the
+    /// Collector's Service bypasses the gate, unless a NetworkPolicy is enforced.
+    pub(crate) tls: TlsMode,
     /// Its exporters by name, as in the Collector's configuration: `{otlp_http: {endpoint:
     /// "https://otlp.example.com"}}`. All signals are sent to all of them, unless `pipelines` or `routes` say otherwise.
     /// Default: none; telemetry is only written to the Collector's log.
@@ -89,6 +94,17 @@ pub(crate) struct Collector {
     pub(crate) pod: Pod,
 }
 
+/// Whether a connection is encrypted and authenticated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TlsMode {
+    /// With mutual TLS.
+    #[default]
+    On,
+    /// In plain text.
+    Off,
+}
+
 /// A Service that receives OTLP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -108,6 +124,32 @@ pub(crate) struct Service {
     /// Default: profiles are forwarded, and the Service answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) profiles: Option<bool>,
+    /// TLS from the gateway and the node-local gateway to it. Default: plain text, unless a mesh encrypts the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<ServiceTls>,
+}
+
+/// TLS to a Service of your own, with certificates or by Istio's mesh. `caConfigMap` or `mesh: true` is required.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct ServiceTls {
+    /// The ConfigMap with the CA of the Service's certificate in `ca.crt`: with Istio in `gateway.namespace`, with Envoy
+    /// Gateway in the Service's namespace. If the node-local gateway sends to the Service, its namespace needs a
+    /// ConfigMap of this name too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_config_map: Option<String>,
+    /// The name that the Service's certificate must have. Default: `NAME.NAMESPACE.svc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_name: Option<String>,
+    /// The Secret with the client certificate that the gateway presents, of type `kubernetes.io/tls`, in
+    /// `gateway.namespace`. If the node-local gateway sends to the Service, its namespace needs a Secret of this name
+    /// too. Default: none; the Service must then accept clients without a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_secret: Option<String>,
+    /// Whether the Service is in Istio's mesh. The gateway then authenticates by the mesh's certificates, and never
+    /// sends plain text. It requires Istio as the gateway's provider, and excludes the other keys.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) mesh: bool,
 }
 
 impl Backend {
@@ -132,6 +174,7 @@ impl Default for Collector {
             replicas: NonZeroU32::MIN,
             max_replicas: None,
             image: IMAGE.to_owned(),
+            tls: TlsMode::default(),
             exporters: BTreeMap::new(),
             processors: BTreeMap::new(),
             connectors: BTreeMap::new(),

@@ -48,6 +48,12 @@ pub(crate) struct CertManager {
     /// Issuer with its own CA, which otlp-gate creates. Not with `clientCAs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clients: Option<IssuerRef>,
+    /// The issuer of the internal certificates, with which the gateway and the Collector authenticate each other. It
+    /// must be a CA issuer that issues nothing else: the Collector accepts every client that it issued a certificate to.
+    /// Default: an Issuer with its own CA, which otlp-gate creates. The node-local gateway is in another namespace: if
+    /// it sends to the Collector, a ClusterIssuer is required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) internal: Option<IssuerRef>,
 }
 
 /// An issuer of cert-manager.

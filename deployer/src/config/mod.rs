@@ -27,7 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use backend::{Backend, Collector, Service};
+pub(crate) use backend::{Backend, Collector, Service, ServiceTls, TlsMode};
 pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef, ServerCa};
 pub(crate) use client_ca::ClientCa;
 pub(crate) use collector::{CANARY, HEALTH_CHECK, MEMORY_LIMITER, kind};
@@ -130,6 +130,22 @@ impl Config {
         }
         // The policy's keys were read from YAML, and can be written.
         serde_json::to_value(self.policy_keys()).is_ok_and(|policy| uses(&policy))
+    }
+
+    /// How the node-local gateway joins Istio's mesh. It must if the gate's backend is in the mesh.
+    pub(crate) fn node_local_mesh(&self) -> MeshMode {
+        let meshed =
+            matches!(&self.backend, Backend::Service(it) if it.tls.as_ref().is_some_and(|it| it.mesh));
+        match self.node_local.mesh {
+            MeshMode::Auto if meshed && self.node_local.export.is_none() => MeshMode::On,
+            mode => mode,
+        }
+    }
+
+    /// Whether the connections to the Collector that otlp-gate deploys are encrypted.
+    pub(crate) fn encrypts_backend(&self) -> bool {
+        let encrypted = |it: &Collector| it.tls == TlsMode::On;
+        self.gateway.enabled && matches!(&self.backend, Backend::Collector(it) if encrypted(it))
     }
 
     /// The policy that the filter is sent, without the keys of client CAs and without what these have revoked.

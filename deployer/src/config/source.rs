@@ -81,6 +81,16 @@ impl Source {
         }
     }
 
+    /// Parses and checks the config. `namespace` replaces `gateway.namespace`.
+    pub(crate) fn load_in(&self, namespace: Option<&str>) -> Result<Loaded, Error> {
+        let mut loaded = self.load()?;
+        if let Some(namespace) = namespace {
+            check_namespace(namespace)?;
+            namespace.clone_into(&mut loaded.config.gateway.namespace);
+        }
+        Ok(loaded)
+    }
+
     /// Adds positions. Parses the text once more for them, only if there are problems.
     fn locate(&self, problems: Vec<(Severity, Problem)>) -> Vec<Finding> {
         let positions = LazyCell::new(|| Positions::of(&self.text));
@@ -98,12 +108,7 @@ impl Source {
 impl Loaded {
     /// Reads and loads a file, or standard input if the file is `-`. `namespace` replaces `gateway.namespace`.
     pub(crate) fn read(file: &path::Path, namespace: Option<&str>) -> Result<Self, Error> {
-        let mut loaded = Source::read(file)?.load()?;
-        if let Some(namespace) = namespace {
-            check_namespace(namespace)?;
-            namespace.clone_into(&mut loaded.config.gateway.namespace);
-        }
-        Ok(loaded)
+        Source::read(file)?.load_in(namespace)
     }
 
     /// Errors that are found after the config was loaded, with their positions.

@@ -4,6 +4,7 @@
 
 mod attached;
 mod clocks;
+mod collector_tls;
 mod control_plane;
 mod gateway_api;
 mod load_balancer;
@@ -79,6 +80,7 @@ pub(crate) async fn examine(
         checks.extend(gateway_api::checks(cluster, config).await?);
         checks.push(control_plane::check(cluster, config).await?);
         checks.push(load_balancer::check(cluster, config).await);
+        checks.extend(collector_tls::checks(cluster, installation).await?);
     }
     checks.push(permissions::check(cluster, discovery, objects).await?);
     checks.extend(mesh.map(|summary| Check::pass("mesh", summary)));

@@ -33,7 +33,7 @@ pub(crate) enum DataPlaneMode {
 impl Mesh {
     /// The mesh that the config implies where no cluster is asked.
     pub(crate) fn from_config(config: &Config) -> Self {
-        match config.node_local.mesh {
+        match config.node_local_mesh() {
             MeshMode::On => Mesh { present: true, node_local: DataPlaneMode::Sidecar },
             MeshMode::Auto => Mesh {
                 present: config.gateway.enabled && config.gateway.provider == Provider::Istio,

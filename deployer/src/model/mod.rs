@@ -4,6 +4,7 @@
 //! **Architecture Invariant:** the model knows no provider and asks no cluster and no clock. [`crate::resources`] and
 //! [`crate::providers`] make objects from it, and [`crate::render`] puts them together.
 
+mod backend_tls;
 mod extension;
 pub(crate) mod mesh;
 mod names;
@@ -12,6 +13,7 @@ pub(crate) mod pod_settings;
 mod policy;
 mod provider_settings;
 
+pub(crate) use backend_tls::{BackendTls, secret_volume};
 pub(crate) use extension::{EXTENSION_API, Extension, ExtensionKind};
 pub(crate) use mesh::{DataPlaneMode, Mesh};
 pub(crate) use names::Names;
@@ -25,6 +27,7 @@ use crate::certs::ClientTrust;
 use crate::config::{ClientCa, Config};
 use crate::error::Error;
 use crate::module::Location;
+use crate::sha256;
 
 /// One gate as it is to be installed in a cluster.
 #[derive(Debug)]
@@ -49,23 +52,40 @@ pub(crate) struct Installation<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Certificates {
     /// The server's certificate and key. `render` never has them, so that no manifest contains a key.
-    pub(crate) server: Option<Server>,
+    pub(crate) server: Option<KeyPair>,
     /// The CAs of clients and their revocation lists.
     pub(crate) clients: Option<ClientTrust>,
+    /// The internal certificates.
+    pub(crate) internal: Option<Internal>,
 }
 
-/// The server's certificate and key.
+/// The certificates of the connections to the Collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Internal {
+    /// The CA certificates that all ends trust, in PEM.
+    pub(crate) ca: String,
+    /// Identifies the CA that issued the Collector's certificate.
+    pub(crate) issuer: String,
+    /// The Collector's certificate and key.
+    pub(crate) collector: KeyPair,
+    /// The gateway's certificate and key.
+    pub(crate) gateway: KeyPair,
+    /// The certificate and key of the node-local gateways.
+    pub(crate) node: KeyPair,
+}
+
+/// A certificate and its key.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct KeyPair {
     /// The certificate and the CAs that issued it, in PEM.
     pub(crate) certificate: String,
     /// The private key, in PEM.
     pub(crate) key: String,
 }
 
-impl std::fmt::Debug for Server {
+impl std::fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").finish_non_exhaustive()
+        f.debug_struct("KeyPair").finish_non_exhaustive()
     }
 }
 
@@ -176,6 +196,40 @@ impl<'a> Installation<'a> {
     /// Whether the filter finds out which CA signed a client's certificate.
     pub(crate) fn tells_cas_apart(&self) -> bool {
         self.policy.client_cas.iter().any(|ca| !ca.name.is_empty())
+    }
+
+    /// Whether the internal certificates must already be in the cluster.
+    pub(crate) fn expects_internal_certificates(&self) -> bool {
+        self.config.takes_server_certificate()
+            && self.config.encrypts_backend()
+            && self.certificates.internal.is_none()
+    }
+
+    /// How the gateway authenticates the backend and itself; none if it connects in plain text or by a mesh.
+    pub(crate) fn backend_tls(&self) -> Option<BackendTls> {
+        match self.config.encrypts_backend() {
+            true => Some(BackendTls::of_collector(&self.names, self.names.backend_client())),
+            false => BackendTls::of_service(self.config, &self.names),
+        }
+    }
+
+    /// The same of the node-local gateway, if it sends to this gate's backend.
+    pub(crate) fn node_backend_tls(&self) -> Option<BackendTls> {
+        if self.config.node_local.export.is_some() {
+            return None;
+        }
+        match self.config.encrypts_backend() {
+            true => Some(BackendTls::of_collector(&self.names, self.names.node_client())),
+            false => BackendTls::of_service(self.config, &self.names),
+        }
+    }
+
+    /// The digest of what a running pod has late, because the kubelet updates its files in the end only: the trusted
+    /// internal CAs, and the CA that issued the internal certificates. `None` if these certificates are not on this
+    /// machine.
+    pub(crate) fn internal_digest(&self) -> Option<String> {
+        let internal = self.certificates.internal.as_ref()?;
+        Some(sha256::short(format!("{}{}", internal.ca, internal.issuer), 16))
     }
 
     /// The largest message that the gate forwards, in bytes: what the filter adds comes on top of `limits.inflated`,

@@ -26,6 +26,28 @@ impl Names {
         format!("{}-collector", self.gateway)
     }
 
+    /// The name of the Collector's Service in the cluster, to which its certificate is issued.
+    pub(crate) fn collector_host(&self) -> String {
+        format!("{}.{}.svc", self.collector(), self.namespace)
+    }
+
+    /// All names of the Collector's Service that clients in the cluster may use.
+    pub(crate) fn collector_hosts(&self) -> Vec<String> {
+        let (host, name) = (self.collector_host(), self.collector());
+        vec![host.clone(), format!("{host}.cluster.local"), format!("{name}.{}", self.namespace), name]
+    }
+
+    /// Name of the Secret with the gateway's certificate and key for the connection to the Collector, and the CA of the
+    /// Collector's certificate.
+    pub(crate) fn backend_client(&self) -> String {
+        format!("{}-backend-client", self.gateway)
+    }
+
+    /// Name of the Secret with the node-local gateway's certificate and key for the connection to the Collector.
+    pub(crate) fn node_client(&self) -> String {
+        format!("{}-client", self.node_local())
+    }
+
     /// Labels that select the Collector's pods.
     pub(crate) fn collector_selector(&self) -> BTreeMap<String, String> {
         [

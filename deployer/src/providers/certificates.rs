@@ -9,13 +9,13 @@ use super::UserObject;
 use crate::certs::ClientTrust;
 use crate::config;
 use crate::error::Error;
-use crate::model::{Installation, Names, Object, Server};
+use crate::model::{Installation, KeyPair, Names, Object};
 
 /// The Secret with the server's certificate and key and, where the provider reads them there, the client CAs and their
 /// revocation lists.
 pub(super) fn server_secret(
     names: &Names,
-    server: &Server,
+    server: &KeyPair,
     clients: Option<&ClientTrust>,
 ) -> Result<Object, Error> {
     let own = [("tls.crt", &server.certificate), ("tls.key", &server.key)];

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::certificates::{client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret};
-use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload};
+use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, backend_tls};
 use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
 use crate::model::{
-    Extension, Installation, Names, Object, ProviderSettings, plugin_config, pod_settings, yaml,
+    BackendTls, Extension, Installation, Names, Object, ProviderSettings, plugin_config, pod_settings, yaml,
 };
 use crate::module::Location;
 
@@ -65,8 +65,13 @@ impl Provider for EnvoyGateway {
             // Envoy Gateway's own namespace or the Gateway's, depending on its configuration.
             namespace: None,
             stats_port: 19001,
-            module: Some(installation.module.source()),
+            annotations: vec![(MODULE_ANNOTATION, installation.module.source())],
         }
+    }
+
+    fn backend_ca_namespace(&self, _: &Names, tls: &BackendTls) -> String {
+        // A BackendTLSPolicy is in the Service's namespace, and refers to objects there.
+        tls.namespace.clone()
     }
 
     fn policy_object(&self, _: Extension) -> PolicyObject {
@@ -83,6 +88,9 @@ impl Provider for EnvoyGateway {
         }
         objects.extend(client_ca_config_map(installation)?);
         objects.push(policy("EnvoyProxy", envoy_proxy(installation)?)?);
+        if let Some(tls) = installation.backend_tls() {
+            objects.push(backend_tls::policy(installation, &tls)?);
+        }
         objects.push(policy("ClientTrafficPolicy", typed(&ClientTrafficPolicy::of(installation))?)?);
         objects.push(policy("BackendTrafficPolicy", typed(&BackendTrafficPolicy::of(installation))?)?);
         objects.push(policy("EnvoyExtensionPolicy", typed(&EnvoyExtensionPolicy::of(installation)?)?)?);
@@ -170,6 +178,11 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     });
     if let (Some(family), Some(proxy)) = (installation.config.gateway.ip_family, proxy.as_object_mut()) {
         proxy.insert("ipFamily".to_owned(), json!(family));
+    }
+    let client = installation.backend_tls().and_then(|it| it.client);
+    if let (Some(secret), Some(proxy)) = (client, proxy.as_object_mut()) {
+        let certificate = json!({"group": "", "kind": "Secret", "name": secret});
+        proxy.insert("backendTLS".to_owned(), json!({"clientCertificateRef": certificate}));
     }
     Ok(proxy)
 }

@@ -11,17 +11,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::backend_tls::{self, FOLDER, GATEWAY_LABEL};
 use super::certificates::{
     client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret, trust_files,
 };
-use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload};
+use super::{
+    INTERNAL_ANNOTATION, MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload,
+};
 use crate::config::Backend;
 use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
 use crate::model::{
-    EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings, plugin_config,
-    pod_settings, yaml,
+    BackendTls, EXTENSION_API, Extension, ExtensionKind, Installation, Names, Object, ProviderSettings,
+    plugin_config, pod_settings, yaml,
 };
 use crate::module::Location;
 
@@ -32,9 +35,6 @@ const MODULE_FILE: &str = "otlp-gate.wasm";
 /// Envoy's names of its HTTP connection manager and router.
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const ROUTER: &str = "envoy.filters.http.router";
-
-/// The label of a Gateway's pods with the Gateway's name.
-const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 #[derive(Debug)]
 pub(super) struct Istio;
@@ -97,8 +97,13 @@ impl Provider for Istio {
             selector: format!("{GATEWAY_LABEL}={}", names.gateway),
             namespace: Some(names.namespace.clone()),
             stats_port: 15090,
-            module: module_name(installation),
+            annotations: pod_annotations(installation),
         }
+    }
+
+    fn backend_ca_namespace(&self, names: &Names, _: &BackendTls) -> String {
+        // The gateway's pods mount it.
+        names.namespace.clone()
     }
 
     fn policy_object(&self, extension: Extension) -> PolicyObject {
@@ -129,7 +134,9 @@ impl Provider for Istio {
             objects.push(Object::builtin(&module(installation, &name, bytes))?);
         }
         objects.push(overlay(installation)?);
-        if let Backend::Collector(_) = installation.config.backend {
+        if let Some(tls) = installation.backend_tls() {
+            objects.push(backend_tls::destination_rule(installation, &tls)?);
+        } else if let Backend::Collector(_) = installation.config.backend {
             let name = installation.names.collector();
             objects.push(mesh::plain_text(
                 &name,
@@ -137,6 +144,7 @@ impl Provider for Istio {
                 installation.names.metadata(&name),
             )?);
         }
+        objects.extend(backend_tls::mesh_rule(installation)?);
         objects.push(extension(installation)?);
         objects.push(envoy_filter(installation)?);
         Ok(objects)
@@ -180,6 +188,14 @@ fn module_name(installation: &Installation<'_>) -> Option<String> {
     Some(format!("{}-module-{short}", installation.names.gateway))
 }
 
+/// Annotations that cause a rollout when pods need another module, or files that the kubelet updates late in running
+/// pods.
+fn pod_annotations(installation: &Installation<'_>) -> Vec<(&'static str, String)> {
+    let module = module_name(installation).map(|it| (MODULE_ANNOTATION, it));
+    let internal = installation.internal_digest().map(|it| (INTERNAL_ANNOTATION, it));
+    module.into_iter().chain(internal).collect()
+}
+
 fn module(installation: &Installation<'_>, name: &str, bytes: &[u8]) -> ConfigMap {
     ConfigMap {
         metadata: installation.names.metadata(name),
@@ -205,14 +221,22 @@ fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
     let proxy_config = yaml(&proxy_config)?;
     let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});
-    if let (Some(module), Some(annotations), Some(pod)) =
-        (module_name(installation), annotations.as_object_mut(), pod.as_object_mut())
-    {
-        let volume = json!([{"name": "otlp-gate", "configMap": {"name": module}}]);
-        let mount = json!({"name": "otlp-gate", "mountPath": MODULE_FOLDER, "readOnly": true});
-        annotations.insert(MODULE_ANNOTATION.to_owned(), json!(module));
-        pod.insert("volumes".to_owned(), volume);
-        pod.insert("containers".to_owned(), json!([{"name": "istio-proxy", "volumeMounts": [mount]}]));
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    if let Some(module) = module_name(installation) {
+        volumes.push(json!({"name": "otlp-gate", "configMap": {"name": module}}));
+        mounts.push(json!({"name": "otlp-gate", "mountPath": MODULE_FOLDER, "readOnly": true}));
+    }
+    if let Some(tls) = installation.backend_tls() {
+        volumes.push(json!(tls.volume("otlp-gate-backend")));
+        mounts.push(json!({"name": "otlp-gate-backend", "mountPath": FOLDER, "readOnly": true}));
+    }
+    if let (false, Some(pod)) = (volumes.is_empty(), pod.as_object_mut()) {
+        pod.insert("volumes".to_owned(), volumes.into());
+        pod.insert("containers".to_owned(), json!([{"name": "istio-proxy", "volumeMounts": mounts}]));
+    }
+    if let Some(annotations) = annotations.as_object_mut() {
+        let own = pod_annotations(installation).into_iter();
+        annotations.extend(own.map(|(key, value)| (key.to_owned(), value.into())));
     }
     let mut template = json!({"metadata": {"annotations": annotations}, "spec": pod});
     let settings = &installation.config.gateway.pod;

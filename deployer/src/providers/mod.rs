@@ -3,6 +3,7 @@
 //! A new provider is one more file here that implements [`Provider`], an entry in [`of`] and in the config's
 //! `gateway.provider`, and its kinds in [`crate::render::KINDS`].
 
+mod backend_tls;
 mod certificates;
 mod envoy_gateway;
 mod istio;
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::error::Error;
-use crate::model::{Extension, Installation, Names, Object, ProviderSettings};
+use crate::model::{BackendTls, Extension, Installation, Names, Object, ProviderSettings};
 
 /// An implementation of the Gateway API.
 pub(crate) trait Provider: std::fmt::Debug {
@@ -37,6 +38,9 @@ pub(crate) trait Provider: std::fmt::Debug {
     /// filter.
     fn policy_object(&self, extension: Extension) -> PolicyObject;
 
+    /// The namespace in which the provider reads the CA of a backend's certificate.
+    fn backend_ca_namespace(&self, names: &Names, tls: &BackendTls) -> String;
+
     /// The objects of the provider's own kinds: the filter, and how the proxies are deployed and connected.
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error>;
 
@@ -54,8 +58,8 @@ pub(crate) struct Workload {
     pub(crate) namespace: Option<String>,
     /// The pods' port on which Envoy serves metrics at `/stats/prometheus`.
     pub(crate) stats_port: u16,
-    /// The value of [`MODULE_ANNOTATION`] on pods with the current module; none if pods are not bound to a module.
-    pub(crate) module: Option<String>,
+    /// Annotations of pods that have the current module and CAs; empty if pods are not bound to them.
+    pub(crate) annotations: Vec<(&'static str, String)>,
 }
 
 /// The kind of object with the filter's policy.
@@ -88,6 +92,9 @@ pub(crate) fn of(config: &config::Config) -> &'static dyn Provider {
 
 /// The annotation of the proxies' pods that changes with the module, so that a new module causes a rollout.
 pub(crate) const MODULE_ANNOTATION: &str = "otlp-gate.io/module";
+
+/// The annotation of the proxies' pods that changes with the internal CAs, so that other CAs cause a rollout.
+pub(crate) const INTERNAL_ANNOTATION: &str = "otlp-gate.io/internal-ca";
 
 /// A reference to the Gateway, as the policies of both providers write it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

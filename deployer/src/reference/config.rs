@@ -164,10 +164,16 @@ backend:
         heading: "backend.service",
         roots: &["backend.service"],
         purpose: "A Service that receives OTLP and exists already. Its NetworkPolicy must admit only the gateway, and its \
-                  receiver must accept messages of `limits.inflated` and a quarter more.",
+                  receiver must accept messages of `limits.inflated` and a quarter more. See [TLS to a Service of your \
+                  own](../guides/certificates.md#tls-to-a-service-of-your-own).",
         example: "\
 backend:
-  service: {name: otel-collector, namespace: observability}",
+  service:
+    name: otel-collector
+    namespace: observability
+    tls:
+      caConfigMap: internal-ca          # its ca.crt verifies the Service's certificate
+      clientSecret: otel-gateway-client # the certificate that the gateway presents",
     },
     Section {
         heading: "clientCAs",

@@ -18,7 +18,7 @@ use crate::resources::{cert_manager, collector, gateway, namespace, node_local, 
 
 /// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds.
 /// The Namespace is not among them, because it may contain other objects.
-pub(crate) const KINDS: [(&str, &str); 26] = [
+pub(crate) const KINDS: [(&str, &str); 27] = [
     ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "ServiceAccount"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
@@ -32,6 +32,7 @@ pub(crate) const KINDS: [(&str, &str); 26] = [
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"),
+    ("gateway.networking.k8s.io/v1", "BackendTLSPolicy"),
     (cert_manager::API_VERSION, "Issuer"),
     (cert_manager::API_VERSION, "Certificate"),
     ("networking.istio.io/v1", "DestinationRule"),

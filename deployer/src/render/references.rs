@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use otlp_gate_core::policy::ConfigPath;
 
 use crate::config::{Backend, Export, IssuerKind, Kubernetes, Pod, Provider, ServerCa};
-use crate::model::Installation;
+use crate::model::{BackendTls, Installation};
 use crate::providers;
 
 /// An object that must exist in the cluster.
@@ -59,6 +59,7 @@ impl ReferenceKind {
 pub(crate) fn references(installation: &Installation<'_>) -> Vec<Reference> {
     let (config, names) = (installation.config, &installation.names);
     let mut all = References::default();
+    let is_service = matches!(config.backend, Backend::Service(_));
     if config.gateway.enabled {
         let mut gate = all.at(&names.namespace);
         // Envoy Gateway runs proxies in its own namespace, or in the Gateway's.
@@ -72,7 +73,14 @@ pub(crate) fn references(installation: &Installation<'_>) -> Vec<Reference> {
             gate.volumes(&collector.volumes, &path.key("volumes"));
             gate.pod(&collector.pod, &path.key("pod"));
         }
+        let service_tls = installation.backend_tls().filter(|_| is_service);
+        if let Some(tls) = &service_tls {
+            gate.client_secret(tls);
+        }
         gate.certificates(installation);
+        if let Some(tls) = &service_tls {
+            all.at(&providers::of(config).backend_ca_namespace(names, tls)).backend_ca(tls);
+        }
     }
     if config.node_local.enabled {
         let node = &config.node_local;
@@ -81,6 +89,10 @@ pub(crate) fn references(installation: &Installation<'_>) -> Vec<Reference> {
         let path = ConfigPath::of("nodeLocal");
         gate.env(&node.env, &path.key("env"));
         gate.pod(&node.pod, &path.key("pod"));
+        if let Some(tls) = installation.node_backend_tls().filter(|_| is_service) {
+            gate.client_secret(&tls);
+            gate.backend_ca(&tls);
+        }
         if let Some(Export::Gate(remote)) = &node.export {
             let ca = (remote.server_ca == ServerCa::Private).then_some("ca.crt");
             let keys: Vec<String> = ["tls.crt", "tls.key"].into_iter().chain(ca).map(str::to_owned).collect();
@@ -194,6 +206,29 @@ impl InNamespace<'_> {
         }
     }
 
+    /// The client certificate that `backend.service.tls` names.
+    fn client_secret(&mut self, tls: &BackendTls) {
+        let Some(name) = &tls.client else { return };
+        let hint = format!(
+            "`kubectl create secret tls {name} -n {} --cert=FILE --key=FILE`, with a certificate that service/{} accepts",
+            self.namespace, tls.service
+        );
+        let keys = ["tls.crt", "tls.key"].map(str::to_owned).into();
+        let path = ConfigPath::of("backend").key("service").key("tls").key("clientSecret");
+        self.add(path, ReferenceKind::Secret, name, keys, hint);
+    }
+
+    /// The CA that `backend.service.tls` names.
+    fn backend_ca(&mut self, tls: &BackendTls) {
+        let (_, name) = tls.ca.object();
+        let hint = format!(
+            "`kubectl create configmap {name} -n {} --from-file=ca.crt=FILE`, with the CA of the certificate of service/{}",
+            self.namespace, tls.service
+        );
+        let path = ConfigPath::of("backend").key("service").key("tls").key("caConfigMap");
+        self.add(path, ReferenceKind::ConfigMap, name, vec!["ca.crt".to_owned()], hint);
+    }
+
     /// The client CAs and the issuers.
     fn certificates(&mut self, installation: &Installation<'_>) {
         let config = installation.config;
@@ -215,7 +250,12 @@ impl InNamespace<'_> {
             self.add(path, ReferenceKind::ClientCas, name, Vec::new(), hint);
         }
         let Some(cert_manager) = &config.certificates.cert_manager else { return };
-        for (key, issuer) in [("server", &cert_manager.server), ("clients", &cert_manager.clients)] {
+        let internal = cert_manager.internal.as_ref().filter(|_| config.encrypts_backend());
+        for (key, issuer) in [
+            ("server", cert_manager.server.as_ref()),
+            ("clients", cert_manager.clients.as_ref()),
+            ("internal", internal),
+        ] {
             let Some(issuer) = issuer else { continue };
             let hint = match issuer.kind {
                 IssuerKind::Issuer => format!(
@@ -259,7 +299,7 @@ mod tests {
     fn every_key_of_the_config_that_names_an_object_is_known() {
         let text = "
 gateway: {pod: {imagePullSecrets: [{name: pull}]}}
-certificates: {certManager: {server: {name: le, kind: ClusterIssuer}}}
+certificates: {certManager: {server: {name: le, kind: ClusterIssuer}, internal: {name: ca, kind: ClusterIssuer}}}
 clientCAs: [{name: spire, configMap: bundle}]
 backend:
   collector:
@@ -292,11 +332,35 @@ nodeLocal:
             format!("{collector}.pod.imagePullSecrets[0] secret/pull otel-collector .dockerconfigjson"),
             "clientCAs[0].configMap configmap/bundle otel-collector".to_owned(),
             "certificates.certManager.server clusterissuer/le otel-collector".to_owned(),
+            "certificates.certManager.internal clusterissuer/ca otel-collector".to_owned(),
             "nodeLocal.env[0].valueFrom.secretKeyRef secret/keys otel-collector-node a".to_owned(),
             "nodeLocal.export.gate.clientSecret secret/edge otel-collector-node tls.crt,tls.key,ca.crt"
                 .to_owned(),
         ];
         assert_eq!(found(text), expected);
+    }
+
+    #[test]
+    fn what_tls_to_a_service_needs_is_where_the_provider_reads_it() {
+        let text = |provider: &str| {
+            format!(
+                "gateway: {{provider: {provider}}}\nnodeLocal: {{enabled: true}}\n\
+                 backend: {{service: {{name: otel, namespace: apps, tls: {{caConfigMap: ca, clientSecret: own}}}}}}"
+            )
+        };
+        let (tls, keys) = ("backend.service.tls", "tls.crt,tls.key");
+        for (provider, ca_namespace) in [("istio", "otel-collector"), ("envoy-gateway", "apps")] {
+            let all = found(&text(provider));
+            let of_service: Vec<_> = all.iter().filter(|it| it.starts_with(tls)).collect();
+            let expected = [
+                format!("{tls}.clientSecret secret/own otel-collector {keys}"),
+                format!("{tls}.caConfigMap configmap/ca {ca_namespace} ca.crt"),
+                format!("{tls}.clientSecret secret/own otel-collector-node {keys}"),
+                format!("{tls}.caConfigMap configmap/ca otel-collector-node ca.crt"),
+            ];
+            assert_eq!(of_service, expected.iter().collect::<Vec<_>>(), "{provider}");
+        }
+        assert!(found("backend: {service: {name: otel, tls: {mesh: true}}}").is_empty());
     }
 
     #[test]

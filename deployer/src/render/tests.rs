@@ -6,8 +6,10 @@ use otlp_gate_core::config::{Match, Matches};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Config, Provider, Source};
-use crate::model::{Certificates, Extension, ExtensionKind, Mesh, plugin_config, revision};
+use crate::config::{Collector, Config, Provider, Source, TlsMode};
+use crate::model::{
+    Certificates, Extension, ExtensionKind, Internal, KeyPair, Mesh, plugin_config, revision,
+};
 use crate::module::Location;
 
 const MODULE: &str = "oci://registry.example/otlp-gate:0.1.0";
@@ -231,10 +233,18 @@ fn cert_manager_issues_from_issuers_of_the_gate_unless_the_config_names_some() {
         )
     };
     let (server, trust) = ("otel-gateway-server", "otel-gateway-client-trust");
-    assert_eq!(issuer("{}", server), ("otel-gateway-servers".to_owned(), 3, 4));
-    assert_eq!(issuer("{}", trust), ("otel-gateway-clients".to_owned(), 3, 4));
-    assert_eq!(issuer("{server: {name: le, kind: ClusterIssuer}}", server), ("le".to_owned(), 2, 3));
-    assert_eq!(issuer("{server: {name: le}, clients: {name: ours}}", trust), ("ours".to_owned(), 0, 2));
+    let collector = "otel-gateway-collector";
+    assert_eq!(issuer("{}", server), ("otel-gateway-servers".to_owned(), 4, 7));
+    assert_eq!(issuer("{}", trust), ("otel-gateway-clients".to_owned(), 4, 7));
+    assert_eq!(issuer("{}", collector), ("otel-gateway-internal".to_owned(), 4, 7));
+    assert_eq!(issuer("{server: {name: le, kind: ClusterIssuer}}", server), ("le".to_owned(), 3, 6));
+    assert_eq!(issuer("{server: {name: le}, clients: {name: ours}}", trust), ("ours".to_owned(), 2, 5));
+    let all = "{server: {name: le}, clients: {name: ours}, internal: {name: inside, kind: ClusterIssuer}}";
+    assert_eq!(issuer(all, collector), ("inside".to_owned(), 0, 4));
+    let plain = config("certificates: {certManager: {}}\nbackend: {collector: {tls: off}}");
+    let internal =
+        objects(&plain).into_iter().filter(|it| it.kind == "Certificate" && it.name.contains("internal"));
+    assert_eq!(internal.count(), 0);
 }
 
 #[test]
@@ -262,7 +272,8 @@ fn with_client_cas_cert_manager_issues_the_servers_certificate_only() {
         ("[{name: other, certificates: a.pem}]", &[own]),
         ("[{name: spire, configMap: spire-bundle}]", &[spire]),
     ] {
-        let config = config(&format!("{by_cert_manager}\nclientCAs: {cas}"));
+        let config =
+            config(&format!("{by_cert_manager}\nbackend: {{collector: {{tls: off}}}}\nclientCAs: {cas}"));
         let objects = objects(&config);
         let kinds =
             |kind: &str| objects.iter().filter(|it| it.kind == kind).map(|it| it.name.as_str()).collect();
@@ -676,4 +687,231 @@ fn profiles_are_taken_as_the_backend_is_configured() {
         let map = find_named(&objects, "ConfigMap", "otel-gateway-collector");
         assert_eq!(map["data"]["config.yaml"].as_str().unwrap().contains("filter/profiles:"), taken);
     }
+}
+
+/// The objects of a gate whose internal certificates are on this machine.
+fn with_internal(config: &Config, internal: &Internal) -> Vec<Object> {
+    let certificates = Certificates { internal: Some(internal.clone()), ..Certificates::default() };
+    let module = Location::at(MODULE, None, "").unwrap();
+    super::objects(&Installation::new(config, module, Mesh::from_config(config), certificates)).unwrap()
+}
+
+fn internal() -> Internal {
+    let pair = |name: &str| KeyPair { certificate: format!("{name}.crt"), key: format!("{name}.key") };
+    Internal {
+        ca: "ca".to_owned(),
+        issuer: "first".to_owned(),
+        collector: pair("collector"),
+        gateway: pair("gateway"),
+        node: pair("node"),
+    }
+}
+
+#[test]
+fn the_gateway_authenticates_the_collector_and_itself() {
+    let mut config = config("");
+    let made = objects(&config);
+    let rule = &find_named(&made, "DestinationRule", "otel-gateway-collector")["spec"];
+    // Other proxies do not have the files.
+    assert_eq!(
+        rule["workloadSelector"]["matchLabels"]["gateway.networking.k8s.io/gateway-name"],
+        "otel-gateway"
+    );
+    let host = "otel-gateway-collector.otel-collector.svc";
+    let tls = &rule["trafficPolicy"]["tls"];
+    assert_eq!((&tls["mode"], &tls["sni"]), (&"MUTUAL".into(), &host.into()));
+    assert_eq!(tls["subjectAltNames"], json!([host]));
+    let overlay = find_named(&made, "ConfigMap", "otel-gateway-deployment");
+    let patch: Value = serde_saphyr::from_str(overlay["data"]["deployment"].as_str().unwrap()).unwrap();
+    let pod = &patch["spec"]["template"]["spec"];
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "otel-gateway-backend-client");
+    let folder = pod["containers"][0]["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    assert_eq!(tls["clientCertificate"], format!("{folder}/tls.crt"));
+    assert_eq!(tls["privateKey"], format!("{folder}/tls.key"));
+    assert_eq!(tls["caCertificates"], format!("{folder}/ca.crt"));
+
+    config.gateway.provider = Provider::EnvoyGateway;
+    let made = objects(&config);
+    let policy = &find(&made, "BackendTLSPolicy")["spec"];
+    assert_eq!(policy["targetRefs"][0]["name"], "otel-gateway-collector");
+    assert_eq!(policy["validation"]["hostname"], host);
+    assert_eq!(policy["validation"]["caCertificateRefs"][0]["name"], "otel-gateway-backend-client");
+    let client = &find(&made, "EnvoyProxy")["spec"]["backendTLS"]["clientCertificateRef"];
+    assert_eq!(client["name"], "otel-gateway-backend-client");
+}
+
+#[test]
+fn the_collector_demands_a_certificate_unless_tls_is_off() {
+    for (provider, _) in PROVIDERS {
+        let mut config = config("");
+        config.gateway.provider = provider;
+        let receivers = |objects: &[Object]| {
+            let text =
+                find_named(objects, "ConfigMap", "otel-gateway-collector")["data"]["config.yaml"].clone();
+            let collector: Value = serde_saphyr::from_str(text.as_str().unwrap()).unwrap();
+            let protocols = collector["receivers"]["otlp"]["protocols"].clone();
+            ["grpc", "http"].map(|it| protocols[it]["tls"]["client_ca_file"].clone())
+        };
+        let made = objects(&config);
+        assert_eq!(receivers(&made), ["/etc/otlp-gate/ca.crt"; 2].map(Value::from));
+        let pod = &find_named(&made, "Deployment", "otel-gateway-collector")["spec"]["template"]["spec"];
+        assert_eq!(pod["volumes"][1]["secret"]["secretName"], "otel-gateway-collector");
+        assert_eq!(pod["containers"][0]["volumeMounts"][1]["mountPath"], "/etc/otlp-gate");
+
+        config.backend =
+            Backend::Collector(Box::new(Collector { tls: TlsMode::Off, ..Collector::default() }));
+        let made = with_internal(&config, &internal());
+        assert_eq!(receivers(&made), [Value::Null, Value::Null]);
+        let text = serde_json::to_string(&made.iter().map(|it| &it.value).collect::<Vec<_>>()).unwrap();
+        for word in [
+            "otel-gateway-backend-client",
+            "BackendTLSPolicy",
+            "backendTLS",
+            "clientCertificate",
+            "/etc/otlp-gate",
+        ] {
+            assert!(!text.contains(word), "{word}");
+        }
+    }
+}
+
+#[test]
+fn each_end_gets_only_its_own_key() {
+    let config = config("nodeLocal: {enabled: true}");
+    let made = with_internal(&config, &internal());
+    let secrets = made.iter().filter(|it| it.kind == "Secret");
+    let seen: Vec<_> = secrets
+        .map(|it| {
+            let data = |key: &str| {
+                let bytes = data_encoding::BASE64.decode(it.value["data"][key].as_str().unwrap().as_bytes());
+                String::from_utf8(bytes.unwrap()).unwrap()
+            };
+            assert_eq!((data("ca.crt"), it.value["data"].as_object().unwrap().len()), ("ca".to_owned(), 3));
+            (it.namespace.clone().unwrap(), it.name.clone(), data("tls.key"))
+        })
+        .collect();
+    let expected = [
+        ("otel-collector", "otel-gateway-collector", "collector.key"),
+        ("otel-collector", "otel-gateway-backend-client", "gateway.key"),
+        ("otel-collector-node", "otel-gateway-node-client", "node.key"),
+    ];
+    let expected =
+        expected.map(|(namespace, name, key)| (namespace.to_owned(), name.to_owned(), key.to_owned()));
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn pods_are_replaced_when_a_ca_changes_and_not_when_a_certificate_is_renewed() {
+    let config = config("nodeLocal: {enabled: true}");
+    let digests = |internal: &Internal| {
+        let made = with_internal(&config, internal);
+        let [collector, node] =
+            [("Deployment", "otel-gateway-collector"), ("DaemonSet", "otel-gateway-node")].map(
+                |(kind, name)| {
+                    let template = &find_named(&made, kind, name)["spec"]["template"];
+                    template["metadata"]["annotations"]["otlp-gate.io/config"].clone()
+                },
+            );
+        let overlay = find_named(&made, "ConfigMap", "otel-gateway-deployment");
+        let patch: Value = serde_saphyr::from_str(overlay["data"]["deployment"].as_str().unwrap()).unwrap();
+        let gateway =
+            patch["spec"]["template"]["metadata"]["annotations"]["otlp-gate.io/internal-ca"].clone();
+        [collector, node, gateway]
+    };
+    let before = internal();
+    let mut renewed = before.clone();
+    renewed.collector.certificate.push('2');
+    renewed.gateway.certificate.push('2');
+    assert_eq!(digests(&renewed), digests(&before));
+    let trusted = Internal { ca: "ca and another".to_owned(), ..before.clone() };
+    let issued = Internal { issuer: "second".to_owned(), ..before.clone() };
+    for changed in [trusted, issued] {
+        for (now, then) in digests(&changed).into_iter().zip(digests(&before)) {
+            assert_ne!(now, then);
+        }
+    }
+}
+
+#[test]
+fn cert_manager_issues_the_node_local_gateways_certificate_from_a_cluster_issuer_only() {
+    let text = |internal: &str| {
+        format!("certificates: {{certManager: {{{internal}}}}}\nnodeLocal: {{enabled: true}}")
+    };
+    let source = |internal: &str| {
+        let text = format!(
+            "apiVersion: otlp-gate/v1\nclients: [{{name: a, match: {{dns: a.example}}}}]\n{}",
+            text(internal)
+        );
+        Source { name: "test".to_owned(), text }.load()
+    };
+    for internal in ["", "internal: {name: inside}"] {
+        let report = source(internal).unwrap_err().to_string();
+        assert!(report.contains("an Issuer cannot issue its certificate"), "{report}");
+        assert!(report.contains("kind: ClusterIssuer"), "{report}");
+    }
+    let config = config(&text("internal: {name: inside, kind: ClusterIssuer}"));
+    let made = objects(&config);
+    let certificate =
+        made.iter().find(|it| it.kind == "Certificate" && it.name == "otel-gateway-node-client").unwrap();
+    assert_eq!(certificate.namespace.as_deref(), Some("otel-collector-node"));
+    assert_eq!(certificate.value["spec"]["issuerRef"]["kind"], "ClusterIssuer");
+    assert_eq!(certificate.value["spec"]["usages"], json!(["digital signature", "client auth"]));
+    let collector = find_named(&made, "Certificate", "otel-gateway-collector");
+    assert_eq!(collector["spec"]["dnsNames"][0], "otel-gateway-collector.otel-collector.svc");
+    assert_eq!(collector["spec"]["usages"], json!(["digital signature", "server auth"]));
+}
+
+#[test]
+fn the_gateway_authenticates_a_service_of_the_users_own() {
+    let service = |provider: Provider, tls: &str| {
+        let mut config =
+            config(&format!("backend: {{service: {{name: otel, namespace: elsewhere, tls: {{{tls}}}}}}}"));
+        config.gateway.provider = provider;
+        objects(&config)
+    };
+    let both = "caConfigMap: ca, clientSecret: client";
+    let made = service(Provider::Istio, both);
+    let rule = find_named(&made, "DestinationRule", "otel-gateway-backend");
+    // A proxy's own namespace comes before the Service's.
+    assert_eq!(rule["metadata"]["namespace"], "otel-collector");
+    assert_eq!(rule["spec"]["host"], "otel.elsewhere.svc.cluster.local");
+    let gateway = &rule["spec"]["workloadSelector"]["matchLabels"]["gateway.networking.k8s.io/gateway-name"];
+    assert_eq!(gateway, "otel-gateway");
+    let tls = &rule["spec"]["trafficPolicy"]["tls"];
+    assert_eq!((&tls["mode"], &tls["sni"]), (&"MUTUAL".into(), &"otel.elsewhere.svc".into()));
+    let volumes = |made: &[Object]| {
+        let overlay = find_named(made, "ConfigMap", "otel-gateway-deployment");
+        let patch: Value = serde_saphyr::from_str(overlay["data"]["deployment"].as_str().unwrap()).unwrap();
+        patch["spec"]["template"]["spec"]["volumes"].clone()
+    };
+    let sources = volumes(&made)[0]["projected"]["sources"].clone();
+    assert_eq!(
+        (&sources[0]["configMap"]["name"], &sources[1]["secret"]["name"]),
+        (&"ca".into(), &"client".into())
+    );
+
+    let made = service(Provider::Istio, "caConfigMap: ca, serverName: otel.example");
+    let tls = &find(&made, "DestinationRule")["spec"]["trafficPolicy"]["tls"];
+    assert_eq!((&tls["mode"], &tls["subjectAltNames"]), (&"SIMPLE".into(), &json!(["otel.example"])));
+    assert_eq!(
+        (&tls["clientCertificate"], &tls["caCertificates"]),
+        (&Value::Null, &"/etc/otlp-gate/ca.crt".into())
+    );
+
+    let made = service(Provider::Istio, "mesh: true");
+    let rule = &find(&made, "DestinationRule")["spec"];
+    assert_eq!(rule["trafficPolicy"]["tls"], json!({"mode": "ISTIO_MUTUAL"}));
+    assert_eq!(volumes(&made), Value::Null);
+
+    let made = service(Provider::EnvoyGateway, both);
+    let policy = find(&made, "BackendTLSPolicy");
+    // A policy is in the namespace of its Service, where another gate may have one for the same Service.
+    assert_eq!(policy["metadata"]["namespace"], "elsewhere");
+    assert_eq!(policy["metadata"]["name"], "otel-collector.otel-gateway");
+    assert_eq!(policy["spec"]["targetRefs"][0]["name"], "otel");
+    let ca = json!({"hostname": "otel.elsewhere.svc", "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}]});
+    assert_eq!(policy["spec"]["validation"], ca);
+    let client = |made: &[Object]| find(made, "EnvoyProxy")["spec"]["backendTLS"].clone();
+    assert_eq!(client(&made)["clientCertificateRef"]["name"], "client");
+    assert_eq!(client(&service(Provider::EnvoyGateway, "caConfigMap: ca")), Value::Null);
 }

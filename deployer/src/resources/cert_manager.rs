@@ -1,9 +1,11 @@
-//! Certificates that cert-manager issues: the server's, and one whose issuer is the client CA, unless the config names
-//! other CAs of clients.
+//! Certificates that cert-manager issues: the server's, the internal ones, and one whose issuer is the client CA, unless
+//! the config names other CAs of clients.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use otlp_gate_core::policy::VERIFY_URI;
 use serde_json::{Value, json};
 
+use super::collector_tls::{self, InternalSecret};
 use crate::config::{CertManager, IssuerKind, IssuerRef};
 use crate::error::Error;
 use crate::model::{Installation, Names, Object};
@@ -22,7 +24,10 @@ pub(crate) fn objects(
     let mut objects = Vec::new();
     let self_signed = format!("{}-self-signed", names.gateway);
     let with_clients = installation.config.issues_client_certificates();
-    if cert_manager.server.is_none() || (with_clients && cert_manager.clients.is_none()) {
+    let internal = collector_tls::secrets(installation);
+    let own_internal = !internal.is_empty() && cert_manager.internal.is_none();
+    let own_clients = with_clients && cert_manager.clients.is_none();
+    if cert_manager.server.is_none() || own_clients || own_internal {
         objects.push(object(names, "Issuer", &self_signed, json!({"selfSigned": {}}))?);
     }
     let mut issuer = |given: &Option<IssuerRef>, role: &str| -> Result<Value, Error> {
@@ -45,6 +50,10 @@ pub(crate) fn objects(
     };
     let clients = with_clients.then(|| issuer(&cert_manager.clients, "clients")).transpose()?;
     let server = issuer(&cert_manager.server, "servers")?;
+    let internal_issuer = match internal.is_empty() {
+        true => None,
+        false => Some(issuer(&cert_manager.internal, "internal")?),
+    };
     // A certificate's Secret also contains the issuer's certificate, and follows its changes. This certificate
     // identifies the client that is reserved for `otlp-gate verify`, which has no rights beyond that.
     if let Some(clients) = clients {
@@ -67,11 +76,37 @@ pub(crate) fn objects(
         "issuerRef": server,
     });
     objects.push(object(names, "Certificate", &names.server(), certificate)?);
+    for (issuer, secret) in
+        internal_issuer.iter().flat_map(|issuer| internal.iter().map(move |it| (issuer, it)))
+    {
+        let spec = internal_certificate(names, secret, issuer);
+        objects.push(of(secret.metadata.clone(), "Certificate", spec)?);
+    }
     Ok(objects)
 }
 
+/// The spec of the certificate that cert-manager writes into this Secret.
+fn internal_certificate(names: &Names, secret: &InternalSecret, issuer: &Value) -> Value {
+    let mut spec = json!({
+        "secretName": secret.name(),
+        "commonName": format!("otlp-gate {}", secret.files),
+        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+        "usages": ["digital signature", "client auth"],
+        "issuerRef": issuer,
+    });
+    if let (true, Some(spec)) = (secret.is_collectors(), spec.as_object_mut()) {
+        spec.insert("dnsNames".to_owned(), json!(names.collector_hosts()));
+        spec.insert("usages".to_owned(), json!(["digital signature", "server auth"]));
+    }
+    spec
+}
+
 fn object(names: &Names, kind: &str, name: &str, spec: Value) -> Result<Object, Error> {
-    Object::custom(API_VERSION, kind, names.metadata(name), spec)
+    of(names.metadata(name), kind, spec)
+}
+
+fn of(metadata: ObjectMeta, kind: &str, spec: Value) -> Result<Object, Error> {
+    Object::custom(API_VERSION, kind, metadata, spec)
 }
 
 fn reference(issuer: &IssuerRef) -> Value {

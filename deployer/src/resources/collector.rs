@@ -15,11 +15,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::collector_config::config;
 use super::collector_pod::{self, Size};
-use super::node_local;
+use super::{collector_tls, node_local};
 use crate::config::{Collector, Kubernetes};
 use crate::error::Error;
-use crate::model::{Installation, Object, ProviderSettings, pod_settings, yaml};
-use crate::sha256;
+use crate::model::{Installation, Object, ProviderSettings, pod_settings, secret_volume, yaml};
 
 /// Resource requests and limits.
 const SIZE: Size = Size { cpu: "200m", memory: "512Mi", limit: "2Gi", heap: "1600MiB" };
@@ -39,7 +38,7 @@ pub(crate) fn objects(
     let name = installation.names.collector();
     let metadata = metadata(installation, &name);
     let text = yaml(&config(installation, collector))?;
-    let digest = sha256::short(&text, 16);
+    let digest = collector_tls::digest(installation, &text);
     let config = collector_pod::config_map(metadata.clone(), text);
     let deployment = Deployment {
         metadata: metadata.clone(),
@@ -65,12 +64,13 @@ pub(crate) fn objects(
         }),
         ..PodDisruptionBudget::default()
     };
-    let mut objects = vec![
+    let mut objects = collector_tls::objects(installation)?;
+    objects.extend([
         Object::builtin(&config)?,
         Object::builtin(&deployment)?,
         Object::builtin(&service)?,
         Object::builtin(&budget)?,
-    ];
+    ]);
     if let Some(most) = collector.max_replicas {
         objects.push(Object::builtin(&autoscaler(&metadata, collector, most))?);
     }
@@ -155,9 +155,13 @@ fn deployment(
     }
 }
 
-/// The pod, with the user's environment variables and volumes.
+/// The pod, with its certificate, and with the user's environment variables and volumes.
 fn pod(installation: &Installation<'_>, collector: &Collector) -> PodSpec {
     let mut pod = collector_pod::spec(&collector.image, installation.names.collector(), &SIZE);
+    if installation.config.encrypts_backend() {
+        let secret = secret_volume(collector_tls::VOLUME, installation.names.collector());
+        collector_tls::mount(&mut pod, secret);
+    }
     pod.volumes.get_or_insert_default().extend(unwrapped(&collector.volumes));
     for container in &mut pod.containers {
         if collector.profiles {

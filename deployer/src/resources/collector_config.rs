@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::collector_exporters;
 use super::collector_pipelines::{self, Pipelines};
+use super::collector_tls;
 use crate::config::{CANARY, Collector, HEALTH_CHECK, MEMORY_LIMITER};
 use crate::model::Installation;
 
@@ -27,7 +28,7 @@ pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> 
     let mut extensions = collector.extensions.clone();
     extensions.insert(HEALTH_CHECK.to_owned(), json!({"endpoint": format!(":{HEALTH}")}));
     json!({
-        "receivers": {"otlp": otlp_receiver(installation.largest_message())},
+        "receivers": {"otlp": otlp_receiver(installation.largest_message(), collector_tls::server(installation))},
         "processors": processors,
         "connectors": connectors,
         "exporters": exporters,
@@ -39,10 +40,15 @@ pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> 
     })
 }
 
-/// An OTLP receiver for messages of up to `largest` bytes.
-pub(super) fn otlp_receiver(largest: u64) -> Value {
-    json!({"protocols": {
-        "grpc": {"endpoint": format!(":{GRPC}"), "max_recv_msg_size_mib": largest.div_ceil(1 << 20)},
-        "http": {"endpoint": format!(":{HTTP}"), "max_request_body_size": largest},
-    }})
+/// An OTLP receiver for messages of up to `largest` bytes; without `tls`, in plain text.
+pub(super) fn otlp_receiver(largest: u64, tls: Option<Value>) -> Value {
+    let mut grpc =
+        json!({"endpoint": format!(":{GRPC}"), "max_recv_msg_size_mib": largest.div_ceil(1 << 20)});
+    let mut http = json!({"endpoint": format!(":{HTTP}"), "max_request_body_size": largest});
+    if let Some(tls) = tls {
+        for protocol in [&mut grpc, &mut http].into_iter().filter_map(Value::as_object_mut) {
+            protocol.insert("tls".to_owned(), tls.clone());
+        }
+    }
+    json!({"protocols": {"grpc": grpc, "http": http}})
 }

@@ -2,6 +2,7 @@
 //! backend must receive the attributes that the policy sets.
 
 mod address;
+mod around;
 mod arrival;
 mod canary;
 mod case;
@@ -168,9 +169,11 @@ async fn run_cases(gate: &GateUnderTest<'_>, progress: &impl Fn(&str)) -> Result
     let over_quota = valid_client::exceed_quota(&run, sent.reachable).await;
     progress("reading what the backend received");
     let arrived = arrival::check(&run, &sent.accepted).await?;
+    progress("a client without the gateway's certificate connects to the Collector");
+    let around = around::check(gate).await;
     let mut cases = sent.cases;
     cases.push(plain_text);
-    for more in [grpc, http, over_quota, arrived] {
+    for more in [grpc, http, over_quota, arrived, around] {
         cases.extend(more);
     }
     Ok(cases)

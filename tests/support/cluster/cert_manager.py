@@ -21,6 +21,12 @@ def issue(kubectl: Kubectl, namespace: str, name: str, certificate: Path, ca: Pa
     )
 
 
+def issue_internal(kubectl: Kubectl, namespace: str, certs: Path) -> None:
+    """Writes the Secrets of the internal Certificates, from a folder with certificates."""
+    for name, certificate in (("otel-gateway-collector", "collector"), ("otel-gateway-backend-client", "gateway")):
+        issue(kubectl, namespace, name, certs / f"{certificate}.crt", certs / "internal-ca.crt")
+
+
 def set_ready(kubectl: Kubectl, namespace: str) -> None:
     """Sets the condition Ready of all Certificates in a namespace."""
     for one in kubectl.json("get", "certificates", "-n", namespace)["items"]:

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use super::server::{self, Names};
 use super::{FolderArg, config, note_early_end, server_is_elsewhere, table};
-use crate::certs::{ClientAuthority, Folder, Role, ServerCertificate, Setup, TestClient};
-use crate::config::ServerCa;
+use crate::certs::{
+    Ca, ClientAuthority, Folder, InternalCertificate, Role, ServerCertificate, Setup, TestClient,
+};
+use crate::config::{Gateway, ServerCa};
 use crate::error::Error;
 use crate::file::Existing;
 use crate::global::Global;
+use crate::model;
 use crate::output;
 
 /// Arguments of `certs init`.
@@ -62,11 +65,27 @@ struct Own {
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
     let elsewhere = args.own.server_cert.is_none() && server_is_elsewhere(global);
-    let request = match args.own.server_cert {
-        None if !elsewhere => Some(args.names.request(global)?),
-        _ => None,
+    let loaded = server::config(global);
+    let hosts = {
+        let default = Gateway::default();
+        let gateway = loaded.as_ref().map_or(&default, |config| &config.gateway);
+        model::Names::of(gateway).collector_hosts()
     };
     let _lock = folder.lock()?;
+    if !args.force && folder.is_set_up() {
+        let written = folder.complete_internal(&hosts, (args.names.days(), args.ca_days))?;
+        if !written.is_empty() {
+            table::print(&folder, &written, global.output)?;
+            output::say(
+                "\nwrote these certificates with their keys; the others are unchanged\nnext: `otlp-gate apply`",
+            );
+            return Ok(());
+        }
+    }
+    let request = match args.own.server_cert {
+        None if !elsewhere => Some(args.names.request(loaded)?),
+        _ => None,
+    };
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
     // Files that Envoy cannot use are rejected before anything is written.
     let setup = Setup {
@@ -76,14 +95,14 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
             None => args.own.server(global)?,
         },
         clients: args.own.clients()?,
+        collector_hosts: hosts,
+        internal_days: args.names.days(),
         ca_days: args.ca_days,
     };
     folder.set_up(&setup, existing)?;
-    let mut files = vec![
-        folder.authority_files(Role::Server),
-        folder.authority_files(Role::Client),
-        folder.server_files(),
-    ];
+    let mut files: Vec<_> = Ca::ALL.into_iter().map(|it| folder.authority_files(it)).collect();
+    files.push(folder.server_files());
+    files.extend(InternalCertificate::ALL.into_iter().map(|it| folder.internal_files(it)));
     files.retain(|it| it.certificate.exists());
     table::print(&folder, &files, global.output)?;
     if request.is_some() {

@@ -3,7 +3,7 @@
 use clap::ArgGroup;
 
 use super::{FolderArg, note_early_end, table};
-use crate::certs::{Files, Folder, Request, Role, client_name};
+use crate::certs::{Files, Folder, InternalCertificate, Request, Role, client_name};
 use crate::error::Error;
 use crate::file::Existing;
 use crate::global::Global;
@@ -15,15 +15,16 @@ use crate::x509::Certificate;
 #[command(after_help = "Examples:
   otlp-gate certs renew acme-edge
   otlp-gate certs renew server
+  otlp-gate certs renew internal     those between the gateway and the Collector
   otlp-gate certs renew --all --days 90")]
 #[command(group = ArgGroup::new("whose").required(true))]
 pub(crate) struct Args {
     #[command(flatten)]
     folder: FolderArg,
-    /// Names of clients, or `server`; `clients/NAME` is always a client
+    /// Names of clients, `server`, or `internal`; `clients/NAME` is always a client
     #[arg(value_name = "NAME", value_parser = target_name, group = "whose")]
     names: Vec<String>,
-    /// Renew the server and every client whose certificate is not revoked
+    /// Renew the server, the internal certificates and every client whose certificate is not revoked
     #[arg(long, group = "whose")]
     all: bool,
     /// Validity of the new certificates in days
@@ -80,12 +81,19 @@ fn target_name(text: &str) -> Result<String, String> {
 }
 
 fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error> {
-    let files = |name: &String| match name.as_str() {
-        "server" => Ok((Role::Server, folder.server_files())),
-        name => {
-            let name = name.strip_prefix("clients/").unwrap_or(name);
-            Ok((Role::Client, folder.renewable_client(name)?))
+    let mut all = Vec::new();
+    for name in names {
+        match name.as_str() {
+            "server" => all.push((Role::Server, folder.server_files())),
+            "internal" => {
+                let internal = InternalCertificate::ALL.into_iter();
+                all.extend(internal.map(|it| (it.role(), folder.internal_files(it))));
+            }
+            name => {
+                let name = name.strip_prefix("clients/").unwrap_or(name);
+                all.push((Role::Client, folder.renewable_client(name)?));
+            }
         }
-    };
-    names.iter().map(files).collect()
+    }
+    Ok(all)
 }

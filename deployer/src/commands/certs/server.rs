@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{FolderArg, note_early_end, table};
 use crate::certs::{Host, Request, host};
-use crate::config::Source;
+use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::file::Existing;
 use crate::global::Global;
@@ -40,7 +40,7 @@ pub(super) struct Names {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let request = args.names.request(global)?;
+    let request = args.names.request(config(global))?;
     let folder = args.folder.open();
     let _lock = folder.lock()?;
     let existing = if args.force { Existing::Replace } else { Existing::Keep };
@@ -59,12 +59,10 @@ impl Names {
     }
 
     /// The request for the server's certificate. Without `--hostname`, the name is that of the configuration.
-    pub(super) fn request(&self, global: &Global) -> Result<Request, Error> {
+    pub(super) fn request(&self, config: Result<Config, Error>) -> Result<Request, Error> {
         let mut hosts = self.hostname.clone();
         if hosts.is_empty() {
-            let hint = "`otlp-gate init` writes one; `--hostname NAME` issues the certificate without one";
-            let loaded = Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?;
-            hosts.push(Host::Dns(loaded.config.gateway.hostname));
+            hosts.push(Host::Dns(config?.gateway.hostname));
         }
         let localhost = Host::Dns("localhost".to_owned());
         if self.local || hosts.contains(&localhost) {
@@ -76,6 +74,14 @@ impl Names {
         }
         Ok(Request::server(hosts, self.days))
     }
+}
+
+/// The configuration.
+pub(super) fn config(global: &Global) -> Result<Config, Error> {
+    let source = Source::read(&global.file).map_err(|e| {
+        e.hint("`otlp-gate init` writes one; `--hostname NAME` issues the certificate without one")
+    })?;
+    Ok(source.load_in(global.namespace.as_deref())?.config)
 }
 
 /// Prints a note if the certificate is valid for this machine only.

@@ -1,5 +1,6 @@
 //! Checks a config: compiles its policy, and checks the deployer's keys.
 
+mod backend;
 mod client_cas;
 mod collector;
 mod hostname;
@@ -30,11 +31,13 @@ pub(super) fn validate(config: &Config) -> Checked {
     let mut errors = gateway(config);
     errors.extend(client_cas::errors(config));
     errors.extend(infrastructure::errors(config));
+    errors.extend(backend::errors(config));
     errors.extend(node_local::errors(config));
     errors.extend(collector::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
-    let warnings = warnings.chain(client_cas::warnings(config)).chain(node_local::warnings(config));
+    let warnings = warnings.chain(client_cas::warnings(config)).chain(backend::warnings(config));
+    let warnings = warnings.chain(node_local::warnings(config));
     let warnings =
         warnings.chain(collector::warnings(config, policy.as_ref())).map(|it| (Severity::Warning, it));
     let problems = errors.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
@@ -69,7 +72,11 @@ fn gateway(config: &Config) -> Vec<Problem> {
         service.namespace.iter().for_each(|namespace| name(&["backend", "service", "namespace"], namespace));
     }
     if let Some(cert_manager) = &config.certificates.cert_manager {
-        for (key, issuer) in [("server", &cert_manager.server), ("clients", &cert_manager.clients)] {
+        for (key, issuer) in [
+            ("server", &cert_manager.server),
+            ("clients", &cert_manager.clients),
+            ("internal", &cert_manager.internal),
+        ] {
             issuer
                 .iter()
                 .for_each(|issuer| name(&["certificates", "certManager", key, "name"], &issuer.name));

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::super::collector_config::{HEALTH, otlp_receiver};
+use super::super::collector_tls;
 use super::rules;
 use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, ServerCa, UnknownSenders};
 use crate::model::Installation;
 
 /// The environment variable with the name of the pod's node.
 pub(super) const NODE: &str = "KUBE_NODE_NAME";
-/// The folder of the client certificate in the pod.
-pub(super) const CERTIFICATE_FOLDER: &str = "/etc/otlp-gate";
 /// The folder of a durable queue in the pod.
 pub(super) const QUEUE_FOLDER: &str = "/var/lib/otelcol";
 
@@ -78,7 +77,7 @@ pub(super) fn config(installation: &Installation<'_>) -> Value {
         .into();
     json!({
         "extensions": extensions,
-        "receivers": {"otlp": otlp_receiver(installation.config.limits.wire.bytes())},
+        "receivers": {"otlp": otlp_receiver(installation.config.limits.wire.bytes(), None)},
         "processors": processors,
         "exporters": exporters,
         "service": {
@@ -153,9 +152,14 @@ fn exporters(installation: &Installation<'_>) -> BTreeMap<String, Value> {
                     it.grpc.get(),
                 ),
             };
-            let endpoint = format!("{name}.{namespace}.svc:{port}");
+            let host = format!("{name}.{namespace}.svc");
+            let tls = installation
+                .node_backend_tls()
+                .map(|it| collector_tls::client(it.client.is_some(), (it.host != host).then_some(&*it.host)));
+            // Without certificates of its own, it is the mesh that encrypts, if anything does.
+            let tls = tls.unwrap_or_else(|| json!({"insecure": true}));
             // Within a cluster compression is not worth it: it takes most of the CPU.
-            let exporter = json!({"endpoint": endpoint, "tls": {"insecure": true}, "compression": "none"});
+            let exporter = json!({"endpoint": format!("{host}:{port}"), "tls": tls, "compression": "none"});
             [("otlp_grpc".to_owned(), exporter)].into()
         }
     };
@@ -165,15 +169,9 @@ fn exporters(installation: &Installation<'_>) -> BTreeMap<String, Value> {
 
 /// The exporter to the gate of another cluster. It reloads the certificate, so a renewed one needs no restart.
 fn client_of(remote: &RemoteGate) -> Value {
-    let file = |name: &str| format!("{CERTIFICATE_FOLDER}/{name}");
-    let mut tls =
-        json!({"cert_file": file("tls.crt"), "key_file": file("tls.key"), "reload_interval": "30s"});
-    let ca = (remote.server_ca == ServerCa::Private).then(|| ("ca_file", file("ca.crt")));
-    let name = remote.server_name.as_ref().map(|name| ("server_name_override", name.clone()));
-    for (key, value) in ca.into_iter().chain(name) {
-        if let Some(tls) = tls.as_object_mut() {
-            tls.insert(key.to_owned(), value.into());
-        }
+    let mut tls = collector_tls::client(true, remote.server_name.as_deref());
+    if let (ServerCa::Public, Some(tls)) = (remote.server_ca, tls.as_object_mut()) {
+        tls.remove("ca_file");
     }
     json!({"endpoint": remote.endpoint, "tls": tls, "compression": "gzip"})
 }

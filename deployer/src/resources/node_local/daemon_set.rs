@@ -3,16 +3,18 @@
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
 use k8s_openapi::api::core::v1::{
     EnvVar, EnvVarSource, HostPathVolumeSource, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec,
-    PodTemplateSpec, SecretVolumeSource, SleepAction, Toleration, Volume, VolumeMount,
+    PodTemplateSpec, SleepAction, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::collector_pod::{self, Size};
+use super::super::{collector_config, collector_tls};
 use super::NodeGateway;
-use super::config::{CERTIFICATE_FOLDER, METRICS, NODE, QUEUE_FOLDER};
-use crate::config::{Export, Queue};
-use crate::model::{mesh, pod_settings};
+use super::config::{METRICS, NODE, QUEUE_FOLDER};
+use crate::config::{Backend, Export, Queue};
+use crate::model::mesh::{self, DataPlaneMode};
+use crate::model::{pod_settings, secret_volume};
 
 /// Resource requests and limits.
 const SIZE: Size = Size { cpu: "100m", memory: "128Mi", limit: "512Mi", heap: "400MiB" };
@@ -29,6 +31,16 @@ pub(super) fn daemon_set(node_gateway: &NodeGateway<'_>, config_digest: &str) ->
     labels.extend(mesh::labels(node_gateway.installation.mesh.node_local));
     let mut annotations = collector_pod::annotations(config_digest);
     annotations.extend(mesh::annotations(node_gateway.installation.mesh.node_local));
+    if node_gateway.backend_tls().is_some()
+        && node_gateway.installation.mesh.node_local == DataPlaneMode::Sidecar
+    {
+        // The connection has TLS of its own, and the Service's port is one of HTTP/2 to a sidecar.
+        let port = match &node_gateway.installation.config.backend {
+            Backend::Collector(_) => collector_config::GRPC.to_string(),
+            Backend::Service(it) => it.grpc.to_string(),
+        };
+        annotations.insert("traffic.sidecar.istio.io/excludeOutboundPorts".to_owned(), port);
+    }
     let template =
         ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
     let mut template = PodTemplateSpec { metadata: Some(template), spec: Some(pod(node_gateway)) };
@@ -71,11 +83,10 @@ fn pod(node_gateway: &NodeGateway<'_>) -> PodSpec {
     pod.tolerations = Some(vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]);
     let mut volumes = Vec::new();
     if let Some(Export::Gate(remote)) = &node_gateway.settings.export {
-        let secret = SecretVolumeSource {
-            secret_name: Some(remote.client_secret.clone()),
-            ..SecretVolumeSource::default()
-        };
-        volumes.push((Volume { secret: Some(secret), ..volume("certificate") }, CERTIFICATE_FOLDER, true));
+        let secret = secret_volume(collector_tls::VOLUME, remote.client_secret.clone());
+        collector_tls::mount(&mut pod, secret);
+    } else if let Some(tls) = node_gateway.backend_tls() {
+        collector_tls::mount(&mut pod, tls.volume(collector_tls::VOLUME));
     }
     if node_gateway.settings.queue == Queue::Durable {
         let folder = HostPathVolumeSource {

@@ -17,11 +17,11 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::collector_pod;
+use super::{collector_pod, collector_tls};
 use crate::config::{NodeLocal, Queue};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
-use crate::model::{Installation, Object, yaml};
+use crate::model::{BackendTls, Installation, Object, yaml};
 use crate::sha256;
 
 /// Priority of the pods: above ordinary workloads, below the cluster's own components.
@@ -72,6 +72,16 @@ impl<'a> NodeGateway<'a> {
         LabelSelector { match_labels: Some(self.selector()), ..LabelSelector::default() }
     }
 
+    /// Whether it sends to the Collector that otlp-gate deploys, with mutual TLS.
+    fn sends_to_collector(&self) -> bool {
+        self.settings.export.is_none() && self.installation.config.encrypts_backend()
+    }
+
+    /// How it connects to this gate's backend with TLS; none if it sends elsewhere or in plain text.
+    fn backend_tls(&self) -> Option<BackendTls> {
+        self.installation.node_backend_tls()
+    }
+
     /// The strictest Pod Security level that admits the pods.
     fn pod_security_level(&self) -> &'static str {
         match (self.settings.queue, self.installation.mesh.node_local) {
@@ -80,6 +90,12 @@ impl<'a> NodeGateway<'a> {
             (Queue::Memory, _) => "restricted",
         }
     }
+}
+
+/// Metadata of the Secret with the node-local gateway's certificate for the Collector; none if it needs no certificate.
+pub(super) fn backend_client(installation: &Installation<'_>) -> Option<ObjectMeta> {
+    let node_gateway = NodeGateway::of(installation)?;
+    node_gateway.sends_to_collector().then(|| node_gateway.metadata(&installation.names.node_client()))
 }
 
 /// Selects the node-local gateway's pods in a NetworkPolicy of another namespace.
@@ -98,7 +114,10 @@ pub(crate) fn objects(installation: &Installation<'_>) -> Result<Vec<Object>, Er
     let Some(node_gateway) = NodeGateway::of(installation) else { return Ok(Vec::new()) };
     let metadata = node_gateway.metadata(&node_gateway.name);
     let text = yaml(&config::config(installation))?;
-    let digest = sha256::short(&text, 16);
+    let digest = match node_gateway.sends_to_collector() {
+        true => collector_tls::digest(installation, &text),
+        false => sha256::short(&text, 16),
+    };
     let mut objects = vec![
         Object::builtin(&namespace(&node_gateway))?,
         Object::builtin(&PriorityClass {

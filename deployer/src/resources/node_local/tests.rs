@@ -160,20 +160,29 @@ fn it_exports_to_the_backend_or_to_another_gate() {
             exporters["otlp_grpc"]["tls"].clone(),
         )
     };
-    let plain = json!({"insecure": true});
-    assert_eq!(
-        endpoint("", ""),
-        ("otel-gateway-collector.otel-collector.svc:4317".to_owned(), plain.clone())
-    );
-    assert_eq!(
-        endpoint("", "backend: {service: {name: otel, namespace: elsewhere, grpc: 9}}"),
-        ("otel.elsewhere.svc:9".to_owned(), plain)
-    );
     let folder = "/etc/otlp-gate";
     let tls = json!({
         "ca_file": format!("{folder}/ca.crt"), "cert_file": format!("{folder}/tls.crt"),
         "key_file": format!("{folder}/tls.key"), "reload_interval": "30s",
     });
+    let plain = json!({"insecure": true});
+    let collector = "otel-gateway-collector.otel-collector.svc:4317".to_owned();
+    assert_eq!(endpoint("", ""), (collector.clone(), tls.clone()));
+    assert_eq!(endpoint("", "backend: {collector: {tls: off}}"), (collector, plain.clone()));
+    assert_eq!(
+        endpoint("", "backend: {service: {name: otel, namespace: elsewhere, grpc: 9}}"),
+        ("otel.elsewhere.svc:9".to_owned(), plain.clone())
+    );
+    let service = |more: &str| {
+        endpoint("", &format!("backend: {{service: {{name: otel, namespace: elsewhere, tls: {{{more}}}}}}}"))
+            .1
+    };
+    assert_eq!(service("caConfigMap: ca, clientSecret: client"), tls);
+    let mut other = json!({"ca_file": format!("{folder}/ca.crt"), "reload_interval": "30s"});
+    assert_eq!(service("caConfigMap: ca"), other);
+    other["server_name_override"] = json!("otel.example");
+    assert_eq!(service("caConfigMap: ca, serverName: otel.example"), other);
+    assert_eq!(service("mesh: true"), plain);
     assert_eq!(endpoint(GATE, ""), ("gate.example:4317".to_owned(), tls.clone()));
     // The system's CAs verify the server where no file is named.
     let mut system = tls;
@@ -189,6 +198,52 @@ fn it_exports_to_the_backend_or_to_another_gate() {
             .unwrap()
             .contains(&json!({"name": "certificate", "mountPath": folder, "readOnly": true}))
     );
+}
+
+#[test]
+fn its_certificate_for_the_collector_is_not_the_gateways_and_is_in_its_own_namespace() {
+    let secret = |objects: &[Object]| {
+        let spec = &pod(objects)["spec"];
+        let volume = spec["volumes"].as_array().unwrap().iter().find(|it| it["name"] == "certificate");
+        volume.map(|it| it["secret"]["secretName"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(secret(&objects("", NO_MESH)).as_deref(), Some("otel-gateway-node-client"));
+    let config = config("", "backend: {collector: {tls: off}}");
+    assert_eq!(secret(&super::objects(&installation(&config, NO_MESH)).unwrap()), None);
+    assert_eq!(secret(&objects(GATE, NO_MESH)).as_deref(), Some("edge"));
+    // Its connection has TLS of its own, which a sidecar would read as HTTP/2.
+    let sidecar = objects("", Mesh { present: true, node_local: DataPlaneMode::Sidecar });
+    let annotations = &pod(&sidecar)["metadata"]["annotations"];
+    assert_eq!(annotations["traffic.sidecar.istio.io/excludeOutboundPorts"], "4317");
+}
+
+#[test]
+fn it_presents_the_certificate_that_a_service_of_the_users_own_demands() {
+    let backend = "backend: {service: {name: otel, grpc: 9, tls: {caConfigMap: ca, clientSecret: client}}}";
+    let config = config("", backend);
+    let sidecar = Mesh { present: true, node_local: DataPlaneMode::Sidecar };
+    let objects = super::objects(&installation(&config, sidecar)).unwrap();
+    let template = pod(&objects);
+    let volume =
+        template["spec"]["volumes"].as_array().unwrap().iter().find(|it| it["name"] == "certificate");
+    let sources = json!([
+        {"configMap": {"name": "ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"secret": {"name": "client", "items": [
+            {"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"},
+        ]}},
+    ]);
+    assert_eq!(volume.unwrap()["projected"]["sources"], sources);
+    assert_eq!(template["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeOutboundPorts"], "9");
+}
+
+#[test]
+fn it_joins_the_mesh_of_a_backend_in_the_mesh() {
+    let meshed = "backend: {service: {name: otel, tls: {mesh: true}}}";
+    let sidecar = Mesh { present: true, node_local: DataPlaneMode::Sidecar };
+    assert_eq!(Mesh::from_config(&config("", meshed)), sidecar);
+    assert_eq!(Mesh::from_config(&config("", "")).node_local, DataPlaneMode::None);
+    // It does not send to the backend.
+    assert_eq!(Mesh::from_config(&config(GATE, meshed)).node_local, DataPlaneMode::None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod clock;
 mod init;
+mod internal;
 mod issue;
 mod record;
 mod renew;
