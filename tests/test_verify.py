@@ -69,7 +69,7 @@ def test_the_server_is_verified_with_the_ca_that_the_config_says(
     config: Path, certificates: Certificates, gate: Gate, tmp_path: Path
 ) -> None:
     public = tmp_path / "public.yaml"
-    public.write_text(config.read_text() + "\ncertificates: {serverCA: public}\n")
+    public.write_text(json.dumps(json.loads(config.read_text()) | {"certificates": {"serverCA": "public"}}))
     certs = certificates.copy(tmp_path / "certs").folder
     ca = (certs / "server-ca.crt").rename(tmp_path / "ca.crt")
 
