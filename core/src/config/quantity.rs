@@ -43,6 +43,11 @@ impl Size {
         Size(Quantity { amount: amount as u64, unit })
     }
 
+    /// A size in GiB.
+    pub const fn gib(amount: u32) -> Self {
+        Size::new(amount, Unit::GiB)
+    }
+
     /// Bytes.
     pub fn bytes(self) -> u64 {
         self.0.value()

@@ -29,6 +29,8 @@ enum Reason<'a> {
     NamespaceNotFound(&'a Object),
     /// The object would exceed a ResourceQuota.
     QuotaExceeded,
+    /// The object is a StatefulSet, and would get other volumes.
+    VolumesFixed(&'a Object),
     /// An admission webhook does not respond.
     WebhookFailed,
     /// An admission policy or webhook denies the object.
@@ -93,6 +95,9 @@ impl<'a> Reason<'a> {
                 Reason::NamespaceNotFound(object)
             }
             _ if contains("exceeded quota") => Reason::QuotaExceeded,
+            _ if contains("updates to statefulset spec for fields other than") => {
+                Reason::VolumesFixed(object)
+            }
             _ if contains("failed calling webhook") => Reason::WebhookFailed,
             _ if contains("denied") => Reason::Denied,
             _ => Reason::of_request(error),
@@ -125,6 +130,7 @@ impl<'a> Reason<'a> {
             Reason::Unreachable
             | Reason::MissingRights
             | Reason::QuotaExceeded
+            | Reason::VolumesFixed(_)
             | Reason::WebhookFailed
             | Reason::Denied
             | Reason::Other => format!("{doing}: {reported}"),
@@ -162,6 +168,14 @@ impl<'a> Reason<'a> {
             }
             Reason::QuotaExceeded => {
                 "the namespace's ResourceQuota is exhausted: `kubectl describe quota` shows limits and usage"
+            }
+            Reason::VolumesFixed(object) => {
+                return Some(format!(
+                    "the volumes of a StatefulSet cannot be changed: undo the change of `queueVolume`, or run `kubectl \
+                     delete statefulset {} -n {} --cascade=orphan` and apply again, for new volumes only",
+                    object.name,
+                    object.namespace.as_deref().unwrap_or_default()
+                ));
             }
             Reason::WebhookFailed => {
                 "an admission webhook does not respond: `otlp-gate doctor` shows whether the gateway's control plane is ready"
@@ -301,6 +315,14 @@ mod tests {
         let missing =
             "gateways is forbidden: User \"a\" cannot patch resource \"gateways\" in API group \"\"";
         assert!(error(&custom("Gateway"), 403, "Forbidden", missing).contains("these rights"));
+    }
+
+    #[test]
+    fn volumes_of_a_stateful_set_that_would_change_have_a_hint() {
+        let message = "StatefulSet.apps \"gate\" is invalid: spec: Forbidden: updates to statefulset spec for fields \
+                       other than 'replicas', 'ordinals', 'template', 'updateStrategy' are forbidden";
+        let error = error(&custom("StatefulSet"), 422, "Invalid", message);
+        assert!(error.contains("`kubectl delete statefulset gate -n here --cascade=orphan`"), "{error}");
     }
 
     #[test]

@@ -12,11 +12,11 @@ pub(crate) enum NotReady {
     NotFound,
     /// The provider has not created the Deployment of the gateway's proxies.
     NoProxyDeployment { provider: &'static str },
-    /// The controller has not observed the last change of a Deployment or DaemonSet.
+    /// The controller has not observed the last change of a Deployment, StatefulSet or DaemonSet.
     NotObserved,
-    /// A Deployment's rollout is in progress.
+    /// The rollout of a Deployment or StatefulSet is in progress.
     ReplicasUpdating { updated: i32, wanted: i32, available: i32 },
-    /// A Deployment has too few available replicas.
+    /// A Deployment or StatefulSet has too few available replicas.
     ReplicasUnavailable { available: i32, wanted: i32 },
     /// A DaemonSet's rollout is in progress.
     NodesUpdating { updated: i32, wanted: i32, available: i32 },

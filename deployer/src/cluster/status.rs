@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
@@ -19,7 +19,7 @@ use super::diagnosis::{Diagnosis, of_deployment, of_pods, of_proxy};
 use super::discovery::Discovery;
 use super::not_ready::{Cause, NotReady};
 use super::server_certificate::ServerCertificate;
-use crate::config::{Backend, TlsMode};
+use crate::config::{Backend, Collector, Queue, TlsMode};
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, revision, title};
 use crate::output::rfc3339;
@@ -101,20 +101,8 @@ pub(crate) async fn status(
 ) -> Result<Status, Error> {
     let (config, names) = (installation.config, &installation.names);
     let mut status = Status::default();
-    if let (true, Backend::Collector(collector)) = (config.gateway.enabled, &config.backend) {
-        let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &names.namespace);
-        let name = names.collector();
-        let found = api.get_opt(&name).await.map_err(|e| api_error("cannot read the Collector", &e))?;
-        status.components.push(match found {
-            None => Component::new(title("deployment", None, &name), Err(NotReady::NotFound)),
-            Some(found) => {
-                let mut component = deployment(cluster, &found).await?;
-                if collector.tls == TlsMode::Off {
-                    component.detail.push_str("; in plain text from the gateway (`tls: off`)");
-                }
-                component
-            }
-        });
+    if let (true, Backend::Collector(it)) = (config.gateway.enabled, &config.backend) {
+        status.components.push(collector(cluster, names, it).await?);
     }
     if config.node_local.enabled {
         let namespace = names.node_local_namespace(&config.node_local);
@@ -295,6 +283,67 @@ async fn metrics(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Re
     }
 }
 
+/// The Collector that otlp-gate deploys.
+async fn collector(cluster: &Cluster, names: &Names, collector: &Collector) -> Result<Component, Error> {
+    let mut component = workload(cluster, names, collector.queue).await?;
+    if component.ready && collector.tls == TlsMode::Off {
+        component.detail.push_str("; in plain text from the gateway (`tls: off`)");
+    }
+    Ok(component)
+}
+
+async fn workload(cluster: &Cluster, names: &Names, queue: Queue) -> Result<Component, Error> {
+    let name = names.collector();
+    let cannot = |e: &kube::Error| api_error("cannot read the Collector", e);
+    let not_found = |kind| Ok(Component::new(title(kind, None, &name), Err(NotReady::NotFound)));
+    match queue {
+        Queue::Memory => {
+            let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), &names.namespace);
+            match api.get_opt(&name).await.map_err(|e| cannot(&e))? {
+                None => not_found("deployment"),
+                Some(found) => deployment(cluster, &found).await,
+            }
+        }
+        Queue::Durable => {
+            let api: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), &names.namespace);
+            match api.get_opt(&name).await.map_err(|e| cannot(&e))? {
+                None => not_found("statefulset"),
+                Some(found) => stateful_set(cluster, &found).await,
+            }
+        }
+    }
+}
+
+async fn stateful_set(cluster: &Cluster, set: &StatefulSet) -> Result<Component, Error> {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = set.status.clone().unwrap_or_default();
+    let count = |number: Option<i32>| number.unwrap_or(0);
+    let (updated, available) = (count(status.updated_replicas), count(status.available_replicas));
+    let state = if status.observed_generation < set.metadata.generation {
+        Err(NotReady::NotObserved)
+    } else {
+        of_replicas(wanted, status.replicas, updated, available)
+    };
+    let mut component = Component::new(title("statefulset", None, &set.name_any()), state);
+    if !component.ready {
+        let selector = set.spec.as_ref().map(|spec| &spec.selector);
+        component.diagnosis = of_pods(cluster, &set.namespace().unwrap_or_default(), selector).await?;
+    }
+    Ok(component)
+}
+
+/// The state of a rollout of this many wanted, existing, updated and available replicas.
+fn of_replicas(wanted: i32, existing: i32, updated: i32, available: i32) -> Result<String, NotReady> {
+    if updated < wanted || existing > updated {
+        // Old replicas are available too, but with the old configuration.
+        Err(NotReady::ReplicasUpdating { updated, wanted, available })
+    } else if available < wanted {
+        Err(NotReady::ReplicasUnavailable { available, wanted })
+    } else {
+        Ok(format!("{available} of {wanted} replicas available"))
+    }
+}
+
 async fn deployment(cluster: &Cluster, deployment: &Deployment) -> Result<Component, Error> {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.clone().unwrap_or_default();
@@ -302,13 +351,8 @@ async fn deployment(cluster: &Cluster, deployment: &Deployment) -> Result<Compon
     let (updated, available) = (count(status.updated_replicas), count(status.available_replicas));
     let state = if status.observed_generation < deployment.metadata.generation {
         Err(NotReady::NotObserved)
-    } else if updated < wanted || count(status.replicas) > updated {
-        // Old replicas are available too, but with the old configuration.
-        Err(NotReady::ReplicasUpdating { updated, wanted, available })
-    } else if available < wanted {
-        Err(NotReady::ReplicasUnavailable { available, wanted })
     } else {
-        Ok(format!("{available} of {wanted} replicas available"))
+        of_replicas(wanted, count(status.replicas), updated, available)
     };
     let mut component = Component::new(title("deployment", None, &deployment.name_any()), state);
     if !component.ready {

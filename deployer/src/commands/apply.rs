@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::delete;
 use crate::args::{self, InCluster, Inputs, InstallationArgs};
 use crate::cluster::{Change, Cluster, Plan, Pruned, Status, prune, retained, rollout};
 use crate::error::Error;
@@ -106,6 +107,7 @@ async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), E
         );
     }
     let removed = pruned.removed;
+    delete::volumes_stay(&removed, &installation.names);
     if table {
         removed.iter().for_each(|it| output::say(format_args!("{:<11} {it}", "removed")));
         let (changed, unchanged) = (plan.changes(), plan.objects.len() - plan.changes());

@@ -60,6 +60,7 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
     }
     let verb = if args.dry_run { "would remove" } else { "removed" };
     removed.iter().for_each(|it| output::say(format_args!("{verb} {it}")));
+    volumes_stay(&removed, names);
     match (removed.is_empty(), args.dry_run) {
         (true, _) => output::say(format_args!(
             "there are no objects of the gate {} in namespace {}",
@@ -72,6 +73,18 @@ async fn delete(args: &Args, global: &Global, names: &Names) -> Result<(), Error
         )),
     }
     Ok(())
+}
+
+/// Says what becomes of a durable queue's volumes, where its StatefulSet is removed.
+pub(super) fn volumes_stay(removed: &[String], names: &Names) {
+    if removed.iter().any(|title| title.starts_with("statefulset/")) {
+        output::say(format_args!(
+            "note: the volumes of the durable queue stay, with what is not delivered: `kubectl delete pvc -n {} -l \
+             {}` deletes them",
+            names.namespace,
+            names.selector()
+        ));
+    }
 }
 
 async fn confirm(found: &[String], names: &Names, cluster: &Cluster) -> Result<(), Error> {

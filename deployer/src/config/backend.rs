@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kubernetes::Kubernetes;
+use super::node_local::Queue;
 use super::pipeline::{Pipeline, Route};
 use super::pod::Pod;
+use super::queue_volume::QueueVolume;
 
 /// The default image of Collectors.
 pub(super) const IMAGE: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
@@ -72,6 +74,15 @@ pub(crate) struct Collector {
     /// exporters that no route names, or to those of `pipelines`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) routes: Vec<Route>,
+    /// Where exporters queue telemetry, and when an export is answered with success. `memory`: when the exporters have
+    /// delivered it, so the queue loses no acknowledged telemetry. `durable`: when it is on the disk of the replica's
+    /// volume. It is delivered when the backend is reachable, also after the pod was killed. The Collector is then a
+    /// StatefulSet, and its image needs the extension file_storage.
+    #[serde(skip_serializing_if = "Queue::is_memory")]
+    pub(crate) queue: Queue,
+    /// The volumes of a durable queue.
+    #[serde(skip_serializing_if = "QueueVolume::is_default")]
+    pub(crate) queue_volume: QueueVolume,
     /// Whether it takes profiles, a signal that is in development. It needs an image of version 0.155 or later with the
     /// filter processor, and exporters that support profiles. `false`: the gateway rejects profiles (12 / 404).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -181,6 +192,8 @@ impl Default for Collector {
             extensions: BTreeMap::new(),
             pipelines: BTreeMap::new(),
             routes: Vec::new(),
+            queue: Queue::Memory,
+            queue_volume: QueueVolume::default(),
             profiles: false,
             env: Vec::new(),
             env_from: Vec::new(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Collector, Route, RoutedSignal};
+use serde_json::Value;
+
+use super::{Collector, Queue, Route, RoutedSignal};
 
 /// The exporter that logs what `otlp-gate verify` sends. `verify` reads it from the Collector's log.
 pub(crate) const CANARY: &str = "debug/otlp-gate-verify";
@@ -12,6 +14,31 @@ pub(crate) const MEMORY_LIMITER: &str = "memory_limiter";
 pub(crate) const HEALTH_CHECK: &str = "health_check";
 /// The extension with the files of durable queues.
 pub(crate) const FILE_STORAGE: &str = "file_storage";
+
+/// The volume with a durable queue's files.
+pub(crate) const QUEUE_VOLUME: &str = "queue";
+
+/// Where an exporter's queue and its retries are set, as far as otlp-gate knows the exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resilience {
+    /// An OTLP exporter: both are on by default.
+    Otlp,
+    /// `loadbalancing`: both are off by default. It has an OTLP exporter for each endpoint.
+    LoadBalancing,
+    /// Any other exporter: a queue only if the config gives one.
+    Unknown,
+}
+
+impl Resilience {
+    /// That of an exporter with this name.
+    pub(crate) fn of(name: &str) -> Self {
+        match kind(name) {
+            "otlp" | "otlp_grpc" | "otlphttp" | "otlp_http" => Resilience::Otlp,
+            "loadbalancing" => Resilience::LoadBalancing,
+            _ => Resilience::Unknown,
+        }
+    }
+}
 
 /// The kind of a component by its name: `otlp_http` of `otlp_http/tempo`.
 pub(crate) fn kind(name: &str) -> &str {
@@ -48,6 +75,41 @@ impl Collector {
         let Some((signal, name)) = pipeline.split_once('/') else { return false };
         RoutedSignal::of_pipeline(signal).is_some()
             && (matches!(name, "in" | "verify") || name.starts_with("route-"))
+    }
+
+    /// Whether the queue of an exporter is a durable one of otlp-gate's: not if the exporter has none, or if the user has
+    /// chosen another storage, or to wait for delivery.
+    pub(crate) fn queues_durably(&self, name: &str, settings: &Value) -> bool {
+        let queue = settings.get("sending_queue").filter(|queue| !queue.is_null());
+        let flag = |key: &str| queue.and_then(|it| it.get(key)).and_then(Value::as_bool);
+        self.queue == Queue::Durable
+            && (queue.is_some() || Resilience::of(name) != Resilience::Unknown)
+            && flag("enabled") != Some(false)
+            && flag("wait_for_result") != Some(true)
+            && queue.is_none_or(|it| it.get("storage").is_none())
+    }
+
+    /// The number of durable queues: an exporter has one for each signal that it exports.
+    pub(crate) fn durable_queues(&self) -> u64 {
+        let durable = |signal: RoutedSignal| {
+            let of_routes =
+                self.routes.iter().filter(|it| it.applies_to(signal)).flat_map(|it| &it.exporters);
+            let own = self.pipelines.iter();
+            let own = own.filter(|(name, _)| RoutedSignal::of_pipeline(name) == Some(signal));
+            let mut names: BTreeSet<String> = self.exporters_of_rest(signal).into_iter().collect();
+            names.extend(of_routes.chain(own.flat_map(|(_, it)| &it.exporters)).cloned());
+            let settings = |name: &String| Some((name.clone(), self.exporters.get(name)?));
+            let exporters = names.iter().filter_map(settings);
+            exporters.filter(|(name, settings)| self.queues_durably(name, settings)).count()
+        };
+        self.signals().map(|signal| durable(signal) as u64).sum()
+    }
+
+    /// The size of each durable queue, in bytes of OTLP: an equal part of a quarter of the volume. The files take up to
+    /// 3.3 times of what is in them, and a queue must be full before its disk is: when a Collector starts on a full disk,
+    /// it loses what it was sending when it was killed.
+    pub(crate) fn queue_size(&self) -> u64 {
+        self.queue_volume.size.bytes() / 4 / self.durable_queues().max(1)
     }
 
     /// The exporters of what no route matches: those that the signal's pipeline names, else those that no route names.

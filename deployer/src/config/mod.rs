@@ -12,6 +12,7 @@ mod pipeline;
 mod pod;
 mod pod_rule;
 mod position;
+mod queue_volume;
 mod report;
 pub(crate) mod schema;
 mod source;
@@ -30,7 +31,9 @@ use serde_json::Value;
 pub(crate) use backend::{Backend, Collector, Service, ServiceTls, TlsMode};
 pub(crate) use certificates::{CertManager, Certificates, IssuerKind, IssuerRef, ServerCa};
 pub(crate) use client_ca::ClientCa;
-pub(crate) use collector::{CANARY, HEALTH_CHECK, MEMORY_LIMITER, kind};
+pub(crate) use collector::{
+    CANARY, FILE_STORAGE, HEALTH_CHECK, MEMORY_LIMITER, QUEUE_VOLUME, Resilience, kind,
+};
 pub(crate) use gateway::{ExtensionMode, Gateway, Provider};
 pub(crate) use kubernetes::Kubernetes;
 pub(crate) use node_local::{
@@ -39,6 +42,7 @@ pub(crate) use node_local::{
 pub(crate) use pipeline::{Pipeline, Route, RoutedSignal, Values};
 pub(crate) use pod::Pod;
 pub(crate) use pod_rule::{CompiledPodRule, PodField};
+pub(crate) use queue_volume::QueueVolume;
 pub(crate) use report::{Finding, Report, Severity};
 pub(crate) use source::{Loaded, Source, check_namespace};
 

@@ -77,8 +77,15 @@ pub(crate) enum Queue {
     /// In the pod's memory.
     #[default]
     Memory,
-    /// On the node's disk.
+    /// On a disk.
     Durable,
+}
+
+impl Queue {
+    /// Whether it is in memory, as by default.
+    pub(crate) fn is_memory(&self) -> bool {
+        *self == Queue::Memory
+    }
 }
 
 /// When an export is answered with success.

@@ -10,6 +10,7 @@ mod gateway_api;
 mod load_balancer;
 mod permissions;
 mod server_certificate;
+mod storage;
 
 use serde::Serialize;
 
@@ -81,6 +82,7 @@ pub(crate) async fn examine(
         checks.push(control_plane::check(cluster, config).await?);
         checks.push(load_balancer::check(cluster, config).await);
         checks.extend(collector_tls::checks(cluster, installation).await?);
+        checks.extend(storage::check(cluster, config).await);
     }
     checks.push(permissions::check(cluster, discovery, objects).await?);
     checks.extend(mesh.map(|summary| Check::pass("mesh", summary)));

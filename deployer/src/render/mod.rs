@@ -18,7 +18,7 @@ use crate::resources::{cert_manager, collector, gateway, namespace, node_local, 
 
 /// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds.
 /// The Namespace is not among them, because it may contain other objects.
-pub(crate) const KINDS: [(&str, &str); 27] = [
+pub(crate) const KINDS: [(&str, &str); 28] = [
     ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "ServiceAccount"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
@@ -26,6 +26,7 @@ pub(crate) const KINDS: [(&str, &str); 27] = [
     ("v1", "Secret"),
     ("v1", "ConfigMap"),
     ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
     ("apps/v1", "DaemonSet"),
     ("v1", "Service"),
     ("policy/v1", "PodDisruptionBudget"),

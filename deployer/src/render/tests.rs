@@ -430,6 +430,7 @@ fn manifests_are_what_the_examples_render_to() {
         "public-dns",
         "tail-sampling",
         "public-ca",
+        "durable-queue",
     ] {
         for (provider, provider_name) in PROVIDERS {
             let source =
@@ -914,4 +915,43 @@ fn the_gateway_authenticates_a_service_of_the_users_own() {
     let client = |made: &[Object]| find(made, "EnvoyProxy")["spec"]["backendTLS"].clone();
     assert_eq!(client(&made)["clientCertificateRef"]["name"], "client");
     assert_eq!(client(&service(Provider::EnvoyGateway, "caConfigMap: ca")), Value::Null);
+}
+
+#[test]
+fn a_durable_queue_is_on_a_volume_of_each_replica() {
+    let config = config(
+        "backend: {collector: {queue: durable, queueVolume: {size: 3GiB, storageClassName: fast}, replicas: 2, maxReplicas: 4, exporters: {otlp_grpc: {}, loadbalancing: {}, otlp_http: {sending_queue: {wait_for_result: true}}}}}",
+    );
+    let objects = objects(&config);
+    assert!(objects.iter().all(|object| object.kind != "Deployment"));
+    let set = &find(&objects, "StatefulSet")["spec"];
+    let claim = &set["volumeClaimTemplates"][0];
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "3Gi");
+    assert_eq!(claim["spec"]["storageClassName"], "fast");
+    let pod = &set["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    assert!(mounts.contains(&json!({"name": claim["metadata"]["name"], "mountPath": "/var/lib/otelcol"})));
+    assert_eq!(pod["securityContext"]["fsGroup"], pod["securityContext"]["runAsUser"]);
+    // The Service and the PodDisruptionBudget select these pods, and those of a Deployment that is replaced.
+    let labels = set["template"]["metadata"]["labels"].as_object().unwrap();
+    let service = find_named(&objects, "Service", "otel-gateway-collector");
+    assert!(
+        service["spec"]["selector"].as_object().unwrap().iter().all(|(key, value)| labels[key] == *value)
+    );
+    let autoscaler = find(&objects, "HorizontalPodAutoscaler");
+    assert_eq!(autoscaler["spec"]["scaleTargetRef"]["kind"], "StatefulSet");
+
+    let map = find_named(&objects, "ConfigMap", "otel-gateway-collector");
+    let text = map["data"]["config.yaml"].as_str().unwrap();
+    let collector: Value = serde_saphyr::from_str(text).unwrap();
+    assert_eq!(collector["extensions"]["file_storage"]["fsync"], true);
+    let exporters = &collector["exporters"];
+    // A quarter of 3 GiB for six queues: two exporters, each for three signals.
+    let queue = json!({"storage": "file_storage", "sizer": "bytes", "queue_size": 134_217_728});
+    assert_eq!(exporters["loadbalancing"]["sending_queue"], queue);
+    assert_eq!(exporters["loadbalancing"]["protocol"]["otlp"]["sending_queue"]["wait_for_result"], true);
+    assert_eq!(exporters["otlp_grpc"]["sending_queue"]["queue_size"], 134_217_728);
+    assert_eq!(exporters["otlp_grpc"]["retry_on_failure"]["max_elapsed_time"], "0s");
+    // One that is made to wait for delivery does so.
+    assert_eq!(exporters["otlp_http"]["sending_queue"], json!({"wait_for_result": true}));
 }

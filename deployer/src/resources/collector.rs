@@ -2,7 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{
+    Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet,
+};
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec, MetricSpec,
     MetricTarget, ResourceMetricSource,
@@ -15,8 +17,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::collector_config::config;
 use super::collector_pod::{self, Size};
-use super::{collector_tls, node_local};
-use crate::config::{Collector, Kubernetes};
+use super::{collector_queue, collector_tls, node_local};
+use crate::config::{Collector, Kubernetes, Queue};
 use crate::error::Error;
 use crate::model::{Installation, Object, ProviderSettings, pod_settings, secret_volume, yaml};
 
@@ -40,11 +42,7 @@ pub(crate) fn objects(
     let text = yaml(&config(installation, collector))?;
     let digest = collector_tls::digest(installation, &text);
     let config = collector_pod::config_map(metadata.clone(), text);
-    let deployment = Deployment {
-        metadata: metadata.clone(),
-        spec: Some(deployment(installation, collector, provider, &digest)),
-        ..Deployment::default()
-    };
+    let workload = workload(installation, collector, template(installation, collector, provider, &digest))?;
     let service = Service {
         metadata: metadata.clone(),
         spec: Some(ServiceSpec {
@@ -67,7 +65,7 @@ pub(crate) fn objects(
     let mut objects = collector_tls::objects(installation)?;
     objects.extend([
         Object::builtin(&config)?,
-        Object::builtin(&deployment)?,
+        workload,
         Object::builtin(&service)?,
         Object::builtin(&budget)?,
     ]);
@@ -92,7 +90,10 @@ fn autoscaler(metadata: &ObjectMeta, collector: &Collector, most: NonZeroU32) ->
         spec: Some(HorizontalPodAutoscalerSpec {
             scale_target_ref: CrossVersionObjectReference {
                 api_version: Some("apps/v1".to_owned()),
-                kind: "Deployment".to_owned(),
+                kind: match collector.queue {
+                    Queue::Memory => "Deployment".to_owned(),
+                    Queue::Durable => "StatefulSet".to_owned(),
+                },
                 name: metadata.name.clone().unwrap_or_default(),
             },
             min_replicas: i32::try_from(collector.replicas.get()).ok(),
@@ -118,12 +119,50 @@ fn label_selector(installation: &Installation<'_>) -> LabelSelector {
     LabelSelector { match_labels: Some(installation.names.collector_selector()), ..LabelSelector::default() }
 }
 
-fn deployment(
+/// A Deployment, or with a durable queue a StatefulSet, of these pods.
+fn workload(
+    installation: &Installation<'_>,
+    collector: &Collector,
+    template: PodTemplateSpec,
+) -> Result<Object, Error> {
+    let name = installation.names.collector();
+    let (metadata, selector) = (metadata(installation, &name), label_selector(installation));
+    // With an autoscaler, the autoscaler owns this field.
+    let replicas = match collector.max_replicas {
+        None => i32::try_from(collector.replicas.get()).ok(),
+        Some(_) => None,
+    };
+    if collector.queue == Queue::Durable {
+        let volume = &collector.queue_volume;
+        let spec =
+            collector_queue::stateful_set(&name, replicas, selector, template, volume, metadata.clone());
+        return Object::builtin(&StatefulSet { metadata, spec: Some(spec), ..StatefulSet::default() });
+    }
+    Object::builtin(&Deployment {
+        metadata,
+        spec: Some(DeploymentSpec {
+            replicas,
+            selector,
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            template,
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    })
+}
+
+fn template(
     installation: &Installation<'_>,
     collector: &Collector,
     provider: &ProviderSettings,
     config_digest: &str,
-) -> DeploymentSpec {
+) -> PodTemplateSpec {
     let mut labels = installation.names.labels();
     labels.extend(installation.names.collector_selector());
     labels.extend(provider.collector_labels.clone());
@@ -136,23 +175,7 @@ fn deployment(
         spec: Some(pod(installation, collector)),
     };
     pod_settings::apply(&mut template, &collector.pod, &installation.names.collector_selector());
-    DeploymentSpec {
-        // With an autoscaler, the autoscaler owns this field.
-        replicas: match collector.max_replicas {
-            None => i32::try_from(collector.replicas.get()).ok(),
-            Some(_) => None,
-        },
-        selector: label_selector(installation),
-        strategy: Some(DeploymentStrategy {
-            type_: Some("RollingUpdate".to_owned()),
-            rolling_update: Some(RollingUpdateDeployment {
-                max_surge: Some(IntOrString::Int(1)),
-                max_unavailable: Some(IntOrString::Int(0)),
-            }),
-        }),
-        template,
-        ..DeploymentSpec::default()
-    }
+    template
 }
 
 /// The pod, with its certificate, and with the user's environment variables and volumes.

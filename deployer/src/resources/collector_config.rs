@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::collector_exporters;
 use super::collector_pipelines::{self, Pipelines};
-use super::collector_tls;
-use crate::config::{CANARY, Collector, HEALTH_CHECK, MEMORY_LIMITER};
+use super::{collector_queue, collector_tls};
+use crate::config::{CANARY, Collector, FILE_STORAGE, HEALTH_CHECK, MEMORY_LIMITER, Queue};
 use crate::model::Installation;
 
 /// Port of the health check: the default of the Collector's `health_check` extension.
@@ -27,6 +27,9 @@ pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> 
     );
     let mut extensions = collector.extensions.clone();
     extensions.insert(HEALTH_CHECK.to_owned(), json!({"endpoint": format!(":{HEALTH}")}));
+    if collector.queue == Queue::Durable {
+        extensions.insert(FILE_STORAGE.to_owned(), collector_queue::storage_on(&collector.queue_volume));
+    }
     json!({
         "receivers": {"otlp": otlp_receiver(installation.largest_message(), collector_tls::server(installation))},
         "processors": processors,

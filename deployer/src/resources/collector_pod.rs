@@ -18,7 +18,7 @@ use super::collector_config::{GRPC, HEALTH, HTTP};
 const CONFIG_FOLDER: &str = "/etc/otelcol";
 const CONFIG_FILE: &str = "config.yaml";
 /// The unprivileged user `nobody`, as which every image can run.
-const USER: i64 = 65532;
+pub(super) const USER: i64 = 65532;
 
 /// Resource requests and limits of a pod.
 pub(super) struct Size {

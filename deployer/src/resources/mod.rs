@@ -10,6 +10,7 @@ mod collector_config;
 mod collector_exporters;
 mod collector_pipelines;
 mod collector_pod;
+mod collector_queue;
 pub(crate) mod collector_tls;
 pub(crate) mod gateway;
 pub(crate) mod namespace;

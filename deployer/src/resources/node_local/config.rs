@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::super::collector_config::{HEALTH, otlp_receiver};
-use super::super::collector_tls;
+use super::super::{collector_queue, collector_tls};
 use super::rules;
 use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, ServerCa, UnknownSenders};
 use crate::model::Installation;
@@ -13,7 +13,7 @@ use crate::model::Installation;
 /// The environment variable with the name of the pod's node.
 pub(super) const NODE: &str = "KUBE_NODE_NAME";
 /// The folder of a durable queue in the pod.
-pub(super) const QUEUE_FOLDER: &str = "/var/lib/otelcol";
+pub(super) const QUEUE_FOLDER: &str = collector_queue::FOLDER;
 
 /// The size of a queue, in bytes of OTLP. In memory, telemetry takes more than in OTLP: the queue is a tenth of the
 /// pod's memory.
@@ -92,14 +92,7 @@ pub(super) fn config(installation: &Installation<'_>) -> Value {
 
 /// The extension with the queue's files, in a folder with the node's name: nodes may share a file system.
 fn storage() -> Value {
-    let folder = format!("{QUEUE_FOLDER}/${{env:{NODE}}}");
-    json!({
-        "directory": folder,
-        "create_directory": true,
-        // A pod that was deleted with --force holds the lock until it has ended.
-        "timeout": "30s",
-        "compaction": {"directory": folder, "on_rebound": true, "cleanup_on_start": true},
-    })
+    collector_queue::storage(&format!("{QUEUE_FOLDER}/${{env:{NODE}}}"))
 }
 
 /// The same statements for the Resources of every signal. If one fails, the export is rejected: nothing is forwarded

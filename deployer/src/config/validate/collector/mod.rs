@@ -2,6 +2,7 @@
 //! be read by others is a warning.
 
 mod components;
+mod durable;
 mod pipelines;
 mod processors;
 mod profiles;
@@ -28,6 +29,7 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
     let mut problems = components::errors(collector);
     problems.extend(pipelines::errors(collector));
     problems.extend(profiles::errors(collector));
+    problems.extend(durable::errors(collector, config));
     problems.extend(routes::errors(collector, config));
     problems
 }
@@ -40,6 +42,7 @@ pub(super) fn warnings(config: &Config, policy: Option<&Policy>) -> Vec<Problem>
         problems.extend(routes::warnings(collector, config));
         problems.extend(policy.iter().flat_map(|policy| processors::warnings(collector, policy)));
         problems.extend(queues::warnings(collector));
+        problems.extend(durable::warnings(collector));
         problems.extend(secrets::warnings(collector));
     }
     if let Some(Export::Exporters(exporters)) = &config.node_local.export {

@@ -4,7 +4,7 @@ use otlp_gate_core::policy::{ConfigPath, Problem};
 use serde_json::Value;
 
 use super::at;
-use crate::config::{Collector, kind};
+use crate::config::{Collector, Queue, kind};
 
 /// Exporters that have no queue.
 const WITHOUT_QUEUE: [&str; 5] = ["debug", "nop", "file", "prometheus", "otlpjsonfile"];
@@ -21,6 +21,9 @@ const HOLDING: [(&str, &str); 6] = [
 pub(super) fn warnings(collector: &Collector) -> Vec<Problem> {
     let exporters = collector.exporters.iter().flat_map(|(name, settings)| {
         let path = at("exporters").key(name);
+        if collector.queues_durably(name, settings) {
+            return Vec::new();
+        }
         match kind(name) {
             kind if WITHOUT_QUEUE.contains(&kind) => Vec::new(),
             // Without a queue of their own, they get one that waits.
@@ -40,7 +43,10 @@ pub(super) fn warnings(collector: &Collector) -> Vec<Problem> {
                 let message = format!(
                     "the exporter may answer before delivery: most exporters queue in memory, and `{kind}` is not known here"
                 );
-                let hint = "if it has a queue, set `sending_queue: {wait_for_result: true}`";
+                let hint = match collector.queue {
+                    Queue::Memory => "if it has a queue, set `sending_queue: {wait_for_result: true}`",
+                    Queue::Durable => "if it has a queue, set `sending_queue: {}`: it is then on disk",
+                };
                 vec![Problem::new(path, message).hint(hint)]
             }
         }

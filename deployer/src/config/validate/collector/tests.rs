@@ -185,6 +185,74 @@ fn profiles_need_the_key_and_components_that_support_them() {
 }
 
 #[test]
+fn a_durable_queue_has_room_and_something_to_queue() {
+    error("queueVolume: {size: 2GiB}", "queueVolume", "a queue in memory has no volume", "`queue: durable`");
+    error("queue: durable", "queue", "no exporter has a durable queue", "`sending_queue: {}`");
+    error(
+        "queue: durable, queueVolume: {size: 1023MiB}, exporters: {otlp_grpc: {}}",
+        "queueVolume.size",
+        "too small",
+        "1GiB",
+    );
+    error(
+        "queue: durable, queueVolume: {size: 1GiB}, exporters: {otlp_grpc: {}, otlp_http: {}}",
+        "queueVolume.size",
+        "each of 6 queues has room for 44739242 bytes",
+        "make the volume larger",
+    );
+    error(
+        "queue: durable, exporters: {otlp_grpc: {}}, volumes: [{name: queue, emptyDir: {}}]",
+        "volumes[0]",
+        "`queue` is the volume of the durable queue",
+        "another name",
+    );
+    for exporters in [
+        "otlp_grpc: {}",
+        "otlp_http: {sending_queue: {queue_size: 5}, retry_on_failure: {max_elapsed_time: 0}}",
+        "otlp_grpc: {sending_queue: {wait_for_result: true}}, otlp_http: {}",
+        "loadbalancing: {resolver: {}}",
+        "kafka: {sending_queue: {}, retry_on_failure: {max_elapsed_time: 0s}}",
+    ] {
+        let collector = format!("queue: durable, exporters: {{{exporters}}}");
+        assert!(found(&collector).is_empty(), "{collector}: {:#?}", found(&collector));
+    }
+}
+
+#[test]
+fn what_drops_acknowledged_telemetry_is_named() {
+    let warned = |exporters: &str, path: &str, message: &str| {
+        let collector = format!("queue: durable, exporters: {{{exporters}}}");
+        warning(&collector, &format!("exporters.{path}"), message, "`max_elapsed_time: 0s`");
+    };
+    let place = "otlp_grpc.retry_on_failure";
+    warned("otlp_grpc: {retry_on_failure: {enabled: false}}", place, "dropped after one attempt");
+    warned("otlp_grpc: {retry_on_failure: {max_elapsed_time: 10m}}", place, "dropped after 10m of attempts");
+    warned(
+        "kafka: {sending_queue: {}}",
+        "kafka.retry_on_failure",
+        "dropped by default after 5 minutes of attempts",
+    );
+    warning(
+        "extensions: {file_storage/own: {}}, exporters: {otlp_grpc: {sending_queue: {storage: file_storage/own}}}",
+        "exporters.otlp_grpc.retry_on_failure",
+        "dropped by default after 5 minutes of attempts",
+        "`max_elapsed_time: 0s`",
+    );
+    warning(
+        "queue: durable, exporters: {kafka: {}, otlp_grpc: {}}",
+        "exporters.kafka",
+        "may answer before delivery",
+        "`sending_queue: {}`",
+    );
+    warning(
+        "queue: durable, exporters: {otlp_grpc: {}}, maxReplicas: 3",
+        "maxReplicas",
+        "when the autoscaler removes a replica",
+        "`replicas` only",
+    );
+}
+
+#[test]
 fn routes_name_exporters_and_owned_attributes() {
     let route = |route: &str| {
         format!("exporters: {{debug: {{}}, debug/a: {{}}, debug/b: {{}}}}, routes: [{{{route}}}]")
@@ -317,7 +385,7 @@ fn exporters_and_processors_that_answer_early() {
     }
     for settings in [
         "{sending_queue: {enabled: false}}",
-        "{sending_queue: {storage: a}}",
+        "{sending_queue: {storage: a}, retry_on_failure: {max_elapsed_time: 0}}",
         "{sending_queue: {wait_for_result: true}}",
     ] {
         let exporter = format!("exporters: {{elasticsearch: {settings}}}");
