@@ -32,6 +32,10 @@ def send(connection: Http2, **headers: str) -> Answer:
     return connection.grpc(GRPC_PATHS["traces"], frame(traces("a")), headers=headers)
 
 
+EXAMPLE = Path(__file__).parents[1] / "examples/client-cas/otlp-gate.yaml"
+VERIFY = "spiffe://otlp-gate/verify"
+
+
 class Authority:
     """A CA by OpenSSL: a root, or one that another CA issued."""
 
@@ -56,10 +60,10 @@ class Authority:
         files = ("-keyout", key, "-out", certificate, "-subj", subject, "-days", "9")
         openssl("req", "-config", config, "-x509", "-newkey", *new, "-nodes", *files, *added, *by)
 
-    def client(self, name: str, server_ca: Path, *, chain: str | None = None) -> Identity:
+    def client(self, name: str, server_ca: Path, *, chain: str | None = None, san: str = f"URI:{URI}") -> Identity:
         """A client of this CA, which presents the intermediate CAs."""
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
-        extensions = [f"subjectAltName=URI:{URI}", "extendedKeyUsage=clientAuth", "basicConstraints=critical,CA:FALSE"]
+        extensions = [f"subjectAltName={san}", "extendedKeyUsage=clientAuth", "basicConstraints=critical,CA:FALSE"]
         new = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
         self._issue(certificate, key, f"/CN={name}", extensions, new, self)
         certificate.write_text(certificate.read_text() + (self.chain if chain is None else chain))
@@ -122,6 +126,13 @@ def test_no_ca_can_stand_in_for_another(
     insider.chain = acme.certificate.read_text()
     assert handshake_fails(gate.grpc, insider.client("by-a-client", server_ca).context("h2"))
 
+    # A certificate with the name of the reserved client, whose certificate the folder's CA issues.
+    reserved = Identity(own.folder / "verify/client.crt", own.folder / "verify/client.key", server_ca)
+    for identity, status in ((reserved, 0), (partners.client("verify", server_ca, san=f"URI:{VERIFY}"), 7)):
+        with Http2(gate.grpc, identity) as connection:
+            assert send(connection).grpc_status == status
+    sink.rest()
+
     # A chain in a header of the client's own.
     ca = (own.folder / "client-ca.crt").read_text().replace("\n", "%0A").replace("+", "%2B")
     forged = f'Hash={"0" * 64};Cert="{ca}";Chain="{ca}";URI={URI}'
@@ -138,6 +149,37 @@ def test_no_ca_can_stand_in_for_another(
             return send(connection).grpc_status
 
     wait_until(lambda: status() == 16, "the revoked client is rejected after its handshake")
+
+
+def test_the_example_gives_each_ca_its_own_tenant(start: Callable[..., Gate], tmp_path: Path, sink: Sink) -> None:
+    config = tmp_path / "otlp-gate.yaml"
+    config.write_text(EXAMPLE.read_text().replace("otel.example.com", "localhost"))
+    acme, globex = (Certificates(tmp_path / name, config).init() for name in ("certs", "globex"))
+    server_ca = acme.folder / "server-ca.crt"
+
+    def of(folder: Certificates, option: str, name: str) -> Identity:
+        client = folder.client(option.strip("-"), option, name)
+        return Identity(client.certificate, client.key, server_ca)
+
+    root = Authority.__new__(Authority)
+    root.certificate, root.key, root.chain = globex.folder / "client-ca.crt", globex.folder / "client-ca.key", ""
+    laptops = Authority(tmp_path / "laptops", "/CN=Globex Laptops", issuer=root)
+    gate = start(config.read_text(), certs=acme.folder).ready()
+    zurich = ("--spiffe", "spiffe://acme.example/edge/zurich")
+    laptop = "a.laptops.globex.example"
+    for identity, tenant_id in (
+        (of(acme, *zurich), "acme"),
+        (of(globex, *zurich), "globex"),
+        (laptops.client("laptop", server_ca, san=f"DNS:{laptop}"), "globex"),
+    ):
+        with Http2(gate.grpc, identity) as connection:
+            assert send(connection).grpc_status == 0
+        received = sink.take().resources()[0]
+        assert (received["tenant.id"], received["client.ca"]) == (tenant_id, tenant_id)
+    for folder in (acme, globex):
+        with Http2(gate.grpc, of(folder, "--dns", laptop)) as connection:
+            assert send(connection).grpc_status == 7
+    sink.rest()
 
 
 def test_two_cas_of_the_same_name_revoke_their_own_clients(

@@ -27,30 +27,30 @@ def trusting_gate(tmp_path_factory: pytest.TempPathFactory, certificates: Certif
     gate.stop()
 
 
+def forged(certificates: Certificates, sender: Identity, what: str) -> list[str]:
+    """Values of the header with which the sender claims to be another client."""
+    return forgeries(certificates.client("few", "--spiffe", "spiffe://few.example/x"), sender)[what]
+
+
 @pytest.mark.parametrize("what", FORGERIES)
 def test_a_forged_header_has_no_effect(
     gate: Gate, trusting_gate: Gate, acme: Identity, certificates: Certificates, sink: Sink, what: str
 ) -> None:
-    victim = certificates.client("few", "--spiffe", "spiffe://few.example/x")
-    values = forgeries(victim, acme)[what]
+    values = forged(certificates, acme, what)
     sink.rest()
     for each in (gate, trusting_gate):
         assert send_grpc(each.grpc, acme, values).grpc_status == 0
-        received = sink.take()
-        assert received.resources()[0]["tenant.id"] == "acme"
-        assert HEADER not in received.headers
         assert send_http(each.http, acme, values).status == 200
-        received = sink.take()
-        assert received.resources()[0]["tenant.id"] == "acme"
-        assert HEADER not in received.headers
+        for received in (sink.take(), sink.take()):
+            assert received.resources()[0]["tenant.id"] == "acme"
+            assert HEADER not in received.headers
 
 
 @pytest.mark.parametrize("what", FORGERIES)
 def test_a_forged_header_admits_no_unknown_client(
     gate: Gate, trusting_gate: Gate, stranger: Identity, certificates: Certificates, sink: Sink, what: str
 ) -> None:
-    victim = certificates.client("few", "--spiffe", "spiffe://few.example/x")
-    values = forgeries(victim, stranger)[what]
+    values = forged(certificates, stranger, what)
     sink.rest()
     for each in (gate, trusting_gate):
         assert send_grpc(each.grpc, stranger, values).grpc_status == 7
@@ -61,8 +61,7 @@ def test_a_forged_header_admits_no_unknown_client(
 def test_a_huge_header_is_rejected_and_admits_nobody(
     gate: Gate, trusting_gate: Gate, acme: Identity, stranger: Identity, certificates: Certificates, sink: Sink
 ) -> None:
-    victim = certificates.client("few", "--spiffe", "spiffe://few.example/x")
-    whole = forgeries(victim, acme)["a whole element"][0]
+    whole = forged(certificates, acme, "a whole element")[0]
     # Over the filter's limit for headers, and over Envoy's.
     long, huge = (",".join([whole] * (size // len(whole))) for size in (28_000, 60_000))
     sink.rest()
@@ -86,8 +85,7 @@ def test_without_a_certificate_no_header_helps(gate: Gate, trusting_gate: Gate, 
 def test_each_client_that_sends_the_header_is_counted_and_the_first_one_is_logged(
     start: Callable[..., Gate], trusting_gate: Gate, acme: Identity, certificates: Certificates, sink: Sink
 ) -> None:
-    victim = certificates.client("few", "--spiffe", "spiffe://few.example/x")
-    values = forgeries(victim, acme)["several elements"]
+    values = forged(certificates, acme, "several elements")
     gate = start(SHARED, "--concurrency", "1").ready()
     assert send_grpc(gate.grpc, acme, []).grpc_status == 0
     assert gate.stats(METRIC) == {}

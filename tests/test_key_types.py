@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from support.client import Identity
+from support.client import Http2, Identity, frame
 from support.config import SHARED
 from support.gate import Certificates, Gate, otlp_gate
 from support.openssl import openssl
-from support.sink import Sink
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, Sink
 
 URI = "spiffe://acme.example/edge/1"
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -164,6 +165,49 @@ def test_signatures_that_envoy_does_not_verify_are_rejected_and_whoami_warns_abo
     of_ca = [row["warnings"] for row in json.loads(listed.stdout) if row["subject"] == f"CN={ca}"]
     found = warnings(open_gate, certificate) + of_ca[0]
     assert any("does not verify" in warning or "whose signatures" in warning for warning in found) == (not verified)
+
+
+# Signatures by the keys of named CAs: whether the filter verifies them, and whether `whoami` does.
+NAMED = {
+    "sha256-p-224": ("p-224", "-sha256", True, False),
+    "sha512-p-256": ("p-256", "-sha512", True, True),
+    "sha512-p-384": ("p-384", "-sha512", True, True),
+    "sha256-p-521": ("p-521", "-sha256", True, True),
+    "sha512-p-521": ("p-521", "-sha512", True, True),
+    "sha256-rsa-1024": ("rsa-1024", "-sha256", True, True),
+    "sha384-rsa-1024": ("rsa-1024", "-sha384", True, False),
+    "sha384-rsa-2048": ("rsa-2048", "-sha384", True, True),
+    "sha512-rsa-4096": ("rsa-4096", "-sha512", True, True),
+    "pss": ("rsa-2048", PSS + "32", False, False),
+    "ed25519": ("ed25519", "", False, False),
+}
+
+
+def test_whoami_finds_the_ca_that_the_filter_finds(
+    start: Callable[..., Gate], tmp_path: Path, config: Path, sink: Sink
+) -> None:
+    entries, rules, leaves = [{"name": "own"}], [], {}
+    for name, (kind, how, *_) in NAMED.items():
+        (tmp_path / name).mkdir()
+        issuer = Issuer(tmp_path / name)
+        entries.append({"name": name, "certificates": str(issuer.ca(name, kind, how))})
+        rules.append({"name": name, "match": {"spiffe": URI, "ca": name}})
+        own = "p-384" if kind == "p-256" else "p-256"
+        leaves[name] = (issuer.leaf("leaf", own, name, kind, how, f"URI:{URI}"), issuer.key(own))
+    rules.append({"name": "none", "match": {"spiffe": URI}})
+    policy = SHARED.replace(clients=rules, clientCAs=entries, attributes={"tenant.id": "{name}"}, headers={})
+    certs = Certificates(tmp_path / "certs", config).init().folder
+    gate = start(policy, certs=certs).ready()
+    found = {}
+    for name, (certificate, key) in leaves.items():
+        with Http2(gate.grpc, Identity(certificate, key, certs / "server-ca.crt")) as connection:
+            assert connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status == 0, name
+        told = otlp_gate("-f", gate.config, "whoami", certificate, "--certs", certs, "-o", "json", check=False)
+        answer, filters = json.loads(told.stdout), sink.take().resources()[0]["tenant.id"]
+        found[name] = (filters == name, answer["client"] == name)
+        # Where only the filter can verify the signature, the command says so.
+        assert ("this command does not" in told.stderr) == (found[name] == (True, False)), told.stderr
+    assert found == {name: (filters, whoami) for name, (_, _, filters, whoami) in NAMED.items()}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@
 //! let gate = Gate::load(policy)?;
 //!
 //! // What is read of the certificate of a connection.
-//! let uri = |uri: &'static str| Identity::from_parts(Some(uri.as_bytes()), None, None, Some(&[b'0'; 64]));
+//! let uri = |uri: &str| Identity::from_texts(&[uri], &[], None, Some([0; 32]));
 //! let client = gate.client(&uri("spiffe://acme.example/edge/berlin"));
 //! assert_eq!(client.map(|client| client.name().to_owned()), Ok("berlin.acme".to_owned()));
 //! let unknown = gate.client(&uri("spiffe://evil.example"));

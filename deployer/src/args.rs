@@ -104,6 +104,14 @@ fn internal(folder: &Folder, names: &Names) -> Result<Option<Internal>, Error> {
     Ok(folder.internal(&names.collector_host())?.map(internal))
 }
 
+/// Reads and compiles the config as the filter has it: with the client CAs in this folder, if it has any. Files that
+/// cannot be used are warned of: they do not keep a certificate from being explained.
+pub(crate) fn explaining(global: &Global, folder: &Folder) -> Result<Loaded, Error> {
+    let mut loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
+    ClientTrust::complete(&mut loaded, folder).unwrap_or_else(|e| e.warn());
+    Ok(loaded)
+}
+
 impl InstallationArgs {
     /// Reads the certificates, if the folder has some, and prints warnings about them.
     pub(crate) fn read<'a>(&self, loaded: &'a Loaded) -> Result<Inputs<'a>, Error> {

@@ -14,7 +14,6 @@ const UNVERIFIED: Examination<'static> = Examination::unverified(Timestamp::EPOC
 /// Runs one input.
 pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let gate = Gate::load(POLICY.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let digest = [b'0'; 64];
     let (uri, dns, subject) = parts;
     // Only the last element, which the hop wrote itself, is used.
     let header = [&[uri][..], &[b"Hash=00;URI=spiffe://acme.example/a/x/b"]].concat().join(&b","[..]);
@@ -28,5 +27,6 @@ pub fn target(parts: (&[u8], &[u8], &[u8])) {
     let _ = Identity::from_header(uri);
     let _ = Identity::from_der(uri);
     let _ = gate.peer(Some([7; 32]), &[(b"x-forwarded-client-cert", uri)], UNVERIFIED);
-    let _ = gate.client(&Identity::from_parts(Some(uri), Some(dns), Some(subject), Some(&digest)));
+    let [uri, dns, subject] = [uri, dns, subject].map(String::from_utf8_lossy);
+    let _ = gate.client(&Identity::from_texts(&[&uri], &[&dns], Some(&subject), Some([0; 32])));
 }

@@ -29,11 +29,8 @@ pub fn target(input: (u8, u8, Vec<&[u8]>, &[u8], u64)) {
     let (kind, encoding, chunks, stored, now) = input;
     let now = Timestamp::from_nanos(now);
     let Ok(gate) = Gate::load(POLICY.as_bytes()).map(Rc::new) else { panic!("the policy is valid") };
-    let digest = [b'0'; 64];
-    let Ok(client) = gate.client(&Identity::from_parts(None, Some(b"a"), None, Some(&digest))).map(Rc::new)
-    else {
-        panic!("the client is known")
-    };
+    let identity = Identity::from_texts(&[], &["a"], None, Some([0; 32]));
+    let Ok(client) = gate.client(&identity).map(Rc::new) else { panic!("the client is known") };
     let signal = otlp_gate_wire::otlp::Signal::ALL[usize::from(kind % 4)];
     let (path, content_type, name): (_, &[u8], &[u8]) = match kind / 4 % 3 {
         0 => (signal.grpc_path(), b"application/grpc", b"grpc-encoding"),

@@ -45,11 +45,9 @@ pub(crate) fn all() {
     measure("load a policy of 100 rules", || Gate::load(policy.as_bytes()).is_ok());
     let (Ok(gate), Ok(head)) = (Gate::load(policy.as_bytes()), Head::read(HEADERS)) else { return };
     let gate = Rc::new(gate);
-    let subject: &[u8] = b"CN=edge-7,O=Acme\\, Inc.";
-    let uri: &[u8] = b"spiffe://org99.example/edge/7";
+    let (uri, subject) = ("spiffe://org99.example/edge/7", "CN=edge-7,O=Acme\\, Inc.");
     let identify = || {
-        let identity =
-            Identity::from_parts(Some(uri), Some(b"edge-7.example"), Some(subject), Some(&[b'a'; 64]));
+        let identity = Identity::from_texts(&[uri], &["edge-7.example"], Some(subject), Some([0xaa; 32]));
         gate.client(&identity)
     };
     measure("identify a client by one of 100 rules", || identify().is_ok());

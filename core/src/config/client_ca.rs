@@ -9,6 +9,9 @@ pub struct ClientCa {
     /// Its name in `clientCAs`; empty for the CAs of the certificates' folder that no entry names.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Whether only its CAs issue the certificate of `otlp-gate verify`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub verify: bool,
     /// The keys of its CAs. Without any, no certificate is of this CA.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<AuthorityKey>,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::x509::X509;
-use super::{Identity, Validity, sha256};
+use super::{Certificate, Identity, Validity, sha256};
 use crate::time::Timestamp;
 
 /// The most signatures that are verified for one certificate.
@@ -71,6 +71,16 @@ pub struct Authorities {
     revoked: BTreeMap<Vec<u8>, Vec<usize>>,
 }
 
+/// A certificate whose issuer is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Child<'a> {
+    serial: &'a [u8],
+    authority_key_id: Option<&'a [u8]>,
+    text: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
 #[derive(Debug)]
 struct Authority {
     ca: Option<Rc<str>>,
@@ -104,11 +114,11 @@ impl Authorities {
     ///
     /// A certificate that has the key identifier of the CA counts as that CA's without a look at its signature: another
     /// CA that copies the identifier revokes only its own certificate.
-    fn have_revoked(&self, certificate: &X509<'_>, verify: Verify<'_>) -> bool {
+    fn have_revoked(&self, certificate: Child<'_>, verify: Verify<'_>) -> bool {
         let Some(keys) = self.revoked.get(certificate.serial) else { return false };
         let mut keys = keys.iter().filter_map(|index| self.keys.get(*index));
         keys.any(|authority| {
-            certificate.extensions.authority_key_id.is_some_and(|id| id == authority.id)
+            certificate.authority_key_id.is_some_and(|id| id == authority.id)
                 || (authority.may_sign(certificate)
                     && signature(certificate, &authority.key).is_none_or(|signature| verify(&signature)))
         })
@@ -121,7 +131,7 @@ impl Authorities {
     /// those that the first intermediate CA leads to.
     fn signer(
         &self,
-        certificate: &X509<'_>,
+        certificate: Child<'_>,
         chain: &[Vec<u8>],
         by: Examination<'_>,
     ) -> Option<(Ca, Validity)> {
@@ -136,8 +146,8 @@ impl Authorities {
 
 impl Authority {
     /// Whether it may have signed a certificate, by the identifiers of keys.
-    fn may_sign(&self, certificate: &X509<'_>) -> bool {
-        may_match(certificate.extensions.authority_key_id, Some(&*self.id).filter(|id| !id.is_empty()))
+    fn may_sign(&self, certificate: Child<'_>) -> bool {
+        may_match(certificate.authority_key_id, Some(&*self.id).filter(|id| !id.is_empty()))
     }
 }
 
@@ -169,7 +179,7 @@ struct Path<'a> {
 impl<'a> Search<'a> {
     /// The path from a certificate that is `below` intermediate CAs above the client's. `used` has a bit for each
     /// certificate of the chain that is on the path already.
-    fn path(&self, certificate: &X509<'_>, below: u32, used: u32) -> Option<Path<'a>> {
+    fn path(&self, certificate: Child<'_>, below: u32, used: u32) -> Option<Path<'a>> {
         for (index, authority) in self.authorities.keys.iter().enumerate() {
             if authority.may_sign(certificate) && self.signed(certificate, &authority.key) {
                 let validity = Validity { not_before: i64::MIN, not_after: i64::MAX };
@@ -181,13 +191,13 @@ impl<'a> Search<'a> {
             if used & bit != 0
                 || !issuer.may_issue(below)
                 || issuer.validity.check(self.by.now).is_err()
-                || !may_match(certificate.extensions.authority_key_id, issuer.extensions.subject_key_id)
+                || !may_match(certificate.authority_key_id, issuer.extensions.subject_key_id)
                 || !self.signed(certificate, issuer.key)
-                || self.authorities.have_revoked(issuer, self.by.verify)
+                || self.authorities.have_revoked(issuer.child(), self.by.verify)
             {
                 continue;
             }
-            if let Some(path) = self.path(issuer, below + 1, used | bit) {
+            if let Some(path) = self.path(issuer.child(), below + 1, used | bit) {
                 return Some(Path {
                     signer: issuer.key,
                     validity: path.validity.and(issuer.validity),
@@ -198,7 +208,7 @@ impl<'a> Search<'a> {
         None
     }
 
-    fn signed(&self, certificate: &X509<'_>, key: &[u8]) -> bool {
+    fn signed(&self, certificate: Child<'_>, key: &[u8]) -> bool {
         let Some(left) = self.left.get().checked_sub(1) else { return false };
         let Some(signature) = signature(certificate, key) else { return false };
         self.left.set(left);
@@ -206,7 +216,29 @@ impl<'a> Search<'a> {
     }
 }
 
+impl Certificate {
+    fn child(&self) -> Child<'_> {
+        Child {
+            serial: &self.serial,
+            authority_key_id: self.authority_key_id.as_deref(),
+            text: &self.text,
+            algorithm: &self.algorithm,
+            signature: &self.signature,
+        }
+    }
+}
+
 impl X509<'_> {
+    fn child(&self) -> Child<'_> {
+        Child {
+            serial: self.serial,
+            authority_key_id: self.extensions.authority_key_id,
+            text: self.signed,
+            algorithm: self.algorithm,
+            signature: self.signature,
+        }
+    }
+
     /// Whether it is a CA that may issue a certificate with `below` intermediate CAs between that and itself.
     ///
     /// A CA with constraints that are not understood here (names, policies, critical extensions) is not followed: the
@@ -221,7 +253,7 @@ impl X509<'_> {
 
 /// The signature of a certificate, to be verified with this key; `None` for an algorithm that Envoy's function does not
 /// verify (RSA-PSS, Ed25519) or that is broken (SHA-1).
-fn signature<'a>(certificate: &X509<'a>, key: &'a [u8]) -> Option<Signature<'a>> {
+fn signature<'a>(certificate: Child<'a>, key: &'a [u8]) -> Option<Signature<'a>> {
     // AlgorithmIdentifier: ecdsa-with-SHA2 (RFC 5758, section 3.2), shaWithRSAEncryption (RFC 4055, section 5).
     const ECDSA: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03";
     const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01";
@@ -231,7 +263,7 @@ fn signature<'a>(certificate: &X509<'a>, key: &'a [u8]) -> Option<Signature<'a>>
         (Some([4]), _) | (_, Some([13, 5, 0])) => "sha512",
         _ => return None,
     };
-    Some(Signature { hash, key, signature: certificate.signature, text: certificate.signed })
+    Some(Signature { hash, key, signature: certificate.signature, text: certificate.text })
 }
 
 impl Authorities {
@@ -242,9 +274,9 @@ impl Authorities {
         if self.revoked.is_empty() && !find_ca {
             return;
         }
-        let Some(x509) = X509::read(&certificate.der) else { return };
-        identity.revoked = self.have_revoked(&x509, by.verify);
-        if let Some((ca, validity)) = find_ca.then(|| self.signer(&x509, &identity.chain, by)).flatten() {
+        identity.revoked = self.have_revoked(certificate.child(), by.verify);
+        let signer = find_ca.then(|| self.signer(certificate.child(), &identity.chain, by));
+        if let Some((ca, validity)) = signer.flatten() {
             certificate.validity = certificate.validity.and(validity);
             identity.ca = Some(ca);
         }

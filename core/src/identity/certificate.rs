@@ -6,8 +6,12 @@ use super::{Subject, Validity, X509, sha256};
 /// The fields of a certificate besides its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its DER.
-    pub der: Vec<u8>,
+    /// The signed part (TBSCertificate) in DER.
+    pub text: Vec<u8>,
+    /// The algorithm of the signature (AlgorithmIdentifier) in DER.
+    pub algorithm: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
     /// The serial number, most significant byte first, without leading zeros.
     pub serial: Vec<u8>,
     /// The SHA-256 of the signed part (TBSCertificate). Only the issuer can make a certificate with another signed
@@ -31,11 +35,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub(super) fn new(der: &[u8], x509: &X509<'_>) -> Self {
+    pub(super) fn new(x509: &X509<'_>) -> Self {
         let other = other_signature(x509.signature)
             .map(|signature| sha256(&certificate_of(x509.signed, x509.algorithm, &signature)));
         Certificate {
-            der: der.to_vec(),
+            text: x509.signed.to_vec(),
+            algorithm: x509.algorithm.to_vec(),
+            signature: x509.signature.to_vec(),
             serial: x509.serial.to_vec(),
             signed: sha256(x509.signed),
             key: sha256(x509.key),

@@ -79,7 +79,7 @@ impl Identity {
     /// whole.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         let mut x509 = X509::read(der)?;
-        let certificate = Some(Box::new(Certificate::new(der, &x509)));
+        let certificate = Some(Box::new(Certificate::new(&x509)));
         let names = core::mem::take(&mut x509.extensions.names);
         Some(Identity {
             uris: names.uris,
@@ -94,29 +94,14 @@ impl Identity {
     }
 
     /// The identity of the texts that a trusted hop forwards instead of a certificate.
-    pub fn from_texts<'a>(
-        uris: impl IntoIterator<Item = &'a [u8]>,
-        dns: impl IntoIterator<Item = &'a [u8]>,
-        subject: Option<&[u8]>,
-        sha256: Option<[u8; 32]>,
-    ) -> Self {
+    pub fn from_texts(uris: &[&str], dns: &[&str], subject: Option<&str>, sha256: Option<[u8; 32]>) -> Self {
         Identity {
-            uris: uris.into_iter().filter_map(names::uri).collect(),
-            dns: dns.into_iter().filter_map(names::dns).collect(),
-            subject: subject.and_then(text).and_then(Subject::parse),
+            uris: uris.iter().filter_map(|uri| names::uri(uri.as_bytes())).collect(),
+            dns: dns.iter().filter_map(|name| names::dns(name.as_bytes())).collect(),
+            subject: subject.and_then(|subject| text(subject.as_bytes())).and_then(Subject::parse),
             sha256,
             ..Identity::default()
         }
-    }
-
-    /// The identity with at most one name of each kind, and a fingerprint in hex.
-    pub fn from_parts(
-        uri: Option<&[u8]>,
-        dns: Option<&[u8]>,
-        subject: Option<&[u8]>,
-        sha256_hex: Option<&[u8]>,
-    ) -> Self {
-        Self::from_texts(uri, dns, subject, sha256_hex.and_then(Fingerprint::from_hex))
     }
 
     /// The first URI SAN.
@@ -194,41 +179,34 @@ mod tests {
 
     use super::*;
 
-    const HEX: &[u8] = b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-
     #[test]
     fn unreadable_names_are_absent() {
-        let long = vec![b'a'; MAX_FIELD_BYTES + 1];
-        for bytes in [&b""[..], b"\xff\xfe", b"acme\0.example", b"a\nb", &long] {
-            let identity = Identity::from_parts(Some(bytes), Some(bytes), Some(bytes), Some(bytes));
-            assert_eq!(identity, Identity::default(), "{bytes:?}");
+        let long = "a".repeat(MAX_FIELD_BYTES + 1);
+        for text in ["", "acme\0.example", "a\nb", &long] {
+            let identity = Identity::from_texts(&[text], &[text], Some(text), None);
+            assert_eq!(identity, Identity::default(), "{text:?}");
             assert!(identity.is_empty());
         }
     }
 
     #[test]
     fn each_name_is_read_alone() {
-        let identity = Identity::from_parts(Some(b"spiffe://Acme/x"), Some(b"\xff"), None, Some(HEX));
+        let identity = Identity::from_texts(&["", "spiffe://Acme/x"], &["\u{7f}"], None, Some([0xab; 32]));
         assert_eq!(identity.uri(), Some("spiffe://Acme/x"));
         assert_eq!(identity.dns_name(), None);
-        assert_eq!(identity.sha256_hex().unwrap().as_bytes(), HEX);
+        assert_eq!(identity.sha256_hex(), Some("ab".repeat(32)));
     }
 
     #[test]
     fn dns_names_are_lower_cased() {
-        let identity = Identity::from_parts(None, Some(b"Edge.ACME.example"), None, None);
+        let identity = Identity::from_texts(&[], &["Edge.ACME.example"], None, None);
         assert_eq!(identity.dns_name(), Some("edge.acme.example"));
     }
 
     proptest! {
         #[test]
-        fn no_bytes_panic(
-            uri in proptest::option::of(any::<Vec<u8>>()),
-            dns in proptest::option::of(any::<Vec<u8>>()),
-            subject in proptest::option::of(any::<Vec<u8>>()),
-            sha256 in proptest::option::of(any::<Vec<u8>>()),
-        ) {
-            Identity::from_parts(uri.as_deref(), dns.as_deref(), subject.as_deref(), sha256.as_deref());
+        fn no_text_panics(uri in any::<String>(), dns in any::<String>(), subject in any::<String>()) {
+            Identity::from_texts(&[&uri], &[&dns], Some(&subject), None);
         }
     }
 }

@@ -99,6 +99,16 @@ impl<'a> X509<'a> {
         ca && self.extensions.key_cert_sign != Some(false)
     }
 
+    /// Whether its extended key usage allows the certificate of a client.
+    pub fn allows_client_auth(&self) -> bool {
+        self.extensions.allows_client_auth()
+    }
+
+    /// The identifier of its own key (subjectKeyIdentifier).
+    pub fn subject_key_id(&self) -> Option<&'a [u8]> {
+        self.extensions.subject_key_id
+    }
+
     /// The most intermediate CAs that may be between this CA and a client; `None` for any number.
     pub fn path_length(&self) -> Option<u32> {
         self.extensions.basic_constraints.and_then(|constraints| constraints.path_length)
@@ -158,7 +168,8 @@ mod tests {
         let back = read(&other).unwrap();
         assert_eq!(one.other_fingerprint, Some(sha256(&other)));
         assert_eq!(back.other_fingerprint, Some(sha256(&first)));
-        let without = |certificate| Certificate { other_fingerprint: None, der: Vec::new(), ..certificate };
+        let without =
+            |certificate| Certificate { other_fingerprint: None, signature: Vec::new(), ..certificate };
         assert_eq!(without(back), without(one));
     }
 

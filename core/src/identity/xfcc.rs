@@ -125,8 +125,7 @@ pub fn identity(element: &str) -> Result<Identity, Problem> {
     let Element { uris, dns, subject, sha256: hash, cert, chain } = Element::read(element)?;
     let Some(cert) = cert else {
         let hash = hash.ok_or(Problem::NoHash)?;
-        let (uris, dns) = (uris.into_iter().map(str::as_bytes), dns.into_iter().map(str::as_bytes));
-        return Ok(Identity::from_texts(uris, dns, subject.map(str::as_bytes), Some(hash)));
+        return Ok(Identity::from_texts(&uris, &dns, subject, Some(hash)));
     };
     let der = decoded(cert.as_bytes()).ok_or(Problem::Certificate)?;
     if hash.is_some_and(|hash| hash != sha256(&der)) {

@@ -8,7 +8,7 @@ use super::*;
 use crate::identity::{Ca, Certificate, MAX_NAMES, Subject, Validity, parse_hex};
 
 /// A certificate by the text of its parts, in order: `uri`, `dns`, `email`, `ip`, `subject`, `issuer`, `keyId`,
-/// `usage`, `serial`, and `ca` with the name of the CA that signed it.
+/// `usage`, `serial`, and `ca` with the name of the CA that signed it, which may be empty.
 pub(super) fn certificate(parts: &[(&str, &str)]) -> Identity {
     let all = |key: &str| -> Vec<String> {
         parts.iter().filter(|(own, _)| *own == key).map(|(_, value)| (*value).to_owned()).collect()
@@ -23,7 +23,9 @@ pub(super) fn certificate(parts: &[(&str, &str)]) -> Identity {
         subject: one("subject").and_then(|text| Subject::parse(&text)),
         sha256: Some([0xaa; 32]),
         certificate: Some(Box::new(Certificate {
-            der: Vec::new(),
+            text: Vec::new(),
+            algorithm: Vec::new(),
+            signature: Vec::new(),
             serial: one("serial").and_then(|serial| parse_hex(&serial, 20)).unwrap_or_default(),
             signed: [1; 32],
             key: [2; 32],
@@ -33,7 +35,10 @@ pub(super) fn certificate(parts: &[(&str, &str)]) -> Identity {
             extended_key_usage: all("usage"),
             other_fingerprint: None,
         })),
-        ca: one("ca").map(|name| Ca { name: Some(name.as_str().into()), issuer_key: [0xcc; 32] }),
+        ca: one("ca").map(|name| Ca {
+            name: Some(name.as_str().into()).filter(|_| !name.is_empty()),
+            issuer_key: [0xcc; 32],
+        }),
         ..Identity::default()
     }
 }
@@ -144,6 +149,28 @@ fn each_key_matches_what_it_names() {
         // As a trusted hop, the same matches.
         let hop = policy_with_cas(json!({"trustedHops": [one]}));
         assert_eq!(hop.hop(&identity).is_some(), holds, "{one}");
+    }
+}
+
+#[test]
+fn only_the_cas_that_the_policy_names_issue_the_certificate_of_verify() {
+    let uri = ("uri", VERIFY_URI);
+    let of = |ca| certificate(&[uri, ("ca", ca)]);
+    for (cas, own) in [
+        (json!([{"name": "partners"}, {"name": "internal", "verify": true}]), Some("internal")),
+        (json!([{"name": "partners"}, {"verify": true}]), Some("")),
+        (json!([{"name": "partners"}, {"name": "internal"}]), None),
+        (json!([]), None),
+    ] {
+        let policy = policy(json!({"verify": true, "clientCAs": cas}));
+        for ca in ["internal", "partners", ""] {
+            let is_own = own.is_none_or(|own| own == ca);
+            assert_eq!(name(&policy, &of(ca)).as_deref(), is_own.then_some(VERIFY_NAME), "{cas}: {ca}");
+        }
+        // The CA is unknown.
+        let unknown = certificate(&[uri]);
+        assert_eq!(name(&policy, &unknown).is_some(), own.is_none(), "{cas}");
+        assert_eq!(name(&policy, &certificate(&[("ca", own.unwrap_or_default())])), None);
     }
 }
 

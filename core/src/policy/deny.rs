@@ -133,6 +133,7 @@ impl Deny {
             names.iter().any(|pattern| {
                 pattern.as_ref().is_none_or(|it| it.matches(name, Reading::Strict, &mut Vec::new()))
             }) || (unknown && name.starts_with(super::rule::UNKNOWN_PREFIX))
+                || name == super::VERIFY_NAME
         };
         let entries = entries.iter().enumerate();
         let entries = entries.filter_map(|(index, text)| Some((index, text.strip_prefix("name:")?)));

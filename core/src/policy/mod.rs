@@ -43,6 +43,7 @@ use self::deny::Deny;
 pub(crate) use self::header::is_spelling;
 use self::index::Index;
 use self::pattern::Reading;
+use self::probe_client::Reserved;
 use self::rule::{Rule, SharedTemplates};
 use crate::config::{Limits, PolicyConfig};
 use crate::identity::{Authorities, Examination, Identity};
@@ -67,7 +68,7 @@ pub struct Policy {
     alternatives: Vec<Alternative>,
     index: Index,
     unknown: Option<Rc<Tier>>,
-    verify: Option<Rule>,
+    verify: Option<Reserved>,
     shared: SharedTemplates,
     owned_attributes: Vec<String>,
     owned_headers: Vec<String>,
@@ -207,9 +208,7 @@ impl Policy {
         if identity.revoked {
             return Decision::Revoked;
         }
-        if let Some(client) =
-            self.verify.as_ref().and_then(|rule| probe_client::admit(rule, identity, &self.shared))
-        {
+        if let Some(client) = self.verify.as_ref().and_then(|it| it.admit(identity, &self.shared)) {
             return Decision::Reserved(client);
         }
         if let Some(found) = self.matches(identity).next() {

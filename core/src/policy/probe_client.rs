@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::rule::{Rule, SharedTemplates};
 use super::template::Template;
+use crate::config::ClientCa;
 use crate::identity::Identity;
 use crate::quota::{Dimension, Rates, Tier};
 
@@ -25,8 +26,38 @@ const ITEMS: u64 = 20;
 const BYTES: u64 = 100_000;
 const BURST: Duration = Duration::from_secs(5);
 
-/// The rule that makes it.
-pub(super) fn rule() -> Rule {
+/// The rule that makes the client, and the CA that may issue its certificate.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    rule: Rule,
+    /// The name in `clientCAs` of the only CA that may issue it, empty for one that no entry names; `None` for any CA.
+    ca: Option<String>,
+}
+
+impl Reserved {
+    pub(super) fn new(cas: &[ClientCa]) -> Self {
+        let own = cas.iter().find(|ca| ca.verify);
+        Reserved { rule: rule(), ca: own.map(|ca| ca.name.clone()) }
+    }
+
+    /// Whether it depends on the CA that signed a certificate.
+    pub(super) fn asks_for_ca(&self) -> bool {
+        self.ca.is_some()
+    }
+
+    /// The reserved client, if the certificate is its own.
+    pub(super) fn admit(&self, identity: &Identity, shared: &SharedTemplates) -> Option<Client> {
+        let is_of =
+            |own: &str| identity.ca.as_ref().is_some_and(|ca| ca.name.as_deref().unwrap_or_default() == own);
+        if !identity.uris.iter().any(|uri| uri == VERIFY_URI) || !self.ca.as_deref().is_none_or(is_of) {
+            return None;
+        }
+        let client = self.rule.admit(0, identity, None, &Vec::new(), shared).ok()?;
+        Some(Client { rule: None, ..client })
+    }
+}
+
+fn rule() -> Rule {
     let rates = Rates::from_fn(|dimension| match dimension {
         Dimension::Requests => Some(REQUESTS),
         Dimension::Items => Some(ITEMS),
@@ -41,13 +72,4 @@ pub(super) fn rule() -> Rule {
         tier: Rc::new(Tier::new(VERIFY_NAME, BURST, rates)),
         listed: true,
     }
-}
-
-/// The reserved client, if the certificate is its own.
-pub(super) fn admit(rule: &Rule, identity: &Identity, shared: &SharedTemplates) -> Option<Client> {
-    if !identity.uris.iter().any(|uri| uri == VERIFY_URI) {
-        return None;
-    }
-    let client = rule.admit(0, identity, None, &Vec::new(), shared).ok()?;
-    Some(Client { rule: None, ..client })
 }

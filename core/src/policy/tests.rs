@@ -17,15 +17,15 @@ fn clients(clients: Value) -> Policy {
 }
 
 fn spiffe(uri: &str) -> Identity {
-    Identity::from_parts(Some(uri.as_bytes()), None, None, Some(&[b'a'; 64]))
+    Identity::from_texts(&[uri], &[], None, Some([0xaa; 32]))
 }
 
 fn dns(name: &str) -> Identity {
-    Identity::from_parts(None, Some(name.as_bytes()), None, Some(&[b'b'; 64]))
+    Identity::from_texts(&[], &[name], None, Some([0xbb; 32]))
 }
 
 fn subject(text: &str) -> Identity {
-    Identity::from_parts(None, None, Some(text.as_bytes()), Some(&[b'c'; 64]))
+    Identity::from_texts(&[], &[], Some(text), Some([0xcc; 32]))
 }
 
 fn client(policy: &Policy, identity: &Identity) -> Client {
@@ -70,7 +70,7 @@ fn all_keys_of_a_match_must_hold_and_any_match_of_a_list() {
         {"name": "both", "match": {"spiffe": "spiffe://acme/*", "dns": "*.acme.example"}},
         {"name": "either", "match": [{"spiffe": "spiffe://acme/x"}, {"dns": "x.acme.example"}]},
     ]));
-    let both = Identity::from_parts(Some(b"spiffe://acme/x"), Some(b"x.acme.example"), None, None);
+    let both = Identity::from_texts(&["spiffe://acme/x"], &["x.acme.example"], None, None);
     assert_eq!(name(&policy, &both).as_deref(), Some("both"));
     assert_eq!(name(&policy, &spiffe("spiffe://acme/x")).as_deref(), Some("either"));
     assert_eq!(name(&policy, &dns("X.acme.EXAMPLE")).as_deref(), Some("either"));
@@ -219,7 +219,7 @@ fn a_capture_of_two_keys_must_have_the_same_value_in_both() {
     let policy = clients(json!([
         {"name": "org-{org}", "match": {"dns": "{org}.example", "subject": {"O": "{org}"}}}
     ]));
-    let identity = |o: &str| Identity::from_parts(None, Some(b"acme.example"), Some(o.as_bytes()), None);
+    let identity = |o: &str| Identity::from_texts(&[], &["acme.example"], Some(o), None);
     assert_eq!(name(&policy, &identity("O=acme")).as_deref(), Some("org-acme"));
     assert_eq!(name(&policy, &identity("O=evil")), None);
     assert_eq!(
@@ -242,19 +242,19 @@ fn templates_are_filled_from_the_certificate() {
         },
         "headers": {"X-Scope-OrgID": "{tenant.id}", "x-client": "{name}/{fixed}", "X-DN": "{subject.CN}"},
     }));
-    let identity = Identity::from_parts(
-        Some(b"spiffe://acme/x"),
-        Some(b"a.acme.example"),
-        Some(br"CN=J\C3\BCrgen,O=Acme"),
-        Some(&[b'a'; 64]),
+    let identity = Identity::from_texts(
+        &["spiffe://acme/x"],
+        &["a.acme.example"],
+        Some(r"CN=J\C3\BCrgen,O=Acme"),
+        Some([0xaa; 32]),
     );
     // ü does not fit into X-DN.
     assert_eq!(policy.identify(&identity), Identification::Unknown);
-    let identity = Identity::from_parts(
-        Some(b"spiffe://acme/x"),
-        Some(b"A.acme.example"),
-        Some(b"CN=J,O=Acme"),
-        Some(&[b'a'; 64]),
+    let identity = Identity::from_texts(
+        &["spiffe://acme/x"],
+        &["A.acme.example"],
+        Some("CN=J,O=Acme"),
+        Some([0xaa; 32]),
     );
     let client = client(&policy, &identity);
     let fingerprint = "a".repeat(64);
@@ -320,7 +320,7 @@ fn a_rule_is_not_for_a_certificate_that_lacks_what_its_own_attributes_use() {
             {"name": "loose", "match": {"spiffe": "spiffe://acme/x"}},
         ],
     }));
-    let with_o = Identity::from_parts(Some(b"spiffe://acme/x"), None, Some(b"O=o"), None);
+    let with_o = Identity::from_texts(&["spiffe://acme/x"], &[], Some("O=o"), None);
     assert_eq!(name(&policy, &with_o).as_deref(), Some("strict"));
     let without = spiffe("spiffe://acme/x");
     assert_eq!(name(&policy, &without).as_deref(), Some("loose"));
@@ -388,12 +388,9 @@ fn unknown_certificates_are_clients_of_their_own_where_a_tier_is_named() {
     assert_eq!(attribute(&unknown, "host").as_deref(), Some("b"));
     assert_eq!(unknown.headers, [("x-client".to_owned(), "unknown-bbbbbbbbbbbb".to_owned())]);
     // Same 12 digits, another certificate: another bucket.
-    let twin = Identity::from_parts(
-        None,
-        None,
-        None,
-        Some(format!("{}{}", "b".repeat(12), "0".repeat(52)).as_bytes()),
-    );
+    let mut digest = [0; 32];
+    digest[..6].fill(0xbb);
+    let twin = Identity::from_texts(&[], &[], None, Some(digest));
     assert_eq!(client(&admitting, &twin).name, unknown.name);
     assert_ne!(client(&admitting, &twin).bucket, unknown.bucket);
     assert_eq!(
@@ -428,7 +425,7 @@ fn a_reserved_client_with_a_tiny_quota_comes_before_all_rules() {
     assert_eq!(name(&with, &spiffe("spiffe://otlp-gate/verify/x")).as_deref(), Some("all.otlp-gate"));
     assert_eq!(name(&without, &spiffe(VERIFY_URI)).as_deref(), Some("all.otlp-gate"));
     assert!(!without.owned_attributes().iter().any(|key| key == VERIFY_ATTRIBUTE));
-    let denied = Identity::from_parts(Some(VERIFY_URI.as_bytes()), None, None, Some(&[b'd'; 64]));
+    let denied = Identity::from_texts(&[VERIFY_URI], &[], None, Some([0xdd; 32]));
     assert_eq!(with.identify(&denied), Identification::Denied);
 }
 
@@ -481,7 +478,7 @@ fn an_explanation_names_the_rule_the_keys_and_the_captures() {
             {"dns": "*.{site}", "subject": {"CN": "x"}},
         ]},
     ]));
-    let identity = Identity::from_parts(None, Some(b"*.example"), Some(b"CN=x,O=y"), None);
+    let identity = Identity::from_texts(&[], &["*.example"], Some("CN=x,O=y"), None);
     let explanation = policy.explain(&identity);
     assert_eq!(explanation.identification, policy.identify(&identity));
     assert_eq!((explanation.rule, explanation.alternative), (Some(2), 1));
@@ -492,7 +489,7 @@ fn an_explanation_names_the_rule_the_keys_and_the_captures() {
     assert_eq!((passed_over.rule, passed_over.path.to_string().as_str()), (0, "clients[0].match.dns"));
     assert_eq!(passed_over.reason, "{w} would be `*`, but a capture cannot contain `*`");
 
-    let twin = Identity::from_parts(None, Some(b"a.twin"), Some(b"O=b"), None);
+    let twin = Identity::from_texts(&[], &["a.twin"], Some("O=b"), None);
     assert_eq!(policy.explain(&twin).passed_over[0].reason, "{w} would have two values, `a` and `b`");
     assert_eq!(policy.explain(&twin).identification, Identification::Unknown);
 }
@@ -541,19 +538,14 @@ fn identity() -> impl Strategy<Value = Identity> {
         proptest::option::of(value().prop_map(|it| format!("u:{it}"))),
         proptest::option::of(value().prop_map(|it| it.replace('/', "."))),
         proptest::collection::vec((proptest::sample::select(vec!["CN", "O"]), value()), 0..4),
-        proptest::sample::select(vec!["aa", "bb"]),
+        proptest::sample::select(vec![0xaa, 0xbb]),
     );
     parts.prop_map(|(uri, dns, subject, byte)| {
         let subject: Vec<String> = subject.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let subject = (!subject.is_empty()).then(|| subject.join(","));
-        let bytes = |text: &Option<String>| text.clone().map(String::into_bytes);
-        let (uri, dns, subject) = (bytes(&uri), bytes(&dns), bytes(&subject));
-        Identity::from_parts(
-            uri.as_deref(),
-            dns.as_deref(),
-            subject.as_deref(),
-            Some(byte.repeat(32).as_bytes()),
-        )
+        let (uris, dns): (Vec<&str>, Vec<&str>) =
+            (uri.as_deref().into_iter().collect(), dns.as_deref().into_iter().collect());
+        Identity::from_texts(&uris, &dns, subject.as_deref(), Some([byte; 32]))
     })
 }
 

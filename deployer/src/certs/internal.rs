@@ -119,11 +119,13 @@ impl Folder {
             let mut request = it.request(hosts, days);
             if files.certificate.exists() && files.key.exists() {
                 let old = self.certificate(&files)?;
-                if it != InternalCertificate::Collector || hosts.iter().all(|host| old.dns.contains(host)) {
+                if it != InternalCertificate::Collector
+                    || hosts.iter().all(|host| old.identity().dns.contains(host))
+                {
                     continue;
                 }
                 // Other gates may use the folder too.
-                let others = old.dns.iter().filter(|name| !hosts.contains(name)).cloned();
+                let others = old.identity().dns.iter().filter(|name| !hosts.contains(name)).cloned();
                 request.dns.extend(others.collect::<Vec<_>>());
             }
             self.issue(&files, &request, Existing::Replace, |_| Ok(()))?;
@@ -168,7 +170,7 @@ impl Folder {
             Ok((leaf, (certificate, key)))
         };
         let (leaf, collector) = read(InternalCertificate::Collector)?;
-        if !leaf.dns.iter().any(|name| name == host) {
+        if !leaf.identity().dns.iter().any(|name| name == host) {
             let file = self.internal_files(InternalCertificate::Collector).certificate;
             let message = format!("{} is not for {host}, the Collector of this gate", file.display());
             return Err(Error::failed(message).hint(INIT));

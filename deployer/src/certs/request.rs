@@ -73,13 +73,14 @@ impl Request {
 
     /// A certificate with the same names as `certificate`.
     pub(crate) fn renewal(certificate: &Certificate, role: Role, days: u32) -> Self {
+        let names = certificate.identity();
         Request {
             role,
             subject: certificate.subject_attributes(),
-            uris: certificate.uris.clone(),
-            dns: certificate.dns.clone(),
-            emails: certificate.emails.clone(),
-            ips: certificate.ips.clone(),
+            uris: names.uris.clone(),
+            dns: names.dns.clone(),
+            emails: names.emails.clone(),
+            ips: names.ips.clone(),
             validity: Validity::Days(days),
         }
     }

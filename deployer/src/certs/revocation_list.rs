@@ -53,7 +53,12 @@ impl RevocationList {
         });
         let this_update = list.last_update().to_datetime();
         let number = Number::from_bytes(&number);
-        Ok(RevocationList { issuer: rfc2253(list.issuer()), number, this_update, entries: entries.collect() })
+        Ok(RevocationList {
+            issuer: rfc2253(list.issuer().as_raw()),
+            number,
+            this_update,
+            entries: entries.collect(),
+        })
     }
 
     /// Adds a certificate, unless the list has it.

@@ -6,16 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use data_encoding::HEXLOWER;
 use otlp_gate_core::config::{self as policy, AuthorityKey, PolicyConfig};
-use otlp_gate_core::identity::{Examination, Identity};
 use otlp_gate_core::policy::Policy;
-use otlp_gate_core::time::Timestamp;
-use time::OffsetDateTime;
 
 use super::listener::{self, CheckedAuthority};
 use super::{Folder, Role};
-use crate::config::{ClientCa, Config};
+use crate::config::{ClientCa, Config, Loaded};
 use crate::error::Error;
-use crate::x509;
+use crate::x509::KeyKind;
 
 /// The most serial numbers that the policy holds: about 270 KiB of it.
 const MOST_REVOKED: usize = 10_000;
@@ -32,6 +29,8 @@ pub(crate) struct ClientTrust {
     pub(crate) cas: Vec<policy::ClientCa>,
     /// The files and names of CAs without a list.
     unlisted: Vec<(PathBuf, String)>,
+    /// The files and names of entries of `clientCAs` with a key whose signatures the filter does not verify.
+    unverified: Vec<(PathBuf, String)>,
 }
 
 /// One source of CAs: the folder, or an entry of `clientCAs`.
@@ -39,6 +38,8 @@ struct Source {
     /// The name in `clientCAs`; empty for a folder that no entry names.
     name: String,
     files: SourceFiles,
+    /// Whether it is the folder, whose CA issues the certificate of `otlp-gate verify`.
+    is_folder: bool,
 }
 
 enum SourceFiles {
@@ -80,6 +81,7 @@ impl ClientTrust {
             revocations: None,
             cas: Vec::new(),
             unlisted: Vec::new(),
+            unverified: Vec::new(),
         };
         let (mut lists, mut foreign, mut seen) =
             (String::new(), Vec::new(), Vec::<(Vec<u8>, usize, &Path)>::new());
@@ -87,7 +89,8 @@ impl ClientTrust {
         for (number, source) in sources.iter().enumerate() {
             let SourceFiles::Files { certificates: file, list } = &source.files else {
                 all_listed = false;
-                trust.cas.push(policy::ClientCa { name: source.name.clone(), keys: Vec::new() });
+                let name = source.name.clone();
+                trust.cas.push(policy::ClientCa { name, ..policy::ClientCa::default() });
                 continue;
             };
             let certificates = listener::read(file)?;
@@ -120,8 +123,17 @@ impl ClientTrust {
                     trust.unlisted.extend(names);
                 }
             }
-            let keys = checked.authorities.iter().map(authority_key).collect();
-            trust.cas.push(policy::ClientCa { name: source.name.clone(), keys });
+            // Where the filter cannot verify who signed a certificate, no certificate would be that of `verify`.
+            let is_verified =
+                checked.authorities.iter().all(|it| KeyKind::of_der(&it.key).is_verified_by_filter());
+            if !is_verified && !source.name.is_empty() {
+                trust.unverified.push((file.clone(), source.name.clone()));
+            }
+            trust.cas.push(policy::ClientCa {
+                name: source.name.clone(),
+                verify: source.is_folder && is_verified && sources.len() > 1,
+                keys: checked.authorities.iter().map(authority_key).collect(),
+            });
         }
         trust.check_number()?;
         match (trust.unlisted.first(), foreign.first()) {
@@ -153,12 +165,13 @@ impl ClientTrust {
         PolicyConfig { client_cas: self.cas.clone(), ..config.policy() }
     }
 
-    /// Fills in what the filter finds out about the CA of a certificate: its name, and whether it has revoked the
-    /// certificate. Nothing, if the folder has no CA.
+    /// Gives a loaded config the policy that the filter has: with the keys of the client CAs, and what these have
+    /// revoked. Changes nothing if the folder has no CA.
     ///
     /// # Errors
     /// A file cannot be used.
-    pub(crate) fn examine(config: &Config, folder: &Folder, identity: &mut Identity) -> Result<(), Error> {
+    pub(crate) fn complete(loaded: &mut Loaded, folder: &Folder) -> Result<(), Error> {
+        let config = &loaded.config;
         let no_folder = config.trusts_folder() && !folder.authority_files(Role::Client).certificate.exists();
         if !config.takes_client_cas() || no_folder {
             return Ok(());
@@ -166,24 +179,35 @@ impl ClientTrust {
         let policy = ClientTrust::read(config, folder)?.policy(config);
         // The config was compiled without errors before.
         if let Ok(policy) = Policy::compile(&policy) {
-            let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
-            policy.examine(identity, Examination { now: Timestamp::from_secs(now), verify: &x509::is_valid });
+            loaded.policy = policy;
         }
         Ok(())
     }
 
-    /// The warning about CAs without a revocation list.
-    pub(crate) fn warning(&self) -> Option<Error> {
-        let (file, name) = self.unlisted.first()?;
-        let more = match self.unlisted.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
+    /// Warnings about CAs without a revocation list, and about CAs whose clients the filter cannot tell from others.
+    pub(crate) fn warnings(&self) -> Vec<Error> {
+        let first = |all: &[(PathBuf, String)]| {
+            let (file, name) = all.first()?;
+            let more = match all.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            Some((file.clone(), format!("{name}{more}")))
         };
-        let message = format!("{}: no revocation list of {name}{more}", file.display());
-        Some(Error::failed(message).hint(
-            "shut out a client of this CA with `deny`, by its certificate's serial number, its key, or its name, and \
-             `apply`; lists of other CAs are enforced by the filter then, after the handshake",
-        ))
+        let unlisted = first(&self.unlisted).map(|(file, names)| {
+            Error::failed(format!("{}: no revocation list of {names}", file.display())).hint(
+                "shut out a client of this CA with `deny`, by its certificate's serial number, its key, or its name, and \
+                 `apply`; lists of other CAs are enforced by the filter then, after the handshake",
+            )
+        });
+        let unverified = first(&self.unverified).map(|(file, names)| {
+            let message = format!(
+                "{}: the filter cannot verify signatures of a CA of {names}: rules with `ca` match none of its clients",
+                file.display()
+            );
+            Error::failed(message).hint("use a CA with an ECDSA or RSA key for rules with `ca`")
+        });
+        unlisted.into_iter().chain(unverified).collect()
     }
 
     fn check_number(&self) -> Result<(), Error> {
@@ -208,9 +232,10 @@ fn sources(config: &Config, folder: &Folder) -> Vec<Source> {
             (None, None) => Source::of_folder(name, folder),
             (Some(file), _) => {
                 let list = entry.revocation_list.clone();
-                Source { name, files: SourceFiles::Files { certificates: file.clone(), list } }
+                let files = SourceFiles::Files { certificates: file.clone(), list };
+                Source { name, files, is_folder: false }
             }
-            (None, Some(_)) => Source { name, files: SourceFiles::ConfigMap },
+            (None, Some(_)) => Source { name, files: SourceFiles::ConfigMap, is_folder: false },
         });
     }
     if config.trusts_folder() && !config.client_cas.iter().any(ClientCa::is_of_folder) {
@@ -223,7 +248,7 @@ impl Source {
     fn of_folder(name: String, folder: &Folder) -> Self {
         let list = Some(folder.revocations_file()).filter(|file| file.exists());
         let certificates = folder.authority_files(Role::Client).certificate;
-        Source { name, files: SourceFiles::Files { certificates, list } }
+        Source { name, files: SourceFiles::Files { certificates, list }, is_folder: true }
     }
 }
 

@@ -23,7 +23,7 @@ impl Folder {
             false => Vec::new(),
         };
         match ClientTrust::read(config, self) {
-            Ok(trust) => warnings.extend(trust.warning()),
+            Ok(trust) => warnings.extend(trust.warnings()),
             Err(error) => warnings.push(error),
         }
         // A file that cannot be read has just been reported, or is reported by the first command that needs it.

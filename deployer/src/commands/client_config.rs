@@ -234,9 +234,10 @@ fn print(connection: &Connection, kind: ConfigKind, format: Format) -> Result<()
 
 /// Whether the server's certificate has this name or address.
 fn certifies(server: &Certificate, host: &str) -> bool {
+    let names = server.identity();
     match host.parse() {
-        Ok(ip) => server.ips.contains(&ip),
-        Err(_) => server.dns.iter().any(|name| covers(name, host)),
+        Ok(ip) => names.ips.contains(&ip),
+        Err(_) => names.dns.iter().any(|name| covers(name, host)),
     }
 }
 

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::address::Address;
 use crate::args;
+use crate::certs::{ClientTrust, Folder};
 use crate::cluster::Cluster;
 use crate::config::Loaded;
 use crate::error::Error;
@@ -50,7 +51,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
-    let loaded = args::loaded(global)?;
+    let mut loaded = args::loaded(global)?;
+    ClientTrust::complete(&mut loaded, &Folder::at(&args.certs))?;
     until_signal(verify_and_print(args, global, &loaded))?.ok_or_else(Error::interrupted)
 }
 

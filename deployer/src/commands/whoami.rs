@@ -15,7 +15,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::certs::{ClientTrust, Folder, Role};
+use crate::args;
+use crate::certs::{Folder, Role};
 use crate::config::{Config, Loaded};
 use crate::error::Error;
 use crate::explanation::{self, NearMiss};
@@ -37,7 +38,7 @@ A header in which a proxy forwards its client, as a log has it:
 What a running gate answers to a client, with an export without telemetry:
   otlp-gate whoami --address otel.example.com:4317 --cert acme.crt --key acme.key --ca ca.crt")]
 pub(crate) struct Args {
-    /// The certificate, in PEM (the first is used) or DER; `-` reads standard input
+    /// The certificate, in PEM or DER, in PEM with intermediate certificates if it has any; `-` reads standard input
     #[arg(
         value_name = "CERT",
         required_unless_present_any = ["xfcc", "address"],
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     /// standard input
     #[arg(long, value_name = "HEADER", conflicts_with = "address")]
     xfcc: Option<String>,
-    /// The folder with the client CA: with `clientCAs` in the config it shows which CA signed the certificate
+    /// The folder with the client CA, which shows with `clientCAs` in the config which CA signed the certificate
     #[arg(long, value_name = "DIR", default_value = "certs", env = "OTLP_GATE_CERTS")]
     certs: PathBuf,
     #[command(flatten)]
@@ -57,17 +58,14 @@ pub(crate) struct Args {
 
 /// Prints the client of a certificate.
 pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+    let folder = Folder::at(&args.certs);
     if let Some(header) = &args.xfcc {
-        return forwarded::run(header, global);
+        return forwarded::run(header, &folder, global);
     }
-    let Some(file) = &args.certificate else { return live::run(&args.live, global) };
+    let Some(file) = &args.certificate else { return live::run(&args.live, &folder, global) };
     let certificate = read(file, global)?;
-    let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
-    let mut identity = certificate.identity();
-    // Files that cannot be used do not keep the certificate from being explained.
-    ClientTrust::examine(&loaded.config, &Folder::at(&args.certs), &mut identity)
-        .unwrap_or_else(|e| e.warn());
-    let answer = Answer::new(&loaded, &identity, Some(&certificate));
+    let loaded = args::explaining(global, &folder)?;
+    let answer = Answer::new(&loaded, certificate.identity().clone(), Some(&certificate));
     output::print(global.output, &answer, || output::align(answer.rows(&loaded.config)))?;
     answer.end(global)
 }
@@ -98,12 +96,7 @@ fn read(file: &Path, global: &Global) -> Result<Certificate, Error> {
 
 /// A certificate that the filter can read. `name` is that of the file.
 fn readable(bytes: &[u8], name: &str) -> Result<Certificate, Error> {
-    let certificate = Certificate::parse(bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))?;
-    if !certificate.is_readable() {
-        return Err(Error::failed(format_args!("{name}: the filter cannot read the certificate"))
-            .hint("issue it as RFC 5280 requires: DER, no extension twice, at most 256 names"));
-    }
-    Ok(certificate)
+    Certificate::parse(bytes).map_err(|e| Error::failed(format_args!("{name}: {e}")))
 }
 
 /// The output of `-o json`.
@@ -187,7 +180,9 @@ struct Limit {
 
 impl Answer {
     /// What the policy makes of an identity. Without a certificate, a proxy forwarded its names only.
-    fn new(loaded: &Loaded, identity: &Identity, certificate: Option<&Certificate>) -> Self {
+    fn new(loaded: &Loaded, mut identity: Identity, certificate: Option<&Certificate>) -> Self {
+        loaded.examine(&mut identity);
+        let identity = &identity;
         let explanation = loaded.policy.explain(identity);
         let (verdict, client) = match &explanation.identification {
             Identification::Client(client) => ("client", Some(client)),
@@ -287,11 +282,10 @@ impl Shown {
     /// Without a certificate, a proxy forwarded its names only.
     fn new(identity: &Identity, certificate: Option<&Certificate>) -> Self {
         let usages = identity.extended_key_usage().iter();
-        let texts = |written: Option<&Vec<String>>, read: &Vec<String>| written.unwrap_or(read).clone();
         let own = identity.certificate.as_ref();
         Shown {
-            spiffe: texts(certificate.map(|it| &it.uris), &identity.uris),
-            dns: texts(certificate.map(|it| &it.dns), &identity.dns),
+            spiffe: identity.uris.clone(),
+            dns: identity.dns.clone(),
             email: identity.emails.clone(),
             ip: identity.ips.iter().map(ToString::to_string).collect(),
             subject: identity.subject.as_ref().map(|subject| subject.text().to_owned()),

@@ -1,17 +1,21 @@
 //! Reads and loads a config file.
 
-use std::cell::LazyCell;
+use std::cell::{Cell, LazyCell};
 use std::io::{self, ErrorKind, Read};
 use std::path;
 use std::{fs, str};
 
+use otlp_gate_core::identity::{Examination, Identity, Signature};
 use otlp_gate_core::policy::{ConfigPath, Policy, Problem};
+use otlp_gate_core::time::Timestamp;
+use time::OffsetDateTime;
 
 use super::position::Positions;
 use super::validate::{LABEL, is_label};
 use super::{Config, Finding, Report, Severity, parse, validate};
 use crate::error::Error;
 use crate::file;
+use crate::x509;
 
 /// A config file's text.
 #[derive(Debug, Clone)]
@@ -27,7 +31,9 @@ pub(crate) struct Source {
 pub(crate) struct Loaded {
     /// The config.
     pub(crate) config: Config,
-    /// Its compiled policy.
+    /// Its compiled policy, without the keys of client CAs, unless [`ClientTrust::complete`] has added them.
+    ///
+    /// [`ClientTrust::complete`]: crate::certs::ClientTrust::complete
     pub(crate) policy: Policy,
     /// Its warnings.
     pub(crate) warnings: Report,
@@ -115,6 +121,24 @@ impl Loaded {
     pub(crate) fn errors(&self, problems: impl IntoIterator<Item = Problem>) -> Report {
         let problems = problems.into_iter().map(|it| (Severity::Error, it)).collect();
         Report::new(&self.source, self.source.locate(problems))
+    }
+
+    /// Fills in what the filter finds out about the certificate of an identity: the client CA that signed it, and
+    /// whether that has revoked it. The keys of the CAs are those of the [policy](Self::policy). Warns of a signature
+    /// that only the filter can verify.
+    pub(crate) fn examine(&self, identity: &mut Identity) {
+        let unknown = Cell::new(false);
+        let verify = |signature: &Signature<'_>| {
+            let valid = x509::is_valid(signature);
+            unknown.set(unknown.get() || valid.is_none());
+            valid == Some(true)
+        };
+        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
+        self.policy.examine(identity, Examination { now: Timestamp::from_secs(now), verify: &verify });
+        if unknown.get() && identity.ca.is_none() {
+            Error::failed("the filter may find the CA of the certificate: its signature is of a kind that it verifies, and this command does not")
+                .warn();
+        }
     }
 
     /// The lines of the file, from 1, of these paths.

@@ -8,6 +8,7 @@ use otlp_gate_wire::otlp::Signal;
 use super::result::{ClientResult, DemoResult, RejectedCase, compare};
 use super::sink::{Attributes, Sink};
 use super::workspace::Workspace;
+use crate::certs::{ClientTrust, Folder};
 use crate::config::Source;
 use crate::envoy::{Addresses, Admin};
 use crate::error::Error;
@@ -74,8 +75,11 @@ impl Scenario<'_> {
         requests: usize,
     ) -> Result<(ClientResult, Option<ProbeResult>), Error> {
         let certificate = self.workspace.certificate(name)?;
-        let identity = certificate.identity();
-        let policy = Source::read_file(&self.workspace.config())?.load()?.policy;
+        let mut identity = certificate.identity().clone();
+        let mut loaded = Source::read_file(&self.workspace.config())?.load()?;
+        ClientTrust::complete(&mut loaded, &Folder::at(self.workspace.certs_path()))?;
+        loaded.examine(&mut identity);
+        let policy = loaded.policy;
         let Identification::Client(client) = policy.identify(&identity) else {
             return Err(Error::failed(format_args!(
                 "certificate {name} matches no rule of the demo's policy"

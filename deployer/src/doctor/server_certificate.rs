@@ -48,7 +48,7 @@ fn of_certificate(
     let hostname = &installation.config.gateway.hostname;
     if certificate.not_after < now {
         Check::fail(subject, format!("it has expired: {found}"), renew)
-    } else if !certificate.dns.iter().any(|name| covers(name, hostname)) {
+    } else if !certificate.identity().dns.iter().any(|name| covers(name, hostname)) {
         Check::warn(
             subject,
             format!("it does not have the name {hostname}: {found}"),

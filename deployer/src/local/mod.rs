@@ -134,7 +134,7 @@ impl LocalGate {
             run,
         };
         gate.print_warnings(&gate.policy);
-        gate.clients.warning().iter().filter(|_| gate.options.verbose).for_each(Error::warn);
+        gate.clients.warnings().iter().filter(|_| gate.options.verbose).for_each(Error::warn);
         Ok(gate)
     }
 

@@ -121,8 +121,9 @@ impl<'a> Installation<'a> {
             if needless || !ca.keys.is_empty() {
                 continue;
             }
-            let keys = live.iter().find(|live| live.name == ca.name).map(|live| live.keys.clone());
-            ca.keys = keys.unwrap_or_default();
+            if let Some(live) = live.iter().find(|live| live.name == ca.name) {
+                live.clone_into(ca);
+            }
         }
     }
 

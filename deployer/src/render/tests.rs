@@ -431,6 +431,7 @@ fn manifests_are_what_the_examples_render_to() {
         "tail-sampling",
         "public-ca",
         "durable-queue",
+        "client-cas",
     ] {
         for (provider, provider_name) in PROVIDERS {
             let source =

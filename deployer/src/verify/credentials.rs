@@ -42,7 +42,7 @@ impl TestCredentials {
         let of = |client| read(&folder.test_client_files(client));
         let certificate = |client| folder.certificate(&folder.test_client_files(client)).ok();
         TestCredentials {
-            identity: certificate(TestClient::Valid).map(|it: Certificate| it.identity()),
+            identity: certificate(TestClient::Valid).map(|it| examined(loaded, &it)),
             valid: of(TestClient::Valid),
             unknown: of(TestClient::Unknown)
                 .and_then(|it| matches_no_rule(loaded, certificate(TestClient::Unknown)).map(|()| it)),
@@ -62,9 +62,10 @@ impl TestCredentials {
         cluster: &Cluster,
         names: &Names,
         no_certificate: Credentials,
+        loaded: &Loaded,
     ) -> Result<Self, Error> {
         let [certificate, key] = secret(cluster, names, names.client_trust(), ["tls.crt", "tls.key"]).await?;
-        let identity = Certificate::parse(certificate.as_bytes()).ok().map(|it| it.identity());
+        let identity = Certificate::parse(certificate.as_bytes()).ok().map(|it| examined(loaded, &it));
         let none = |kind: &str| Err(format!("cert-manager issues no {kind}"));
         Ok(TestCredentials {
             identity,
@@ -110,6 +111,13 @@ pub(super) async fn server_ca(
     }
 }
 
+/// The identity as the filter has it.
+fn examined(loaded: &Loaded, certificate: &Certificate) -> Identity {
+    let mut identity = certificate.identity().clone();
+    loaded.examine(&mut identity);
+    identity
+}
+
 /// The values of some keys of a Secret.
 async fn secret<const N: usize>(
     cluster: &Cluster,
@@ -151,7 +159,7 @@ fn untrusted(no_certificate: &Credentials) -> Result<Credentials, String> {
 
 /// Returns an error if the policy identifies a client even by this certificate, as with a rule that matches everything.
 fn matches_no_rule(loaded: &Loaded, certificate: Option<Certificate>) -> Result<(), String> {
-    let identity = certificate.map(|it| it.identity()).unwrap_or_default();
+    let identity = certificate.map(|it| examined(loaded, &it)).unwrap_or_default();
     match loaded.policy.identify(&identity) {
         Identification::Client(client) => Err(format!(
             "every certificate of the client CA identifies a client of the configuration, here `{}`",

@@ -97,7 +97,7 @@ pub(crate) async fn run(
         Credentials { server_ca, server_name: server_name.clone(), client_certificate: None };
     let credentials = match &cluster {
         Ok(cluster) if config.issues_client_certificates() => {
-            TestCredentials::from_secret(cluster, &names, no_certificate).await?
+            TestCredentials::from_secret(cluster, &names, no_certificate, loaded).await?
         }
         _ => TestCredentials::from_folder(&folder, no_certificate, loaded),
     };

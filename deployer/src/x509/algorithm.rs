@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::SignatureAlgorithm;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 /// The length in bits from which RSA keys are considered secure (NIST SP 800-131A revision 2, section 3).
 const SHORTEST_RSA: usize = 2048;
@@ -40,6 +40,12 @@ pub(crate) enum Signed {
 }
 
 impl KeyKind {
+    /// The kind of a key in DER (SubjectPublicKeyInfo).
+    pub(crate) fn of_der(key: &[u8]) -> Self {
+        let malformed = || KeyKind::Other("malformed".to_owned());
+        SubjectPublicKeyInfo::from_der(key).map_or_else(|_| malformed(), |(_, key)| KeyKind::of(&key))
+    }
+
     /// The kind of a certificate's key.
     pub(crate) fn of(key: &SubjectPublicKeyInfo<'_>) -> Self {
         let oid = key.algorithm.algorithm.to_id_string();
@@ -90,6 +96,16 @@ impl KeyKind {
         }
     }
 
+    /// Whether the filter verifies signatures by such keys, with Envoy's function `verify_signature`. Envoy itself
+    /// verifies more kinds.
+    pub(crate) fn is_verified_by_filter(&self) -> bool {
+        match self {
+            KeyKind::Ecdsa(_) | KeyKind::P521 | KeyKind::Rsa(_) => true,
+            KeyKind::Other(name) => name == "ECDSA P-224",
+            KeyKind::Ed25519 => false,
+        }
+    }
+
     /// Why Envoy cannot serve with it.
     pub(crate) fn rejected_as_servers(&self) -> Option<String> {
         match self {
@@ -135,8 +151,8 @@ impl fmt::Display for KeyKind {
 }
 
 impl Signed {
-    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
-        let oid = certificate.signature_algorithm.algorithm.to_id_string();
+    pub(super) fn of(algorithm: &AlgorithmIdentifier<'_>) -> Self {
+        let oid = algorithm.algorithm.to_id_string();
         match &*oid {
             "1.2.840.113549.1.1.11" | "1.2.840.113549.1.1.12" | "1.2.840.113549.1.1.13" => Signed::Well,
             "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" | "1.2.840.10045.4.3.4" => Signed::Well,
@@ -144,7 +160,7 @@ impl Signed {
             "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" => Signed::Weakly("SHA-1"),
             "1.2.840.113549.1.1.4" => Signed::Unknown("with MD5".to_owned()),
             "1.3.101.113" => Signed::Unknown("by Ed448".to_owned()),
-            "1.2.840.113549.1.1.10" if is_usual_pss(certificate) => Signed::Well,
+            "1.2.840.113549.1.1.10" if is_usual_pss(algorithm) => Signed::Well,
             "1.2.840.113549.1.1.10" => {
                 Signed::Unknown("with RSA-PSS and a salt that is not as long as its hash".to_owned())
             }
@@ -169,10 +185,8 @@ impl Signed {
 
 /// Whether BoringSSL verifies this RSA-PSS signature: it requires SHA-256, SHA-384 or SHA-512 and a salt of the hash's
 /// length.
-fn is_usual_pss(certificate: &X509Certificate<'_>) -> bool {
-    let Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) =
-        SignatureAlgorithm::try_from(&certificate.signature_algorithm)
-    else {
+fn is_usual_pss(algorithm: &AlgorithmIdentifier<'_>) -> bool {
+    let Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) = SignatureAlgorithm::try_from(algorithm) else {
         return false;
     };
     let hash = parameters.hash_algorithm_oid().to_id_string();

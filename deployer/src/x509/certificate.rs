@@ -3,17 +3,19 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use data_encoding::HEXLOWER;
-use otlp_gate_core::identity::Identity;
-use sha2::{Digest, Sha256};
+use otlp_gate_core::identity::{Fingerprint, Identity, Validity, X509};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use super::{KeyKind, Number, Role, Signed, attributes, rfc2253};
-use crate::sha256;
+
+/// What is wrong with bytes that look like a certificate.
+const MALFORMED: &str =
+    "not a certificate as RFC 5280 requires: in DER, no extension twice; at most 256 names are read";
 
 /// A parsed certificate with its DER.
 #[derive(Debug, Clone)]
@@ -28,17 +30,7 @@ pub(crate) struct Certificate {
     pub(crate) not_before: OffsetDateTime,
     /// End of the validity period.
     pub(crate) not_after: OffsetDateTime,
-    /// The URI SANs, in the order of the certificate.
-    pub(crate) uris: Vec<String>,
-    /// The DNS SANs, in the order of the certificate.
-    pub(crate) dns: Vec<String>,
-    /// The e-mail SANs, in the order of the certificate.
-    pub(crate) emails: Vec<String>,
-    /// The IP address SANs.
-    pub(crate) ips: Vec<IpAddr>,
-    /// The SHA-256 of the DER.
-    pub(crate) sha256: [u8; 32],
-    /// Whether it is a CA (basic constraints).
+    /// Whether it is a CA (basic constraints, key usage).
     pub(crate) ca: bool,
     /// Whether a client may present it: extended key usage clientAuth or any, or no such extension.
     pub(crate) client_auth: bool,
@@ -46,6 +38,7 @@ pub(crate) struct Certificate {
     pub(crate) key: KeyKind,
     /// The algorithm that signed it.
     pub(crate) signed: Signed,
+    identity: Identity,
     der: Vec<u8>,
 }
 
@@ -54,16 +47,22 @@ pub(crate) struct Certificate {
 pub(crate) struct ReadError(String);
 
 impl Certificate {
-    /// Parses the first certificate in PEM text, or DER.
+    /// Parses the first certificate in PEM text, or DER. Certificates that follow it are its [chain](Identity::chain).
     ///
     /// # Errors
     /// Why the bytes are not a certificate, for a message that begins with the file name.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
-        let Some(first) = first_block(bytes)? else { return Self::from_der(bytes.to_vec()) };
-        if first.label != "CERTIFICATE" {
-            return Err(ReadError(format!("the PEM block is a {}, not a CERTIFICATE", first.label)));
-        }
-        Self::from_der(first.contents)
+        let mut blocks = blocks(bytes)?.into_iter().peekable();
+        let Some(label) = blocks.peek().map(|it| it.label.clone()) else {
+            return Self::from_der(bytes.to_vec());
+        };
+        let mut certificates = blocks.filter(|it| it.label == "CERTIFICATE").map(|it| it.contents);
+        let Some(first) = certificates.next() else {
+            return Err(ReadError(format!("the PEM block is a {label}, not a CERTIFICATE")));
+        };
+        let mut certificate = Self::from_der(first)?;
+        certificate.identity.chain = certificates.collect();
+        Ok(certificate)
     }
 
     fn from_der(der: Vec<u8>) -> Result<Self, ReadError> {
@@ -73,52 +72,29 @@ impl Certificate {
                 if der.is_empty() { "it is empty" } else { "neither PEM text nor the DER of a certificate" };
             return Err(ReadError(what.to_owned()));
         }
-        let (rest, x509) =
-            parse_x509_certificate(&der).map_err(|e| ReadError(format!("not a valid certificate: {e}")))?;
-        if !rest.is_empty() {
-            return Err(ReadError(format!("{} bytes follow the certificate", rest.len())));
-        }
-        let sans = x509.subject_alternative_name().map_err(|e| malformed("subject alternative names", &e))?;
-        let usage =
-            x509.extended_key_usage().map_err(|e| malformed("extended key usage", &e))?.map(|it| it.value);
-        let mut certificate = Certificate {
-            subject: rfc2253(x509.subject()),
-            issuer: rfc2253(x509.issuer()),
-            serial: Number::from_bytes(&x509.tbs_certificate.serial.to_bytes_be()),
-            not_before: x509.validity().not_before.to_datetime(),
-            not_after: x509.validity().not_after.to_datetime(),
-            uris: Vec::new(),
-            dns: Vec::new(),
-            emails: Vec::new(),
-            ips: Vec::new(),
-            sha256: Sha256::digest(&der).into(),
+        let malformed = || ReadError(MALFORMED.to_owned());
+        let (identity, x509) = Identity::from_der(&der).zip(X509::read(&der)).ok_or_else(malformed)?;
+        let (_, key) = SubjectPublicKeyInfo::from_der(x509.key).map_err(|_| malformed())?;
+        let (_, algorithm) = AlgorithmIdentifier::from_der(x509.algorithm).map_err(|_| malformed())?;
+        let Validity { not_before, not_after } = x509.validity;
+        Ok(Certificate {
+            subject: rfc2253(x509.subject),
+            issuer: rfc2253(x509.issuer),
+            serial: Number::from_bytes(x509.serial),
+            not_before: date(not_before),
+            not_after: date(not_after),
             ca: x509.is_ca(),
-            client_auth: usage.is_none_or(|usage| usage.client_auth || usage.any),
-            key: KeyKind::of(x509.public_key()),
-            signed: Signed::of(&x509),
-            der: Vec::new(),
-        };
-        for name in sans.iter().flat_map(|it| &it.value.general_names) {
-            match name {
-                GeneralName::URI(uri) => certificate.uris.push((*uri).to_owned()),
-                GeneralName::DNSName(dns) => certificate.dns.push((*dns).to_owned()),
-                GeneralName::RFC822Name(email) => certificate.emails.push((*email).to_owned()),
-                GeneralName::IPAddress(bytes) => certificate.ips.extend(ip(bytes)),
-                _ => {}
-            }
-        }
-        certificate.der = der;
-        Ok(certificate)
+            client_auth: x509.allows_client_auth(),
+            key: KeyKind::of(&key),
+            signed: Signed::of(&algorithm),
+            identity,
+            der,
+        })
     }
 
-    /// The identity that the filter reads in the certificate; empty if the filter [cannot read](Self::is_readable) it.
-    pub(crate) fn identity(&self) -> Identity {
-        Identity::from_der(&self.der).unwrap_or_default()
-    }
-
-    /// Whether the filter can read it. If not, the gateway rejects its requests.
-    pub(crate) fn is_readable(&self) -> bool {
-        Identity::from_der(&self.der).is_some()
+    /// The identity that the filter reads in the certificate, with the certificates that follow it as its chain.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Why Envoy rejects its key or signature, or why they are weak. `role` is the side that presents the certificate
@@ -136,25 +112,26 @@ impl Certificate {
 
     /// The fingerprint: the SHA-256 of the DER in lower-case hex.
     pub(crate) fn sha256_hex(&self) -> String {
-        HEXLOWER.encode(&self.sha256)
+        self.identity.sha256_hex().unwrap_or_default()
     }
 
     /// The SHA-256 of the SubjectPublicKeyInfo in lower-case hex.
     pub(crate) fn public_key_sha256_hex(&self) -> String {
-        self.x509().map(|it| sha256::hex(it.public_key().raw)).unwrap_or_default()
+        self.identity.certificate.as_ref().map(|it| Fingerprint(it.key).hex()).unwrap_or_default()
     }
 
     /// The public key, as DER of a SubjectPublicKeyInfo.
     pub(crate) fn public_key(&self) -> Vec<u8> {
-        self.x509().map(|it| it.public_key().raw.to_vec()).unwrap_or_default()
+        X509::read(&self.der).map(|it| it.key.to_vec()).unwrap_or_default()
     }
 
     /// The subject alternative names, each with its kind: `URI:`, `DNS:`, `email:` or `IP:`.
     pub(crate) fn sans(&self) -> Vec<String> {
-        let uris = self.uris.iter().map(|it| format!("URI:{it}"));
-        let dns = self.dns.iter().map(|it| format!("DNS:{it}"));
-        let ips = self.ips.iter().map(|it| format!("IP:{it}"));
-        let emails = self.emails.iter().map(|it| format!("email:{it}"));
+        let Identity { uris, dns, emails, ips, .. } = &self.identity;
+        let uris = uris.iter().map(|it| format!("URI:{it}"));
+        let dns = dns.iter().map(|it| format!("DNS:{it}"));
+        let ips = ips.iter().map(|it| format!("IP:{it}"));
+        let emails = emails.iter().map(|it| format!("email:{it}"));
         uris.chain(dns).chain(emails).chain(ips).collect()
     }
 
@@ -167,15 +144,12 @@ impl Certificate {
 
     /// The attributes of the subject, in the order of the certificate: key and value.
     pub(crate) fn subject_attributes(&self) -> Vec<(String, String)> {
-        self.x509().map(|it| attributes(it.subject())).unwrap_or_default()
+        self.identity.subject.as_ref().map(attributes).unwrap_or_default()
     }
 
     /// The extension subjectKeyIdentifier.
     pub(crate) fn subject_key_id(&self) -> Option<Vec<u8>> {
-        self.x509()?.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-            _ => None,
-        })
+        X509::read(&self.der)?.subject_key_id().map(<[u8]>::to_vec)
     }
 
     /// Whether its public key is `raw`, the bit string in a SubjectPublicKeyInfo.
@@ -196,28 +170,24 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// The PEM block of the first certificate, or else the first block, such as that of a key.
-fn first_block(bytes: &[u8]) -> Result<Option<Pem>, ReadError> {
-    let mut first = None;
+/// The PEM blocks, up to the first that is malformed.
+fn blocks(bytes: &[u8]) -> Result<Vec<Pem>, ReadError> {
+    let mut blocks = Vec::new();
     for block in Pem::iter_from_buffer(bytes) {
-        let block = match block {
-            Ok(block) => block,
-            Err(_) if first.is_some() => break,
-            Err(e) if bytes.starts_with(b"-----BEGIN ") => {
+        match block {
+            Ok(block) => blocks.push(block),
+            Err(e) if blocks.is_empty() && bytes.starts_with(b"-----BEGIN ") => {
                 return Err(ReadError(format!("not valid PEM: {e}")));
             }
             Err(_) => break,
-        };
-        if block.label == "CERTIFICATE" {
-            return Ok(Some(block));
         }
-        first.get_or_insert(block);
     }
-    Ok(first)
+    Ok(blocks)
 }
 
-fn malformed(what: &str, error: &impl fmt::Display) -> ReadError {
-    ReadError(format!("its {what} are malformed: {error}"))
+/// A time in seconds since the epoch. Those that certificates can have are those of [`OffsetDateTime`].
+fn date(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// An address of 4 or 16 bytes.

@@ -1,20 +1,21 @@
 //! Distinguished names, as the filter reads them.
 
 use otlp_gate_core::identity::{SUBJECT_KEYS, Subject};
-use x509_parser::x509::X509Name;
 
-/// The name as Envoy prints it (RFC 2253), last attribute first. `None` if Envoy prints nothing for it.
-pub(crate) fn rfc2253(name: &X509Name<'_>) -> Option<String> {
-    match name.iter_rdn().next() {
-        Some(_) => Subject::from_der(name.as_raw()).map(|name| name.text().to_owned()),
-        None => Some(String::new()),
+/// A name without attributes, in DER.
+const EMPTY: [u8; 2] = [0x30, 0];
+
+/// A name, in DER, as Envoy prints it (RFC 2253), last attribute first. `None` if Envoy prints nothing for it.
+pub(crate) fn rfc2253(name: &[u8]) -> Option<String> {
+    match name == EMPTY {
+        false => Subject::from_der(name).map(|name| name.text().to_owned()),
+        true => Some(String::new()),
     }
 }
 
 /// The attributes of a name, in its order: keys as in the configuration, and values. An attribute whose value is not
 /// text is left out.
-pub(crate) fn attributes(name: &X509Name<'_>) -> Vec<(String, String)> {
-    let Some(name) = Subject::from_der(name.as_raw()) else { return Vec::new() };
+pub(crate) fn attributes(name: &Subject) -> Vec<(String, String)> {
     let pairs = name.attributes().rev();
     pairs.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect()
 }
@@ -31,10 +32,10 @@ pub(crate) fn attribute_oid(key: &str) -> Option<Vec<u64>> {
 mod tests {
     use std::process::{Command, Stdio};
 
+    use otlp_gate_core::identity::X509;
     use proptest::prelude::*;
     use rcgen::string::{BmpString, PrintableString, TeletexString, UniversalString};
     use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair};
-    use x509_parser::parse_x509_certificate;
 
     use super::*;
 
@@ -49,7 +50,7 @@ mod tests {
     }
 
     fn ours(der: &[u8]) -> Option<String> {
-        rfc2253(parse_x509_certificate(der).unwrap().1.subject())
+        rfc2253(X509::read(der).unwrap().subject)
     }
 
     /// The name as OpenSSL, from which BoringSSL was forked, prints it with the same flags.

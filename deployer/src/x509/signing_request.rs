@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use otlp_gate_core::identity::Subject;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
@@ -91,9 +92,10 @@ impl SigningRequest {
                 other => extensions.extend(wish(other)),
             }
         }
+        let subject = Subject::from_der(info.subject.as_raw());
         Ok(SigningRequest {
-            subject: rfc2253(&info.subject),
-            attributes: attributes(&info.subject),
+            subject: rfc2253(info.subject.as_raw()),
+            attributes: subject.as_ref().map(attributes).unwrap_or_default(),
             sans,
             extensions,
             key,

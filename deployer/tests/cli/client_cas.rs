@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::Sandbox;
+use crate::openssl::read;
 
 fn config(cas: &str, more: &str) -> String {
     format!(
@@ -53,6 +54,8 @@ fn the_policy_has_the_keys_and_the_gateway_the_certificates_of_all_cas() {
     assert_eq!((&cas[0]["name"], &cas[1]["name"]), (&"own".into(), &"partners".into()));
     for ca in cas.as_array().unwrap() {
         let key = &ca["keys"][0];
+        // Only the folder's CA issues the certificate of `verify`.
+        assert_eq!(ca.get("verify").is_some(), ca["name"] == "own", "{ca}");
         // The first entry of a list is the certificate of the revoked test client.
         assert!(key["key"].as_str().unwrap().starts_with("MFkw"), "{key}");
         assert_eq!(
@@ -73,6 +76,72 @@ fn the_policy_has_the_keys_and_the_gateway_the_certificates_of_all_cas() {
     let trust = object(&list, "ConfigMap", "otel-gateway-client-ca");
     let count = |key: &str, text: &str| trust["data"][key].as_str().unwrap_or_default().matches(text).count();
     assert_eq!((count("ca.crt", "BEGIN CERT"), count("ca.crl", "BEGIN X509 CRL")), (2, 2));
+}
+
+const NEW: &str = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9";
+
+/// PEM as `x-forwarded-client-cert` has it.
+fn encoded(pem: &[u8]) -> String {
+    String::from_utf8_lossy(pem).replace('\n', "%0A").replace('+', "%2B").replace('=', "%3D")
+}
+
+#[test]
+fn intermediate_cas_lead_to_the_ca_in_a_file_and_in_a_header() {
+    let sandbox = sandbox(&config(WITH_LIST, "trustedHops:\n  - {dns: hop.example, ca: own}\n"));
+    let by = |issuer: &str, name: &str, extensions: &str| {
+        let files = format!("-keyout {name}.key -out {name}.crt -subj /CN={name}");
+        read(&sandbox, &format!("{NEW} -CA {issuer}.crt -CAkey {issuer}.key {files} {extensions}"));
+        sandbox.read(&format!("{name}.crt"))
+    };
+    let is_ca = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign";
+    let is_leaf = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:";
+    let middle = by("certs/client-ca", "middle", is_ca);
+    let leaf = by("middle", "leaf", &format!("{is_leaf}a.example"));
+    let hop = by("certs/client-ca", "hop", &format!("{is_leaf}hop.example"));
+    let alone = sandbox.run("whoami leaf.crt -o json");
+    assert!(alone.code == 1 && alone.stdout.contains(r#""ca":null"#), "{alone:#?}");
+    sandbox.write("chain.pem", [&*leaf, &*middle].concat());
+    let found = sandbox.run("whoami chain.pem -o json").json();
+    assert_eq!((&found["client"], &found["shown"]["ca"]), (&"a".into(), &"own".into()));
+
+    let hash = found["shown"]["sha256"].as_str().unwrap();
+    let own = format!(r#"Hash={hash};Cert="{}""#, encoded(&leaf));
+    let chain = format!(r#"{own};Chain="{}""#, encoded(&[&*leaf, &*middle].concat()));
+    let behind = format!(r#"{chain},Cert="{}""#, encoded(&hop));
+    for (header, client) in [(&own, None), (&chain, Some("a")), (&behind, Some("a"))] {
+        let told = sandbox.run_with("whoami --xfcc - -o json", header.as_bytes());
+        let answer: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|e| panic!("{e}: {told:#?}"));
+        assert_eq!(answer["client"].as_str(), client, "{header}: {answer}");
+    }
+    let hop = sandbox.run("whoami hop.crt -o json");
+    assert!(hop.stdout.contains(r#""trustedHop":"x-forwarded-client-cert""#), "{hop:#?}");
+}
+
+#[test]
+fn only_the_folders_ca_issues_the_certificate_of_verify() {
+    let sandbox = sandbox(&config(WITH_LIST, ""));
+    let own = sandbox.run("whoami certs/verify/client.crt -o json").json();
+    assert_eq!(own["client"], "otlp-gate/verify");
+    let other = sandbox.run("whoami partners/verify/client.crt");
+    assert!(other.code == 1 && other.stdout.contains("it matches no rule"), "{other:#?}");
+    // Where there is one trust domain, there is nothing to tell apart.
+    sandbox.write("otlp-gate.yaml", config("[{name: own}]", ""));
+    let list = sandbox.run("render --client-ca certs -o json").json();
+    let policy = &object(&list, "WasmPlugin", "otel-gateway")["spec"]["pluginConfig"];
+    assert!(policy["clientCAs"][0].get("verify").is_none(), "{policy}");
+}
+
+#[test]
+fn a_ca_whose_signatures_the_filter_does_not_verify_is_warned_of() {
+    let sandbox = sandbox(&config("[{name: own, certificates: own.pem}]", ""));
+    let is_ca = "-addext basicConstraints=critical,CA:TRUE";
+    read(
+        &sandbox,
+        &format!("req -x509 -newkey ed25519 -nodes -days 9 -subj /CN=x -keyout x.key -out own.pem {is_ca}"),
+    );
+    let warned = sandbox.run("check").stderr;
+    let message = "own.pem: the filter cannot verify signatures of a CA of own: rules with `ca` match none of its clients";
+    assert!(warned.contains(message), "{warned}");
 }
 
 #[test]

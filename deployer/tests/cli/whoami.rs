@@ -422,7 +422,7 @@ fn all_parts_of_a_certificate_are_shown() {
     made(&sandbox, sans, "-addext extendedKeyUsage=clientAuth,1.2.3.4");
     let shown = asked(&sandbox)["shown"].clone();
     assert_eq!(shown["spiffe"], json!(["spiffe://acme.example/x", "spiffe://b"]));
-    assert_eq!(shown["dns"], json!(["A.example"]));
+    assert_eq!(shown["dns"], json!(["a.example"]));
     assert_eq!(shown["email"], json!(["ops@acme.example"]));
     assert_eq!(shown["ip"], json!(["10.1.2.3", "::1"]));
     assert_eq!(shown["extendedKeyUsage"], json!(["clientAuth", "1.2.3.4"]));
@@ -434,7 +434,7 @@ fn all_parts_of_a_certificate_are_shown() {
     assert_eq!(shown["signed"].as_str().unwrap().len(), 64);
     assert_eq!(asked(&sandbox)["startLeewaySeconds"], json!(300));
     let table = sandbox.run("whoami cert.pem").ok();
-    for line in ["email: ops@acme.example", "ip: 10.1.2.3", "dns: A.example", "extendedKeyUsage: clientAuth"]
+    for line in ["email: ops@acme.example", "ip: 10.1.2.3", "dns: a.example", "extendedKeyUsage: clientAuth"]
     {
         assert!(table.contains(line), "{line} is missing:\n{table}");
     }

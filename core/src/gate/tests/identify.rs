@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn a_certificate_identifies_its_client() {
     let gate = Gate::load(POLICY.as_bytes()).unwrap();
-    let dns = Identity::from_parts(None, Some(b"Berlin.Globex.example"), None, Some(&[b'a'; 64]));
+    let dns = Identity::from_texts(&[], &["Berlin.Globex.example"], None, Some([0xaa; 32]));
     assert_eq!(gate.client(&dns).unwrap().name().to_lowercase(), "globex-berlin");
     let cases = [
         (spiffe("spiffe://acme.example/other"), Reason::UnknownClient),
-        (Identity::from_parts(None, None, None, None), Reason::NoCertificate),
+        (Identity::default(), Reason::NoCertificate),
         (
-            Identity::from_parts(Some(b"spiffe://acme.example/edge/7"), None, None, Some(&[b'd'; 64])),
+            Identity::from_texts(&["spiffe://acme.example/edge/7"], &[], None, Some([0xdd; 32])),
             Reason::Denied,
         ),
     ];

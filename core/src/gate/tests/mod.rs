@@ -93,7 +93,7 @@ impl Fixture {
 }
 
 fn spiffe(id: &str) -> Identity {
-    Identity::from_parts(Some(id.as_bytes()), None, None, Some(&[b'a'; 64]))
+    Identity::from_texts(&[id], &[], None, Some([0xaa; 32]))
 }
 
 pub(super) fn acme(gate: &Gate) -> Rc<Client> {
@@ -170,6 +170,6 @@ fn connection() -> ([u8; 32], String) {
 }
 
 fn globex(gate: &Gate) -> Rc<Client> {
-    let identity = Identity::from_parts(None, Some(b"a.globex.example"), None, Some(&[b'a'; 64]));
+    let identity = Identity::from_texts(&[], &["a.globex.example"], None, Some([0xaa; 32]));
     Rc::new(gate.client(&identity).unwrap())
 }

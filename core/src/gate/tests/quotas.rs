@@ -99,12 +99,7 @@ fn clients_share_a_bucket_where_their_rule_configures_it() {
     let fixture = Fixture::new(POLICY);
     let site = |name: &str| {
         let dns = format!("{name}.globex.example");
-        Rc::new(
-            fixture
-                .gate
-                .client(&Identity::from_parts(None, Some(dns.as_bytes()), None, Some(&[b'a'; 64])))
-                .unwrap(),
-        )
+        Rc::new(fixture.gate.client(&Identity::from_texts(&[], &[&dns], None, Some([0xaa; 32]))).unwrap())
     };
     assert!(fixture.send(&site("a"), HTTP, &forged(60)).is_ok());
     assert!(fixture.send(&site("b"), HTTP, &forged(60)).is_err());
@@ -116,7 +111,7 @@ fn the_total_quota_is_charged_with_the_clients_own_or_neither_is() {
     let total = r#""quotas": {"total": {"items": "150/s", "burst": "1s"}, "tiers""#;
     let mut fixture = Fixture::new(&POLICY.replace(r#""quotas": {"tiers""#, total));
     let first = acme(&fixture.gate);
-    let dns = Identity::from_parts(None, Some(b"a.globex.example"), None, Some(&[b'b'; 64]));
+    let dns = Identity::from_texts(&[], &["a.globex.example"], None, Some([0xbb; 32]));
     let second = Rc::new(fixture.gate.client(&dns).unwrap());
     // A client over its own quota takes nothing from the quota of all clients.
     assert!(fixture.send(&first, HTTP, &forged(100)).is_ok());

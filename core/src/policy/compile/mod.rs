@@ -23,10 +23,11 @@ use super::deny::Deny;
 use super::hash_index::duplicates;
 use super::index::Index;
 use super::nearest::nearest;
+use super::probe_client::Reserved;
 use super::problem::{ConfigPath, PathRef, Problem};
 use super::rule::{Rule, SharedTemplates};
 use super::template::{Placeholder, Template};
-use super::{Alternative, Policy, owned_attributes, probe_client};
+use super::{Alternative, Policy, owned_attributes};
 use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
 use crate::sort;
 
@@ -86,7 +87,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         return Err(problems);
     }
 
-    let verify = config.verify.then(probe_client::rule);
+    let verify = config.verify.then(|| Reserved::new(&config.client_cas));
     let owned_attributes = owned_attributes(config);
     let owned_headers = headers.iter().map(|(name, _)| name.as_str());
     let owned_headers = owned_headers.chain(hops.iter().filter_map(|hop| hop.header().map(|name| &**name)));
@@ -101,7 +102,8 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         deny,
         asks_for_ca: authorities.have_names()
             || compiler.alternatives.iter().any(|alternative| alternative.condition.has_issuer_key())
-            || hops.iter().any(|hop| hop.certificate.has_issuer_key()),
+            || hops.iter().any(|hop| hop.certificate.has_issuer_key())
+            || verify.as_ref().is_some_and(Reserved::asks_for_ca),
         authorities,
         cors_origins,
         hops,

@@ -18,8 +18,9 @@ type LongCase = (Value, Vec<(&'static str, &'static str)>, Vec<String>);
 
 /// A certificate by the text of its parts: `spiffe=..`, `dns=..`, `subject=..`.
 fn identity(parts: &[(&str, &str)]) -> Identity {
-    let part = |key: &str| parts.iter().find(|(own, _)| *own == key).map(|(_, value)| value.as_bytes());
-    Identity::from_parts(part("spiffe"), part("dns"), part("subject"), Some(&[b'a'; 64]))
+    let part = |key: &str| parts.iter().find(|(own, _)| *own == key).map(|(_, value)| *value);
+    let texts = |key: &str| part(key).into_iter().collect::<Vec<_>>();
+    Identity::from_texts(&texts("spiffe"), &texts("dns"), part("subject"), Some([0xaa; 32]))
 }
 
 fn near_misses(config: &Value, identity: &Identity) -> Vec<String> {

@@ -23,7 +23,7 @@ const SMALL_BYTES: u64 = 4 << 20;
 const SMALL_ITEMS: u64 = 8192;
 
 /// The warnings about a config: bursts that usual batches exceed, rules that are never reached, ambiguous patterns,
-/// headers that some clients lack, origins of all websites, denied names that no client has, unused tiers.
+/// hops that are never reached, headers that some clients lack, origins of all websites, denied names that no client has, unused tiers.
 ///
 /// `policy` is the compiled config. Without it (the config has errors) only origins and tiers are looked at.
 pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
@@ -32,6 +32,7 @@ pub fn lint(config: &PolicyConfig, policy: Option<&Policy>) -> Vec<Problem> {
         warnings.extend(patterns(policy, config));
         warnings.extend(unreachable::lint(policy, config));
         warnings.extend(trust_domains::lint(policy, config));
+        warnings.extend(unreachable::hops(policy));
         warnings = sort::by_key(warnings, |warning| warning.path.first_index());
         warnings.extend(incomplete_headers::lint(policy, config));
         warnings.extend(Deny::ambiguous_serials(&config.deny, &config.client_cas));

@@ -308,6 +308,7 @@ fn a_denied_name_that_no_client_has() {
         (deny("name:acme-edge"), json!([])),
         (deny("name:p.globex.berlin"), json!([])),
         (deny("serial:01"), json!([])),
+        (deny("name:otlp-gate/verify"), json!([])),
         (deny("name:acme-egde"), json!([unused("acme-egde")])),
         (deny("name:q.globex.berlin"), json!([unused("q.globex.berlin")])),
         (deny("name:unknown-0123456789ab"), json!([unused("unknown-0123456789ab")])),
@@ -318,6 +319,27 @@ fn a_denied_name_that_no_client_has() {
             }),
             json!([]),
         ),
+    ]);
+}
+
+#[test]
+fn a_hop_behind_a_wider_one() {
+    let hops =
+        |first: Value, second: Value| json!({"clientCAs": [{"name": "a"}], "trustedHops": [first, second]});
+    let never = json!(
+        "trustedHops[1]: never reached: trustedHops[0] matches the same certificates (hint: put the narrower entry \
+         first, or remove it)"
+    );
+    check([
+        (
+            hops(json!({"dns": "*.example"}), json!({"dns": "a.example", "header": "ssl-client-cert"})),
+            never.clone(),
+        ),
+        (hops(json!({"ca": "a"}), json!({"ca": "a", "dns": "a"})), never.clone()),
+        (hops(json!({"dns": "a"}), json!({"dns": "a", "header": "x"})), never),
+        (hops(json!({"dns": "a.example"}), json!({"dns": "*.example"})), json!([])),
+        (hops(json!({"dns": "a", "ca": "a"}), json!({"dns": "a"})), json!([])),
+        (hops(json!({"spiffe": "u:a"}), json!({"dns": "a"})), json!([])),
     ]);
 }
 

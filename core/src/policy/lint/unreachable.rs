@@ -44,6 +44,27 @@ pub(super) fn lint(policy: &Policy, config: &PolicyConfig) -> Vec<Problem> {
     warnings
 }
 
+/// Trusted hops whose certificates an earlier entry matches.
+pub(super) fn hops(policy: &Policy) -> Vec<Problem> {
+    let (mut warnings, mut comparisons) = (Vec::new(), 0);
+    for (index, hop) in policy.hops.iter().enumerate() {
+        comparisons += index;
+        if comparisons > MAX_COMPARISONS {
+            break;
+        }
+        let sample = hop.certificate.sample();
+        let mut before = policy.hops.iter().take(index);
+        if let Some(first) = before.position(|other| other.certificate.covers(&sample, Values::Any)) {
+            let path = ConfigPath::of("trustedHops");
+            let message =
+                format!("never reached: {} matches the same certificates", path.clone().index(first));
+            let hint = "put the narrower entry first, or remove it";
+            warnings.push(Problem::new(path.index(index), message).hint(hint));
+        }
+    }
+    warnings
+}
+
 /// Whether a rule matches all certificates for which the sampled match holds.
 fn covers(rule: &Rule, alternative: &Alternative, sample: &Sample<'_>, values: Values) -> bool {
     let mut used =

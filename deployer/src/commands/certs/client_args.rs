@@ -68,7 +68,9 @@ impl ClientArgs {
             return Ok(None);
         }
         let hint = "`otlp-gate init` writes one; `--unchecked` issues the certificate without one";
-        Ok(Some(Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?))
+        let mut loaded = Source::read(&global.file).map_err(|e| e.hint(hint))?.load()?;
+        ClientTrust::complete(&mut loaded, &self.folder()).unwrap_or_else(|e| e.warn());
+        Ok(Some(loaded))
     }
 
     /// The certificate's contents, from the options and from the client's rule.
@@ -87,8 +89,8 @@ impl ClientArgs {
     /// Checks that the certificate identifies the client, and prints what it identifies.
     pub(super) fn approve(&self, loaded: Option<&Loaded>, certificate: &Certificate) -> Result<(), Error> {
         let Some(loaded) = loaded else { return Ok(()) };
-        let mut identity = certificate.identity();
-        ClientTrust::examine(&loaded.config, &self.folder(), &mut identity).unwrap_or_else(|e| e.warn());
+        let mut identity = certificate.identity().clone();
+        loaded.examine(&mut identity);
         let explanation = loaded.policy.explain(&identity);
         let outcome = explanation::describe(&loaded.config, &explanation);
         let is_it =

@@ -90,7 +90,9 @@ fn note_left_out(csr: &SigningRequest, certificate: &Certificate) {
     let (sans, attributes) = (certificate.sans(), certificate.subject_attributes());
     let subject = csr.attributes.iter().filter(|it| !attributes.contains(it));
     let subject = subject.map(|(key, value)| format!("{key}={value}"));
-    let names = csr.sans.iter().filter(|it| !sans.contains(it)).cloned();
+    // The filter reads host names in lower case.
+    let is_there = |name: &&String| sans.iter().any(|own| own.eq_ignore_ascii_case(name));
+    let names = csr.sans.iter().filter(|it| !is_there(it)).cloned();
     let left_out: Vec<String> = subject
         .chain(names)
         .chain(csr.extensions.iter().cloned())

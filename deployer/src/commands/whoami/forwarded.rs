@@ -4,9 +4,12 @@ use std::path::Path;
 
 use otlp_gate_core::identity::xfcc::{self, Element};
 use otlp_gate_core::identity::{Fingerprint, Identity};
+use otlp_gate_core::policy::Hop;
 use serde::Serialize;
 
 use super::{Answer, read_bytes};
+use crate::args;
+use crate::certs::Folder;
 use crate::config::Loaded;
 use crate::error::Error;
 use crate::global::Global;
@@ -50,7 +53,7 @@ enum Role {
 }
 
 /// Prints what a header means.
-pub(super) fn run(header: &str, global: &Global) -> Result<(), Error> {
+pub(super) fn run(header: &str, folder: &Folder, global: &Global) -> Result<(), Error> {
     let header = match header {
         "-" => String::from_utf8(read_bytes(Path::new("-"), global)?.0)
             .map_err(|_| Error::failed("<stdin>: the header is not UTF-8"))?,
@@ -60,13 +63,13 @@ pub(super) fn run(header: &str, global: &Global) -> Result<(), Error> {
     let header = header.trim();
     let value = header.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case(xfcc::HEADER));
     let header = value.map_or(header, |(_, value)| value.trim());
-    let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
+    let loaded = args::explaining(global, folder)?;
     let (elements, identity) = match Identity::from_header(header.as_bytes()) {
         Ok(identity) => (Vec::new(), identity),
         Err(_) => elements(&loaded, header)?,
     };
     let certificate = certificate(header, &identity);
-    let outcome = Outcome { elements, answer: Answer::new(&loaded, &identity, certificate.as_ref()) };
+    let outcome = Outcome { elements, answer: Answer::new(&loaded, identity, certificate.as_ref()) };
     output::print(global.output, &outcome, || {
         let rows = outcome.elements.iter().enumerate().flat_map(|(index, element)| element.rows(index + 1));
         output::align(rows.chain(outcome.answer.rows(&loaded.config)))
@@ -80,8 +83,12 @@ fn elements(loaded: &Loaded, header: &str) -> Result<(Vec<Shown>, Identity), Err
     let failed = |problem: xfcc::Problem| Error::failed(problem);
     let all = xfcc::elements(header).map_err(failed)?;
     let last = all.last().copied().unwrap_or_default();
-    let hop = xfcc::identity(last).ok().filter(|it| loaded.policy.hop(it).is_some());
-    if let Some(name) = hop.as_ref().and_then(|it| loaded.policy.hop(it)?.header()) {
+    let last = xfcc::identity(last).ok().map(|mut identity| {
+        loaded.examine(&mut identity);
+        identity
+    });
+    let hop = last.as_ref().and_then(|it| loaded.policy.hop(it));
+    if let Some(name) = hop.and_then(Hop::header) {
         return Err(Error::failed(format_args!(
             "the header is about a trusted hop, whose clients are in `{name}`"
         ))

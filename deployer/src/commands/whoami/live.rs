@@ -7,7 +7,8 @@ use tonic::Code;
 
 use super::{Answer, readable};
 use crate::address::Address;
-use crate::config::Loaded;
+use crate::args;
+use crate::certs::Folder;
 use crate::error::Error;
 use crate::file;
 use crate::global::Global;
@@ -66,14 +67,14 @@ struct Live {
 }
 
 /// Asks the gate, and prints its answer.
-pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
+pub(super) fn run(args: &Args, folder: &Folder, global: &Global) -> Result<(), Error> {
     let Args { address: Some(address), cert: Some(cert), key: Some(key), ca: Some(ca), server_name } = args
     else {
         return Err(Error::usage("`--address` needs `--cert`, `--key` and `--ca`"));
     };
     let chain = file::read_text(cert)?;
     let certificate = readable(chain.as_bytes(), &cert.display().to_string())?;
-    let loaded = Loaded::read(&global.file, global.namespace.as_deref())?;
+    let loaded = args::explaining(global, folder)?;
     let hostname = &loaded.config.gateway.hostname;
     let default = if hostname.starts_with('*') { &address.host } else { hostname };
     let credentials = Credentials {
@@ -81,7 +82,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         server_name: server_name.as_ref().unwrap_or(default).clone(),
         client_certificate: Some((chain, file::read_text(key)?)),
     };
-    let answer = Answer::new(&loaded, &certificate.identity(), Some(&certificate));
+    let answer = Answer::new(&loaded, certificate.identity().clone(), Some(&certificate));
     let asked = until_signal(async { Ok(Live::ask(address, &credentials, &answer).await) })?;
     let outcome = Outcome { live: asked.ok_or_else(Error::interrupted)?, answer };
     output::print(global.output, &outcome, || {
