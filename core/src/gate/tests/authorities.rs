@@ -72,6 +72,15 @@ fn signatures_are_verified_once_per_connection_and_only_if_cas_have_names() {
         assert_eq!(send(&gateway, &header), None);
     }
     assert_eq!(gateway.proxy.verified.get(), 1);
+    // One name is enough.
+    let cas = format!(
+        r#"{{"name": "own", "keys": [{}]}}, {{"keys": [{}]}}"#,
+        own.entry(&[]),
+        authority("x").entry(&[])
+    );
+    gateway.configure(&policy(&cas));
+    assert_eq!(send(&gateway, &header), None);
+    assert_eq!(gateway.proxy.verified.get(), 2);
 }
 
 #[test]

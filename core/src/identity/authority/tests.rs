@@ -315,6 +315,32 @@ mod native {
     }
 
     #[test]
+    fn a_ca_without_a_key_identifier_signs_certificates_that_have_one() {
+        let own = authority("own");
+        let mut authorities = Authorities::default();
+        authorities.add(Some(&Rc::from("own")), own.spki(), Vec::new(), []);
+        let bundle = Bundle { partners: authority("partners"), own, authorities };
+        assert_eq!(bundle.ca(&client(&bundle.own), &[]).as_deref(), Some("own"));
+    }
+
+    #[test]
+    fn a_ca_that_issued_itself_is_tried_once() {
+        let bundle = Bundle::new();
+        let stranger = authority("stranger");
+        let leaf = client(&stranger);
+        let mut identity = Identity::from_der(&leaf.der).unwrap();
+        identity.chain = vec![stranger.der.clone()];
+        let count = Cell::new(0);
+        let verify = |signature: &Signature<'_>| {
+            count.set(count.get() + 1);
+            verified(signature)
+        };
+        let by = Examination { now: Timestamp::from_secs(NOW as u64), verify: &verify };
+        bundle.authorities.examine(&mut identity, true, by);
+        assert_eq!((identity.ca, count.get()), (None, 1));
+    }
+
+    #[test]
     fn a_ca_revokes_its_own_certificates_only() {
         let bundle = Bundle::revoking(&[7], &[8]);
         assert!(bundle.examine(&client(&bundle.own), &[]).revoked);
