@@ -71,6 +71,14 @@ def test_the_collector_accepts_what_is_merged(tmp_path: Path) -> None:
     assert "Bearer ${env:TOKEN}" in file.read_text()
 
 
+# Takes the arguments of `docker run`, and runs a Collector of this machine for the image.
+RUNTIME = """#!/bin/sh
+[ "$*" = "run --rm --interactive --network=none --env=GOMEMLIMIT=1600MiB --env=TOKEN=- {image} \
+validate --config=file:/dev/stdin" ] || {{ echo "unexpected arguments: $*" >&2; exit 9; }}
+exec {otelcol} validate --config=file:/dev/stdin
+"""
+
+
 @pytest.mark.parametrize(
     ("what", "collector", "says"),
     [
@@ -87,10 +95,18 @@ def test_the_collector_accepts_what_is_merged(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_configuration_is_checked_before_it_is_used(tmp_path: Path, what: str, collector: dict, says: str) -> None:
+@pytest.mark.parametrize("by", ["program", "runtime"])
+def test_a_configuration_is_checked_before_it_is_used(
+    tmp_path: Path, what: str, collector: dict, says: str, by: str
+) -> None:
     file = tmp_path / "otlp-gate.yaml"
-    file.write_text(str(gate_with(**collector)))
-    done = otlp_gate("-f", file, "render", "--otelcol", OTELCOL, check=False)
+    image = "registry.example/otelcol:1"
+    file.write_text(str(gate_with(image=image, env=[{"name": "TOKEN", "value": "-"}], **collector)))
+    runtime = tmp_path / "docker"
+    runtime.write_text(RUNTIME.format(image=image, otelcol=OTELCOL))
+    runtime.chmod(0o755)
+    options = ["--otelcol", OTELCOL] if by == "program" else ["--otelcol-runtime", runtime]
+    done = otlp_gate("-f", file, "render", *options, check=False)
     assert (done.returncode == 0) == (what == "valid"), done.stderr
     assert says in done.stderr
     if what != "valid":

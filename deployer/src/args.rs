@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::global::Global;
 use crate::model::{Certificates, Installation, Internal, KeyPair, Mesh, Names, Object};
 use crate::module::{self, Location};
-use crate::otelcol;
+use crate::otelcol::{self, Validator};
 use crate::output;
 use crate::render;
 
@@ -38,6 +38,9 @@ pub(crate) struct OtelcolArgs {
     /// validate`)
     #[arg(long, value_name = "PROGRAM", env = "OTLP_GATE_OTELCOL")]
     otelcol: Option<PathBuf>,
+    /// A container runtime that does the same with the Collector's own image: docker, podman or nerdctl
+    #[arg(long, value_name = "PROGRAM", env = "OTLP_GATE_OTELCOL_RUNTIME")]
+    otelcol_runtime: Option<PathBuf>,
 }
 
 /// Options for the location of the filter's module.
@@ -150,6 +153,11 @@ impl<'a> Inputs<'a> {
         Installation::new(self.config, self.module, mesh, self.certificates)
     }
 
+    /// Whether the options name something that checks the Collectors' configurations.
+    pub(crate) fn checks_collectors(&self) -> bool {
+        self.otelcol.validators().next().is_some()
+    }
+
     /// Connects to the cluster, looks for its mesh, and renders the installation for it.
     pub(crate) async fn in_cluster(self, global: &Global) -> Result<InCluster<'a>, Error> {
         let cluster = Cluster::connect(global.context.as_deref()).await?;
@@ -190,9 +198,15 @@ impl InCluster<'_> {
 }
 
 impl OtelcolArgs {
-    /// Checks the configurations of the Collectors among these objects, if a program is given.
+    /// Checks the configurations of the Collectors among these objects with what is given.
     pub(crate) fn validate(&self, objects: &[Object]) -> Result<(), Error> {
-        self.otelcol.as_deref().map_or(Ok(()), |program| otelcol::validate(program, objects))
+        self.validators().try_for_each(|validator| otelcol::validate(validator, objects))
+    }
+
+    /// What checks them.
+    pub(crate) fn validators(&self) -> impl Iterator<Item = Validator<'_>> {
+        let program = self.otelcol.as_deref().map(Validator::Program);
+        program.into_iter().chain(self.otelcol_runtime.as_deref().map(Validator::Runtime))
     }
 }
 

@@ -38,7 +38,7 @@ def volume(node: str, folder: Path) -> dict:
         "metadata": {"name": f"{CLASS}-{node}"},
         "spec": {
             "storageClassName": CLASS,
-            "capacity": {"storage": "1Gi"},
+            "capacity": {"storage": "2Gi"},
             "accessModes": ["ReadWriteOnce"],
             "persistentVolumeReclaimPolicy": "Retain",
             "local": {"path": str(folder)},
@@ -58,7 +58,7 @@ def test_nothing_acknowledged_is_lost(
     with GateLoad(gate, backend) as load:
         # The Deployment is removed when the StatefulSet that replaces it is ready.
         own = {"storageClassName": storage_class} if storage_class else {}
-        durable = {"queue": "durable", "queueVolume": {"size": "1GiB", "fsync": False, **own}}
+        durable = {"queue": "durable", "queueVolume": {"size": "2GiB", "fsync": False, **own}}
         gate.change(lambda config: config["backend"]["collector"].update(durable))
         applied = gate.apply()
         assert [it for it in applied["removed"] if "collector" in it] == [
@@ -80,7 +80,7 @@ def test_nothing_acknowledged_is_lost(
     assert outcome.ok, outcome
     # The volumes stay as they are, and remain when the gate is deleted.
     before = gate.config
-    gate.change(lambda config: config["backend"]["collector"]["queueVolume"].update(size="2GiB"))
+    gate.change(lambda config: config["backend"]["collector"]["queueVolume"].update(size="3GiB"))
     assert "--cascade=orphan" in gate.run("apply", code=1).stderr
     gate.config = before
     assert f"kubectl delete pvc -n {gate.namespace}" in gate.run("delete", "--yes").stderr

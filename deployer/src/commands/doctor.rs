@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::args::{self, InCluster, Inputs, InstallationArgs};
 use crate::cluster::Discovery;
-use crate::doctor::{Check, CheckResult, examine};
+use crate::doctor::{Check, CheckResult, collector_config, examine};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
@@ -39,10 +39,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 }
 
 async fn doctor(global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
+    let checked = inputs.checks_collectors();
     let InCluster { cluster, installation, objects, mesh_summary, bundles, .. } =
         inputs.in_cluster(global).await?;
     let discovery = Discovery::of_objects(&cluster, &objects).await?;
-    let checks = examine(&cluster, &discovery, &installation, &objects, mesh_summary, &bundles).await?;
+    let mut checks = examine(&cluster, &discovery, &installation, &objects, mesh_summary, &bundles).await?;
+    checks.extend(collector_config::check(&objects, checked, &std::env::var_os("PATH").unwrap_or_default()));
     let ok = checks.iter().all(|check| check.result != CheckResult::Fail);
     output::print(global.output, &Outcome { ok, checks: &checks }, || table(&checks))?;
     if ok { Ok(()) } else { Err(Error::reported()) }

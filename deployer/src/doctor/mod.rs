@@ -4,6 +4,7 @@
 
 mod attached;
 mod clocks;
+pub(crate) mod collector_config;
 mod collector_tls;
 mod control_plane;
 mod gateway_api;
