@@ -114,7 +114,7 @@ fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
         return Vec::new();
     }
     let mut notices = folder.warnings(config, OffsetDateTime::now_utc());
-    if config.encrypts_backend() {
+    if config.takes_server_certificate() && config.encrypts_backend() {
         match folder.internal(&Names::of(&config.gateway).collector_host()) {
             Ok(Some(_)) => {}
             Ok(None) => {

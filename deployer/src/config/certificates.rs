@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Certificates {
     /// Let cert-manager issue the certificates in the cluster: `{}`, or with your own issuers. The folder `certs/` is
     /// not read then. cert-manager has no revocation lists: reject a client with `deny`, or issue short-lived
-    /// certificates and stop renewing them. With `clientCAs`, cert-manager issues the server's certificate only.
+    /// certificates and stop renewing them. With `clientCAs`, cert-manager issues no client certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cert_manager: Option<CertManager>,
     /// Who trusts the CA of the server's certificate. `private`: clients are given its certificate (`server-ca.crt`, or

@@ -64,7 +64,7 @@ with_policy_keys! {
         /// The CAs that issue client certificates, by name, so that a rule can be limited to the clients of one CA with
         /// `match: {ca: NAME}`. Default: the gateway trusts the CAs in the folder `certs`, and any of them can issue a
         /// certificate for any client. With `certificates.certManager`, the gateway trusts the CAs of these entries
-        /// only, and cert-manager issues the server's certificate only.
+        /// only, and cert-manager issues no client certificates.
         #[serde(default, rename = "clientCAs", skip_serializing_if = "Vec::is_empty")]
         pub(crate) client_cas: Vec<ClientCa>,
         /// Where accepted telemetry is forwarded to: a Collector that otlp-gate deploys, or your own Service.
