@@ -72,7 +72,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         model::Names::of(gateway).collector_hosts()
     };
     let _lock = folder.lock()?;
-    if !args.force && folder.is_set_up() {
+    let own = args.own.client_ca.is_some() || args.own.server_cert.is_some();
+    if !args.force && !own && folder.is_set_up() {
         let written = folder.complete_internal(&hosts, (args.names.days(), args.ca_days))?;
         if !written.is_empty() {
             table::print(&folder, &written, global.output)?;

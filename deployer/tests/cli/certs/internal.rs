@@ -33,6 +33,8 @@ fn a_folder_of_an_earlier_version_gets_what_it_lacks() {
     let warned = sandbox.run("check").stderr;
     assert!(warned.contains("there are no certificates for the Collector"), "{warned}");
     assert!(warned.contains("`otlp-gate certs init` creates them"), "{warned}");
+    // Files of the user's own are not ignored.
+    assert!(sandbox.run("certs init --client-ca certs/client-ca.crt").failure().contains("--force"));
     let written = sandbox.run("certs init");
     assert!(written.code == 0 && written.stderr.contains("the others are unchanged"), "{written:#?}");
     assert_eq!(contents(&sandbox, &others), before);
