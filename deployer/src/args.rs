@@ -171,8 +171,17 @@ impl<'a> Inputs<'a> {
             let live = live_client_cas(&cluster, &installation).await?;
             bundles = client_ca_bundles(&cluster, &installation, &live).await?;
             installation.keep_client_cas(live);
-            for Bundle { config_map, keys, .. } in &bundles {
-                keys.iter().for_each(|keys| installation.follow(config_map, keys));
+            for Bundle { config_map, keys, .. } in &mut bundles {
+                let Ok(keys) = keys else { continue };
+                let own = installation.follow(config_map, keys.clone());
+                if own.len() < keys.len() {
+                    output::warn(format_args!(
+                        "configmap/{config_map} has {} CAs that another entry of `clientCAs` has: their clients are those \
+                         of the other entry",
+                        keys.len() - own.len()
+                    ));
+                }
+                *keys = own;
             }
             installation.unknown_cas().iter().for_each(Error::warn);
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.client import Identity, frame, handshake_fails
+from support.client import Http2, Identity, frame, handshake_fails
 from support.cluster.cert_manager import issue, issue_internal, set_ready
 from support.cluster.installation import Installation, Kubectl, wait_until
 from support.openssl import issue_for
@@ -123,4 +123,17 @@ def test_clients_have_other_cas_than_the_server(
     write_bundle(partners)
     gate.wait_until_rejected(acme)
     assert grpc_status(gate, partner) == 0
+
+    # Without the ConfigMap, no client is admitted: neither its own nor those of another CA.
+    kubectl("delete", "configmap", "bundle", "-n", NAMESPACE)
+
+    def is_shut(identity: Identity) -> bool:
+        try:
+            with Http2(address, identity) as connection:
+                return connection.grpc(GRPC_PATHS["traces"], frame(traces("a"))).grpc_status != 0
+        except (OSError, AssertionError):
+            return True
+
+    wait_until(lambda: is_shut(partner), "the gateway is shut")
+    assert is_shut(minted) and is_shut(acme)
     gate.run("delete", "--yes")

@@ -132,13 +132,19 @@ impl<'a> Installation<'a> {
         self.config.client_cas.iter().find(|it| it.name == ca.name)?.config_map.as_deref()
     }
 
-    /// Takes over the keys of the CAs in a ConfigMap.
-    pub(crate) fn follow(&mut self, config_map: &str, keys: &[AuthorityKey]) {
+    /// Takes over the keys of the CAs in a ConfigMap, without CAs that other entries have: what writes the ConfigMap could
+    /// otherwise give the clients of those CAs another name. Returns those that it has taken.
+    pub(crate) fn follow(&mut self, config_map: &str, mut keys: Vec<AuthorityKey>) -> Vec<AuthorityKey> {
+        let all = &mut self.policy.client_cas;
         let mut entries = self.config.client_cas.iter();
-        let name = entries.find(|it| it.config_map.as_deref() == Some(config_map)).map(|it| &it.name);
-        for ca in self.policy.client_cas.iter_mut().filter(|ca| Some(&ca.name) == name) {
-            ca.keys = keys.to_vec();
+        let entry = entries.find(|it| it.config_map.as_deref() == Some(config_map));
+        let is_named = |ca: &PolicyCa| entry.is_some_and(|it| it.name == ca.name);
+        let is_known = |key: &AuthorityKey, ca: &PolicyCa| ca.keys.iter().any(|it| it.key == key.key);
+        keys.retain(|key| !all.iter().any(|ca| !is_named(ca) && is_known(key, ca)));
+        if let Some(ca) = all.iter_mut().find(|ca| is_named(ca)) {
+            ca.keys.clone_from(&keys);
         }
+        keys
     }
 
     /// The warning about entries of `clientCAs` whose keys are neither in files nor in the cluster.
@@ -237,5 +243,56 @@ impl<'a> Installation<'a> {
     /// and the filter bounds both.
     pub(crate) fn largest_message(&self) -> u64 {
         self.config.limits.inflated.bytes().saturating_mul(5) / 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+
+    fn keys(all: &[&str]) -> Vec<AuthorityKey> {
+        all.iter().map(|key| AuthorityKey { key: (*key).to_owned(), ..AuthorityKey::default() }).collect()
+    }
+
+    /// The keys of each CA of the policy, by name, after `act`.
+    fn after(clients: &str, act: impl FnOnce(&mut Installation<'_>)) -> Vec<(String, Vec<AuthorityKey>)> {
+        let text = format!(
+            "{{apiVersion: otlp-gate/v1, gateway: {{provider: envoy-gateway}}, clients: [{clients}], \
+             clientCAs: [{{name: own}}, {{name: spire, configMap: bundle}}]}}"
+        );
+        let config = Source { name: "test".to_owned(), text }.load().unwrap().config;
+        let (module, mesh) = (Location::config_map(b"").unwrap(), Mesh::from_config(&config));
+        let mut installation = Installation::new(&config, module, mesh, Certificates::default());
+        act(&mut installation);
+        installation.policy.client_cas.into_iter().map(|ca| (ca.name, ca.keys)).collect()
+    }
+
+    fn live(own: &[&str], spire: &[&str]) -> Vec<PolicyCa> {
+        [("own", own), ("spire", spire)]
+            .map(|(name, all)| PolicyCa { name: name.to_owned(), keys: keys(all) })
+            .into()
+    }
+
+    const BY_CA: &str = "{name: a, match: {dns: a, ca: spire}}";
+
+    #[test]
+    fn a_config_map_does_not_rename_the_clients_of_another_ca() {
+        let found = after(BY_CA, |it| {
+            it.keep_client_cas(live(&["a"], &["old"]));
+            assert_eq!(it.follow("bundle", keys(&["a", "b"])), keys(&["b"]));
+            it.follow("other", keys(&["c"]));
+        });
+        assert_eq!(found, [("own".to_owned(), keys(&["a"])), ("spire".to_owned(), keys(&["b"]))]);
+    }
+
+    #[test]
+    fn a_policy_that_does_not_depend_on_cas_stays_the_same_when_a_config_map_changes() {
+        let keep = |it: &mut Installation<'_>| it.keep_client_cas(live(&["a"], &["b"]));
+        let found = after("{name: a, match: {dns: a}}", keep);
+        assert_eq!(found, [("own".to_owned(), keys(&["a"])), ("spire".to_owned(), vec![])]);
+        for clients in [BY_CA, "{name: a, match: {dns: a}, attributes: {ca: '{ca}'}}"] {
+            assert_eq!(after(clients, keep)[1].1, keys(&["b"]), "{clients}");
+        }
     }
 }
