@@ -270,7 +270,7 @@ mod tests {
 
     fn live(own: &[&str], spire: &[&str]) -> Vec<PolicyCa> {
         [("own", own), ("spire", spire)]
-            .map(|(name, all)| PolicyCa { name: name.to_owned(), keys: keys(all) })
+            .map(|(name, all)| PolicyCa { name: name.to_owned(), keys: keys(all), ..PolicyCa::default() })
             .into()
     }
 
