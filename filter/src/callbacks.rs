@@ -83,6 +83,24 @@ extern "C" fn proxy_on_configure(id: u32, _size: usize) -> bool {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(id: u32) {
+    PLUGINS.with_borrow(|plugins| plugins.get(&id).into_iter().for_each(Plugin::on_tick));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(
+    id: u32,
+    number: u32,
+    _headers: usize,
+    size: usize,
+    _trailers: usize,
+) {
+    PLUGINS.with_borrow(|plugins| {
+        plugins.get(&id).into_iter().for_each(|plugin| plugin.on_answer(number, size))
+    });
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _count: usize, end_of_stream: bool) -> u32 {
     code(stream(id, Action::Pause, |stream| stream.on_request_headers(end_of_stream)))
 }

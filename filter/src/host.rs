@@ -6,13 +6,14 @@
 use otlp_gate_core::gate::{HeaderMap, Headers, Host, entropy};
 use otlp_gate_core::identity::Signature;
 use otlp_gate_core::quota::{Salt, Store, StoreFailed, shared_salt};
-use otlp_gate_core::time::Timestamp;
+use otlp_gate_core::time::{Nanos, Timestamp};
 use otlp_gate_wire::otlp::put_bytes;
 
 use crate::body_alloc;
 
 const HTTP_REQUEST_BODY: u32 = 0;
 const HTTP_RESPONSE_BODY: u32 = 1;
+const HTTP_CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -66,6 +67,19 @@ unsafe extern "C" {
         cas: *mut u32,
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_len: usize, data: *const u8, len: usize, cas: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_http_call(
+        upstream: *const u8,
+        upstream_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        body: *const u8,
+        body_len: usize,
+        trailers: *const u8,
+        trailers_len: usize,
+        timeout_milliseconds: u32,
+        number: *mut u32,
+    ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -87,6 +101,13 @@ unsafe extern "C" {
         result: *mut *mut u8,
         result_len: *mut usize,
     ) -> u32;
+}
+
+// WASI, of which proxies provide the environment (proxy-wasm ABI 0.2.1, "environ_get").
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
+    fn environ_get(variables: *mut *const u8, buffer: *mut u8) -> u32;
 }
 
 /// The proxy that this module runs in.
@@ -232,6 +253,59 @@ impl Host for Proxy {
         result.is_some_and(|result| result.starts_with(&[1 << 3, 1]))
     }
 
+    fn set_tick(&self, interval: Nanos) {
+        // SAFETY: only a number is passed.
+        unsafe { proxy_set_tick_period_milliseconds(milliseconds(interval)) };
+    }
+
+    fn call(&self, cluster: &str, body: &[u8], timeout: Nanos) -> Option<u32> {
+        // What the proxy requires of a request. The cluster sends the body alone.
+        let headers = serialize(&[(":method", "POST"), (":path", "/"), (":authority", cluster)]);
+        let trailers = serialize(&[]);
+        let mut number = 0;
+        // SAFETY: pointers and lengths are those of slices that the proxy only reads; the proxy writes one u32 to a
+        // place that is one.
+        let status = unsafe {
+            proxy_http_call(
+                cluster.as_ptr(),
+                cluster.len(),
+                headers.as_ptr(),
+                headers.len(),
+                body.as_ptr(),
+                body.len(),
+                trailers.as_ptr(),
+                trailers.len(),
+                milliseconds(timeout),
+                &mut number,
+            )
+        };
+        (status == OK).then_some(number)
+    }
+
+    fn answer(&self, size: usize) -> Vec<u8> {
+        // SAFETY: the result's places are those that `returned` provides.
+        returned(|data, len| unsafe { proxy_get_buffer_bytes(HTTP_CALL_RESPONSE_BODY, 0, size, data, len) })
+            .unwrap_or_default()
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        let (mut count, mut size) = (0, 0);
+        // SAFETY: the proxy writes two numbers to places that are such.
+        if unsafe { environ_sizes_get(&mut count, &mut size) } != 0 {
+            return None;
+        }
+        let (mut variables, mut buffer) = (vec![core::ptr::null(); count], vec![0; size]);
+        // SAFETY: the proxy writes `count` pointers and `size` bytes, as it said, to places of that size.
+        if unsafe { environ_get(variables.as_mut_ptr(), buffer.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // Each variable ends with a NUL.
+        let variables =
+            buffer.split(|byte| *byte == 0).filter_map(|variable| core::str::from_utf8(variable).ok());
+        let mut values = variables.filter_map(|variable| variable.strip_prefix(name)?.strip_prefix('='));
+        values.next().map(str::to_owned)
+    }
+
     fn define_counter(&self, name: &str) -> Option<u32> {
         define(COUNTER, name)
     }
@@ -310,6 +384,10 @@ fn pairs(serialized: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         pairs.push((text(name)?, text(value)?));
     }
     Some(pairs)
+}
+
+fn milliseconds(time: Nanos) -> u32 {
+    u32::try_from(time.get() / 1_000_000).unwrap_or(u32::MAX)
 }
 
 fn set_buffer(buffer: u32, start: usize, size: usize, bytes: &[u8]) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod costly;
+pub mod engine;
 pub mod framing;
 pub mod gunzip;
 pub mod identity;

@@ -7,7 +7,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use otlp_gate_fuzz::{
-    certificate, costly, framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd,
+    certificate, costly, engine, framing, gunzip, identity, policy, quotas, request, splice, splice_json, unzstd,
 };
 
 /// How many changed inputs a target gets.
@@ -127,6 +127,23 @@ fn nothing_is_costly() {
 #[test]
 fn quotas_hold() {
     run(&noise(300, 600), ROUNDS / 4, quotas::target);
+}
+
+#[test]
+fn engine_holds() {
+    let debts = |bytes: f64, items: f64| [bytes.to_le_bytes(), items.to_le_bytes()].concat();
+    let answer = |debts: &[u8]| [b"$16\r\n", debts, b"\r\n+OK\r\n"].concat();
+    let answers = [
+        answer(&debts(0.0, 5.0)),
+        answer(&debts(1e300, f64::NAN)),
+        answer(&debts(-1.0, f64::INFINITY)),
+        [b"+OK\r\n", &answer(&debts(7.0, 1e12))[..]].concat(),
+        b"-NOSCRIPT No matching script.\r\n+OK\r\n".to_vec(),
+        b"-WRONGPASS invalid\r\n-NOAUTH Authentication required.\r\n+OK\r\n".to_vec(),
+        b"upstream connect error or disconnect/reset before headers".to_vec(),
+        b"$99999999999999999999\r\n".to_vec(),
+    ];
+    run(&answers, ROUNDS, engine::target);
 }
 
 #[test]

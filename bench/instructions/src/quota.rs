@@ -1,9 +1,10 @@
 //! Quota charges, for one client and for one of a hundred thousand.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use otlp_gate_core::quota::{
-    Amounts, BucketId, CachedStore, Charge, Dimension, Ledger, MemoryStore, Rates, Tier,
+    Amounts, BucketId, CachedStore, Charge, Dimension, Engine, Ledger, MemoryStore, Rates, Share, Tier,
 };
 use otlp_gate_core::time::{Nanos, Timestamp};
 
@@ -39,12 +40,29 @@ pub(crate) fn all() {
             }
         });
     }
+    shared(&tier, id(1));
     let store = CachedStore::new(MemoryStore::default());
     let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
     let id = id(1);
     measure("charge the ledger and give it back", || {
         if let Charge::Granted(receipt) = ledger.charge(id, &tier, &AMOUNTS, SECOND) {
             ledger.refund(id, &tier, &AMOUNTS, receipt, SECOND);
+        }
+    });
+}
+
+/// The same charges to a quota over several replicas, without the reports.
+fn shared(tier: &Tier, id: BucketId) {
+    let store = CachedStore::new(MemoryStore::default());
+    let engine = Rc::new(Engine::new("engine", None));
+    let share = Rc::new(Share::new(&engine, &[b"gateway"], b"client", "otlp-gate/otel/gateway"));
+    let ledger = Ledger::shared(&store, &share);
+    ledger.charge(id, tier, &AMOUNTS, SECOND);
+    let mut turn = 0;
+    measure("charge a shared ledger 100 times, each time one of 1 clients", || {
+        for _ in 0..100 {
+            turn += 1;
+            ledger.charge(id, tier, &AMOUNTS, SECOND + Nanos::from_millis(10) * turn);
         }
     });
 }

@@ -18,7 +18,16 @@ pub struct Quotas {
     #[serde(skip_serializing_if = "Mode::is_enforce")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "enforce")))]
     pub mode: Mode,
-    /// The limit of all clients together, per replica of the gateway: one bucket, which every request is charged to
+    /// Over which replicas a quota holds. `replica`: each replica has quotas of its own. `gateway`: over all replicas of
+    /// the gateway. `shared`: over all gates with the same `engine.name`, such as those of several clusters. `gateway` and
+    /// `shared` need an `engine`. Default: `gateway` if there is an `engine`, else `replica`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The engine of `scope: gateway` and `shared`: a Valkey or Redis that all replicas reach. Only `otlp-gate local`
+    /// can use one yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<QuotaEngine>,
+    /// The limit of all clients together, over the replicas of `scope`: one bucket, which every request is charged to
     /// beside the client's own. A request is charged to both or to neither. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<TierConfig>,
@@ -33,6 +42,37 @@ impl Quotas {
     pub fn is_default(&self) -> bool {
         *self == Quotas::default()
     }
+
+    /// Over which replicas the quotas hold.
+    pub fn effective_scope(&self) -> Scope {
+        self.scope.unwrap_or(if self.engine.is_some() { Scope::Gateway } else { Scope::Replica })
+    }
+}
+
+/// Over which replicas a quota holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Scope {
+    /// Each replica has quotas of its own.
+    Replica,
+    /// Over all replicas of the gateway.
+    Gateway,
+    /// Over all gates with the same `engine.name`.
+    Shared,
+}
+
+/// A Valkey or Redis that adds up what all replicas charge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct QuotaEngine {
+    /// Its host and port: `valkey.example.com:6379`.
+    pub address: String,
+    /// With `scope: shared`, the gates that have this name and this engine share their quotas. With `scope: gateway`, it
+    /// keeps gates apart that have the same name and namespace in several clusters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
 }
 
 /// Whether quotas are enforced.
@@ -53,7 +93,7 @@ impl Mode {
     }
 }
 
-/// The limits of a tier. Each holds per bucket and per replica of the gateway. A key that is left out is not limited;
+/// The limits of a tier. Each holds per bucket, over the replicas of `quotas.scope`. A key that is left out is not limited;
 /// tiers do not inherit from each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -3,7 +3,7 @@
 use super::headers::Headers;
 use crate::identity::Signature;
 use crate::quota::Store;
-use crate::time::Timestamp;
+use crate::time::{Nanos, Timestamp};
 
 /// Which headers or trailers of the current stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,20 @@ pub trait Host: Store + Clone {
 
     /// Whether a signature is valid. One of a kind that the proxy does not verify is not.
     fn verify_signature(&self, signature: &Signature<'_>) -> bool;
+
+    /// Makes the proxy call [`Plugin::on_tick`](super::Plugin::on_tick) of the plugin that is being configured, at this
+    /// interval.
+    fn set_tick(&self, interval: Nanos);
+
+    /// Sends bytes to a cluster of the proxy, on a connection of their own. Returns the number with which
+    /// [`Plugin::on_answer`](super::Plugin::on_answer) is called; `None` if the proxy did not send them.
+    fn call(&self, cluster: &str, body: &[u8], timeout: Nanos) -> Option<u32>;
+
+    /// The first `size` bytes of what came back, in [`Plugin::on_answer`](super::Plugin::on_answer).
+    fn answer(&self, size: usize) -> Vec<u8>;
+
+    /// A variable of the proxy's environment, if the proxy lets its modules read it.
+    fn environment(&self, name: &str) -> Option<String>;
 
     /// The id of a counter.
     fn define_counter(&self, name: &str) -> Option<u32>;

@@ -2,8 +2,9 @@
 //! is large.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
@@ -11,6 +12,7 @@ use super::client_cache::ClientCache;
 use super::probe_signal::ProbeSignal;
 use crate::config::PolicyConfig;
 use crate::policy::Policy;
+use crate::quota::{Engine, Ledger, Share, Store};
 use otlp_gate_wire::encoding::Compression;
 
 /// The largest policy, inflated, in bytes: 10,000 clients take a tenth of it.
@@ -20,14 +22,17 @@ const MAX_INFLATED: usize = 32 << 20;
 pub struct Gate {
     pub(super) policy: Policy,
     /// The prefix of the keys of this gate's buckets in the shared store.
-    pub(super) prefix: String,
+    prefix: String,
     /// The prefix of the key of the bucket that all clients share. It differs from `prefix`, so that no client's bucket
     /// is in the same set.
-    pub(super) total_prefix: String,
+    total_prefix: String,
     pub(super) probe_signal: ProbeSignal,
     pub(super) clients: ClientCache,
     /// Whether the log has that the proxy forwards its clients' `x-forwarded-client-cert`.
     pub(super) foreign_certificate_logged: Cell<bool>,
+    /// The clients' buckets and the bucket of all clients together, where they hold over several replicas.
+    shares: Option<[Rc<Share>; 2]>,
+    engine: Option<Rc<Engine>>,
     revision: u64,
 }
 
@@ -49,7 +54,40 @@ impl Gate {
             probe_signal: ProbeSignal::default(),
             clients: ClientCache::default(),
             foreign_certificate_logged: Cell::new(false),
+            shares: None,
+            engine: None,
             revision: 0,
+        }
+    }
+
+    /// From now on reports what is charged to an engine, so that the quotas hold over several replicas.
+    pub fn share_quotas(&mut self, engine: &Rc<Engine>) {
+        let Some(group) = self.policy.quota_group() else { return };
+        let group: Vec<&[u8]> = group.iter().map(|part| part.as_bytes()).collect();
+        let share =
+            |kind: &str, prefix: &String| Rc::new(Share::new(engine, &group, kind.as_bytes(), prefix));
+        self.shares = Some([share("client", &self.prefix), share("total", &self.total_prefix)]);
+        self.engine = Some(Rc::clone(engine));
+    }
+
+    /// The engine of shared quotas.
+    pub(super) fn engine(&self) -> Option<&Rc<Engine>> {
+        self.engine.as_ref()
+    }
+
+    /// The clients' buckets.
+    pub(super) fn ledger<'a, S: Store>(&'a self, store: &'a S) -> Ledger<'a, S> {
+        match &self.shares {
+            Some([own, _]) => Ledger::shared(store, own),
+            None => Ledger::new(store, &self.prefix),
+        }
+    }
+
+    /// The bucket of all clients together.
+    pub(super) fn total_ledger<'a, S: Store>(&'a self, store: &'a S) -> Ledger<'a, S> {
+        match &self.shares {
+            Some([_, total]) => Ledger::shared(store, total),
+            None => Ledger::new(store, &self.total_prefix),
         }
     }
 

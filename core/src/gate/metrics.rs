@@ -11,6 +11,12 @@ use crate::response::Reason;
 /// The gauge of the revision of the policy that a proxy has.
 pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
 
+/// The gauge of whether the engine of shared quotas answers.
+pub(super) const ENGINE_UP: &str = "otlp_gate_quota_engine_up";
+
+/// The gauge of when the engine of shared quotas answered last, in seconds since the Unix epoch.
+pub(super) const ENGINE_ANSWERED: &str = "otlp_gate_quota_engine_answered_seconds";
+
 /// The counter of new connections with an `x-forwarded-client-cert` that the proxy did not write, where no hop is
 /// trusted.
 pub const FOREIGN_CERTIFICATES: &str = "otlp_gate_foreign_client_cert_headers_total";
@@ -62,6 +68,10 @@ pub(super) enum Metric {
     QuotaUsed,
     /// New connections with an `x-forwarded-client-cert` that is not the proxy's own, where no hop is trusted.
     ForeignCertificates,
+    /// Reports to the engine of shared quotas, by result.
+    QuotaReports,
+    /// Reports that found a bucket which owes more than its burst, by more than 2 percent.
+    QuotaOver,
     /// Policies that were rejected because they have mistakes.
     RejectedPolicies,
 }
@@ -77,6 +87,8 @@ impl Metric {
             Metric::Unmetered => "otlp_gate_unmetered_requests_total",
             Metric::QuotaUsed => "otlp_gate_quota_used_percent",
             Metric::ForeignCertificates => FOREIGN_CERTIFICATES,
+            Metric::QuotaReports => "otlp_gate_quota_reports_total",
+            Metric::QuotaOver => "otlp_gate_quota_over_burst_total",
             Metric::RejectedPolicies => "otlp_gate_rejected_policies_total",
         }
     }

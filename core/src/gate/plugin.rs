@@ -7,6 +7,7 @@ use super::load::Gate;
 use super::metrics::Metric;
 use super::stream::Stream;
 use super::worker::Worker;
+use crate::quota::TICK;
 
 /// A plugin that the proxy has configured. Each policy is a plugin of its own. The proxy keeps a plugin while
 /// connections use it, and uses it again, without another call, if the same policy comes back.
@@ -28,7 +29,10 @@ impl<'w, H: Host> Plugin<'w, H> {
         let (worker, host) = (self.worker, &self.worker.host);
         let name = host.property(b"plugin_root_id").unwrap_or_default();
         self.gate = match Gate::load(&host.plugin_configuration()) {
-            Ok(gate) => {
+            Ok(mut gate) => {
+                if let Some(cluster) = gate.policy.engine_cluster() {
+                    gate.share_quotas(&worker.engine(&cluster));
+                }
                 worker.show_revision(gate.revision());
                 worker.revisions.borrow_mut().push((self.id, gate.revision()));
                 let gate = Rc::new(gate);
@@ -46,6 +50,21 @@ impl<'w, H: Host> Plugin<'w, H> {
                 last
             }
         };
+        if self.gate.as_ref().is_some_and(|gate| gate.engine().is_some()) {
+            host.set_tick(TICK);
+        }
+    }
+
+    /// The time of the next reports to the engine of shared quotas.
+    pub fn on_tick(&self) {
+        if let Some(engine) = self.gate.as_ref().and_then(|gate| gate.engine()) {
+            self.worker.report(engine);
+        }
+    }
+
+    /// A call ended: `size` is the length of what came back. Zero, if the proxy could not send it.
+    pub fn on_answer(&self, number: u32, size: usize) {
+        self.worker.on_answer(number, size);
     }
 
     /// A new stream; `id` is the proxy's number for it. It keeps the policy that the plugin has now.

@@ -7,7 +7,7 @@ use super::head::{Encoding, Head};
 use super::load::Gate;
 use super::memory::{Memory, Reservation};
 use super::metrics::QuotaUsed;
-use crate::quota::{Amounts, BucketId, Charge, Dimension, Ledger, Receipt, Store};
+use crate::quota::{Amounts, BucketId, Charge, Dimension, Receipt, Store};
 use crate::response::{Protocol, Reason};
 use crate::time::Timestamp;
 use otlp_gate_wire::encoding::{self, Compression, FrameError, InflateError};
@@ -122,11 +122,11 @@ impl Request {
             shadow_throttled: false,
             unmetered: false,
         };
-        let charge = Ledger::new(store, &gate.prefix).request(client.bucket(), client.tier(), needed, now);
+        let charge = gate.ledger(store).request(client.bucket(), client.tier(), needed, now);
         request.settle(charge, false)?;
         // A client over its own quota takes nothing from the quota of all clients.
         if let (Charge::Granted(_), Some(total)) = (charge, gate.policy.total()) {
-            let charge = Ledger::new(store, &gate.total_prefix).request(TOTAL, total, needed, now);
+            let charge = gate.total_ledger(store).request(TOTAL, total, needed, now);
             request.settle(charge, true)?;
         }
         let limit = limits.headers.bytes();
@@ -189,7 +189,7 @@ impl Request {
     pub fn finish<S: Store>(&mut self, store: &S, now: Timestamp) -> Result<Outgoing, Reason> {
         let outgoing = self.finish_message(store, now);
         if outgoing.is_err() {
-            let ledger = Ledger::new(store, &self.gate.prefix);
+            let ledger = self.gate.ledger(store);
             ledger.record_wasted(self.client.bucket(), self.client.tier(), self.work, now);
         }
         outgoing
@@ -214,13 +214,13 @@ impl Request {
             .with(Dimension::Items, items)
             .with(Dimension::of(self.head.signal), items);
         let gate = Rc::clone(&self.gate);
-        let ledger = Ledger::new(store, &gate.prefix);
+        let ledger = gate.ledger(store);
         let charge = ledger.charge(self.client.bucket(), self.client.tier(), &amounts, now);
         self.settle(charge, false)?;
         if let Charge::Granted(own) = charge {
             let mut total = None;
             if let Some(tier) = gate.policy.total() {
-                let charge = Ledger::new(store, &gate.total_prefix).charge(TOTAL, tier, &amounts, now);
+                let charge = gate.total_ledger(store).charge(TOTAL, tier, &amounts, now);
                 match charge {
                     Charge::Granted(receipt) => total = Some(receipt),
                     Charge::Throttled(_) => {
@@ -252,10 +252,10 @@ impl Request {
     /// Refunds items and bytes, once.
     pub fn refund<S: Store>(&mut self, store: &S, now: Timestamp) {
         if let Some(Spent { amounts, own, total }) = self.spent.take() {
-            let ledger = Ledger::new(store, &self.gate.prefix);
+            let ledger = self.gate.ledger(store);
             ledger.refund(self.client.bucket(), self.client.tier(), &amounts, own, now);
             if let (Some(receipt), Some(tier)) = (total, self.gate.policy.total()) {
-                Ledger::new(store, &self.gate.total_prefix).refund(TOTAL, tier, &amounts, receipt, now);
+                self.gate.total_ledger(store).refund(TOTAL, tier, &amounts, receipt, now);
             }
         }
     }
@@ -289,7 +289,7 @@ impl Request {
             return Ok(None);
         }
         let gate = Rc::clone(&self.gate);
-        let ledger = Ledger::new(store, &gate.prefix);
+        let ledger = gate.ledger(store);
         match ledger.bytes_left(self.client.bucket(), self.client.tier(), bytes, now) {
             Ok(left) => Ok(left),
             Err(throttled) => {

@@ -9,7 +9,7 @@ use super::host::Host;
 use super::load::Gate;
 use super::memory::Memory;
 use super::metrics::POLICY_REVISION;
-use crate::quota::CachedStore;
+use crate::quota::{CachedStore, Engine};
 
 /// One worker thread of the proxy.
 pub struct Worker<H: Host> {
@@ -23,6 +23,8 @@ pub struct Worker<H: Host> {
     pub(super) last_valid: RefCell<BTreeMap<Vec<u8>, Rc<Gate>>>,
     /// The plugins with a valid policy and its revision, in the order in which they were configured.
     pub(super) revisions: RefCell<Vec<(u32, u64)>>,
+    /// The engines of shared quotas, which outlive policies.
+    pub(super) engines: RefCell<Vec<Rc<Engine>>>,
 }
 
 impl<H: Host> Worker<H> {
@@ -35,13 +37,19 @@ impl<H: Host> Worker<H> {
             memory: Memory::default(),
             last_valid: RefCell::default(),
             revisions: RefCell::default(),
+            engines: RefCell::default(),
         }
     }
 
     /// Shows which policy the worker has.
     pub(super) fn show_revision(&self, revision: u64) {
-        if let Some(gauge) = self.host.define_gauge(POLICY_REVISION) {
-            self.host.record(gauge, revision);
+        self.show_gauge(POLICY_REVISION, revision);
+    }
+
+    /// Sets a gauge that seldom changes.
+    pub(super) fn show_gauge(&self, name: &str, value: u64) {
+        if let Some(gauge) = self.host.define_gauge(name) {
+            self.host.record(gauge, value);
         }
     }
 }

@@ -55,6 +55,7 @@ pub struct Policy {
     gate: String,
     shadow: bool,
     total: Option<Tier>,
+    quota_group: Option<Vec<String>>,
     limits: Limits,
     no_profiles: bool,
     deny: Deny,
@@ -104,6 +105,11 @@ struct RuleMatch<'a> {
     alternative: &'a Alternative,
     captures: Captures<'a>,
     client: Client,
+}
+
+/// The name of the proxy's cluster with the engine of shared quotas of a gate: one proxy may have several gates.
+pub fn engine_cluster(gate: &str) -> String {
+    format!("otlp_gate_quota_engine/{gate}")
 }
 
 impl Policy {
@@ -189,6 +195,16 @@ impl Policy {
     /// The limits of all clients together, if there are any.
     pub fn total(&self) -> Option<&Tier> {
         self.total.as_ref()
+    }
+
+    /// What gates have in common whose quotas are one; `None` if each replica has quotas of its own.
+    pub fn quota_group(&self) -> Option<&[String]> {
+        self.quota_group.as_deref()
+    }
+
+    /// The name of the proxy's cluster with the engine of shared quotas, if there is one.
+    pub fn engine_cluster(&self) -> Option<String> {
+        self.quota_group.as_ref().map(|_| engine_cluster(&self.gate))
     }
 
     /// The gate's `namespace/name`.

@@ -5,6 +5,7 @@ use super::dimension::{Amounts, Dimension, PerDimension};
 use super::throttled::{Check, Throttled};
 use super::tier::{MAX_CAPACITY, Tier};
 use super::tokens::Tokens;
+use super::unreported::Unreported;
 use crate::time::{Nanos, Timestamp};
 
 /// How many bytes of wasted work count as one item where bytes have no limit.
@@ -22,6 +23,8 @@ pub(super) struct Bucket {
     pub(super) windows_began: [Timestamp; 2],
     /// The debts.
     pub(super) debts: PerDimension<Debt>,
+    /// What the engine of a shared quota does not know yet.
+    pub(super) unreported: Unreported,
 }
 
 impl Bucket {

@@ -4,16 +4,24 @@ use super::bucket::Bucket;
 use super::bucket_id::BucketId;
 use super::debt::{Debt, NUMBERS};
 use super::tier::Tier;
+use super::unreported::Ticket;
 use crate::time::Timestamp;
 
 /// How many buckets a set holds.
 pub(super) const BUCKETS_PER_SET: usize = 8;
 
 /// A bucket is stored as its id, a bit for each dimension that has a debt, four times (when it is settled at the rates
-/// of its last charge, when it was brought up to date, when its two refund windows began), and the debts.
+/// of its last charge, when it was brought up to date, when its two refund windows began), and the debts. If the engine
+/// of a shared quota does not know all of it, there is one more bit ([`UNREPORTED`]), the ticket of its report, until when
+/// the engine lacks what was lost, and with each debt the amount that is not reported.
 const ID_LEN: usize = 16;
 const FIXED_LEN: usize = ID_LEN + 1 + 4 * 8;
 const DEBT_LEN: usize = NUMBERS * 8;
+const TICKET_LEN: usize = 2 * 8;
+const AMOUNT_LEN: usize = 8;
+
+/// The bit beside those of the seven dimensions.
+const UNREPORTED: u8 = 1 << 7;
 
 /// The buckets that share a key, without the one that was taken out. They stay in their stored form.
 pub(super) struct BucketSet {
@@ -74,15 +82,30 @@ impl BucketSet {
         for (dimension, debt) in bucket.debts.iter() {
             used |= u8::from(*debt != Debt::default()) << dimension as u8;
         }
+        let unreported = &bucket.unreported;
+        let mut settled = bucket.settled_at(tier);
+        if unreported.matters(bucket.updated) {
+            used |= UNREPORTED | unreported.dimensions();
+            settled = settled.max(unreported.expires());
+        }
         value.extend_from_slice(&id.0);
         value.push(used);
         let mut put = |number: u64| value.extend_from_slice(&number.to_le_bytes());
         let [earlier, later] = bucket.windows_began;
-        for time in [bucket.settled_at(tier), bucket.updated, earlier, later] {
+        for time in [settled, bucket.updated, earlier, later] {
             put(time.as_nanos());
         }
-        for (_, debt) in bucket.debts.iter().filter(|(_, debt)| **debt != Debt::default()) {
+        if used & UNREPORTED != 0 {
+            put(unreported.ticket.to_bits());
+            put(unreported.lost_until.as_nanos());
+        }
+        for (dimension, debt) in
+            bucket.debts.iter().filter(|(dimension, _)| used >> *dimension as u8 & 1 == 1)
+        {
             debt.to_numbers().into_iter().for_each(&mut put);
+            if used & UNREPORTED != 0 {
+                put(unreported.amounts[dimension].cast_unsigned());
+            }
         }
         Some(value)
     }
@@ -90,8 +113,13 @@ impl BucketSet {
 
 /// The bytes of the first stored bucket in `value`, which is left with the bytes after it.
 fn split<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let used = value.get(ID_LEN)?.count_ones() as usize;
-    let (stored, behind) = value.split_at_checked(FIXED_LEN + used * DEBT_LEN)?;
+    let used = *value.get(ID_LEN)?;
+    let debts = (used & !UNREPORTED).count_ones() as usize;
+    let mut len = FIXED_LEN + debts * DEBT_LEN;
+    if used & UNREPORTED != 0 {
+        len += TICKET_LEN + debts * AMOUNT_LEN;
+    }
+    let (stored, behind) = value.split_at_checked(len)?;
     *value = behind;
     Some(stored)
 }
@@ -114,9 +142,17 @@ impl Header {
         let mut next = || number(&mut stored).unwrap_or_default();
         let [updated, earlier, later] = [next(), next(), next()].map(Timestamp::from_nanos);
         let mut bucket = Bucket { updated, windows_began: [earlier, later], ..Bucket::default() };
+        let unreported = self.used & UNREPORTED != 0;
+        if unreported {
+            bucket.unreported.ticket = Ticket::from_bits(next());
+            bucket.unreported.lost_until = Timestamp::from_nanos(next());
+        }
         for (dimension, debt) in bucket.debts.iter_mut() {
             if self.used >> dimension as u8 & 1 == 1 {
                 *debt = Debt::from_numbers(core::array::from_fn(|_| next()));
+                if unreported {
+                    bucket.unreported.amounts[dimension] = next().cast_signed();
+                }
             }
         }
         bucket

@@ -96,6 +96,15 @@ impl Debt {
         refunded
     }
 
+    /// Makes the debt what it is over all replicas. What others charged is never refunded here. Where others were
+    /// refunded, it is as if time had paid that off.
+    pub(super) fn correct(&mut self, owed: Tokens) {
+        self.charge(owed - self.owed);
+        let wasted = self.wasted;
+        self.pay_off(self.owed - owed);
+        self.wasted = wasted;
+    }
+
     /// Whether the later window refunds little of the debt, since both its bounds are far off.
     pub(super) fn is_stale(&self, capacity: Tokens) -> bool {
         let [_, later] = self.windows;

@@ -12,10 +12,13 @@
 //! settled. The tests simulate this with 250,000 clients. A client that moves from one table to the other starts with a
 //! full bucket.
 
+use std::rc::Rc;
+
 use super::bucket::Bucket;
 use super::bucket_id::BucketId;
 use super::bucket_set::BucketSet;
 use super::dimension::{Amounts, Dimension};
+use super::engine::{Entry, Share};
 use super::store::{NEW_KEY, Store, StoreFailed};
 use super::throttled::Throttled;
 use super::tier::Tier;
@@ -58,7 +61,7 @@ pub struct Receipt {
 
 /// Where a bucket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Table {
+pub(super) enum Table {
     #[default]
     First,
     /// For clients whose set of the first table is full.
@@ -77,12 +80,53 @@ pub struct Ledger<'a, S> {
     store: &'a S,
     /// The start of all keys. Gates that share a proxy have different prefixes, so they do not share buckets.
     prefix: &'a str,
+    /// Where charges are reported, if the quota holds over several replicas.
+    share: Option<&'a Rc<Share>>,
 }
 
 impl<'a, S: Store> Ledger<'a, S> {
     /// The ledger in `store` whose keys start with `prefix`.
     pub fn new(store: &'a S, prefix: &'a str) -> Self {
-        Ledger { store, prefix }
+        Ledger { store, prefix, share: None }
+    }
+
+    /// The ledger of a quota that holds over several replicas, whose buckets are those of `share`.
+    pub fn shared(store: &'a S, share: &'a Rc<Share>) -> Self {
+        Ledger { store, prefix: share.prefix(), share: Some(share) }
+    }
+
+    /// Changes a bucket after a report. `changed` returns whether to keep the change. Returns whether it was kept.
+    pub(super) fn reported(
+        &self,
+        id: BucketId,
+        table: Table,
+        tier: &Tier,
+        now: Timestamp,
+        changed: &mut dyn FnMut(&mut Bucket) -> bool,
+    ) -> bool {
+        let key = &self.key(id, table);
+        for _ in 0..TRIES {
+            let Ok(Some((value, version))) = self.store.get(key, true) else { return false };
+            let (mut bucket, set) = BucketSet::take(&value, id, now);
+            bucket.advance(tier, now);
+            if !changed(&mut bucket) {
+                return false;
+            }
+            let Some(value) = set.put(id, &bucket, tier) else { return false };
+            match self.store.set(key, &value, version) {
+                Ok(false) => {}
+                written => return written.is_ok(),
+            }
+        }
+        false
+    }
+
+    /// The bucket as all workers see it.
+    pub(super) fn bucket(&self, id: BucketId, table: Table, tier: &Tier, now: Timestamp) -> Option<Bucket> {
+        let (value, _) = self.store.get(&self.key(id, table), true).ok()??;
+        let (mut bucket, _) = BucketSet::take(&value, id, now);
+        bucket.advance(tier, now);
+        Some(bucket)
     }
 
     /// Charges one request, at its headers. `probe` are the other dimensions that it will need. If one of them has
@@ -250,10 +294,19 @@ impl<'a, S: Store> Ledger<'a, S> {
                 return Update::SetIsFull;
             }
             bucket.advance(tier, now);
+            let share = self.share.filter(|share| share.takes_reports(now));
+            let before = share.filter(|_| write).map(|_| bucket.owed());
             if let Err(throttled) = change(&mut bucket) {
                 if !fresh {
                     fresh = true;
                     continue;
+                }
+                if let Some(share) = share
+                    && let Some(due) = bucket.ask(&throttled, now)
+                    && let Some(value) = set.put(id, &bucket, tier)
+                    && self.store.set(key, &value, version) == Ok(true)
+                {
+                    share.queue(Entry::new(share, id, table, tier, bucket.unreported.ticket, due));
                 }
                 return Update::Throttled(throttled);
             }
@@ -263,9 +316,15 @@ impl<'a, S: Store> Ledger<'a, S> {
             if table == Table::Second && bucket.settled_at(tier) > now {
                 set.make_room();
             }
+            let due = before.and_then(|before| bucket.note(&before, tier, now));
             let Some(value) = set.put(id, &bucket, tier) else { return Update::SetIsFull };
             match self.store.set(key, &value, version) {
-                Ok(true) => return Update::Done { at: bucket.updated, used: bucket.used(tier) },
+                Ok(true) => {
+                    if let (Some(share), Some(due)) = (share, due) {
+                        share.queue(Entry::new(share, id, table, tier, bucket.unreported.ticket, due));
+                    }
+                    return Update::Done { at: bucket.updated, used: bucket.used(tier) };
+                }
                 Ok(false) => fresh = true,
                 Err(StoreFailed) => return Update::Failed,
             }

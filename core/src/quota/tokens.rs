@@ -28,6 +28,16 @@ impl Tokens {
         self.0 >> FRACTION_BITS
     }
 
+    /// The amount that is this much more than `other`, in multiples of 2^-24.
+    pub(super) const fn change_from(self, Tokens(other): Tokens) -> i64 {
+        self.0.cast_signed().saturating_sub(other.cast_signed())
+    }
+
+    /// These tokens and an amount in multiples of 2^-24; no less than none.
+    pub(super) fn plus(self, amount: i64) -> Tokens {
+        Tokens(self.0.saturating_add_signed(amount))
+    }
+
     /// The number that is stored: multiples of 2^-24.
     pub(super) const fn to_bits(self) -> u64 {
         self.0

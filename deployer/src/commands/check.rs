@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use otlp_gate_core::config::{TierConfig, Unknown};
+use otlp_gate_core::config::{Scope, TierConfig, Unknown};
 use otlp_gate_core::quota::Dimension;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -179,6 +179,11 @@ fn limits(config: &Config) -> Vec<[String; 6]> {
     for client in &config.clients {
         *users.entry(client.quota.as_deref().unwrap_or("default")).or_default() += 1;
     }
+    // How many buckets a client has.
+    let buckets = match config.quotas.effective_scope() {
+        Scope::Replica => config.gateway.replicas.get(),
+        Scope::Gateway | Scope::Shared => 1,
+    };
     let mut rows = Vec::new();
     for (name, tier) in &config.quotas.tiers {
         let mut used_by = match users.get(name.as_str()) {
@@ -189,30 +194,30 @@ fn limits(config: &Config) -> Vec<[String; 6]> {
         if config.unknown.as_str() == name {
             used_by.push_str(", unknown");
         }
-        rows.extend(limits_of(tier, name.clone(), used_by, config.gateway.replicas.get()));
+        rows.extend(limits_of(tier, name.clone(), used_by, buckets));
     }
     if let Some(total) = &config.quotas.total {
         let (name, used_by) = ("(total)".to_owned(), "all clients".to_owned());
-        rows.extend(limits_of(total, name, used_by, config.gateway.replicas.get()));
+        rows.extend(limits_of(total, name, used_by, buckets));
     }
     rows
 }
 
 /// A tier's rows. The first has its name and its users.
-fn limits_of(tier: &TierConfig, mut name: String, mut used_by: String, replicas: u32) -> Vec<[String; 6]> {
+fn limits_of(tier: &TierConfig, mut name: String, mut used_by: String, buckets: u32) -> Vec<[String; 6]> {
     let mut rows = Vec::new();
     for dimension in Dimension::ALL {
-        let Some([per_replica, in_all, at_once]) = limit(tier, dimension, replicas) else { continue };
+        let Some([per_replica, in_all, at_once]) = limit(tier, dimension, buckets) else { continue };
         let (first, second) = (std::mem::take(&mut name), std::mem::take(&mut used_by));
         rows.push([first, second, dimension.key().to_owned(), per_replica, in_all, at_once]);
     }
     rows
 }
 
-fn limit(tier: &TierConfig, dimension: Dimension, replicas: u32) -> Option<[String; 3]> {
+fn limit(tier: &TierConfig, dimension: Dimension, buckets: u32) -> Option<[String; 3]> {
     let rate = tier.rate(dimension)?;
     let per_second = u128::from(rate.per_second());
     let at_once = per_second * tier.burst.duration().as_millis() / 1000;
-    let in_all = quantity(per_second * u128::from(replicas), dimension);
+    let in_all = quantity(per_second * u128::from(buckets), dimension);
     Some([rate.to_string(), format!("up to {in_all}/s"), quantity(at_once, dimension)])
 }

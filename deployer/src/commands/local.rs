@@ -17,6 +17,7 @@ use crate::runtime::until_signal;
   otlp-gate local --backend 127.0.0.1:14317
   otlp-gate local --backend collector:4317 --backend-http collector:4318
   otlp-gate local --backend 127.0.0.1:14317 --grpc 127.0.0.1:0 --http 127.0.0.1:0     on free ports
+  otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379          quotas of several gates
 
 Changes to the configuration and the certificates take effect while it runs. When it is ready, it
 prints one line to standard output: ready grpc=IP:PORT http=IP:PORT admin=IP:PORT")]
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Backend for OTLP/HTTP, without TLS [default: the same as --backend]
     #[arg(long, value_name = "HOST:PORT")]
     backend_http: Option<Address>,
+    /// Valkey or Redis that holds the quotas over all gates that use it [default: `quotas.engine` of the configuration]
+    #[arg(long, value_name = "HOST:PORT")]
+    engine: Option<Address>,
     /// Listener address for OTLP/gRPC, such as `[::]:4317` for IPv6 and IPv4; port 0 chooses a free port [default: 0.0.0.0 and the configuration's port]
     #[arg(long, value_name = "IP:PORT", value_parser = listener)]
     grpc: Option<SocketAddr>,
@@ -65,6 +69,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         http: args.http,
         backend: args.backend.clone(),
         backend_http: args.backend_http.as_ref().unwrap_or(&args.backend).clone(),
+        engine: args.engine.clone(),
         certs: args.certs.clone(),
         envoy: args.envoy.clone(),
         concurrency: args.concurrency,

@@ -41,6 +41,7 @@ impl Demo {
             http: free_port,
             backend: sink.address().into(),
             backend_http: sink.address().into(),
+            engine: None,
             certs: workspace.certs_path(),
             envoy,
             concurrency: Some(2),

@@ -24,6 +24,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) backend: &'a Address,
     /// Backend for all other requests.
     pub(crate) backend_http: &'a Address,
+    /// The engine of shared quotas, with the name of its cluster.
+    pub(crate) engine: Option<(&'a str, &'a Address)>,
     /// Whether the filter gets the certificates that a client presents besides its own.
     pub(crate) chain: bool,
     /// Envoy's folder, with the files of [`DynamicResource`].
@@ -33,6 +35,8 @@ pub(crate) struct Bootstrap<'a> {
 impl Bootstrap<'_> {
     /// The bootstrap as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap` as JSON).
     pub(crate) fn to_json(&self) -> Value {
+        let mut clusters = vec![cluster("grpc", self.backend), cluster("http", self.backend_http)];
+        clusters.extend(self.engine.map(|(name, address)| engine_cluster(name, address)));
         json!({
             "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -47,7 +51,7 @@ impl Bootstrap<'_> {
             }]},
             "static_resources": {
                 "listeners": [self.listener("grpc", self.grpc), self.listener("http", self.http)],
-                "clusters": [cluster("grpc", self.backend), cluster("http", self.backend_http)],
+                "clusters": clusters,
             },
         })
     }
@@ -134,13 +138,35 @@ impl Bootstrap<'_> {
     }
 }
 
-fn cluster(name: &str, backend: &Address) -> Value {
-    let protocol = if name == "grpc" { "http2_protocol_options" } else { "http_protocol_options" };
-    let kind = if backend.host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
-    let address = json!({"socket_address": {"address": backend.host, "port_value": backend.port}});
+/// The cluster of the engine of shared quotas. The body of a request to it is what Envoy sends over TCP, and what comes
+/// back is the body of the response.
+fn engine_cluster(name: &str, engine: &Address) -> Value {
     json!({
         "name": name,
-        "type": kind,
+        "type": discovery(engine),
+        "connect_timeout": "0.3s",
+        "upstream_config": {"name": "envoy.upstreams.http.tcp", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.tcp.v3.TcpConnectionPoolProto",
+        }},
+        "load_assignment": endpoint(name, engine),
+    })
+}
+
+/// How Envoy finds the addresses of a host.
+fn discovery(address: &Address) -> &'static str {
+    if address.host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" }
+}
+
+fn endpoint(cluster: &str, address: &Address) -> Value {
+    let address = json!({"socket_address": {"address": address.host, "port_value": address.port}});
+    json!({"cluster_name": cluster, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]})
+}
+
+fn cluster(name: &str, backend: &Address) -> Value {
+    let protocol = if name == "grpc" { "http2_protocol_options" } else { "http_protocol_options" };
+    json!({
+        "name": name,
+        "type": discovery(backend),
         "connect_timeout": "2s",
         "per_connection_buffer_limit_bytes": BUFFER,
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -151,9 +177,7 @@ fn cluster(name: &str, backend: &Address) -> Value {
             "max_connections": BREAKER, "max_pending_requests": BREAKER,
             "max_requests": BREAKER, "max_retries": BREAKER,
         }]},
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
-            {"endpoint": {"address": address}},
-        ]}]},
+        "load_assignment": endpoint(name, backend),
     })
 }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use otlp_gate_core::gate::{ENGINE_PASSWORD, ENGINE_USER};
+
 use crate::error::Error;
 
 /// Name of the filter's configuration, and of the module in Envoy's log.
@@ -96,6 +98,8 @@ pub(crate) fn filter(module: &Path, policy: &str) -> Value {
                 "vm_config": {
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": module}},
+                    // Only those that are set.
+                    "environment_variables": {"host_env_keys": [ENGINE_USER, ENGINE_PASSWORD]},
                 },
                 "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy},
             },

@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) backend: Address,
     /// The backend for OTLP/HTTP.
     pub(crate) backend_http: Address,
+    /// The engine of shared quotas; `None` for the config file's.
+    pub(crate) engine: Option<Address>,
     /// The folder with the certificates.
     pub(crate) certs: PathBuf,
     /// Envoy's binary; `None` to search for it ([`envoy::find`]).
@@ -81,7 +83,7 @@ impl LocalGate {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         // Created before the files are parsed, so that a change in between is not missed.
         let watched_config = Watch::new(vec![options.config.clone()]);
-        let policy = LocalPolicy::read(&options.config)?;
+        let policy = LocalPolicy::read(&options.config, options.engine.as_ref())?;
         let folder = Folder::at(&options.certs);
         let watched_certificates = watch_certificates(&policy, &folder);
         let (listener, clients) = (ListenerTls::read(&folder)?, ClientTrust::read(&policy.config, &folder)?);
@@ -108,7 +110,10 @@ impl LocalGate {
         }
         let chain = !policy.config.client_cas.is_empty();
         let (backend, backend_http) = (&options.backend, &options.backend_http);
-        let bootstrap = Bootstrap { grpc, http, backend, backend_http, chain, run: run.path() }.to_json();
+        let engine = policy.engine()?;
+        let engine = engine.as_ref().map(|(cluster, address)| (cluster.as_str(), address));
+        let bootstrap =
+            Bootstrap { grpc, http, backend, backend_http, engine, chain, run: run.path() }.to_json();
         let start = StartOptions {
             binary: &binary,
             run: run.path(),
@@ -185,7 +190,7 @@ impl LocalGate {
     }
 
     async fn reload_policy(&mut self) -> Result<String, Error> {
-        let policy = LocalPolicy::read(&self.options.config)?;
+        let policy = LocalPolicy::read(&self.options.config, self.options.engine.as_ref())?;
         let changed = |option: Option<_>, old, new| option.is_none() && old != new;
         let listeners = if changed(self.options.grpc, self.policy.grpc, policy.grpc)
             || changed(self.options.http, self.policy.http, policy.http)
@@ -193,6 +198,8 @@ impl LocalGate {
             "; restart to use the new listener ports"
         } else if !self.chain && !policy.config.client_cas.is_empty() {
             "; restart to identify clients of intermediate CAs"
+        } else if policy.engine()? != self.policy.engine()? {
+            "; restart to use the new quota engine"
         } else {
             ""
         };

@@ -4,6 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::Path;
 
+use otlp_gate_core::config::Scope;
+use otlp_gate_core::policy::engine_cluster;
+
+use crate::address::Address;
 use crate::certs::ClientTrust;
 use crate::config::{Config, Loaded, Report, Source};
 use crate::error::Error;
@@ -23,8 +27,9 @@ pub(super) struct LocalPolicy {
 
 impl LocalPolicy {
     /// Reads a config file. Errors are rendered as `otlp-gate check` renders them.
-    pub(super) fn read(file: &Path) -> Result<Self, Error> {
-        let Loaded { config, warnings, .. } = Source::read_file(file)?.load()?;
+    /// `engine` replaces the config's engine of shared quotas.
+    pub(super) fn read(file: &Path, engine: Option<&Address>) -> Result<Self, Error> {
+        let Loaded { mut config, warnings, .. } = Source::read_file(file)?.load()?;
         if let Some(name) = config.client_ca_config_maps().next() {
             let message =
                 format!("{}: `local` cannot read the ConfigMap `{name}` in `clientCAs`", file.display());
@@ -32,10 +37,24 @@ impl LocalPolicy {
                 Error::failed(message).hint("save its `ca.crt` in a file, and name it with `certificates`")
             );
         }
+        if let Some(engine) = engine {
+            config.quotas.engine.get_or_insert_default().address = engine.to_string();
+        }
         let any_address = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
         let listeners = &config.gateway.listeners;
         let (grpc, http) = (any_address(listeners.grpc), any_address(listeners.http));
         Ok(LocalPolicy { config, grpc, http, warnings })
+    }
+
+    /// The engine of shared quotas, if there is one, with the name of its cluster in Envoy.
+    pub(super) fn engine(&self) -> Result<Option<(String, Address)>, Error> {
+        let quotas = &self.config.quotas;
+        let Some(engine) = quotas.engine.as_ref().filter(|_| quotas.effective_scope() != Scope::Replica)
+        else {
+            return Ok(None);
+        };
+        let address = engine.address.parse().map_err(|error: String| Error::failed(error))?;
+        Ok(Some((engine_cluster(&self.config.policy().gate), address)))
     }
 
     /// The policy as JSON, the filter's input.

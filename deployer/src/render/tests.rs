@@ -55,6 +55,21 @@ fn find_named<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Value {
 }
 
 #[test]
+fn quotas_over_several_replicas_are_rejected_in_clusters() {
+    let render = |text: &str| {
+        let config = config(text);
+        super::objects(&installation(&config, Location::at(MODULE, None, "").unwrap())).map(|_| ())
+    };
+    let engine = "quotas: {engine: {address: 'valkey:6379'}";
+    let error = render(&format!("{engine}}}")).unwrap_err();
+    assert_eq!(error.to_string(), "quotas over several replicas work with `otlp-gate local` only");
+    assert!(render(&format!("{engine}, scope: replica}}")).is_ok());
+    let text = "apiVersion: otlp-gate/v1\nclients: []\nquotas: {engine: {address: valkey}}".to_owned();
+    let report = Source { name: "test".to_owned(), text }.load().unwrap_err().to_string();
+    assert!(report.contains("`valkey`: the port is missing"), "{report}");
+}
+
+#[test]
 fn every_object_has_the_labels_of_its_gate() {
     for object in everything() {
         let labels = &object.value["metadata"]["labels"];

@@ -12,10 +12,12 @@ use wasmparser::{Imports, Parser, Payload};
 /// The zstd decompressor is 36 KB.
 const GOAL: usize = 550_000;
 
-/// Checks that the module imports only proxy-wasm host calls. A proxy does not load it otherwise.
+/// The calls of WASI that the module uses, for the environment. Proxies provide them.
+const WASI: [&str; 2] = ["wasi_snapshot_preview1.environ_get", "wasi_snapshot_preview1.environ_sizes_get"];
+
+/// Checks that the module imports only what proxies provide. A proxy does not load it otherwise.
 pub(crate) fn check(module: &[u8]) -> Result<()> {
-    let foreign: Vec<String> =
-        imports(module)?.into_iter().filter(|import| !import.starts_with("env.proxy_")).collect();
+    let foreign: Vec<String> = imports(module)?.into_iter().filter(|import| !provided(import)).collect();
     if !foreign.is_empty() {
         bail!(
             "the module imports {}, but a proxy provides only env.proxy_*\n\nhint: `cargo tree --package \
@@ -24,6 +26,10 @@ pub(crate) fn check(module: &[u8]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn provided(import: &str) -> bool {
+    import.starts_with("env.proxy_") || WASI.contains(&import)
 }
 
 /// The module's imports, as `module.name`.

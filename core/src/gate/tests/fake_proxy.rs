@@ -40,6 +40,13 @@ pub(super) struct State {
     metrics: RefCell<Vec<(String, u64)>>,
     shared: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     pub(super) shared_fails: Cell<bool>,
+    pub(super) tick: Cell<Nanos>,
+    /// The clusters and bodies of calls; their numbers are their places.
+    pub(super) calls: RefCell<Vec<(String, Vec<u8>)>>,
+    pub(super) calls_fail: Cell<bool>,
+    /// What came back.
+    pub(super) answer: RefCell<Vec<u8>>,
+    pub(super) environment: RefCell<BTreeMap<&'static str, String>>,
 }
 
 #[derive(Clone, Default)]
@@ -174,6 +181,25 @@ impl Host for FakeProxy {
     fn verify_signature(&self, signature: &Signature<'_>) -> bool {
         self.verified.set(self.verified.get() + 1);
         verified(signature)
+    }
+
+    fn set_tick(&self, interval: Nanos) {
+        self.tick.set(interval);
+    }
+
+    fn call(&self, cluster: &str, body: &[u8], _timeout: Nanos) -> Option<u32> {
+        let mut calls = self.calls.borrow_mut();
+        calls.push((cluster.to_owned(), body.to_vec()));
+        (!self.calls_fail.get()).then_some(calls.len() as u32 - 1)
+    }
+
+    fn answer(&self, size: usize) -> Vec<u8> {
+        let answer = self.answer.borrow();
+        answer[..size.min(answer.len())].to_vec()
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        self.environment.borrow().get(name).cloned()
     }
 
     fn define_counter(&self, name: &str) -> Option<u32> {

@@ -9,6 +9,7 @@ mod identify;
 mod message;
 mod plugins;
 mod quotas;
+mod reports;
 mod stream;
 mod stream_health;
 

@@ -9,6 +9,7 @@ mod limits;
 mod matching;
 mod names;
 mod origins;
+mod sharing;
 mod tiers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,7 @@ const LISTED_CLIENTS: usize = 200;
 pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let mut later = Vec::new();
     let tiers = Tiers::compile(&config.quotas, &mut later);
+    sharing::check(&config.quotas, &mut later);
     limits::check(&config.limits, &mut later);
 
     let cas = config.client_cas.iter().map(|ca| Rc::from(ca.name.as_str()));
@@ -96,6 +98,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     Ok(Policy {
         gate: config.gate.clone(),
         total: compiler.tiers.total,
+        quota_group: sharing::group(&config.gate, &config.quotas),
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
         no_profiles: config.no_profiles,

@@ -10,6 +10,7 @@ mod node_local;
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
 
 use super::{Backend, Config, ServerCa, Severity};
+use crate::address::Address;
 use crate::module::Location;
 
 /// The longest name of a gateway: the names of its Services end with `-collector`, and have at most 63 characters.
@@ -34,6 +35,7 @@ pub(super) fn validate(config: &Config) -> Checked {
     errors.extend(backend::errors(config));
     errors.extend(node_local::errors(config));
     errors.extend(collector::errors(config));
+    errors.extend(quota_engine(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
     let warnings = warnings.chain(client_cas::warnings(config)).chain(backend::warnings(config));
@@ -107,6 +109,14 @@ fn gateway(config: &Config) -> Vec<Problem> {
         problems.push(problem(&["gateway", "listeners", "http"], message, "use different ports"));
     }
     problems
+}
+
+/// The address of the engine of shared quotas.
+fn quota_engine(config: &Config) -> Option<Problem> {
+    let address = &config.quotas.engine.as_ref()?.address;
+    let error = address.parse::<Address>().err()?;
+    let hint = "write a host and a port, such as valkey.example.com:6379";
+    Some(problem(&["quotas", "engine", "address"], format!("`{}`: {error}", address.escape_debug()), hint))
 }
 
 fn problem(keys: &[&str], message: String, hint: &str) -> Problem {

@@ -1,0 +1,66 @@
+//! Whose buckets count together, and their names in the engine.
+
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Engine, Entry};
+use crate::quota::bucket_id::BucketId;
+use crate::quota::tier::Tier;
+use crate::time::Timestamp;
+
+/// The buckets of one quota of a gate.
+#[derive(Debug)]
+pub struct Share {
+    engine: Rc<Engine>,
+    /// The start of the keys in the store that the workers of this replica share.
+    prefix: String,
+    /// What the buckets are of, which their keys in the engine depend on.
+    of: BucketId,
+    /// The start of the keys in the engine. In a cluster of engines, the part in braces decides which one has the key.
+    start: String,
+}
+
+impl Share {
+    /// Buckets that count together with those of all replicas that have the same `group`. `kind` keeps several quotas
+    /// of a gate apart. `prefix` is the start of the keys in the store of this replica.
+    pub fn new(engine: &Rc<Engine>, group: &[&[u8]], kind: &[u8], prefix: impl Into<String>) -> Share {
+        let BucketId(group) = BucketId::of(group);
+        let tag = URL_SAFE_NO_PAD.encode(group.get(..9).unwrap_or_default());
+        Share {
+            engine: Rc::clone(engine),
+            prefix: prefix.into(),
+            of: BucketId::of(&[&group, kind]),
+            start: format!("otlp-gate:{{{tag}}}:"),
+        }
+    }
+
+    pub(in crate::quota) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(in crate::quota) fn takes_reports(&self, now: Timestamp) -> bool {
+        self.engine.takes_reports(now)
+    }
+
+    pub(in crate::quota) fn queue(&self, entry: Entry) {
+        self.engine.queue(entry);
+    }
+
+    /// The key of a bucket in the engine. It depends on the limits: gates with other tiers have other buckets, and so do
+    /// replicas that have the next policy already.
+    pub(super) fn key(&self, BucketId(id): BucketId, tier: &Tier) -> String {
+        let mut limits = Vec::new();
+        for (_, limit) in tier.limits.iter() {
+            let (rate, capacity) = limit.map_or((0, 0), |limit| (limit.rate, limit.capacity));
+            limits.extend_from_slice(&rate.to_le_bytes());
+            limits.extend_from_slice(&capacity.to_le_bytes());
+        }
+        let BucketId(of) = self.of;
+        let BucketId(key) = BucketId::of(&[&of, &limits, &id]);
+        let mut text = self.start.clone();
+        URL_SAFE_NO_PAD.encode_string(key, &mut text);
+        text
+    }
+}

@@ -1,0 +1,264 @@
+"""Quotas that hold over several gates, by an engine: real Envoys, and a real Valkey and Redis.
+
+All gates have one config. Each test has a client of its own, and so a bucket of its own.
+"""
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.client import Http2, Identity, frame
+from support.config import Config, any_client
+from support.counting_backend import CountingBackend
+from support.engine import Engine
+from support.gate import Certificates, Gate
+from support.protobuf import traces
+from support.sink import GRPC_PATHS, Sink
+from support.waiting import wait_until
+
+GATES = 3
+RATE, CAPACITY = 500, 500
+BATCH = 10
+MESSAGE = frame(traces(*"s" * BATCH))
+CONFIG = any_client("shared.example", quotas={"tiers": {"default": {"spans": f"{RATE}/s", "burst": "1s"}}})
+UP = "wasmcustom.otlp_gate_quota_engine_up"
+
+
+@dataclass
+class Ledger:
+    """What became of the spans of a load."""
+
+    name: str
+    seconds: float = 0
+    admitted: int = 0
+    refused: int = 0
+    # By how many spans the load was ever behind: on a busy machine it comes in bursts, which are refused more often.
+    late: float = 0
+
+    def reaches(self, spans: float) -> bool:
+        """Whether so much was admitted, if the load came evenly."""
+        return self.admitted >= spans or self.late > RATE / 10
+
+    @property
+    def allowed(self) -> float:
+        return CAPACITY + RATE * self.seconds
+
+    def __str__(self) -> str:
+        share = self.admitted / self.allowed
+        return (
+            f"{self.name}: {self.seconds:.2f} s, allowed {self.allowed:.0f}, admitted {self.admitted} "
+            f"({share:.3f}), refused {self.refused}"
+        )
+
+
+class Cluster:
+    """Gates with one engine."""
+
+    def __init__(self, gates: list[Gate], engine: Engine, certificates: Certificates):
+        self.gates = gates
+        self.engine = engine
+        self.certificates = certificates
+
+    def client(self, name: str) -> Identity:
+        return self.certificates.client(name, "--spiffe", f"spiffe://shared.example/{name}")
+
+    def connect(self, name: str) -> list[Http2]:
+        """A connection to each gate."""
+        return [Http2(gate.grpc, self.client(name)) for gate in self.gates]
+
+    def engine_is(self, up: int) -> bool:
+        return all(gate.stats(f"^{UP}$") == {UP: up} for gate in self.gates)
+
+    def reports(self, result: str) -> int:
+        key = ("otlp_gate_quota_reports_total", frozenset({("result", result)}))
+        return sum(gate.counters().get(key, 0) for gate in self.gates)
+
+
+def load(
+    name: str, connections: list[Http2], seconds: float, rate: float, pick: Callable[[int], int] | None = None
+) -> Ledger:
+    """Sends this many spans a second in batches. `pick` chooses the connection of a batch, by its number."""
+    ledger, number, began = Ledger(name), 0, time.monotonic()
+    while (elapsed := time.monotonic() - began) < seconds:
+        if number * BATCH > rate * elapsed:
+            time.sleep(0.001)
+            continue
+        ledger.late = max(ledger.late, rate * elapsed - number * BATCH - BATCH)
+        connection = connections[pick(number) if pick else number % len(connections)]
+        status = connection.grpc(GRPC_PATHS["traces"], MESSAGE).grpc_status
+        assert status in (0, 8), status
+        if status == 0:
+            ledger.admitted += BATCH
+        else:
+            ledger.refused += BATCH
+        number += 1
+    ledger.seconds = time.monotonic() - began
+    print(ledger)
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine(tmp_path_factory.mktemp("engine")).start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    engine: Engine,
+    certificates: Certificates,
+    tmp_path_factory: pytest.TempPathFactory,
+    counting_backend: CountingBackend,
+) -> Iterator[Cluster]:
+    file = tmp_path_factory.mktemp("shared") / "otlp-gate.yaml"
+    file.write_text(str(CONFIG))
+    port = counting_backend.port
+    gates = [Gate(file, certificates.folder, port, port, "--engine", engine.address) for _ in range(GATES)]
+    cluster = Cluster([gate.ready() for gate in gates], engine, certificates)
+    yield cluster
+    for gate in gates:
+        gate.stop()
+
+
+def test_three_times_the_load_is_admitted_once(cluster: Cluster) -> None:
+    wait_until(lambda: cluster.engine_is(1), "all gates reach the engine")
+    ledger = load("3 x load", cluster.connect("triple"), 2.5, 3 * RATE)
+    assert ledger.reaches(0.97 * ledger.allowed) and ledger.admitted <= 1.04 * ledger.allowed, ledger
+    # The engine knows the script by its digest: it came with the first report only.
+    calls = cluster.engine.calls()
+    assert calls["evalsha"] > 5 and calls.get("eval", 0) <= 2 * GATES, calls
+
+
+def test_bursts_on_all_gates_at_once_are_paid_back(cluster: Cluster) -> None:
+    connections = cluster.connect("bursts")
+    ledger = load("bursts on all", connections, 2, 30 * RATE)
+    assert ledger.admitted <= 1.06 * ledger.allowed, ledger
+
+
+def test_a_client_that_hops_gets_its_quota_once(cluster: Cluster) -> None:
+    ledger = load("hopping", cluster.connect("hopping"), 2.5, 3 * RATE, lambda number: number // 40 % GATES)
+    assert ledger.reaches(0.96 * ledger.allowed) and ledger.admitted <= 1.05 * ledger.allowed, ledger
+
+
+def test_a_client_that_stays_gets_all_of_its_quota(cluster: Cluster) -> None:
+    ledger = load("pinned", cluster.connect("pinned"), 2, 3 * RATE, lambda number: 0)
+    assert ledger.reaches(0.97 * ledger.allowed) and ledger.admitted <= 1.03 * ledger.allowed, ledger
+
+
+def test_nobody_within_the_quota_is_throttled(cluster: Cluster) -> None:
+    ledger = load("95 %", cluster.connect("within"), 2, 0.95 * RATE)
+    assert ledger.refused == 0, ledger
+
+
+@pytest.mark.parametrize(
+    "fault", ["kill", "stop", "flush", "readonly", "out of memory", "wrong password", "slow", "reload"]
+)
+def test_after_a_fault_the_quota_holds_again(cluster: Cluster, fault: str) -> None:
+    """Meanwhile each gate has a quota of its own, and nobody is throttled more than without an engine."""
+    engine, command = cluster.engine, cluster.engine.connection.execute_command
+    connections = cluster.connect("fault-" + fault.replace(" ", "-"))
+    wait_until(lambda: cluster.engine_is(1), "all gates reach the engine")
+    load(f"before {fault}", connections, 0.8, 3 * RATE)
+
+    match fault:
+        case "kill":
+            engine.stop()
+        case "stop":
+            engine.send(signal.SIGSTOP)
+        case "flush":
+            command("FLUSHALL")
+            command("SCRIPT", "FLUSH")
+        case "readonly":
+            command("REPLICAOF", "127.0.0.1", "1")
+        case "out of memory":
+            command("CONFIG", "SET", "maxmemory", "1")
+        case "wrong password":
+            command("CONFIG", "SET", "requirepass", "secret")
+        case "slow":
+            engine.slow_down(0.06)
+        case "reload":
+            cluster.gates[0].write_config(CONFIG.replace(attributes={"reloaded": "yes"}))
+            for gate in cluster.gates:
+                gate.wait_for_log("policy updated")
+    during = load(f"during {fault}", connections, 1, 3 * RATE)
+    if fault in ("flush", "slow", "reload"):
+        # The burst is spent. Each gate admits a little until its report is answered.
+        assert during.admitted <= RATE * during.seconds + 0.5 * CAPACITY, during
+    else:
+        assert not cluster.engine_is(1)
+        # As without an engine.
+        assert during.reaches(1.5 * RATE * during.seconds), during
+
+    match fault:
+        case "kill":
+            engine.start()
+        case "stop":
+            engine.send(signal.SIGCONT)
+        case "readonly":
+            command("REPLICAOF", "NO", "ONE")
+        case "out of memory":
+            command("CONFIG", "SET", "maxmemory", "0")
+        case "wrong password":
+            command("CONFIG", "SET", "requirepass", "")
+        case "slow":
+            engine.slow_down(0)
+    # Traffic shows whether an engine takes reports again.
+    healed, right = time.monotonic(), Ledger(f"right again after {fault}")
+    while not cluster.engine_is(1):
+        more = load("until right", connections, 0.1, 3 * RATE)
+        right.admitted, right.refused = right.admitted + more.admitted, right.refused + more.refused
+        assert time.monotonic() < healed + 3, "the gates do not reach the engine"
+    right.seconds = time.monotonic() - healed
+    print(right)
+    # What the replicas had paid off meanwhile is one burst more.
+    after = load(f"after {fault}", connections, 1.5, 3 * RATE)
+    assert after.admitted <= 1.08 * after.allowed, after
+    later = load(f"later {fault}", connections, 0.8, 3 * RATE)
+    assert later.reaches(0.85 * RATE * later.seconds), later
+    assert later.admitted <= 1.05 * RATE * later.seconds + 2 * BATCH * GATES, later
+
+
+def test_the_engine_keeps_nothing_for_long_and_nothing_that_clients_chose(cluster: Cluster) -> None:
+    load("some", cluster.connect("expiring"), 0.5, 2 * RATE)
+    names = cluster.engine.keys()
+    assert names and all(name.startswith(b"otlp-gate:{") and len(name) == 47 for name in names), names
+    assert max(cluster.engine.connection.pttl(name) for name in names) <= 6000
+    wait_until(lambda: not cluster.engine.keys(), "debts expire", timeout=10)
+
+
+def test_a_quota_of_all_clients_a_refund_and_a_password(certificates: Certificates, tmp_path: Path, sink: Sink) -> None:
+    """With Debian's Redis, if it is installed."""
+    program = shutil.which("redis-server")
+    engine = Engine(tmp_path, program).start()
+    engine.connection.execute_command("CONFIG", "SET", "requirepass", "s3cret")
+    total: Config = any_client("shared.example", quotas={"total": {"spans": "100/s", "burst": "30s"}})
+    file = tmp_path / "otlp-gate.yaml"
+    file.write_text(str(total))
+    gates: list[Gate] = []
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("OTLP_GATE_QUOTA_ENGINE_PASSWORD", "s3cret")
+            for _ in range(2):
+                gates.append(
+                    Gate(file, certificates.folder, sink.grpc_port, sink.http_port, "--engine", engine.address)
+                )
+        cluster = Cluster([gate.ready() for gate in gates], engine, certificates)
+        wait_until(lambda: cluster.engine_is(1), "both gates reach the engine")
+        (one, _), (_, other) = cluster.connect("one"), cluster.connect("other")
+        half = frame(traces(*"s" * 2000))
+        assert one.grpc(GRPC_PATHS["traces"], half).grpc_status == 0
+        # The other gate learns of it with its own first report.
+        assert other.grpc(GRPC_PATHS["traces"], MESSAGE).grpc_status == 0
+        time.sleep(1.2)
+        assert other.grpc(GRPC_PATHS["traces"], half).grpc_status == 8
+        assert cluster.reports("answered") > 0 and cluster.reports("failed") == 0
+    finally:
+        for gate in gates:
+            gate.stop()
+        engine.stop()
