@@ -60,6 +60,14 @@ class Authority:
         files = ("-keyout", key, "-out", certificate, "-subj", subject, "-days", "9")
         openssl("req", "-config", config, "-x509", "-newkey", *new, "-nodes", *files, *added, *by)
 
+    def revocation_list(self) -> str:
+        """A list without entries."""
+        (self.folder / "index.txt").touch()
+        config = self.folder / "list.cnf"
+        config.write_text("[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ndefault_md = sha256\n")
+        files = ("-keyfile", self.key, "-cert", self.certificate)
+        return openssl("ca", "-gencrl", "-config", config, *files, "-crldays", "9", cwd=self.folder)
+
     def client(self, name: str, server_ca: Path, *, chain: str | None = None, san: str = f"URI:{URI}") -> Identity:
         """A client of this CA, which presents the intermediate CAs."""
         certificate, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
@@ -164,6 +172,9 @@ def test_the_example_gives_each_ca_its_own_tenant(start: Callable[..., Gate], tm
     root = Authority.__new__(Authority)
     root.certificate, root.key, root.chain = globex.folder / "client-ca.crt", globex.folder / "client-ca.key", ""
     laptops = Authority(tmp_path / "laptops", "/CN=Globex Laptops", issuer=root)
+    # Envoy requires a list of each CA in a client's chain.
+    with (globex.folder / "client.crl").open("a") as lists:
+        lists.write(laptops.revocation_list())
     gate = start(config.read_text(), certs=acme.folder).ready()
     zurich = ("--spiffe", "spiffe://acme.example/edge/zurich")
     laptop = "a.laptops.globex.example"

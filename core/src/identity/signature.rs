@@ -83,5 +83,11 @@ mod tests {
         let zero = element(SEQUENCE, &[element(INTEGER, &[1]), element(INTEGER, &[1])].concat());
         assert_eq!(other_signature(&zero), None);
         assert_eq!(other_signature(&[5; 256]), None);
+        // A number above the order is none of a signature.
+        let above = element(
+            SEQUENCE,
+            &[element(INTEGER, &[1]), element(INTEGER, &[&[0], &[0xff; 32][..]].concat())].concat(),
+        );
+        assert_eq!(other_signature(&above), None);
     }
 }

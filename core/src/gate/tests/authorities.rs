@@ -84,6 +84,52 @@ fn signatures_are_verified_once_per_connection_and_only_if_cas_have_names() {
 }
 
 #[test]
+fn signatures_are_verified_for_whatever_asks_for_the_ca() {
+    let own = authority("own");
+    let entry = own.entry(&[]);
+    let header =
+        |gateway: &Gateway| connect(gateway, 1, &client_of(&own, "spiffe://acme.example/edge/1").der, &[]);
+    let issuer = r#""issuer": {"key": "KEY"}"#.replace("KEY", &"ab".repeat(32));
+    let rule = format!(r#""clients": [{{"name": "issued", "match": {{{issuer}}}}}, "#);
+    let hop = format!(r#""trustedHops": [{{{issuer}}}], "deny": ["#);
+    let plain = policy(&format!(r#"{{"keys": [{entry}]}}"#));
+    let of_verify = policy(&format!(r#"{{"verify": true, "keys": [{entry}]}}"#));
+    let of_verify = of_verify.replacen('{', r#"{"verify": true, "#, 1);
+    for (policy, verified) in [
+        (plain.clone(), 0),
+        (plain.replacen(r#""clients": ["#, &rule, 1), 1),
+        (plain.replacen(r#""deny": ["#, &hop, 1), 1),
+        (of_verify, 1),
+    ] {
+        let gateway = Gateway::new(&policy);
+        assert_eq!(send(&gateway, &header(&gateway)), None);
+        assert_eq!(gateway.proxy.verified.get(), verified, "{policy}");
+    }
+}
+
+#[test]
+fn a_hop_whose_certificate_is_revoked_or_denied_is_none() {
+    let own = authority("own");
+    let uri = "spiffe://hop.example/front";
+    let hop = client_of(&own, uri);
+    let with = |revoked: &[&str], deny: &str| {
+        let hops = format!(r#""trustedHops": [{{"spiffe": "{uri}"}}], "deny": [{deny}"#);
+        policy(&format!(r#"{{"keys": [{}]}}"#, own.entry(revoked))).replacen(r#""deny": ["#, &hops, 1)
+    };
+    // A hop that forwards no client, a revoked certificate, a denied one.
+    for (policy, message) in [
+        (with(&[], ""), "only the element about the hop itself"),
+        (with(&["07"], ""), "client certificate is revoked"),
+        (with(&[], r#""serial:07", "#), "certificate is denied by the gateway"),
+    ] {
+        let gateway = Gateway::new(&policy);
+        let header = connect(&gateway, 1, &hop.der, &[]);
+        let (_, answer) = send(&gateway, &header).unwrap();
+        assert!(answer.contains(message), "{answer}");
+    }
+}
+
+#[test]
 fn a_serial_number_is_denied_for_one_ca_and_a_certificate_by_its_signed_part() {
     let (own, other) = (authority("own"), authority("other"));
     let uri = "spiffe://acme.example/edge/1";
@@ -96,13 +142,17 @@ fn a_serial_number_is_denied_for_one_ca_and_a_certificate_by_its_signed_part() {
         ))
         .replace("\"deny\": [", &format!("\"deny\": [\"{entry}\", "))
     };
-    let signed = Identity::from_der(&client.der).unwrap().certificate.unwrap().signed;
+    let certificate = Identity::from_der(&client.der).unwrap().certificate.unwrap();
+    let (signed, key) = (certificate.signed, certificate.key);
     let mut gateway = Gateway::new(&cas("serial:99@own"));
     let header = connect(&gateway, 1, &client.der, &[]);
     for (entry, denied) in [
         ("serial:07@own".to_owned(), true),
         ("serial:07@other".to_owned(), false),
         ("serial:07".to_owned(), true),
+        ("serial:0007@own".to_owned(), true),
+        ("serial:08@own".to_owned(), false),
+        (format!("key:{}", Fingerprint(key).hex()), true),
         (format!("signed:{}", Fingerprint(signed).hex()), true),
         (format!("signed:{}", "ab".repeat(32)), false),
     ] {

@@ -167,6 +167,7 @@ mod native {
     fn intermediate_cas_lead_to_the_ca_and_limit_the_validity() {
         let bundle = Bundle::new();
         let mut first = ca_params("first");
+        first.not_before = OffsetDateTime::from_unix_timestamp(NOW - 5).unwrap();
         first.not_after = OffsetDateTime::from_unix_timestamp(NOW + 10).unwrap();
         let first = issue(&bundle.partners, first);
         let second = issue(&first, ca_params("second"));
@@ -176,7 +177,8 @@ mod native {
             let identity = bundle.examine(&leaf, &chain);
             let ca = identity.ca.unwrap();
             assert_eq!((ca.name.as_deref(), ca.issuer_key), (Some("partners"), sha256(&second.spki())));
-            assert_eq!(identity.certificate.unwrap().validity.not_after, NOW + 10);
+            let Validity { not_before, not_after } = identity.certificate.unwrap().validity;
+            assert_eq!((not_before, not_after), (NOW - 5, NOW + 10));
         }
         for chain in [vec![], vec![&first], vec![&second], vec![&second, &bundle.partners]] {
             assert_eq!(bundle.ca(&leaf, &chain), None);
@@ -188,8 +190,12 @@ mod native {
     #[test]
     fn an_issuer_that_may_not_issue_leads_nowhere() {
         type Change = fn(&mut CertificateParams);
-        let changes: [(Change, bool); 9] = [
+        let changes: [(Change, bool); 13] = [
             (|_| {}, true),
+            (|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign], true),
+            (|params| params.key_usages = vec![KeyUsagePurpose::CrlSign], false),
+            (|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any], true),
+            (|params| params.not_before = OffsetDateTime::from_unix_timestamp(NOW + 400).unwrap(), false),
             (|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth], true),
             (|params| params.is_ca = IsCa::NoCa, false),
             (|params| params.is_ca = IsCa::ExplicitNoCa, false),

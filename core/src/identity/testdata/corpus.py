@@ -3,6 +3,7 @@
 Needs `openssl`, and `cryptography` and `cryptography-vectors` of the same version (`pip install`). The certificates are
 those of cryptography's own tests, and others that are made here of hand-written DER: as the CAs of clients make them,
 and with what parsers disagree about. `--all PATH` adds NIST's PKITS and the files of `--folder`, and writes to PATH.
+`OTLP_GATE_CORPUS=PATH cargo test -p otlp-gate-core corpus` then reports what is read in another way.
 """
 
 import argparse
