@@ -139,3 +139,18 @@ fn authority_key_id(value: &[u8]) -> Option<Option<&[u8]>> {
     fields.optional(primitive(2))?;
     fields.is_empty().then_some(id.map(|id| id.content))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::der::element;
+
+    #[test]
+    fn at_most_64_usages_are_read() {
+        let usages =
+            |number: usize| element(SEQUENCE, &element(OBJECT_IDENTIFIER, &[0x2a, 3]).repeat(number));
+        assert_eq!(extended_key_usage(&usages(MAX_USAGES)).map(|all| all.len()), Some(MAX_USAGES));
+        assert_eq!(extended_key_usage(&usages(MAX_USAGES + 1)), None);
+        assert_eq!(extended_key_usage(&usages(0)), None);
+    }
+}

@@ -108,6 +108,23 @@ fn signatures_are_verified_for_whatever_asks_for_the_ca() {
 }
 
 #[test]
+fn a_chain_in_a_hops_header_has_the_issuers_only() {
+    use crate::identity::certificate_header::{Problem, chain};
+    use base64::Engine;
+    let (own, other) = (authority("own"), authority("other"));
+    let client = client_of(&own, "spiffe://a");
+    let header = |ders: &[&[u8]]| {
+        let texts = ders.iter().map(|der| base64::engine::general_purpose::STANDARD.encode(der));
+        texts.collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(chain(header(&[&client.der, &own.der]).as_bytes()).map(|all| all.len()), Ok(2));
+    for wrong in [[&client.der, &other.der], [&own.der, &client.der], [&client.der, &client.der]] {
+        let wrong = wrong.map(Vec::as_slice);
+        assert_eq!(chain(header(&wrong).as_bytes()), Err(Problem::NoChain));
+    }
+}
+
+#[test]
 fn a_hop_whose_certificate_is_revoked_or_denied_is_none() {
     let own = authority("own");
     let uri = "spiffe://hop.example/front";

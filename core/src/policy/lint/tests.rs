@@ -117,6 +117,7 @@ fn matches_that_are_never_reached() {
         (two(json!({"ip": "10.0.0.0/8"}), json!({"ip": "10.1.0.0/16", "dns": "x"})), never(at, first)),
         (two(json!({"ip": "10.0.0.0/8"}), json!({"ip": "10.1.2.3"})), never(at, first)),
         (two(json!({"ip": "10.1.0.0/16"}), json!({"ip": "10.0.0.0/8"})), json!([])),
+        (two(json!({"ip": "10.0.0.0/16"}), json!({"ip": "10.0.0.0/8"})), json!([])),
         (two(json!({"ip": "::/0"}), json!({"ip": "10.0.0.0/8"})), json!([])),
         (two(json!({"ca": "a"}), json!({"ca": "a", "dns": "x"})), never(at, first)),
         (two(json!({"ca": "a"}), json!({"ca": "b", "dns": "x"})), json!([])),
