@@ -113,7 +113,7 @@ def test_the_guides_certificates_are_accepted(
     received = backend.take(30)
     assert received.signal == "metrics" and {one["tenant.id"] for one in received.resources()} == {"guide"}
     outcome = wait_until(lambda: (it := installation.verify())["ok"] and it, "verify passes")
-    assert {case["result"] for case in outcome["cases"]} == {"pass"}, outcome
+    assert not [case for case in outcome["cases"] if case["result"] != "pass"]
 
 
 def test_an_external_collector_sends_its_hosts_metrics(
