@@ -217,7 +217,8 @@ def test_after_a_fault_the_quota_holds_again(cluster: Cluster, fault: str) -> No
     right.seconds = time.monotonic() - healed
     print(right)
     # What the replicas had paid off meanwhile is one burst more.
-    after = load(f"after {fault}", connections, 1.5, 3 * RATE)
+    # An engine that was stopped takes the reports that waited for it: what was admitted too much is paid back first.
+    after = load(f"after {fault}", connections, 3 if fault == "stop" else 1.5, 3 * RATE)
     assert after.admitted <= 1.08 * after.allowed, after
     later = load(f"later {fault}", connections, 0.8, 3 * RATE)
     assert later.reaches(0.85 * RATE * later.seconds), later
