@@ -8,10 +8,12 @@ mod bench;
 mod cluster;
 mod debian;
 mod demo;
+mod dist;
 mod e2e;
 mod instructions;
 mod process;
 mod project;
+mod reproducible;
 mod setup;
 mod test;
 mod wasm;
@@ -48,6 +50,8 @@ enum Recipe {
     },
     /// Measure the cost of the filter in Envoy, compared with no filter and with simpler ones
     Bench(bench::Args),
+    /// Build the files of a release: static binaries, the module, images, a bill of materials, checksums
+    Dist(dist::Args),
     /// Count the instructions of the code that runs for every request, and compare with bench/instructions.txt
     Instructions {
         /// Write bench/instructions.txt instead
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench(args) => bench::recipe(&args),
+        Recipe::Dist(args) => dist::recipe(&args),
         Recipe::Instructions { bless } => instructions::recipe(bless),
         Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::E2e(args) => e2e::recipe(&args),

@@ -11,6 +11,7 @@ mod diff;
 mod doctor;
 mod init;
 mod local;
+mod man;
 mod render;
 mod schema;
 mod status;
@@ -62,9 +63,11 @@ pub(crate) enum Command {
     Wasm(wasm::Wasm),
     /// Print a completion script for a shell
     Completions(completions::Args),
+    /// Write the manual pages to a folder
+    Man(man::Args),
 }
 
-/// Runs a command. `cli` gives the whole command line, for which `completions` prints scripts.
+/// Runs a command. `cli` gives the whole command line, which `completions` and `man` describe.
 pub(crate) fn run(command: &Command, global: &Global, cli: fn() -> clap::Command) -> Result<(), Error> {
     match command {
         Command::Init(args) => init::run(args, global),
@@ -84,5 +87,6 @@ pub(crate) fn run(command: &Command, global: &Global, cli: fn() -> clap::Command
         Command::Demo(args) => demo::run(args, global),
         Command::Wasm(command) => wasm::run(command, global),
         Command::Completions(args) => completions::run(args, &mut cli()),
+        Command::Man(args) => man::run(args, cli()),
     }
 }

@@ -1,10 +1,8 @@
 //! The filter's module, as `cargo xtask build-wasm` built it. The command contains it, so that the module that it
 //! deploys is the one that it was tested with.
 
-mod image;
 mod location;
 
-pub(crate) use image::Image;
 pub(crate) use location::Location;
 
 use crate::sha256;

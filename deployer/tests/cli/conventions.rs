@@ -57,6 +57,16 @@ fn colour_is_for_terminals_that_want_it() {
 }
 
 #[test]
+fn every_command_has_a_manual_page() {
+    let sandbox = Sandbox::new();
+    sandbox.run("man pages").ok();
+    for page in ["otlp-gate.1", "otlp-gate-apply.1", "otlp-gate-certs-revoke.1"] {
+        let text = std::fs::read_to_string(sandbox.path(&format!("pages/{page}"))).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{text}");
+    }
+}
+
+#[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Sandbox::new().run(&format!("completions {shell}")).ok();

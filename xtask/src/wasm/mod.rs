@@ -47,18 +47,8 @@ pub(crate) fn build(package: &str) -> Result<PathBuf> {
             .cargo("build")?
             .args(["--package", package, "--profile", "wasm", "--target-dir"])
             .arg(&target_dir)
-            .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain)?),
+            .env("CARGO_ENCODED_RUSTFLAGS", toolchain.rustflags(&[FEATURES])?),
     )?;
     let file = format!("{}.wasm", package.replace('-', "_"));
     Ok(target_dir.join(TARGET).join("wasm").join(file))
-}
-
-/// The compiler's flags, in the form of `CARGO_ENCODED_RUSTFLAGS`. Panic locations contain paths of the host, so each
-/// is replaced by a fixed name.
-fn rustflags(toolchain: &Toolchain) -> Result<String> {
-    let mut flags = vec![FEATURES.to_owned()];
-    for (path, name) in toolchain.paths()? {
-        flags.push(format!("--remap-path-prefix={}={name}", path.display()));
-    }
-    Ok(flags.join("\x1f"))
 }

@@ -1,14 +1,13 @@
 //! The compiler for wasm32: rustup's if it can be installed, else Debian's.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::debian;
-use crate::{process, project};
+use crate::{process, project, reproducible};
 
 /// The target of proxy-wasm modules.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -72,19 +71,12 @@ impl Toolchain {
         }
     }
 
-    /// Paths of the host that the compiler may write into the module, each with its replacement. If several match, the
-    /// last one applies.
-    pub(crate) fn paths(&self) -> Result<Vec<(PathBuf, String)>> {
-        let home = cargo_home()?;
-        let mut paths = vec![(home.clone(), "/cargo".to_owned())];
-        for registry in subfolders(&home.join("registry/src")) {
-            paths.push((registry, "/cargo/registry".to_owned()));
+    /// The compiler's flags, in the form of `CARGO_ENCODED_RUSTFLAGS`: `flags`, and what makes builds reproducible.
+    pub(crate) fn rustflags(&self, flags: &[&str]) -> Result<String> {
+        match self {
+            Toolchain::Rustup => reproducible::rustflags(flags, &[]),
+            Toolchain::Debian(debian) => reproducible::rustflags(flags, &[(debian.source(), "/rust")]),
         }
-        paths.push((project::root(), "/otlp-gate".to_owned()));
-        if let Toolchain::Debian(debian) = self {
-            paths.push((debian.source().to_path_buf(), "/rust".to_owned()));
-        }
-        Ok(paths)
     }
 }
 
@@ -105,16 +97,4 @@ fn installed() -> Result<bool> {
     rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(project::root());
     let libdir = process::stdout(&mut rustc)?;
     Ok(Path::new(&libdir).is_dir())
-}
-
-fn cargo_home() -> Result<PathBuf> {
-    let set = env::var_os("CARGO_HOME").map(PathBuf::from);
-    set.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).context("no home folder: set CARGO_HOME")
-}
-
-fn subfolders(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    folders.sort();
-    folders
 }

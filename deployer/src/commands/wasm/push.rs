@@ -7,12 +7,13 @@ use oci_client::errors::OciDistributionError;
 use oci_client::manifest::OCI_IMAGE_MEDIA_TYPE;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use otlp_gate_oci::Image;
 use serde::Serialize;
 
 use crate::error::{Error, with_causes};
 use crate::global::Global;
 
-use crate::module::{self, Image};
+use crate::module;
 use crate::output::{self, Format};
 use crate::runtime::until_signal;
 
@@ -44,10 +45,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         Error::usage(format_args!("`{}` is not an image reference: {e}", name.escape_debug()))
             .hint("write it as registry.example/otlp-gate:0.1.0")
     })?;
-    let image = Image::of(module::bytes())?;
+    let image = otlp_gate_oci::of_module(module::bytes())
+        .map_err(|e| Error::failed(format_args!("cannot create the image: {e}")))?;
     let pushed = until_signal(push(&reference, args.insecure, &image))?;
     pushed.ok_or_else(|| Error::failed("interrupted before the image was complete"))?;
-    let pushed = Pushed { url: format!("oci://{reference}"), sha256: image.sha256 };
+    let pushed = Pushed { url: format!("oci://{reference}"), sha256: image.manifest.sha256() };
     if global.output == Format::Table {
         output::say("pushed; to use it, add to otlp-gate.yaml:");
     }
@@ -64,12 +66,12 @@ async fn push(reference: &Reference, insecure: bool, image: &Image) -> Result<()
     let client = Client::new(ClientConfig { protocol, ..ClientConfig::default() });
     let pushing = async {
         client.store_auth_if_needed(registry, &auth(registry)).await;
-        let (layer, config) = (&image.layer, &image.config);
-        client.push_blob(reference, layer.data.clone(), &layer.sha256_digest()).await?;
-        client.push_blob(reference, config.data.clone(), &config.sha256_digest()).await?;
+        for blob in [&image.layer, &image.config] {
+            client.push_blob(reference, blob.data.clone(), &blob.digest()).await?;
+        }
         let kind = HeaderValue::from_static(OCI_IMAGE_MEDIA_TYPE);
         // The bytes whose hash is in `sha256`: serializing it again may change them.
-        client.push_manifest_raw(reference, image.manifest.clone(), kind).await
+        client.push_manifest_raw(reference, image.manifest.data.clone(), kind).await
     };
     pushing.await.map(drop).map_err(|e: OciDistributionError| {
         Error::failed(format_args!("cannot push to {registry}: {}", with_causes(&e))).hint(match e {

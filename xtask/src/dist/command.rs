@@ -1,0 +1,121 @@
+//! The command as a static binary, with its manual pages and completions.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use super::archive::File;
+use crate::{debian, process, project, reproducible};
+
+/// Cargo's profile for releases.
+const PROFILE: &str = "packaged";
+
+/// A platform that the command is released for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Platform {
+    #[value(name = "linux/amd64")]
+    Amd64,
+    #[value(name = "linux/arm64")]
+    Arm64,
+}
+
+impl Platform {
+    pub(super) const ALL: [Platform; 2] = [Platform::Amd64, Platform::Arm64];
+
+    /// The name that Go and OCI give the processor's architecture.
+    pub(super) fn architecture(self) -> &'static str {
+        match self {
+            Platform::Amd64 => "amd64",
+            Platform::Arm64 => "arm64",
+        }
+    }
+
+    /// Rust's target. With musl the binary needs no library of the system.
+    fn target(self) -> &'static str {
+        match self {
+            Platform::Amd64 => "x86_64-unknown-linux-musl",
+            Platform::Arm64 => "aarch64-unknown-linux-musl",
+        }
+    }
+
+    /// Debian's C compiler for the platform, and its package. `ring` has parts in C and assembler.
+    fn compiler(self) -> (&'static str, &'static str) {
+        match self {
+            Platform::Amd64 => ("x86_64-linux-gnu-gcc", "gcc-x86-64-linux-gnu"),
+            Platform::Arm64 => ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+        }
+    }
+
+    /// The static binary.
+    pub(super) fn build(self) -> Result<Vec<u8>> {
+        let (target, (compiler, package)) = (self.target(), self.compiler());
+        if process::find(compiler).is_none() {
+            debian::require(&[package])?;
+        }
+        process::run(Command::new("rustup").args(["target", "add", target]).current_dir(project::root()))
+            .with_context(|| format!("the standard library for {target} is required"))?;
+        let variable = |name: &str| format!("{name}_{}", target.replace('-', "_"));
+        let mut cargo = project::cargo();
+        cargo.args(["build", "--package", "otlp-gate", "--locked", "--profile", PROFILE, "--target", target]);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", reproducible::rustflags(&[], &[])?);
+        cargo.env(variable("CC"), compiler);
+        // It links what rustup's target has of musl; the C compiler would take the system's libraries.
+        cargo.env(format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase()), "rust-lld");
+        process::run(&mut cargo)?;
+        let binary = project::target_dir()?.join(target).join(PROFILE).join("otlp-gate");
+        fs::read(&binary).with_context(|| format!("reading {}", binary.display()))
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "linux/{}", self.architecture())
+    }
+}
+
+/// The files of an archive: the command, its pages, the license.
+pub(super) fn files(binary: &[u8], pages: &[File]) -> Result<Vec<File>> {
+    let mut files = vec![File { path: "otlp-gate".to_owned(), executable: true, content: binary.to_vec() }];
+    for name in ["LICENSE", "README.md", "CHANGELOG.md"] {
+        files.push(File {
+            path: name.to_owned(),
+            executable: false,
+            content: fs::read(project::root().join(name))?,
+        });
+    }
+    files.extend(pages.iter().map(|page| File {
+        path: page.path.clone(),
+        executable: false,
+        content: page.content.clone(),
+    }));
+    Ok(files)
+}
+
+/// The manual pages and completions, as this machine's build of the command writes them.
+pub(super) fn pages() -> Result<Vec<File>> {
+    let command = project::command()?;
+    let folder = project::target_dir()?.join("man");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    process::run(Command::new(&command).arg("man").arg(&folder))?;
+    let mut pages = Vec::new();
+    let mut names: Vec<_> =
+        fs::read_dir(&folder)?.map(|entry| entry.map(|it| it.file_name())).collect::<Result<_, _>>()?;
+    names.sort();
+    for name in names {
+        let content = fs::read(folder.join(&name))?;
+        let path = format!("man/man1/{}", Path::new(&name).display());
+        pages.push(File { path, executable: false, content });
+    }
+    for (shell, name) in [("bash", "otlp-gate.bash"), ("fish", "otlp-gate.fish"), ("zsh", "_otlp-gate")] {
+        let script = process::stdout(Command::new(&command).args(["completions", shell]))?;
+        let path = format!("completions/{name}");
+        pages.push(File { path, executable: false, content: format!("{script}\n").into_bytes() });
+    }
+    Ok(pages)
+}
