@@ -37,7 +37,7 @@ pub(super) enum Backend {
     /// From the logs of the Collector that otlp-gate deploys.
     Collector {
         /// The Collector's cluster.
-        cluster: Cluster,
+        cluster: Box<Cluster>,
         /// The namespace of its pods.
         namespace: String,
         /// The labels of its pods.

@@ -138,9 +138,11 @@ fn backend(loaded: &Loaded, cluster: Result<Cluster, String>, names: Names) -> B
             service.name
         )),
         (config::Backend::Collector(_), Err(reason)) => Backend::Unreadable(reason),
-        (config::Backend::Collector(_), Ok(cluster)) => {
-            Backend::Collector { cluster, labels: names.collector_selector(), namespace: names.namespace }
-        }
+        (config::Backend::Collector(_), Ok(cluster)) => Backend::Collector {
+            cluster: Box::new(cluster),
+            labels: names.collector_selector(),
+            namespace: names.namespace,
+        },
     }
 }
 
