@@ -195,7 +195,7 @@ impl Bucket {
 
     /// What a report tells the engine, by the tier's dimensions: the amounts, and the debts for an engine that has lost
     /// them. [`None`] if another ticket was issued since.
-    pub(super) fn to_report(&self, ticket: Ticket, tier: &Tier) -> Option<PerDimension<i64>> {
+    pub(super) fn reportable(&self, ticket: Ticket, tier: &Tier) -> Option<PerDimension<i64>> {
         let limited = |dimension: Dimension| tier.limits[dimension].is_some();
         (self.unreported.ticket == ticket).then(|| {
             PerDimension::from_fn(
@@ -242,8 +242,8 @@ mod tests {
         let urgent = bucket.unreported.ticket;
         assert_eq!(charge(&mut bucket, 40, NOW), None);
         assert_ne!(slow, urgent);
-        assert_eq!(bucket.to_report(slow, &tier()), None);
-        let report = bucket.to_report(urgent, &tier()).unwrap();
+        assert_eq!(bucket.reportable(slow, &tier()), None);
+        let report = bucket.reportable(urgent, &tier()).unwrap();
         assert_eq!(report[Dimension::Items], 52 << 24);
         // A ticket that is not used is lost after some time.
         let later = NOW + LOST + Nanos::from_millis(1);
@@ -264,7 +264,7 @@ mod tests {
     fn what_is_charged_during_a_report_stays_unreported() {
         let mut bucket = Bucket::default();
         charge(&mut bucket, 100, NOW);
-        let sent = bucket.to_report(bucket.unreported.ticket, &tier()).unwrap();
+        let sent = bucket.reportable(bucket.unreported.ticket, &tier()).unwrap();
         charge(&mut bucket, 7, NOW);
         let answer = PerDimension::default().with(Dimension::Items, Some(Tokens::of(120)));
         assert_eq!(bucket.settle(&tier(), &sent, &answer, NOW), Some(NOW));
@@ -278,11 +278,11 @@ mod tests {
     fn a_failed_report_is_not_repeated_and_still_owed() {
         let mut bucket = Bucket::default();
         charge(&mut bucket, 100, NOW);
-        let sent = bucket.to_report(bucket.unreported.ticket, &tier()).unwrap();
+        let sent = bucket.reportable(bucket.unreported.ticket, &tier()).unwrap();
         bucket.forget(&sent, &tier());
         assert!(!bucket.unreported.is_queued());
         charge(&mut bucket, 20, NOW);
-        let sent = bucket.to_report(bucket.unreported.ticket, &tier()).unwrap();
+        let sent = bucket.reportable(bucket.unreported.ticket, &tier()).unwrap();
         assert_eq!(sent[Dimension::Items], 20 << 24);
         let answer = PerDimension::default().with(Dimension::Items, Some(Tokens::of(20)));
         bucket.settle(&tier(), &sent, &answer, NOW);

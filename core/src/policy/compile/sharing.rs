@@ -20,17 +20,17 @@ pub(super) fn check(quotas: &Quotas, problems: &mut Vec<Problem>) {
         if quotas.effective_scope() != Scope::Replica {
             let message = "quotas over several replicas need an engine";
             let hint = "set `quotas.engine.address` to a Valkey or Redis";
-            problems.push(Problem::new(&place.key("scope"), message).hint(hint));
+            problems.push(Problem::new(place.key("scope"), message).hint(hint));
         }
         return;
     };
     let place = place.key("engine");
     if !engine.name.bytes().all(is_capture_byte) {
         let message = "the name of an engine can only contain A-Z a-z 0-9 . _ -";
-        problems.push(Problem::new(&place.key("name"), message));
+        problems.push(Problem::new(place.key("name"), message));
     }
     if quotas.scope == Some(Scope::Shared) && engine.name.is_empty() {
         let message = "`scope: shared` needs a name that all gates have in common";
-        problems.push(Problem::new(&place, message).hint("set `quotas.engine.name`"));
+        problems.push(Problem::new(place, message).hint("set `quotas.engine.name`"));
     }
 }

@@ -101,12 +101,12 @@ impl Report {
         let (id, table, tier, ticket) = (entry.id, entry.table, &entry.tier, entry.ticket);
         if ticket.lasts(now) {
             let bucket = ledger.bucket(id, table, tier, now)?;
-            let amounts = bucket.to_report(ticket, tier)?;
+            let amounts = bucket.reportable(ticket, tier)?;
             return Some(Report { amounts, owed: bucket.owed(), entry });
         }
         let mut begun = None;
         let written = ledger.reported(id, table, tier, now, &mut |bucket| {
-            let amounts = bucket.to_report(ticket, tier);
+            let amounts = bucket.reportable(ticket, tier);
             bucket.renew_ticket(now);
             begun = amounts.map(|amounts| (amounts, bucket.owed(), bucket.unreported.ticket));
             begun.is_some()

@@ -21,7 +21,7 @@ mod queue;
 mod resp;
 mod script;
 mod share;
-#[cfg(all(test, not(target_arch = "wasm32")))]
+#[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,8 @@
 //! Several replicas and one engine, simulated. The engine is a model of the script; tests/test_shared_quotas.py has real
 //! ones.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
