@@ -1,6 +1,6 @@
 //! Images in one file: a tar of an OCI image layout, as `skopeo copy oci-archive:FILE` and `ctr images import` take it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use oci_spec::image::{
     ANNOTATION_REF_NAME, ImageIndex, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION,
@@ -28,7 +28,7 @@ pub fn archive(images: &[Image], tag: &str) -> Result<Vec<u8>, Error> {
             index.descriptor()?
         }
     };
-    root.set_annotations(Some(HashMap::from([(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())])));
+    root.set_annotations(Some([(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into()));
     let layout = OciLayoutBuilder::default().image_layout_version("1.0.0").build()?;
     files.insert("oci-layout".to_owned(), Blob::json(MediaType::Other(String::new()), &layout)?.data);
     files.insert("index.json".to_owned(), Blob::json(MediaType::ImageIndex, &index(vec![root])?)?.data);
