@@ -233,7 +233,7 @@ def test_the_engine_keeps_nothing_for_long_and_nothing_that_clients_chose(cluste
     wait_until(lambda: not cluster.engine.keys(), "debts expire", timeout=10)
 
 
-def test_a_quota_of_all_clients_a_refund_and_a_password(certificates: Certificates, tmp_path: Path, sink: Sink) -> None:
+def test_a_quota_of_all_clients_with_a_password(certificates: Certificates, tmp_path: Path, sink: Sink) -> None:
     """With Debian's Redis, if it is installed."""
     program = shutil.which("redis-server")
     engine = Engine(tmp_path, program).start()
