@@ -14,6 +14,9 @@ use crate::{debian, process, project, reproducible};
 /// Cargo's profile for releases.
 const PROFILE: &str = "packaged";
 
+/// The architecture of this machine, as [`Platform::architecture`] has it.
+const NATIVE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
 /// A platform that the command is released for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Platform {
@@ -42,19 +45,20 @@ impl Platform {
         }
     }
 
-    /// Debian's C compiler for the platform, and its package. `ring` has parts in C and assembler.
-    fn compiler(self) -> (&'static str, &'static str) {
+    /// Debian's C compiler for the platform, and what it needs. `ring` has parts in C and assembler.
+    fn compiler(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Platform::Amd64 => ("x86_64-linux-gnu-gcc", "gcc-x86-64-linux-gnu"),
-            Platform::Arm64 => ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+            Platform::Amd64 => ("x86_64-linux-gnu-gcc", &["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"]),
+            Platform::Arm64 => ("aarch64-linux-gnu-gcc", &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]),
         }
     }
 
     /// The static binary.
     pub(super) fn build(self) -> Result<Vec<u8>> {
-        let (target, (compiler, package)) = (self.target(), self.compiler());
-        if process::find(compiler).is_none() {
-            debian::require(&[package])?;
+        let (target, (compiler, packages)) = (self.target(), self.compiler());
+        // A machine's own compiler has its headers.
+        if self.architecture() != NATIVE || process::find(compiler).is_none() {
+            debian::require(packages)?;
         }
         process::run(Command::new("rustup").args(["target", "add", target]).current_dir(project::root()))
             .with_context(|| format!("the standard library for {target} is required"))?;
