@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::Outcome;
-use crate::wasm::Toolchain;
+use crate::wasm::{self, Toolchain};
 use crate::{debian, instructions, process, project, setup};
 
 pub(super) fn host() -> Result<Outcome> {
@@ -36,7 +36,8 @@ pub(super) fn instructions() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Runs core's tests in Node, where lengths have 32 bits as in the proxy. See core/wasm-test.
+/// Runs core's and wire's tests in Node, where lengths have 32 bits and SIMD is WebAssembly's, as in the proxy. See
+/// core/wasm-test.
 pub(super) fn core_wasm32() -> Result<Outcome> {
     if process::find("node").is_none() {
         return Ok(Outcome::Skipped("node is not on PATH".into()));
@@ -49,7 +50,8 @@ pub(super) fn core_wasm32() -> Result<Outcome> {
         .args(["--package", "otlp-gate-core", "--package", "otlp-gate-wire", "--lib", "--target-dir"])
         .arg(toolchain.target_dir()?);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
-    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", "--cfg=getrandom_backend=\"wasm_js\""))?;
+    let flags = [wasm::FEATURES, "--cfg=getrandom_backend=\"wasm_js\""].join("\x1f");
+    process::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags))?;
     Ok(Outcome::Passed)
 }
 

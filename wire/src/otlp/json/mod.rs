@@ -1,6 +1,8 @@
 //! The splice of OTLP/JSON. As for protobuf, everything but owned attributes stays byte for byte.
 
+mod chunk;
 mod names;
+mod nesting;
 mod scanner;
 
 use names::{

@@ -13,25 +13,27 @@
 
 use std::borrow::Cow;
 
+use super::chunk::{self, Chunk};
+use super::nesting::Nesting;
 use crate::otlp::protobuf::Malformed;
 
 /// The members to look for in an object, each in all its spellings.
 pub(super) type Fields = &'static [&'static [&'static str]];
 
-/// How deep objects and arrays may be nested in a value that is skipped. A map in a map is four levels, and SDKs write
-/// up to 64 levels of maps by default. The Collector reads ten thousand levels.
-const MAX_DEPTH: usize = 512;
-
 /// The longest member name or key with escapes, in bytes. Its decoded form is held in addition to the message.
 const MAX_ESCAPED: usize = 1 << 16;
+
+/// What exporters write from the end of an attribute's key to its value.
+const STRING_VALUE: &[u8] = br#"","value":{"stringValue":""#;
+const INT_VALUE: &[u8] = br#"","value":{"intValue":""#;
+/// What exporters write from the end of such a value to the key of the next attribute.
+const NEXT_KEY: &[u8] = br#""}},{"key":""#;
 
 /// A position in a JSON text.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
-    /// Whether the whole text is UTF-8. If not, names and keys must still be; only other strings may have other bytes.
-    utf8: bool,
 }
 
 /// An object or array that was entered.
@@ -63,12 +65,14 @@ struct Text {
     start: usize,
     end: usize,
     escaped: bool,
+    /// Whether it has only ASCII outside of escapes.
+    ascii: bool,
 }
 
 impl<'a> Scanner<'a> {
     /// The start of `text`.
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Scanner { text, at: 0, utf8: core::str::from_utf8(text).is_ok() }
+        Scanner { text, at: 0 }
     }
 
     /// The current offset.
@@ -170,65 +174,78 @@ impl<'a> Scanner<'a> {
 
     /// Skips the next value.
     pub(super) fn skip(&mut self) -> Result<(), Malformed> {
-        // The open objects (1) and arrays (0), with the innermost in the lowest bit. `outer` keeps each further 64 of
-        // them.
-        let mut objects = 0u64;
-        let mut outer = [0u64; MAX_DEPTH / 64];
-        let mut depth = 0;
+        // Nearly all of a message is skipped here. The offset of a copy stays in a register, as long as functions that are
+        // not inlined take the copy by value.
+        let mut scanner = *self;
+        let mut nesting = Nesting::default();
         loop {
-            let token = self.token();
-            match token {
-                Some(b'"') => drop(self.string()?),
+            if nesting.in_object() {
+                scanner.name()?;
+            }
+            match scanner.token() {
+                Some(b'"') => scanner.skip_strings(&mut nesting)?,
                 Some(open @ (b'{' | b'[')) => {
-                    self.at += 1;
+                    scanner.at += 1;
                     let object = open == b'{';
-                    if self.token() != Some(if object { b'}' } else { b']' }) {
-                        if depth % 64 == 0 {
-                            let Some(aside) = outer.get_mut(depth / 64) else {
-                                return Err(self.malformed("JSON nested too deeply"));
-                            };
-                            *aside = objects;
-                        }
-                        depth += 1;
-                        objects = objects << 1 | u64::from(object);
-                        if object {
-                            self.name()?;
-                        }
+                    if scanner.token() != Some(if object { b'}' } else { b']' }) {
+                        scanner.open(&mut nesting, object)?;
                         continue;
                     }
-                    self.at += 1;
+                    scanner.at += 1;
                 }
-                Some(b'-' | b'0'..=b'9') => self.number()?,
-                Some(b't') => self.literal(b"true")?,
-                Some(b'f') => self.literal(b"false")?,
-                Some(b'n') => self.literal(b"null")?,
-                _ => return Err(self.malformed("expected a JSON value")),
+                Some(b'-' | b'0'..=b'9') => scanner.number()?,
+                Some(b't') => scanner.literal(b"true")?,
+                Some(b'f') => scanner.literal(b"false")?,
+                Some(b'n') => scanner.literal(b"null")?,
+                _ => return Err(scanner.malformed("expected a JSON value")),
             }
             loop {
-                if depth == 0 {
+                if nesting.is_empty() {
+                    *self = scanner;
                     return Ok(());
                 }
-                let object = objects & 1 == 1;
-                match self.token() {
+                match scanner.token() {
                     Some(b',') => {
-                        self.at += 1;
-                        if object {
-                            self.name()?;
-                        }
+                        scanner.at += 1;
                         break;
                     }
-                    Some(b'}') if object => {}
-                    Some(b']') if !object => {}
-                    _ => return Err(self.malformed("expected a comma or a closing bracket in JSON")),
+                    Some(b'}') if nesting.in_object() => {}
+                    Some(b']') if !nesting.in_object() => {}
+                    _ => return Err(scanner.malformed("expected a comma or a closing bracket in JSON")),
                 }
-                self.at += 1;
-                depth -= 1;
-                objects >>= 1;
-                if depth % 64 == 0 {
-                    objects = outer.get(depth / 64).copied().unwrap_or_default();
-                }
+                scanner.at += 1;
+                nesting.close();
             }
         }
+    }
+
+    /// Skips a string. If it is in an attribute that is spelled as exporters do, also the strings of this attribute and
+    /// the next ones: one comparison leads from a string to the next, instead of up to eight tokens.
+    #[inline(always)]
+    fn skip_strings(&mut self, nesting: &mut Nesting) -> Result<(), Malformed> {
+        self.at += 1;
+        loop {
+            self.string_end()?;
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let in_object = nesting.in_object();
+            self.at += if in_object && rest.starts_with(STRING_VALUE) {
+                self.open(nesting, true)?;
+                STRING_VALUE.len()
+            } else if rest.starts_with(NEXT_KEY) && nesting.next_of_array() {
+                NEXT_KEY.len()
+            } else if in_object && rest.starts_with(INT_VALUE) {
+                self.open(nesting, true)?;
+                INT_VALUE.len()
+            } else {
+                self.at += 1;
+                return Ok(());
+            };
+        }
+    }
+
+    #[inline(always)]
+    fn open(self, nesting: &mut Nesting, object: bool) -> Result<(), Malformed> {
+        if nesting.open(object) { Ok(()) } else { Err(self.malformed("JSON nested too deeply")) }
     }
 
     /// Skips the next value, which must be an object or null.
@@ -248,18 +265,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// The first byte of the next token.
-    #[inline]
+    #[inline(always)]
     fn token(&mut self) -> Option<u8> {
-        loop {
-            match self.text.get(self.at) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
-                other => return other.copied(),
+        match self.text.get(self.at) {
+            Some(&byte) if byte <= b' ' => {
+                self.at = after_spaces(self.text, self.at);
+                self.text.get(self.at).copied()
             }
+            other => other.copied(),
         }
     }
 
     /// Reads a member name and the colon after it.
-    #[inline]
+    #[inline(always)]
     fn name(&mut self) -> Result<Text, Malformed> {
         let start = self.start();
         let name = self.read_string()?;
@@ -275,78 +293,76 @@ impl<'a> Scanner<'a> {
 
     /// Reads a member name, or a string that matters to the filter. It must be UTF-8: decoders replace, reject or drop
     /// other bytes.
-    #[inline]
+    #[inline(always)]
     fn read_string(&mut self) -> Result<Text, Malformed> {
         let text = self.string()?;
-        if !self.utf8 {
-            let bytes = self.text.get(text.start..text.end).unwrap_or_default();
-            if core::str::from_utf8(bytes).is_err() {
-                return Err(Malformed { what: "member name or key in JSON is not UTF-8", at: text.start });
-            }
+        if !text.ascii {
+            self.check_utf8(text)?;
         }
         Ok(text)
     }
 
+    #[cold]
+    fn check_utf8(self, text: Text) -> Result<(), Malformed> {
+        let bytes = self.text.get(text.start..text.end).unwrap_or_default();
+        match core::str::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Malformed { what: "member name or key in JSON is not UTF-8", at: text.start }),
+        }
+    }
+
+    #[inline(always)]
     fn string(&mut self) -> Result<Text, Malformed> {
         if self.token() != Some(b'"') {
             return Err(self.malformed("expected a JSON string"));
         }
         self.at += 1;
         let start = self.at;
+        let (escaped, ascii) = self.string_end()?;
+        let end = self.at;
+        self.at += 1;
+        Ok(Text { start, end, escaped, ascii })
+    }
+
+    /// Goes to the closing quote of the string that the scanner is in. Returns whether it has escapes, and whether it
+    /// is ASCII.
+    #[inline(always)]
+    fn string_end(&mut self) -> Result<(bool, bool), Malformed> {
         let mut escaped = false;
+        let mut not_ascii = 0;
         loop {
-            self.skip_plain();
-            match self.text.get(self.at) {
-                Some(b'"') => {
-                    let end = self.at;
-                    self.at += 1;
-                    return Ok(Text { start, end, escaped });
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                _ => return Err(self.malformed("control character in a JSON string")),
+            let bytes = Chunk::of(self.text, self.at);
+            let specials = bytes.specials();
+            if specials == 0 {
+                not_ascii |= bytes.not_ascii();
+                self.at += chunk::LEN;
+                continue;
             }
+            // The bits up to that of the first special byte.
+            not_ascii |= bytes.not_ascii() & (specials ^ (specials - 1));
+            self.at += specials.trailing_zeros() as usize;
+            if self.text.get(self.at) == Some(&b'"') {
+                return Ok((escaped, not_ascii == 0));
+            }
+            self.at = self.after_escape()?;
+            escaped = true;
         }
     }
 
-    /// Skips bytes of a string that need no attention, eight at a time: nearly all of a message is strings.
-    #[inline]
-    fn skip_plain(&mut self) {
-        const ONES: u64 = u64::MAX / 255;
-        const HIGHS: u64 = ONES << 7;
-        while let Some(&bytes) = self.text.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(bytes);
-            // Sets the high bit of the lowest zero byte: "Bit Twiddling Hacks", "Determine if a word has a zero byte".
-            let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-            let quote = zero(word ^ (ONES * u64::from(b'"')));
-            let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-            let control = word.wrapping_sub(ONES * 0x20) & !word;
-            let found = (quote | backslash | control) & HIGHS;
-            if found != 0 {
-                self.at += (found.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
-        }
-        while self.text.get(self.at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-            self.at += 1;
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Malformed> {
-        let len = match self.text.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') if self.unit(self.at).is_some() => 6,
-            _ => return Err(self.malformed("invalid escape in a JSON string")),
+    /// The offset after the escape that begins here. Another special byte, or the end of the text, is an error.
+    #[inline(never)]
+    fn after_escape(self) -> Result<usize, Malformed> {
+        let len = match (self.text.get(self.at), self.text.get(self.at + 1)) {
+            (Some(b'\\'), Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')) => 2,
+            (Some(b'\\'), Some(b'u')) if self.unit(self.at).is_some() => 6,
+            (Some(b'\\'), _) => return Err(self.malformed("invalid escape in a JSON string")),
+            _ => return Err(self.malformed("control character in a JSON string")),
         };
-        self.at += len;
-        Ok(())
+        Ok(self.at + len)
     }
 
     /// The UTF-16 code unit of the `\uXXXX` at `at`.
-    fn unit(&self, at: usize) -> Option<u32> {
+    fn unit(self, at: usize) -> Option<u32> {
         let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
         digits.iter().try_fold(0, |unit, &digit| Some(unit << 4 | char::from(digit).to_digit(16)?))
     }
@@ -362,7 +378,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
-    fn unescaped(&self, text: Text) -> Result<Vec<u8>, Malformed> {
+    fn unescaped(self, text: Text) -> Result<Vec<u8>, Malformed> {
         if text.end - text.start > MAX_ESCAPED {
             return Err(Malformed { what: "escaped member name or key longer than 64 KiB", at: text.start });
         }
@@ -404,6 +420,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips a number (RFC 8259, section 6).
+    #[inline(always)]
     fn number(&mut self) -> Result<(), Malformed> {
         if self.text.get(self.at) == Some(&b'-') {
             self.at += 1;
@@ -418,24 +435,38 @@ impl<'a> Scanner<'a> {
             self.digits()?;
         }
         if let Some(b'e' | b'E') = self.text.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.text.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
+            self.at = self.after_exponent()?;
         }
         Ok(())
     }
 
+    /// The offset after the exponent that begins here.
+    #[cold]
+    fn after_exponent(mut self) -> Result<usize, Malformed> {
+        self.at += 1;
+        if let Some(b'+' | b'-') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        self.digits()?;
+        Ok(self.at)
+    }
+
     /// Skips digits, at least one.
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), Malformed> {
         let start = self.at;
-        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
+        loop {
+            let others = Chunk::of(self.text, self.at).not_digits();
+            if others != 0 {
+                self.at += others.trailing_zeros() as usize;
+                break;
+            }
+            self.at += chunk::LEN;
         }
         if self.at == start { Err(self.malformed("expected a digit in a JSON number")) } else { Ok(()) }
     }
 
+    #[inline(always)]
     fn literal(&mut self, literal: &[u8]) -> Result<(), Malformed> {
         if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
             return Err(self.malformed("expected a JSON value"));
@@ -445,9 +476,26 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
-    fn malformed(&self, what: &'static str) -> Malformed {
+    fn malformed(self, what: &'static str) -> Malformed {
         let what = if self.at >= self.text.len() { "truncated JSON" } else { what };
         Malformed { what, at: self.at }
+    }
+}
+
+/// The offset of the first byte from `at` on that is not whitespace. The byte at `at` is whitespace or a control
+/// character.
+#[inline(never)]
+fn after_spaces(text: &[u8], mut at: usize) -> usize {
+    // One space is most frequent in a text that is not compact.
+    if text.get(at) == Some(&b' ') && text.get(at + 1).is_some_and(|&next| next > b' ') {
+        return at + 1;
+    }
+    loop {
+        let others = Chunk::of(text, at).not_spaces();
+        if others != 0 {
+            return at + others.trailing_zeros() as usize;
+        }
+        at += chunk::LEN;
     }
 }
 

@@ -329,6 +329,21 @@ fn invalid_json_is_rejected_as_by_another_parser() {
         r#""é€😀""#,
         "/**/1",
         "1//",
+        "1:",
+        "1:2",
+        // The texts between attributes that exporters write, at other places.
+        r#"["a","value":{"stringValue":"b"}]"#,
+        r#"["a","value":{"intValue":"1"}]"#,
+        r#"{"a":"b","value":{"stringValue":"c"}}"#,
+        r#"{"a":"b","value":{"intValue":"c","d":1}}"#,
+        r#"{"a":"b"}},{"key":"c"}"#,
+        r#"{"a":{"b":"c"}},{"key":"d"}"#,
+        r#"[{"a":{"b":"c"}},{"key":"d"}]"#,
+        r#"[{"a":{"b":"c"}},{"key":"d","e":["f"]}]"#,
+        r#"[{"a":["b"}},{"key":"c"}]"#,
+        r#"[["a"}},{"key":"c"}]"#,
+        r#"[{"a":{"b":"c"}},{"key":"d"}}]"#,
+        r#"[{"a":{"b":"c"}},{"key":"d"]"#,
         " 1 ",
         "\u{a0}1",
         "\u{c}1",
@@ -390,6 +405,49 @@ fn bytes_that_are_not_utf8_pass_where_the_filter_reads_nothing() {
         r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"tenant","value":{"kvlistValue":{"values":[{"key":"i^d"}]}}}]}}]}"#,
     ] {
         assert!(matches!(spliced(text), Err(SpliceError::Malformed(_))), "{text}");
+    }
+}
+
+#[test]
+fn every_byte_of_a_string_is_checked() {
+    // Strings of several chunks, at several offsets in them, near the end of the text and far from it.
+    let (name, key) = (r#"{"x":{"$":1}}"#, traces(r#"{"resource":{"attributes":[{"key":"$"}]}}"#));
+    let (value, element) = (r#"{"x":{"y":"$","value":[{"a":"$"}]}}"#, r#"{"x":["$", "$"]}"#);
+    let attribute = r#"{"x":[{"key":"$","value":{"stringValue":"$"}},{"key":"$","value":{"intValue":"$"}}]}"#;
+    for (shape, is_name) in [(name, true), (&key, true), (value, false), (element, false), (attribute, false)]
+    {
+        for spaces in [0, 5, 11] {
+            for len in [0, 1, 14, 15, 16, 17, 31, 32, 33] {
+                for at in 0..=len {
+                    for (byte, in_name, in_value) in [
+                        (&b"\x1f"[..], false, false),
+                        (b"\n", false, false),
+                        (b"\0", false, false),
+                        (b"\"", false, false),
+                        (b"\\", false, false),
+                        (b"\\x", false, false),
+                        (b"\xff", false, true),
+                        (b"\xc3", false, true),
+                        (b"\x7f", true, true),
+                        ("é".as_bytes(), true, true),
+                        (br#"\""#, true, true),
+                        (br"\\", true, true),
+                        (br"\u0041", true, true),
+                    ] {
+                        let text = [&b"a".repeat(at)[..], byte, &b"a".repeat(len - at)].concat();
+                        let mut message = b" ".repeat(spaces);
+                        for (part, piece) in shape.split('$').enumerate() {
+                            message.extend_from_slice(if part == 0 { b"" } else { &text });
+                            message.extend_from_slice(piece.as_bytes());
+                        }
+                        message.extend(b" ".repeat(spaces));
+                        let good = splice(Signal::Traces, &message, &attributes(), LIMIT).is_ok();
+                        let want = if is_name { in_name } else { in_value };
+                        assert_eq!(good, want, "{}", String::from_utf8_lossy(&message));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -743,6 +801,7 @@ fn snake(camel: &str) -> String {
 /// Changes a message to what the backend should receive. Returns the numbers of items and of removed attributes.
 fn expected(signal: Signal, message: &mut Value) -> (u64, u64) {
     let (mut items, mut removed) = (0, 0);
+    let owned = owned();
     let (of, scopes) = match signal {
         Signal::Traces => ("resourceSpans", "scopeSpans"),
         Signal::Logs => ("resourceLogs", "scopeLogs"),
@@ -772,7 +831,7 @@ fn expected(signal: Signal, message: &mut Value) -> (u64, u64) {
         }
         let attributes = container["resource"]["attributes"].as_array_mut().unwrap();
         let before = attributes.len();
-        attributes.retain(|attribute| !OWNED.iter().any(|key| attribute["key"] == *key));
+        attributes.retain(|attribute| !attribute["key"].as_str().is_some_and(|key| owned.owns(key)));
         removed += (before - attributes.len()) as u64;
         let set: Vec<Value> = serde_json::from_str(&format!("[{SET}]")).unwrap();
         attributes.splice(0..0, set);
@@ -792,7 +851,102 @@ fn dice(mut seed: u64) -> impl FnMut(u32) -> u32 {
     }
 }
 
+/// Attributes as exporters write them, and values around them.
+fn compact() -> impl Strategy<Value = String> {
+    let text = || {
+        prop_oneof![
+            Just(String::new()),
+            "[ -!#-\\[\\]-~é]{1,20}",
+            r#"(\\["\\/bfnrt]|\\u00[0-7][0-9a-f]|x){1,9}"#
+        ]
+    };
+    let scalar = prop_oneof![
+        text().prop_map(|text| format!(r#""{text}""#)),
+        "-?(0|[1-9][0-9]{0,20})([.][0-9]{1,17})?(e[+-]?[0-9]{1,2})?",
+        prop::sample::select(vec!["null", "true", "false", "[]", "{}"]).prop_map(str::to_owned),
+    ];
+    scalar.prop_recursive(4, 40, 5, move |inner| {
+        let attribute = prop_oneof![
+            4 => (text(), text()).prop_map(|(key, value)| {
+                format!(r#"{{"key":"{key}","value":{{"stringValue":"{value}"}}}}"#)
+            }),
+            2 => (text(), any::<i64>()).prop_map(|(key, value)| {
+                format!(r#"{{"key":"{key}","value":{{"intValue":"{value}"}}}}"#)
+            }),
+            1 => (text(), inner.clone()).prop_map(|(key, value)| {
+                format!(r#"{{"key":"{key}","value":{{"kvlistValue":{value}}}}}"#)
+            }),
+            1 => inner.clone(),
+        ];
+        let list = |of: BoxedStrategy<String>| prop::collection::vec(of, 0..6).prop_map(|of| of.join(","));
+        prop_oneof![
+            3 => list(attribute.boxed()).prop_map(|all| format!("[{all}]")),
+            1 => list(("[a-z]{1,18}", inner).prop_map(|(name, value)| format!(r#""{name}":{value}"#)).boxed())
+                .prop_map(|all| format!("{{{all}}}")),
+        ]
+    })
+}
+
+/// Pieces of JSON, most of them of attributes as exporters write them.
+const PIECES: &[&str] = &[
+    r#"","value":{"stringValue":""#,
+    r#"","value":{"intValue":""#,
+    r#""}},{"key":""#,
+    r#"{"key":""#,
+    r#""}}"#,
+    r#"","#,
+    r#"":"#,
+    "\"",
+    "\\",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    " ",
+    "\t",
+    "\u{0}",
+    "0",
+    "-",
+    ".",
+    "e1",
+    "null",
+    "é",
+    "",
+];
+
 proptest! {
+    #[test]
+    fn exactly_what_another_parser_reads_is_accepted_however_deep_and_damaged(
+        value in compact(),
+        around in prop::collection::vec(any::<bool>(), 0..80),
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0..4usize, prop::sample::select(PIECES)), 0..3,
+        ),
+    ) {
+        let mut message = r#"{"x":"#.to_owned();
+        message.extend(around.iter().map(|&object| if object { r#"{"a":"# } else { "[" }));
+        message += &value;
+        message.extend(around.iter().rev().map(|&object| if object { "}" } else { "]" }));
+        message.push('}');
+        for (at, remove, insert) in changes {
+            let starts: Vec<usize> = message.char_indices().map(|(at, _)| at).collect();
+            // Any place of the value, or near it.
+            let first = 5.min(starts.len());
+            let from = first + at.index(starts.len() - first + 1);
+            let place = |index: usize| starts.get(index).copied().unwrap_or(message.len());
+            let range = place(from)..place(from + remove);
+            message.replace_range(range, insert);
+        }
+        match spliced_text(Signal::Traces, &message) {
+            Err(SpliceError::Malformed(malformed)) if malformed.what.starts_with("empty member name") => {
+                prop_assert!(message.contains(r#""""#), "{message}");
+            }
+            found => prop_assert_eq!(found.is_ok(), is_json(&message), "{}", message),
+        }
+    }
+
     #[test]
     fn attributes_are_set_for_every_signal_and_nothing_else_changes(
         (signal, node) in any_signal(), seed in any::<u64>(),
