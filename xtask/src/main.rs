@@ -4,12 +4,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "recipes run on the host, where there is a clock")]
 
+mod advisories;
 mod bench;
 mod cluster;
 mod debian;
 mod demo;
 mod dist;
 mod e2e;
+mod fuzz;
 mod instructions;
 mod process;
 mod project;
@@ -52,6 +54,10 @@ enum Recipe {
     Bench(bench::Args),
     /// Build the files of a release: static binaries, the module, images, a bill of materials, checksums
     Dist(dist::Args),
+    /// Fuzz what reads bytes from outside, with libFuzzer and a nightly compiler
+    Fuzz(fuzz::Args),
+    /// Check the dependencies for known vulnerabilities
+    Advisories,
     /// Count the instructions of the code that runs for every request, and compare with bench/instructions.txt
     Instructions {
         /// Write bench/instructions.txt instead
@@ -78,6 +84,8 @@ fn main() -> ExitCode {
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench(args) => bench::recipe(&args),
         Recipe::Dist(args) => dist::recipe(&args),
+        Recipe::Fuzz(args) => fuzz::recipe(&args),
+        Recipe::Advisories => advisories::recipe(),
         Recipe::Instructions { bless } => instructions::recipe(bless),
         Recipe::Cluster(action) => cluster::recipe(&action),
         Recipe::E2e(args) => e2e::recipe(&args),

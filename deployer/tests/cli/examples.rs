@@ -242,9 +242,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// README.md, CONTRIBUTING.md, docs/ and the pages of examples/.
+/// The pages in the root, docs/ and the pages of examples/.
 fn pages() -> Vec<PathBuf> {
-    let mut pages = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    let names = ["CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
+    let mut pages: Vec<PathBuf> = names.iter().map(|name| root().join(name)).collect();
     markdown_below(&root().join("docs"), &mut pages);
     markdown_below(&root().join("examples"), &mut pages);
     pages

@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 mod cargo_tool;
+mod go_tool;
 mod pdata;
 mod protobufjs;
 mod python;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub(crate) use cargo_tool::cargo_tool;
+pub(crate) use go_tool::go_tool;
 pub(crate) use pdata::pdata;
 pub(crate) use protobufjs::protobufjs;
 pub(crate) use python::python;

@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use super::Outcome;
 use crate::wasm::{TARGET, Toolchain};
-use crate::{process, project, setup};
+use crate::{advisories, debian, process, project, setup};
 
-const CARGO_DENY: &str = "0.20.2";
+const ACTIONLINT: &str = "v1.7.12";
 
 pub(super) fn format() -> Result<Outcome> {
     process::run(project::cargo().args(["fmt", "--all", "--check"]))?;
@@ -51,11 +51,21 @@ pub(super) fn docs() -> Result<Outcome> {
 }
 
 /// Licences, bans and sources of dependencies. Advisories are not checked: their database is a git repository, which
-/// not every machine can reach.
+/// not every machine can reach. `cargo xtask advisories` checks them.
 pub(super) fn deny() -> Result<Outcome> {
-    let program = setup::cargo_tool("cargo-deny", CARGO_DENY, "cargo-deny")?;
-    let mut deny = Command::new(program);
-    deny.current_dir(project::root()).args(["check", "bans", "licenses", "sources"]);
-    process::run(&mut deny)?;
+    process::run(advisories::cargo_deny()?.args(["check", "bans", "licenses", "sources"]))?;
+    Ok(Outcome::Passed)
+}
+
+/// The workflows of GitHub: their syntax, expressions and inputs of actions, and with ShellCheck their scripts.
+pub(super) fn workflows() -> Result<Outcome> {
+    if let Err(missing) = process::go() {
+        return Ok(Outcome::Skipped(missing.to_string()));
+    }
+    if project::ci() {
+        debian::require(&["shellcheck"])?;
+    }
+    let program = setup::go_tool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", ACTIONLINT)?;
+    process::run(Command::new(program).args(["-no-color", "-pyflakes="]).current_dir(project::root()))?;
     Ok(Outcome::Passed)
 }

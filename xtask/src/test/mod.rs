@@ -39,7 +39,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: "format", fast: true, run: lints::format },
     Step { name: "ruff", fast: true, run: lints::ruff },
     // Before the steps that compile the command, which embeds the module.
@@ -48,6 +48,7 @@ const STEPS: [Step; 14] = [
     Step { name: "clippy-filter", fast: true, run: lints::clippy_filter },
     Step { name: "docs", fast: true, run: lints::docs },
     Step { name: "deny", fast: false, run: lints::deny },
+    Step { name: "workflows", fast: false, run: lints::workflows },
     Step { name: "unit", fast: true, run: units::host },
     Step { name: "fuzz", fast: false, run: units::fuzz },
     Step { name: "instructions", fast: false, run: units::instructions },
