@@ -15,6 +15,7 @@ mod fuzz;
 mod instructions;
 mod process;
 mod project;
+mod publish;
 mod reproducible;
 mod setup;
 mod test;
@@ -54,6 +55,8 @@ enum Recipe {
     Bench(bench::Args),
     /// Build the files of a release: static binaries, the module, images, a bill of materials, checksums
     Dist(dist::Args),
+    /// Package the crates for crates.io and compile the packages; --execute uploads them
+    Publish(publish::Args),
     /// Fuzz what reads bytes from outside, with libFuzzer and a nightly compiler
     Fuzz(fuzz::Args),
     /// Check the dependencies for known vulnerabilities
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench(args) => bench::recipe(&args),
         Recipe::Dist(args) => dist::recipe(&args),
+        Recipe::Publish(args) => publish::recipe(&args),
         Recipe::Fuzz(args) => fuzz::recipe(&args),
         Recipe::Advisories => advisories::recipe(),
         Recipe::Instructions { bless } => instructions::recipe(bless),

@@ -3,6 +3,7 @@
 mod clusters;
 mod integration;
 mod lints;
+mod release;
 mod units;
 
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "format", fast: true, run: lints::format },
     Step { name: "ruff", fast: true, run: lints::ruff },
     // Before the steps that compile the command, which embeds the module.
@@ -53,6 +54,7 @@ const STEPS: [Step; 15] = [
     Step { name: "fuzz", fast: false, run: units::fuzz },
     Step { name: "instructions", fast: false, run: units::instructions },
     Step { name: "core-wasm32", fast: false, run: units::core_wasm32 },
+    Step { name: "packages", fast: false, run: release::packages },
     Step { name: "integration", fast: false, run: integration::pytest },
     Step { name: "istio", fast: false, run: clusters::istio },
     Step { name: "envoy-gateway", fast: false, run: clusters::envoy_gateway },
