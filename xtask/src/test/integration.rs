@@ -7,6 +7,8 @@ use anyhow::Result;
 use super::Outcome;
 use crate::{cluster, process, project, setup};
 
+const KUSTOMIZE: &str = "v5.8.1";
+
 pub(super) fn pytest() -> Result<Outcome> {
     let (telemetrygen, pdata) = match (setup::telemetrygen(), setup::pdata()) {
         (Ok(telemetrygen), Ok(pdata)) => (telemetrygen, pdata),
@@ -15,6 +17,7 @@ pub(super) fn pytest() -> Result<Outcome> {
             Ok(_) => return Err(error),
         },
     };
+    let kustomize = setup::go_tool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", KUSTOMIZE)?;
     let python = setup::python()?;
     let command = project::command()?;
     let mut pytest = Command::new(python.interpreter);
@@ -29,7 +32,7 @@ pub(super) fn pytest() -> Result<Outcome> {
         "tests",
         "--ignore=tests/cluster",
     ]);
-    pytest.env("OTLP_GATE", command);
+    pytest.env("OTLP_GATE", command).env("KUSTOMIZE", kustomize);
     pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
     // It has been built for a cluster, or will be.
     pytest.env("OTELCOL", cluster::collector()?);
