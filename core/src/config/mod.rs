@@ -109,7 +109,7 @@ macro_rules! with_policy_keys {
                     headers: self.headers.clone(),
                     deny: self.deny.clone(),
                     cors_origins: self.cors_origins.clone(),
-                    quotas: self.quotas.clone(),
+                    quotas: self.quotas.policy_keys(),
                     limits: self.limits.clone(),
                     ..PolicyConfig::default()
                 }

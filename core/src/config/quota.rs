@@ -9,11 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Burst, Rate, unique_keys};
 use crate::quota::Dimension;
 
-/// Rate limits of clients.
+/// Rate limits of clients. `E` is what the reader needs to know of the engine: the filter the name only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(bound(deserialize = "E: Default + Deserialize<'de>"))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Quotas {
+#[cfg_attr(feature = "schema", schemars(rename = "Quotas", description = "Rate limits of clients."))]
+#[cfg_attr(feature = "schema", schemars(bound = "E: Default + Serialize + schemars::JsonSchema"))]
+pub struct Quotas<E = QuotaEngine> {
     /// `enforce` throttles requests over a quota. `shadow` counts and reports them, and forwards them.
     #[serde(skip_serializing_if = "Mode::is_enforce")]
     #[cfg_attr(feature = "schema", schemars(extend("default" = "enforce")))]
@@ -23,10 +26,9 @@ pub struct Quotas {
     /// `shared` need an `engine`. Default: `gateway` if there is an `engine`, else `replica`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// The engine of `scope: gateway` and `shared`: a Valkey or Redis that all replicas reach. Only `otlp-gate local`
-    /// can use one yet.
+    /// The engine of `scope: gateway` and `shared`: a Valkey or Redis that all replicas reach.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub engine: Option<QuotaEngine>,
+    pub engine: Option<E>,
     /// The limit of all clients together, over the replicas of `scope`: one bucket, which every request is charged to
     /// beside the client's own. A request is charged to both or to neither. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,15 +39,32 @@ pub struct Quotas {
     pub tiers: BTreeMap<String, TierConfig>,
 }
 
-impl Quotas {
+impl<E> Quotas<E> {
     /// Whether there are no quotas.
-    pub fn is_default(&self) -> bool {
+    pub fn is_default(&self) -> bool
+    where
+        E: Default + PartialEq,
+    {
         *self == Quotas::default()
     }
 
     /// Over which replicas the quotas hold.
     pub fn effective_scope(&self) -> Scope {
         self.scope.unwrap_or(if self.engine.is_some() { Scope::Gateway } else { Scope::Replica })
+    }
+
+    /// The same quotas as the filter is sent them.
+    pub fn policy_keys(&self) -> Quotas
+    where
+        E: Clone + Into<QuotaEngine>,
+    {
+        Quotas {
+            mode: self.mode,
+            scope: self.scope,
+            engine: self.engine.clone().map(Into::into),
+            total: self.total.clone(),
+            tiers: self.tiers.clone(),
+        }
     }
 }
 
@@ -62,16 +81,14 @@ pub enum Scope {
     Shared,
 }
 
-/// A Valkey or Redis that adds up what all replicas charge.
+/// A Valkey or Redis that adds up what all replicas charge, as far as the filter needs to know it. How the proxy reaches
+/// it is in the proxy's own configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QuotaEngine {
-    /// Its host and port: `valkey.example.com:6379`.
-    pub address: String,
-    /// With `scope: shared`, the gates that have this name and this engine share their quotas. With `scope: gateway`, it
-    /// keeps gates apart that have the same name and namespace in several clusters.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// What gates with common quotas have in common.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
 }
 

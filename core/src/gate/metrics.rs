@@ -12,14 +12,17 @@ use crate::response::Reason;
 pub const POLICY_REVISION: &str = "otlp_gate_policy_revision";
 
 /// The gauge of whether the engine of shared quotas answers.
-pub(super) const ENGINE_UP: &str = "otlp_gate_quota_engine_up";
+pub const ENGINE_UP: &str = "otlp_gate_quota_engine_up";
 
 /// The gauge of when the engine of shared quotas answered last, in seconds since the Unix epoch.
-pub(super) const ENGINE_ANSWERED: &str = "otlp_gate_quota_engine_answered_seconds";
+pub const ENGINE_ANSWERED: &str = "otlp_gate_quota_engine_answered_seconds";
 
 /// The counter of new connections with an `x-forwarded-client-cert` that the proxy did not write, where no hop is
 /// trusted.
 pub const FOREIGN_CERTIFICATES: &str = "otlp_gate_foreign_client_cert_headers_total";
+
+/// The counter of requests.
+pub const REQUESTS: &str = "otlp_gate_requests_total";
 
 /// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or
 /// where there is no quota.
@@ -79,7 +82,7 @@ pub(super) enum Metric {
 impl Metric {
     fn name(self) -> &'static str {
         match self {
-            Metric::Requests => "otlp_gate_requests_total",
+            Metric::Requests => REQUESTS,
             Metric::Items => "otlp_gate_items_total",
             Metric::Bytes => "otlp_gate_bytes_total",
             Metric::ForgedAttributes => "otlp_gate_forged_attributes_total",

@@ -37,7 +37,7 @@ pub use health::{HealthCheck, HealthHead};
 pub use host::{HeaderMap, Host, entropy};
 pub use load::Gate;
 pub use memory::{Memory, Reservation};
-pub use metrics::{FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed};
+pub use metrics::{ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed, REQUESTS};
 pub use outcome::Outcome;
 pub use plugin::Plugin;
 pub use reporter::{ENGINE_PASSWORD, ENGINE_USER};

@@ -13,7 +13,9 @@ use super::client::selecting;
 use crate::error::Error;
 
 /// What Istio's agent (pkg/wasm/convert.go) and Envoy (source/extensions/common/wasm) log when a module is missing.
-const WASM_ERRORS: [&str; 2] = ["error in converting the wasm config", "Unable to create Wasm"];
+pub(super) const WASM_ERRORS: [&str; 2] = ["error in converting the wasm config", "Unable to create Wasm"];
+/// What the filter logs when it does not reach the engine of shared quotas.
+pub(super) const ENGINE_ERRORS: [&str; 1] = ["quota engine does not answer"];
 /// How many lines at the end of a log are searched.
 const SEARCHED_LINES: i64 = 200;
 /// How many lines at the end of a log are shown.
@@ -65,12 +67,12 @@ pub(super) async fn of_pods(
     Ok(None)
 }
 
-/// Why a proxy does not have the filter's module, if its log says so.
-pub(super) async fn of_proxy(cluster: &Cluster, pod: &Pod) -> Option<Diagnosis> {
+/// The last line in a proxy's log that has one of these errors.
+pub(super) async fn of_proxy(cluster: &Cluster, pod: &Pod, errors: &[&str]) -> Option<Diagnosis> {
     let name = pod.name_any();
     let container = &pod.spec.as_ref()?.containers.first()?.name;
     let log = log(cluster, &pod.namespace()?, &name, container, SEARCHED_LINES, false).await;
-    let line = log.lines().rev().find(|line| WASM_ERRORS.iter().any(|error| line.contains(error)))?;
+    let line = log.lines().rev().find(|line| errors.iter().any(|error| line.contains(error)))?;
     Some(Diagnosis { source: format!("log of pod/{name}"), message: one_line(line) })
 }
 

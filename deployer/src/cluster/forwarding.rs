@@ -99,7 +99,7 @@ pub(super) async fn of_pods(
     if installation.config.gateway.provider != Provider::Istio {
         return Ok(None);
     }
-    let workload = providers::of(installation.config).workload(installation);
+    let workload = providers::of(installation.config).workload(&installation.names);
     let namespace = &installation.names.namespace;
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
     let found = if_allowed(api.list(&ListParams::default().labels(&workload.selector)).await);

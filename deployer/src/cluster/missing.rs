@@ -54,8 +54,14 @@ pub(crate) async fn missing<'a>(
         if all.iter().any(same) {
             continue;
         }
-        let Some(found) = read(cluster, reference).await? else { continue };
+        let Some(found) = read(cluster, reference, &reference.namespace).await? else { continue };
         let Some(message) = complaint(reference, found.as_ref()) else { continue };
+        if let Some(namespace) = &reference.or_namespace {
+            let Some(found) = read(cluster, reference, namespace).await? else { continue };
+            if complaint(reference, found.as_ref()).is_none() {
+                continue;
+            }
+        }
         let mut hint = reference.hint.clone();
         if found.is_none() && !namespace_exists(cluster, &reference.namespace).await? {
             hint = format!("`kubectl create namespace {}`, then {hint}", reference.namespace);
@@ -89,8 +95,12 @@ fn complaint(reference: &Reference, found: Option<&Keys>) -> Option<String> {
 
 /// The keys of the object: `Some(None)` if it does not exist; `None` if it may not be read, or its kind is not served,
 /// which is reported elsewhere.
-async fn read(cluster: &Cluster, reference: &Reference) -> Result<Option<Option<Keys>>, Error> {
-    let Reference { namespace, name, kind, .. } = reference;
+async fn read(
+    cluster: &Cluster,
+    reference: &Reference,
+    namespace: &str,
+) -> Result<Option<Option<Keys>>, Error> {
+    let Reference { name, kind, .. } = reference;
     let client = cluster.client.clone();
     let failed =
         |e: kube::Error| api_error(format_args!("cannot read {}/{name} in {namespace}", kind.name()), &e);
@@ -136,6 +146,7 @@ mod tests {
             path: ConfigPath::of("a"),
             kind,
             namespace: "gate".to_owned(),
+            or_namespace: None,
             name: "backend".to_owned(),
             keys: keys.iter().map(|key| (*key).to_owned()).collect(),
             hint: String::new(),

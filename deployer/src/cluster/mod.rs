@@ -26,6 +26,7 @@ mod plan;
 mod prune;
 pub(crate) mod rollout;
 mod server_certificate;
+mod shared_quotas;
 mod status;
 
 pub(crate) use api_error::{api_error, if_allowed};
@@ -40,4 +41,5 @@ pub(crate) use missing::{Missing, missing};
 pub(crate) use plan::{Change, Plan, Planned};
 pub(crate) use prune::{Pruned, prune, retained};
 pub(crate) use server_certificate::ServerCertificate;
-pub(crate) use status::{Component, Status, gateway_address, status};
+pub(crate) use shared_quotas::other_limits;
+pub(crate) use status::{Component, Status, gateway_address, status, verify_requests};

@@ -48,6 +48,8 @@ pub(crate) enum NotReady {
     NoProxyRunning,
     /// Not all proxies have the current policy and module.
     OutdatedPolicy { current: usize, running: usize, policy: String },
+    /// Not all proxies reach the engine of shared quotas.
+    EngineUnreachable { address: String, reached: u32, running: u32 },
 }
 
 impl Display for NotReady {
@@ -95,6 +97,10 @@ impl Display for NotReady {
             NotReady::OutdatedPolicy { current, running, policy } => {
                 write!(f, "{current} of {running} proxies have policy {policy}")
             }
+            NotReady::EngineUnreachable { address, reached, running } => write!(
+                f,
+                "{address} reached by {reached} of {running} proxies; each of the others has quotas of its own"
+            ),
         }
     }
 }

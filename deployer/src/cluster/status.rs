@@ -1,12 +1,14 @@
 //! The status of a gate in the cluster, component by component.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use otlp_gate_core::gate::{FOREIGN_CERTIFICATES, POLICY_REVISION};
+use otlp_gate_core::gate::{ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POLICY_REVISION, REQUESTS};
+use otlp_gate_core::policy::VERIFY_NAME;
 use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -15,15 +17,16 @@ use super::api_error::api_error;
 use super::bundles::Bundle;
 use super::client::Cluster;
 use super::conditions::{addresses, reader};
-use super::diagnosis::{Diagnosis, of_deployment, of_pods, of_proxy};
+use super::diagnosis::{Diagnosis, ENGINE_ERRORS, WASM_ERRORS, of_deployment, of_pods, of_proxy};
 use super::discovery::Discovery;
 use super::not_ready::{Cause, NotReady};
 use super::server_certificate::ServerCertificate;
+use crate::address::Address;
 use crate::config::{Backend, Collector, Queue, TlsMode};
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, revision, title};
 use crate::output::rfc3339;
-use crate::providers::{self, Provider};
+use crate::providers::{self, Provider, Workload};
 
 /// How long a proxy may take to return its metrics.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -175,7 +178,8 @@ async fn proxies(
     installation: &Installation<'_>,
     provider: &dyn Provider,
 ) -> Result<Vec<Component>, Error> {
-    let workload = provider.workload(installation);
+    let workload = provider.workload(&installation.names);
+    let annotations = provider.pod_annotations(installation);
     let selected = ListParams::default().labels(&workload.selector);
     let api: Api<Deployment> = match &workload.namespace {
         Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
@@ -194,13 +198,15 @@ async fn proxies(
     let wanted = revision(&installation.policy, &installation.module, installation.extension.kind)?;
     let (mut running, mut current, mut outdated, mut unreadable) = (0, 0, None, None);
     let mut foreign = 0;
+    let mut engine = EngineReports::default();
     for pod in pods.items.iter().filter(|pod| is_running(pod)) {
         running += 1;
         match metrics(cluster, &namespace, &pod.name_any(), workload.stats_port).await {
             Ok(metrics) => {
                 foreign += metrics.foreign_certificates;
+                engine.add(&metrics, pod);
                 let same = metrics.revision == Some(wanted.number);
-                if same && has_annotations(pod, &workload.annotations) {
+                if same && has_annotations(pod, &annotations) {
                     current += 1;
                 } else {
                     outdated = Some(pod);
@@ -209,9 +215,24 @@ async fn proxies(
             Err(error) => unreadable = Some(error),
         }
     }
-    let state = match (unreadable, outdated) {
-        // A user who may not read pods' metrics can still use the gate.
-        (Some(why), _) => Ok(format!("unknown: the proxies' metrics cannot be read: {why}")),
+    // A user who may not read pods' metrics can still use the gate.
+    let unknown = |why: &String| Ok(format!("unknown: the proxies' metrics cannot be read: {why}"));
+    let shared = match &installation.quota_engine() {
+        None => None,
+        Some(of_config) => {
+            let state = match &unreadable {
+                Some(why) => unknown(why),
+                None => engine.state(&of_config.address, OffsetDateTime::now_utc()),
+            };
+            let mut component = Component::new("quota engine".to_owned(), state);
+            if let (false, Some(pod)) = (component.ready, engine.away) {
+                component.diagnosis = of_proxy(cluster, pod, &ENGINE_ERRORS).await;
+            }
+            Some(component)
+        }
+    };
+    let state = match (&unreadable, outdated) {
+        (Some(why), _) => unknown(why),
         (None, _) if running == 0 => Err(NotReady::NoProxyRunning),
         (None, Some(_)) => Err(NotReady::OutdatedPolicy { current, running, policy: wanted.text }),
         (None, None) => {
@@ -227,10 +248,37 @@ async fn proxies(
     };
     let mut filter = Component::new("filter".to_owned(), state);
     if let (false, Some(pod)) = (filter.ready, outdated) {
-        filter.diagnosis = of_proxy(cluster, pod).await;
+        filter.diagnosis = of_proxy(cluster, pod, &WASM_ERRORS).await;
     }
     components.push(filter);
+    components.extend(shared);
     Ok(components)
+}
+
+/// How many requests of the reserved client of `otlp-gate verify` each running proxy has had, by its pod.
+///
+/// # Errors
+/// Why the proxies' metrics cannot be read.
+pub(crate) async fn verify_requests(
+    cluster: &Cluster,
+    workload: &Workload,
+) -> Result<BTreeMap<String, u64>, String> {
+    let selected = ListParams::default().labels(&workload.selector);
+    let pods: Api<Pod> = match &workload.namespace {
+        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
+        None => Api::all(cluster.client.clone()),
+    };
+    let mut all = BTreeMap::new();
+    for pod in
+        pods.list(&selected).await.map_err(|e| e.to_string())?.items.iter().filter(|pod| is_running(pod))
+    {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let text = metrics_text(cluster, &namespace, &name, workload.stats_port, &[REQUESTS]).await?;
+        let of_client = text.lines().filter(|line| line.contains(VERIFY_NAME));
+        let counts = of_client.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        all.insert(name, counts.sum());
+    }
+    Ok(all)
 }
 
 /// Whether the pod has the module and the CAs that it is bound to.
@@ -243,6 +291,43 @@ fn is_running(pod: &Pod) -> bool {
         && pod.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running")
 }
 
+/// What the filters of all proxies report of the engine of shared quotas.
+#[derive(Debug, Default)]
+struct EngineReports<'a> {
+    running: u32,
+    reached: u32,
+    /// The latest answer that the proxy with the oldest one has got, in seconds since 1970.
+    answered: Option<u64>,
+    /// A proxy that does not reach it.
+    away: Option<&'a Pod>,
+}
+
+impl<'a> EngineReports<'a> {
+    fn add(&mut self, metrics: &Metrics, pod: &'a Pod) {
+        self.running += 1;
+        if metrics.engine_up == Some(1) {
+            self.reached += 1;
+            let answered = metrics.engine_answered.unwrap_or_default();
+            self.answered = Some(self.answered.map_or(answered, |other| other.min(answered)));
+        } else {
+            self.away = Some(pod);
+        }
+    }
+
+    fn state(&self, address: &Address, now: OffsetDateTime) -> Result<String, NotReady> {
+        let &EngineReports { running, reached, answered, .. } = self;
+        if running == 0 {
+            return Err(NotReady::NoProxyRunning);
+        }
+        if reached < running {
+            return Err(NotReady::EngineUnreachable { address: address.to_string(), reached, running });
+        }
+        let now = u64::try_from(now.unix_timestamp()).unwrap_or_default();
+        let age = now.saturating_sub(answered.unwrap_or_default());
+        Ok(format!("{address} reached by {reached} of {running} proxies, last answer {age} s ago"))
+    }
+}
+
 /// What the filter of a proxy reports.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Metrics {
@@ -250,6 +335,10 @@ struct Metrics {
     revision: Option<u64>,
     /// How many connections had an `x-forwarded-client-cert` that the proxy did not write.
     foreign_certificates: u64,
+    /// Whether the engine of shared quotas answered last; none before the first call.
+    engine_up: Option<u64>,
+    /// When the engine of shared quotas answered last, in seconds since 1970.
+    engine_answered: Option<u64>,
 }
 
 impl Metrics {
@@ -262,24 +351,37 @@ impl Metrics {
         Metrics {
             revision: value(POLICY_REVISION),
             foreign_certificates: value(FOREIGN_CERTIFICATES).unwrap_or_default(),
+            engine_up: value(ENGINE_UP),
+            engine_answered: value(ENGINE_ANSWERED),
         }
     }
 }
 
 /// What the filter of a proxy reports; nothing if it is not running yet.
 async fn metrics(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Metrics, String> {
+    let names = [POLICY_REVISION, FOREIGN_CERTIFICATES, ENGINE_UP, ENGINE_ANSWERED];
+    Ok(Metrics::read(&metrics_text(cluster, namespace, pod, port, &names).await?))
+}
+
+/// These metrics of a proxy in the text format of Prometheus; empty if it is not running yet.
+async fn metrics_text(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    port: u16,
+    names: &[&str],
+) -> Result<String, String> {
     // `%7C` is `|`: the filter is a regular expression.
-    let path = format!(
-        "/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus\
-         ?filter={POLICY_REVISION}%7C{FOREIGN_CERTIFICATES}"
-    );
+    let filter = names.join("%7C");
+    let path =
+        format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus?filter={filter}");
     let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
     match timeout(METRICS_TIMEOUT, cluster.pods.request_text(request)).await {
         Err(_) => Err(format!("no response within {} s", METRICS_TIMEOUT.as_secs())),
         // A starting proxy does not listen yet.
-        Ok(Err(kube::Error::Api(status))) if status.code >= 500 => Ok(Metrics::default()),
+        Ok(Err(kube::Error::Api(status))) if status.code >= 500 => Ok(String::new()),
         Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(text)) => Ok(Metrics::read(&text)),
+        Ok(Ok(text)) => Ok(text),
     }
 }
 
@@ -389,9 +491,36 @@ mod tests {
     #[test]
     fn metrics_are_read_by_their_names() {
         let text = "# TYPE otlp_gate_policy_revision gauge\notlp_gate_policy_revision{} 7\n";
-        assert_eq!(Metrics::read(text), Metrics { revision: Some(7), foreign_certificates: 0 });
+        let expected = Metrics { revision: Some(7), ..Metrics::default() };
+        assert_eq!(Metrics::read(text), expected);
         let text = format!("{text}envoy_otlp_gate_foreign_client_cert_headers_total{{}} 3\n");
-        assert_eq!(Metrics::read(&text), Metrics { revision: Some(7), foreign_certificates: 3 });
+        let expected = Metrics { foreign_certificates: 3, ..expected };
+        assert_eq!(Metrics::read(&text), expected);
+        let engine = "otlp_gate_quota_engine_up{} 1\notlp_gate_quota_engine_answered_seconds{} 90\n";
+        let expected = Metrics { engine_up: Some(1), engine_answered: Some(90), ..expected };
+        assert_eq!(Metrics::read(&format!("{text}{engine}")), expected);
         assert_eq!(Metrics::read(""), Metrics::default());
+    }
+
+    #[test]
+    fn an_engine_is_ready_if_every_proxy_reaches_it() {
+        let (address, pod) = ("valkey:6379".parse().unwrap(), Pod::default());
+        let now = OffsetDateTime::from_unix_timestamp(100).unwrap();
+        let state = |all: &[(Option<u64>, u64)]| {
+            let mut engine = EngineReports::default();
+            for (engine_up, answered) in all {
+                let metrics =
+                    Metrics { engine_up: *engine_up, engine_answered: Some(*answered), ..Metrics::default() };
+                engine.add(&metrics, &pod);
+            }
+            engine.state(&address, now).map_err(|e| e.to_string())
+        };
+        let ready = "valkey:6379 reached by 2 of 2 proxies, last answer 7 s ago";
+        assert_eq!(state(&[(Some(1), 99), (Some(1), 93)]), Ok(ready.to_owned()));
+        for away in [None, Some(0)] {
+            let found = state(&[(Some(1), 99), (away, 50)]).unwrap_err();
+            assert!(found.starts_with("valkey:6379 reached by 1 of 2 proxies"), "{found}");
+        }
+        assert_eq!(state(&[]), Err("no proxy is running".to_owned()));
     }
 }

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::args::{self, InCluster, Inputs, InstallationArgs};
-use crate::cluster::{Attachment, Component, Discovery, Status, attached, status};
+use crate::cluster::{Attachment, Component, Discovery, Status, attached, other_limits, status};
 use crate::error::Error;
 use crate::global::Global;
 use crate::output;
@@ -29,6 +29,8 @@ struct Outcome<'a> {
     #[serde(flatten)]
     status: &'a Status,
     replicas: u32,
+    #[serde(rename = "sharesQuotas")]
+    shares_quotas: bool,
     #[serde(rename = "foreign")]
     attached: &'a [Attachment],
 }
@@ -46,12 +48,15 @@ async fn show(global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
     let mut status = status(&cluster, &discovery, &installation, &objects).await?;
     status.components.extend(bundles.iter().map(Component::of_bundle));
     let gateway = &installation.config.gateway;
-    let (attached, replicas) = match gateway.enabled {
-        true => (attached(&cluster, &installation, &objects).await?, gateway.replicas.get()),
-        false => (Vec::new(), 0),
-    };
-    let ready = status.ready() && !attached.iter().any(|it| it.is_unsafe);
-    let outcome = Outcome { ready, status: &status, replicas, attached: &attached };
+    let mut others = Vec::new();
+    if gateway.enabled {
+        others = attached(&cluster, &installation, &objects).await?;
+        others.extend(other_limits(&cluster, &installation).await?);
+    }
+    let replicas = if gateway.enabled { gateway.replicas.get() } else { 0 };
+    let shares_quotas = installation.quota_engine().is_some();
+    let ready = status.ready() && !others.iter().any(|it| it.is_unsafe);
+    let outcome = Outcome { ready, status: &status, replicas, shares_quotas, attached: &others };
     output::print(global.output, &outcome, || table(&outcome))?;
     if let Some(hint) = status.hint() {
         output::say(format_args!("hint: {hint}"));
@@ -73,7 +78,7 @@ fn table(outcome: &Outcome<'_>) -> String {
         std::iter::once(own).chain(diagnosis).collect::<Vec<_>>()
     });
     let mut text = output::columns(["COMPONENT", "READY", "DETAIL"], rows);
-    if outcome.replicas > 1 {
+    if outcome.replicas > 1 && !outcome.shares_quotas {
         text.push_str(&format!(
             "\nquotas apply per replica: with {} replicas a client can get up to {0} times its quota (`otlp-gate check`)\n",
             outcome.replicas

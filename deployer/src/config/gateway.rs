@@ -31,8 +31,8 @@ pub(crate) struct Gateway {
     /// ports have the families of the mesh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ip_family: Option<IpFamily>,
-    /// The number of replicas of the gateway. Quotas hold per replica: with N replicas a client can send up to N times
-    /// its quota.
+    /// The number of replicas of the gateway. Without `quotas.engine`, quotas hold per replica: with N replicas a client
+    /// can send up to N times its quota.
     pub(crate) replicas: NonZeroU32,
     /// The GatewayClass. Default: `istio`, or `eg` for Envoy Gateway.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ mod pod;
 mod pod_rule;
 mod position;
 mod queue_volume;
+mod quota_engine;
 mod report;
 pub(crate) mod schema;
 mod source;
@@ -21,7 +22,7 @@ mod validate;
 use std::collections::BTreeMap;
 
 use otlp_gate_core::config::{
-    self as policy, ClientRule, HopConfig, Limits, OwnedSpellings, PolicyConfig, Quotas, Unknown, unique_keys,
+    self as policy, ClientRule, HopConfig, Limits, OwnedSpellings, PolicyConfig, Unknown, unique_keys,
 };
 use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;
@@ -43,6 +44,7 @@ pub(crate) use pipeline::{Pipeline, Route, RoutedSignal, Values};
 pub(crate) use pod::Pod;
 pub(crate) use pod_rule::{CompiledPodRule, PodField};
 pub(crate) use queue_volume::QueueVolume;
+pub(crate) use quota_engine::{EngineCertificates, EngineTls, Quotas};
 pub(crate) use report::{Finding, Report, Severity};
 pub(crate) use source::{Loaded, Source, check_namespace};
 

@@ -141,7 +141,10 @@ impl Keys<'_> {
                 format!("`{}`", constants.join("` or `"))
             };
         }
-        if let [one, ..] = list("anyOf") {
+        if let [one, other, ..] = list("anyOf") {
+            if let Some(constant) = one.get("const").and_then(Value::as_str) {
+                return format!("`{constant}` or {}", self.kind(other));
+            }
             let one = self.kind(one);
             return format!("{one} or list of {one}s");
         }

@@ -10,6 +10,7 @@ mod control_plane;
 mod gateway_api;
 mod load_balancer;
 mod permissions;
+mod quota_engine;
 mod server_certificate;
 mod storage;
 
@@ -92,6 +93,7 @@ pub(crate) async fn examine(
     if config.gateway.enabled {
         checks.push(server_certificate::check(cluster, installation).await?);
         checks.extend(attached::checks(cluster, installation, objects).await?);
+        checks.extend(quota_engine::checks(cluster, installation).await?);
     }
     Ok(checks)
 }

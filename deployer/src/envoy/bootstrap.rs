@@ -10,6 +10,7 @@ use super::bounds::{
     STREAMS,
 };
 use super::dynamic::{DynamicResource, FILTER, WASM};
+use super::engine::engine_cluster;
 use super::stats::stats_tags;
 use crate::address::Address;
 
@@ -36,7 +37,7 @@ impl Bootstrap<'_> {
     /// The bootstrap as Envoy reads it (`envoy.config.bootstrap.v3.Bootstrap` as JSON).
     pub(crate) fn to_json(&self) -> Value {
         let mut clusters = vec![cluster("grpc", self.backend), cluster("http", self.backend_http)];
-        clusters.extend(self.engine.map(|(name, address)| engine_cluster(name, address)));
+        clusters.extend(self.engine.map(|(name, address)| engine_cluster(name, address, None)));
         json!({
             "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
@@ -136,20 +137,6 @@ impl Bootstrap<'_> {
             ],
         })
     }
-}
-
-/// The cluster of the engine of shared quotas. The body of a request to it is what Envoy sends over TCP, and what comes
-/// back is the body of the response.
-fn engine_cluster(name: &str, engine: &Address) -> Value {
-    json!({
-        "name": name,
-        "type": discovery(engine),
-        "connect_timeout": "0.3s",
-        "upstream_config": {"name": "envoy.upstreams.http.tcp", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.tcp.v3.TcpConnectionPoolProto",
-        }},
-        "load_assignment": endpoint(name, engine),
-    })
 }
 
 /// How Envoy finds the addresses of a host.

@@ -9,7 +9,7 @@ use otlp_gate_core::policy::engine_cluster;
 
 use crate::address::Address;
 use crate::certs::ClientTrust;
-use crate::config::{Config, Loaded, Report, Source};
+use crate::config::{Config, EngineTls, Loaded, Report, Source};
 use crate::error::Error;
 
 /// A valid policy.
@@ -38,7 +38,8 @@ impl LocalPolicy {
             );
         }
         if let Some(engine) = engine {
-            config.quotas.engine.get_or_insert_default().address = engine.to_string();
+            let of_config = config.quotas.engine.get_or_insert_default();
+            (of_config.address, of_config.tls) = (Some(engine.to_string()), EngineTls::Off);
         }
         let any_address = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
         let listeners = &config.gateway.listeners;
@@ -53,7 +54,12 @@ impl LocalPolicy {
         else {
             return Ok(None);
         };
-        let address = engine.address.parse().map_err(|error: String| Error::failed(error))?;
+        if engine.tls != EngineTls::Off {
+            let message = "`local` connects to the engine in `quotas.engine` in plain text only";
+            return Err(Error::failed(message).hint("name an engine on this machine with `--engine`"));
+        }
+        let address = engine.address.as_deref().unwrap_or_default().parse();
+        let address = address.map_err(|error: String| Error::failed(error))?;
         Ok(Some((engine_cluster(&self.config.policy().gate), address)))
     }
 

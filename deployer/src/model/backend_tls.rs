@@ -42,6 +42,24 @@ impl CaSource {
     }
 }
 
+impl CaSource {
+    /// The file `ca.crt`, as a part of a volume.
+    pub(crate) fn file(&self) -> VolumeProjection {
+        let keys = &["ca.crt"];
+        match self {
+            CaSource::Secret(secret) => secret_files(secret, keys),
+            CaSource::ConfigMap(map) => VolumeProjection {
+                config_map: Some(ConfigMapProjection {
+                    name: map.clone(),
+                    items: Some(files(keys)),
+                    ..ConfigMapProjection::default()
+                }),
+                ..VolumeProjection::default()
+            },
+        }
+    }
+}
+
 impl BackendTls {
     /// Of a client of the Collector that otlp-gate deploys. The Secret has the CA and the client's certificate.
     pub(super) fn of_collector(names: &Names, secret: String) -> Self {
@@ -78,23 +96,9 @@ impl BackendTls {
             CaSource::Secret(secret) if self.client.as_ref() == Some(secret) => {
                 return secret_volume(name, secret.clone());
             }
-            CaSource::Secret(secret) => VolumeProjection {
-                secret: Some(secret_files(secret, &["ca.crt"])),
-                ..VolumeProjection::default()
-            },
-            CaSource::ConfigMap(map) => VolumeProjection {
-                config_map: Some(ConfigMapProjection {
-                    name: map.clone(),
-                    items: Some(files(&["ca.crt"])),
-                    ..ConfigMapProjection::default()
-                }),
-                ..VolumeProjection::default()
-            },
+            ca => ca.file(),
         };
-        let client = self.client.iter().map(|secret| VolumeProjection {
-            secret: Some(secret_files(secret, &["tls.crt", "tls.key"])),
-            ..VolumeProjection::default()
-        });
+        let client = self.client.iter().map(|secret| secret_files(secret, &["tls.crt", "tls.key"]));
         let sources = Some([ca].into_iter().chain(client).collect());
         Volume {
             projected: Some(ProjectedVolumeSource { sources, ..ProjectedVolumeSource::default() }),
@@ -112,8 +116,11 @@ pub(crate) fn secret_volume(name: &str, secret: String) -> Volume {
     }
 }
 
-fn secret_files(secret: &str, keys: &[&str]) -> SecretProjection {
-    SecretProjection { name: secret.to_owned(), items: Some(files(keys)), ..SecretProjection::default() }
+/// Files of a Secret, as a part of a volume.
+pub(crate) fn secret_files(secret: &str, keys: &[&str]) -> VolumeProjection {
+    let secret =
+        SecretProjection { name: secret.to_owned(), items: Some(files(keys)), ..SecretProjection::default() };
+    VolumeProjection { secret: Some(secret), ..VolumeProjection::default() }
 }
 
 fn files(keys: &[&str]) -> Vec<KeyToPath> {

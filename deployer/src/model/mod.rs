@@ -12,14 +12,16 @@ mod object;
 pub(crate) mod pod_settings;
 mod policy;
 mod provider_settings;
+mod quota_engine;
 
-pub(crate) use backend_tls::{BackendTls, secret_volume};
+pub(crate) use backend_tls::{BackendTls, CaSource, secret_files, secret_volume};
 pub(crate) use extension::{EXTENSION_API, Extension, ExtensionKind};
 pub(crate) use mesh::{DataPlaneMode, Mesh};
 pub(crate) use names::Names;
 pub(crate) use object::{Object, title, yaml};
 pub(crate) use policy::{SMALLER_POLICY, plugin_config, read_plugin_config, revision};
 pub(crate) use provider_settings::ProviderSettings;
+pub(crate) use quota_engine::{EngineTls, QuotaEngine};
 
 use otlp_gate_core::config::{AuthorityKey, ClientCa as PolicyCa, PolicyConfig};
 

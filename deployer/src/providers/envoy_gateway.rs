@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::certificates::{client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret};
-use super::{MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, backend_tls};
+use super::{
+    MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, backend_tls, quota_engine,
+};
 use crate::envoy::{bounds, stats_tags};
 use crate::error::Error;
 use crate::model::{
@@ -19,6 +21,12 @@ use crate::model::{
 use crate::module::Location;
 
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
+/// Where Envoy Gateway runs itself and, unless it is configured otherwise, the proxies.
+const SYSTEM_NAMESPACE: &str = "envoy-gateway-system";
+
+/// The kind of object with the policy.
+pub(super) const EXTENSION_POLICY: PolicyObject =
+    PolicyObject { api_version: API_VERSION, kind: "EnvoyExtensionPolicy", policy: "/spec/wasm/0/config" };
 
 #[derive(Debug)]
 pub(super) struct EnvoyGateway;
@@ -57,16 +65,22 @@ impl Provider for EnvoyGateway {
         }
     }
 
-    fn workload(&self, installation: &Installation<'_>) -> Workload {
-        let names = &installation.names;
+    fn workload(&self, names: &Names) -> Workload {
         let label = |end: &str, value: &str| format!("gateway.envoyproxy.io/owning-gateway-{end}={value}");
         Workload {
             selector: format!("{},{}", label("name", &names.gateway), label("namespace", &names.namespace)),
             // Envoy Gateway's own namespace or the Gateway's, depending on its configuration.
             namespace: None,
             stats_port: 19001,
-            annotations: vec![(MODULE_ANNOTATION, installation.module.source())],
         }
+    }
+
+    fn pod_annotations(&self, installation: &Installation<'_>) -> Vec<(&'static str, String)> {
+        vec![(MODULE_ANNOTATION, installation.module.source())]
+    }
+
+    fn proxy_namespaces(&self, names: &Names) -> Vec<String> {
+        vec![SYSTEM_NAMESPACE.to_owned(), names.namespace.clone()]
     }
 
     fn backend_ca_namespace(&self, _: &Names, tls: &BackendTls) -> String {
@@ -75,7 +89,7 @@ impl Provider for EnvoyGateway {
     }
 
     fn policy_object(&self, _: Extension) -> PolicyObject {
-        PolicyObject { api_version: API_VERSION, kind: "EnvoyExtensionPolicy", policy: "/spec/wasm/0/config" }
+        EXTENSION_POLICY
     }
 
     fn objects(&self, installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
@@ -115,7 +129,7 @@ fn proxies(names: &Names) -> NetworkPolicyPeer {
     let namespaces = LabelSelectorRequirement {
         key: "kubernetes.io/metadata.name".to_owned(),
         operator: "In".to_owned(),
-        values: Some(vec!["envoy-gateway-system".to_owned(), names.namespace.clone()]),
+        values: Some(EnvoyGateway.proxy_namespaces(names)),
     };
     NetworkPolicyPeer {
         pod_selector: Some(LabelSelector {
@@ -144,10 +158,17 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     let replicas = installation.config.gateway.replicas.get();
     // No policy of Envoy Gateway sets this limit. Envoy reads its default from this runtime key.
     let headers = json!({"envoy.reloadable_features.max_request_headers_size_kb": bounds::HEADERS_KIB});
-    let bootstrap = yaml(&json!({
+    let mut bootstrap = json!({
         "stats_config": {"stats_tags": stats_tags()},
         "layered_runtime": {"layers": [{"name": "otlp_gate", "static_layer": headers}]},
-    }))?;
+    });
+    let engine = installation.quota_engine();
+    if let (Some(engine), Some(bootstrap)) = (&engine, bootstrap.as_object_mut()) {
+        // An EnvoyPatchPolicy could add it without new pods, but is disabled by default. Merging appends to lists.
+        let clusters = json!({"clusters": [quota_engine::cluster(engine)]});
+        bootstrap.insert("static_resources".to_owned(), clusters);
+    }
+    let bootstrap = yaml(&bootstrap)?;
     // Envoy Gateway's startup probe runs every 10 s, so a new proxy would be ready up to 10 s late. The total time
     // until the probe fails stays 5 minutes.
     let startup = ["envoy", "shutdown-manager"]
@@ -157,6 +178,9 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     // VM. The annotation changes with the module and causes a rollout.
     let annotations = json!({MODULE_ANNOTATION: installation.module.source()});
     let mut template = json!({"spec": {"containers": startup}});
+    if let Some(engine) = &engine {
+        pod_settings::merge(quota_engine::pod_patch(engine, "envoy"), &mut template);
+    }
     let settings = &installation.config.gateway.pod;
     if !settings.is_default() {
         let patch = pod_settings::patch(settings, "envoy", &proxy_labels(&installation.names));
@@ -375,6 +399,9 @@ struct Wasm {
     fail_open: bool,
     code: Code,
     config: Value,
+    /// The variables of the proxy's environment that the filter may read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -424,6 +451,10 @@ impl EnvoyExtensionPolicy {
                     &installation.module,
                     installation.extension.kind,
                 )?,
+                env: installation
+                    .quota_engine()
+                    .and_then(|it| it.credentials)
+                    .map(|_| json!({"hostKeys": quota_engine::VARIABLES})),
             }],
         })
     }

@@ -17,6 +17,7 @@ use super::certificates::{
 };
 use super::{
     INTERNAL_ANNOTATION, MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload,
+    quota_engine,
 };
 use crate::config::Backend;
 use crate::envoy::{METRIC_TAGS, bounds};
@@ -35,6 +36,12 @@ const MODULE_FILE: &str = "otlp-gate.wasm";
 /// Envoy's names of its HTTP connection manager and router.
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const ROUTER: &str = "envoy.filters.http.router";
+
+/// The kinds of objects with the policy.
+pub(super) const WASM_PLUGIN: PolicyObject =
+    PolicyObject { api_version: EXTENSION_API, kind: "WasmPlugin", policy: "/spec/pluginConfig" };
+pub(super) const TRAFFIC_EXTENSION: PolicyObject =
+    PolicyObject { api_version: EXTENSION_API, kind: "TrafficExtension", policy: "/spec/wasm/pluginConfig" };
 
 #[derive(Debug)]
 pub(super) struct Istio;
@@ -91,14 +98,20 @@ impl Provider for Istio {
         }
     }
 
-    fn workload(&self, installation: &Installation<'_>) -> Workload {
-        let names = &installation.names;
+    fn workload(&self, names: &Names) -> Workload {
         Workload {
             selector: format!("{GATEWAY_LABEL}={}", names.gateway),
             namespace: Some(names.namespace.clone()),
             stats_port: 15090,
-            annotations: pod_annotations(installation),
         }
+    }
+
+    fn pod_annotations(&self, installation: &Installation<'_>) -> Vec<(&'static str, String)> {
+        pod_annotations(installation)
+    }
+
+    fn proxy_namespaces(&self, names: &Names) -> Vec<String> {
+        vec![names.namespace.clone()]
     }
 
     fn backend_ca_namespace(&self, names: &Names, _: &BackendTls) -> String {
@@ -107,14 +120,9 @@ impl Provider for Istio {
     }
 
     fn policy_object(&self, extension: Extension) -> PolicyObject {
-        let live = if extension.replaces { extension.kind.other() } else { extension.kind };
-        PolicyObject {
-            api_version: EXTENSION_API,
-            kind: live.name(),
-            policy: match live {
-                ExtensionKind::WasmPlugin => "/spec/pluginConfig",
-                ExtensionKind::TrafficExtension => "/spec/wasm/pluginConfig",
-            },
+        match if extension.replaces { extension.kind.other() } else { extension.kind } {
+            ExtensionKind::WasmPlugin => WASM_PLUGIN,
+            ExtensionKind::TrafficExtension => TRAFFIC_EXTENSION,
         }
     }
 
@@ -239,6 +247,9 @@ fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
         annotations.extend(own.map(|(key, value)| (key.to_owned(), value.into())));
     }
     let mut template = json!({"metadata": {"annotations": annotations}, "spec": pod});
+    if let Some(engine) = installation.quota_engine() {
+        pod_settings::merge(quota_engine::pod_patch(&engine, "istio-proxy"), &mut template);
+    }
     let settings = &installation.config.gateway.pod;
     if !settings.is_default() {
         let selector = [(GATEWAY_LABEL.to_owned(), installation.names.gateway.clone())].into();
@@ -281,6 +292,8 @@ struct Wasm {
     sha256: Option<String>,
     fail_strategy: &'static str,
     plugin_config: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vm_config: Option<Value>,
 }
 
 /// The object with the filter.
@@ -298,6 +311,7 @@ fn extension(installation: &Installation<'_>) -> Result<Object, Error> {
         // A VM that failed is restarted. Until then the proxy rejects all requests.
         fail_strategy: "FAIL_RELOAD",
         plugin_config: plugin_config(&installation.policy, &installation.module, kind)?,
+        vm_config: vm_config(installation),
     };
     let spec = ExtensionSpec {
         target_refs: vec![TargetRef::gateway(&installation.names)],
@@ -308,6 +322,13 @@ fn extension(installation: &Installation<'_>) -> Result<Object, Error> {
     };
     let metadata = installation.names.metadata(&installation.names.gateway);
     Object::custom(EXTENSION_API, kind.name(), metadata, spec)
+}
+
+/// The variables of the proxy's environment that the filter may read: the credentials for the engine of shared quotas.
+fn vm_config(installation: &Installation<'_>) -> Option<Value> {
+    installation.quota_engine()?.credentials?;
+    let variable = |name: &str| json!({"name": name, "valueFrom": "HOST"});
+    Some(json!({"env": quota_engine::VARIABLES.map(variable)}))
 }
 
 /// The name that Istio from 1.30 on gives the filter of the gate's object in Envoy's filter chain (Istio's
@@ -351,8 +372,8 @@ fn pinned(installation: &Installation<'_>, patch: impl Fn(&str, &str, Value) -> 
     ]
 }
 
-/// The EnvoyFilter with what Istio has no setting for: the bounds that every gateway has, and Envoy's buffer filter
-/// between the gate's filter and the router, for the reason given in `envoy::bootstrap`.
+/// The EnvoyFilter with what Istio has no setting for: the bounds that every gateway has, Envoy's buffer filter between
+/// the gate's filter and the router, for the reason given in `envoy::bootstrap`, and the engine of shared quotas.
 fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
     let names = &installation.names;
     let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
@@ -453,6 +474,13 @@ fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
     };
     let mut patches = pinned(installation, of_filter);
     patches.extend(bounds_patches);
+    patches.extend(installation.quota_engine().map(|engine| {
+        json!({
+            "applyTo": "CLUSTER",
+            "match": {"context": "GATEWAY"},
+            "patch": {"operation": "ADD", "value": quota_engine::cluster(&engine)},
+        })
+    }));
     let spec = json!({
         // Up to 1.26, Istio applies an EnvoyFilter with `targetRefs` to every Gateway in the namespace.
         "workloadSelector": {"labels": {GATEWAY_LABEL: names.gateway}},

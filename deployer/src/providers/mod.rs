@@ -7,6 +7,7 @@ mod backend_tls;
 mod certificates;
 mod envoy_gateway;
 mod istio;
+mod quota_engine;
 
 use serde::Serialize;
 
@@ -32,11 +33,17 @@ pub(crate) trait Provider: std::fmt::Debug {
     fn settings(&self, installation: &Installation<'_>) -> ProviderSettings;
 
     /// Where the gateway's proxies run.
-    fn workload(&self, installation: &Installation<'_>) -> Workload;
+    fn workload(&self, names: &Names) -> Workload;
+
+    /// Annotations of the proxies' pods that have the current module and CAs; empty if pods are not bound to them.
+    fn pod_annotations(&self, installation: &Installation<'_>) -> Vec<(&'static str, String)>;
 
     /// Where the policy is in the cluster. The object has the gateway's name. `extension` is Istio's object with the
     /// filter.
     fn policy_object(&self, extension: Extension) -> PolicyObject;
+
+    /// The namespace of the gateway's proxies. If it may be one of several, the usual one is the first.
+    fn proxy_namespaces(&self, names: &Names) -> Vec<String>;
 
     /// The namespace in which the provider reads the CA of a backend's certificate.
     fn backend_ca_namespace(&self, names: &Names, tls: &BackendTls) -> String;
@@ -58,8 +65,6 @@ pub(crate) struct Workload {
     pub(crate) namespace: Option<String>,
     /// The pods' port on which Envoy serves metrics at `/stats/prometheus`.
     pub(crate) stats_port: u16,
-    /// Annotations of pods that have the current module and CAs; empty if pods are not bound to them.
-    pub(crate) annotations: Vec<(&'static str, String)>,
 }
 
 /// The kind of object with the filter's policy.
@@ -72,6 +77,10 @@ pub(crate) struct PolicyObject {
     /// The JSON pointer to the policy in it.
     pub(crate) policy: &'static str,
 }
+
+/// Every kind of object that may have a gate's policy.
+pub(crate) const POLICY_OBJECTS: [PolicyObject; 3] =
+    [istio::WASM_PLUGIN, istio::TRAFFIC_EXTENSION, envoy_gateway::EXTENSION_POLICY];
 
 /// An object that the user creates.
 #[derive(Debug, Clone, PartialEq, Eq)]

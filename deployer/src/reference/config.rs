@@ -47,7 +47,7 @@ const VALUES: &str = "\
 | template | text with placeholders, see [attributes and headers](#attributes-and-headers) | `{org}-prod` |
 ";
 
-const SECTIONS: [Section; 22] = [
+const SECTIONS: [Section; 23] = [
     Section {
         heading: "gateway",
         roots: &["gateway"],
@@ -295,10 +295,22 @@ quotas:
     default: {requests: 200/s, bytes: 8MiB/s, items: 50k/s, burst: 4s}",
     },
     Section {
+        heading: "quotas.engine",
+        roots: &["quotas.engine"],
+        purpose: "The Valkey or Redis that adds up what all replicas charge. See [One quota over all \
+                  replicas](../guides/quotas.md#one-quota-over-all-replicas).",
+        example: "\
+quotas:
+  engine:
+    address: valkey-primary.valkey.svc.cluster.local:6379
+    tls: {caConfigMap: valkey-ca}
+    credentials: {secret: quota-engine}",
+    },
+    Section {
         heading: "quotas.tiers.NAME, quotas.total",
         roots: &["quotas.tiers.NAME"],
         purpose: "The limits of a tier, or of all clients together. A limit that is not given does not exist; tiers do \
-                  not inherit. Each limit holds for each replica of the gateway.",
+                  not inherit. Each limit holds over the replicas of `quotas.scope`.",
         example: "",
     },
     Section {

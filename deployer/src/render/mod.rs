@@ -10,8 +10,6 @@ mod tests;
 pub(crate) use folder::write_folder;
 pub(crate) use references::{Reference, ReferenceKind, references};
 
-use otlp_gate_core::config::Scope;
-
 use crate::config::Backend;
 use crate::error::Error;
 use crate::model::{EXTENSION_API, Installation, Object};
@@ -67,10 +65,6 @@ pub(crate) fn objects(installation: &Installation<'_>) -> Result<Vec<Object>, Er
 /// The gateway, its certificates, its routes and its backend.
 fn gateway_objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
     let config = installation.config;
-    if config.quotas.effective_scope() != Scope::Replica {
-        let message = "quotas over several replicas work with `otlp-gate local` only";
-        return Err(Error::failed(message).hint("set `quotas.scope: replica`"));
-    }
     let provider = providers::of(config);
     let settings = provider.settings(installation);
     let mut objects = Vec::new();

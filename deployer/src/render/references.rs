@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
 use otlp_gate_core::policy::ConfigPath;
 
 use crate::config::{Backend, Export, IssuerKind, Kubernetes, Pod, Provider, ServerCa};
-use crate::model::{BackendTls, Installation};
+use crate::model::{BackendTls, CaSource, Installation, QuotaEngine};
 use crate::providers;
 
 /// An object that must exist in the cluster.
@@ -21,6 +21,8 @@ pub(crate) struct Reference {
     pub(crate) kind: ReferenceKind,
     /// Its namespace; of no meaning for a ClusterIssuer.
     pub(crate) namespace: String,
+    /// Another namespace in which it may be instead.
+    pub(crate) or_namespace: Option<String>,
     /// Its name.
     pub(crate) name: String,
     /// The keys that it must have.
@@ -78,6 +80,9 @@ pub(crate) fn references(installation: &Installation<'_>) -> Vec<Reference> {
             gate.client_secret(tls);
         }
         gate.certificates(installation);
+        if let Some(engine) = installation.quota_engine() {
+            all.quota_engine(&engine, &providers::of(config).proxy_namespaces(names));
+        }
         if let Some(tls) = &service_tls {
             all.at(&providers::of(config).backend_ca_namespace(names, tls)).backend_ca(tls);
         }
@@ -121,12 +126,54 @@ impl References {
     fn at<'a>(&'a mut self, namespace: &'a str) -> InNamespace<'a> {
         InNamespace { all: &mut self.0, namespace }
     }
+
+    /// What the proxies need for the engine of shared quotas, in one of these namespaces.
+    fn quota_engine(&mut self, engine: &QuotaEngine, namespaces: &[String]) {
+        let [namespace, others @ ..] = namespaces else { return };
+        let first = self.0.len();
+        let mut proxies = self.at(namespace);
+        let path = ConfigPath::of("quotas").key("engine");
+        if let Some(secret) = &engine.credentials {
+            let keys = vec![QuotaEngine::PASSWORD.to_owned()];
+            let hint = format!(
+                "`kubectl create secret generic {secret} -n {namespace} --from-literal={}=USER --from-file={}=FILE`",
+                QuotaEngine::USER,
+                QuotaEngine::PASSWORD
+            );
+            proxies.add(path.key("credentials").key("secret"), ReferenceKind::Secret, secret, keys, hint);
+        }
+        if let Some(tls) = &engine.tls {
+            let path = path.key("tls");
+            if let Some(ca) = &tls.ca {
+                let (key, kind, command) = match ca {
+                    CaSource::ConfigMap(_) => ("caConfigMap", ReferenceKind::ConfigMap, "configmap"),
+                    CaSource::Secret(_) => ("caSecret", ReferenceKind::Secret, "secret generic"),
+                };
+                let (_, name) = ca.object();
+                let hint = format!(
+                    "`kubectl create {command} {name} -n {namespace} --from-file=ca.crt=FILE`, with the CA of the engine's \
+                     certificate"
+                );
+                proxies.add(path.key(key), kind, name, vec!["ca.crt".to_owned()], hint);
+            }
+            if let Some(client) = &tls.client {
+                let keys = ["tls.crt", "tls.key"].map(str::to_owned).into();
+                let hint =
+                    format!("`kubectl create secret tls {client} -n {namespace} --cert=FILE --key=FILE`");
+                proxies.add(path.key("clientSecret"), ReferenceKind::Secret, client, keys, hint);
+            }
+        }
+        for reference in self.0.iter_mut().skip(first) {
+            reference.or_namespace = others.first().cloned();
+        }
+    }
 }
 
 impl InNamespace<'_> {
     fn add(&mut self, path: ConfigPath, kind: ReferenceKind, name: &str, keys: Vec<String>, hint: String) {
         let namespace = self.namespace.to_owned();
-        self.all.push(Reference { path, kind, namespace, name: name.to_owned(), keys, hint });
+        let or_namespace = None;
+        self.all.push(Reference { path, kind, namespace, or_namespace, name: name.to_owned(), keys, hint });
     }
 
     /// A Secret or ConfigMap with values for containers.
@@ -361,6 +408,29 @@ nodeLocal:
             assert_eq!(of_service, expected.iter().collect::<Vec<_>>(), "{provider}");
         }
         assert!(found("backend: {service: {name: otel, tls: {mesh: true}}}").is_empty());
+    }
+
+    #[test]
+    fn what_the_quota_engine_needs_is_where_the_proxies_are() {
+        let text = |provider: &str, more: &str| {
+            format!(
+                "gateway: {{provider: {provider}}}\nclientCAs: [{{name: own}}]\nbackend: {{service: {{name: otel}}}}\nquotas: \
+                 {{{more} engine: {{address: 'valkey:6379', tls: {{caConfigMap: ca, clientSecret: own}}, credentials: \
+                 {{secret: user}}}}}}"
+            )
+        };
+        for (provider, namespace) in [("istio", "otel-collector"), ("envoy-gateway", "envoy-gateway-system")]
+        {
+            let all = found(&text(provider, ""));
+            let of_engine: Vec<_> = all.iter().filter(|it| it.starts_with("quotas")).collect();
+            let expected = [
+                format!("quotas.engine.credentials.secret secret/user {namespace} password"),
+                format!("quotas.engine.tls.caConfigMap configmap/ca {namespace} ca.crt"),
+                format!("quotas.engine.tls.clientSecret secret/own {namespace} tls.crt,tls.key"),
+            ];
+            assert_eq!(of_engine, expected.iter().collect::<Vec<_>>(), "{provider}");
+        }
+        assert!(!found(&text("istio", "scope: replica,")).iter().any(|it| it.starts_with("quotas")));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use otlp_gate_core::config::{Match, Matches};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Collector, Config, Provider, Source, TlsMode};
+use crate::config::{Collector, Config, Gateway, Provider, Source, TlsMode};
 use crate::model::{
     Certificates, Extension, ExtensionKind, Internal, KeyPair, Mesh, plugin_config, revision,
 };
@@ -54,19 +54,137 @@ fn find_named<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Value {
     &objects.iter().find(|it| it.kind == kind && it.name == name).unwrap().value
 }
 
-#[test]
-fn quotas_over_several_replicas_are_rejected_in_clusters() {
-    let render = |text: &str| {
-        let config = config(text);
-        super::objects(&installation(&config, Location::at(MODULE, None, "").unwrap())).map(|_| ())
+/// Objects of a gate with this engine, the template of its proxies' pods, and the environment that the filter may read.
+fn with_engine(provider: Provider, engine: &str) -> (Vec<Object>, Value, Value) {
+    let mut config = config(&format!("quotas: {{engine: {engine}}}"));
+    config.gateway.provider = provider;
+    let all = objects(&config);
+    let at = |value: &Value, pointer: &str| value.pointer(pointer).cloned().unwrap_or_default();
+    let (template, environment) = match provider {
+        Provider::Istio => {
+            let overlay = at(find_named(&all, "ConfigMap", "otel-gateway-deployment"), "/data/deployment");
+            let deployment: Value = serde_saphyr::from_str(overlay.as_str().unwrap()).unwrap();
+            (at(&deployment, "/spec/template"), at(find(&all, "WasmPlugin"), "/spec/vmConfig"))
+        }
+        Provider::EnvoyGateway => {
+            let template = "/spec/provider/kubernetes/envoyDeployment/patch/value/spec/template";
+            let environment = at(find(&all, "EnvoyExtensionPolicy"), "/spec/wasm/0/env");
+            (at(find(&all, "EnvoyProxy"), template), environment)
+        }
     };
-    let engine = "quotas: {engine: {address: 'valkey:6379'}";
-    let error = render(&format!("{engine}}}")).unwrap_err();
-    assert_eq!(error.to_string(), "quotas over several replicas work with `otlp-gate local` only");
-    assert!(render(&format!("{engine}, scope: replica}}")).is_ok());
-    let text = "apiVersion: otlp-gate/v1\nclients: []\nquotas: {engine: {address: valkey}}".to_owned();
-    let report = Source { name: "test".to_owned(), text }.load().unwrap_err().to_string();
-    assert!(report.contains("`valkey`: the port is missing"), "{report}");
+    (all, template, environment)
+}
+
+fn engine_cluster_of(provider: Provider, objects: &[Object]) -> Value {
+    let found = match provider {
+        Provider::Istio => {
+            let patches = find(objects, "EnvoyFilter").pointer("/spec/configPatches").unwrap();
+            let is_cluster = |it: &&Value| it.get("applyTo").unwrap() == "CLUSTER";
+            let patch = patches.as_array().unwrap().iter().find(is_cluster);
+            patch.and_then(|it| it.pointer("/patch/value")).cloned()
+        }
+        Provider::EnvoyGateway => {
+            let text = find(objects, "EnvoyProxy").pointer("/spec/bootstrap/value").unwrap();
+            let bootstrap: Value = serde_saphyr::from_str(text.as_str().unwrap()).unwrap();
+            bootstrap.pointer("/static_resources/clusters/0").cloned()
+        }
+    };
+    found.unwrap_or_default()
+}
+
+#[test]
+fn the_quota_engine_is_a_cluster_of_the_proxies() {
+    for (provider, name) in PROVIDERS {
+        let (all, template, environment) =
+            with_engine(provider, "{address: 'valkey.example:6379', tls: off}");
+        let cluster = engine_cluster_of(provider, &all);
+        assert_eq!(cluster["name"], "otlp_gate_quota_engine/otel-collector/otel-gateway", "{name}");
+        assert_eq!(cluster["upstream_config"]["name"], "envoy.upstreams.http.tcp", "{name}");
+        assert_eq!(cluster["transport_socket"], Value::Null, "{name}");
+        assert_eq!(environment, Value::Null, "{name}");
+        assert!(!template.to_string().contains("quota-engine"), "{name} {template}");
+        // The filter does not need to know where the engine is.
+        let other = with_engine(provider, "{address: 'other.example:6379', tls: off}");
+        let policies = |all: &[Object]| -> Vec<Value> {
+            all.iter()
+                .filter(|it| ["WasmPlugin", "EnvoyExtensionPolicy"].contains(&&*it.kind))
+                .map(|it| it.value.clone())
+                .collect()
+        };
+        assert_eq!(policies(&all), policies(&other.0), "{name}");
+
+        let own = config("quotas: {scope: replica, engine: {address: 'valkey.example:6379'}}");
+        let own = Config { gateway: Gateway { provider, ..own.gateway.clone() }, ..own };
+        assert_eq!(engine_cluster_of(provider, &objects(&own)), Value::Null, "{name}");
+    }
+}
+
+#[test]
+fn the_password_of_the_quota_engine_is_in_the_proxies_environment_only() {
+    let engine = "{address: 'valkey.example:6379', credentials: {secret: user}}";
+    for (provider, name) in PROVIDERS {
+        let (_, template, environment) = with_engine(provider, engine);
+        let container =
+            template["spec"]["containers"].as_array().unwrap().iter().find(|it| it["env"] != Value::Null);
+        let variable = |name: &str, key: &str| json!({"name": format!("OTLP_GATE_QUOTA_ENGINE_{name}"), "valueFrom": {"secretKeyRef": {"name": "user", "key": key}}});
+        let mut user = variable("USER", "username");
+        user["valueFrom"]["secretKeyRef"]["optional"] = true.into();
+        assert_eq!(container.unwrap()["env"], json!([user, variable("PASSWORD", "password")]), "{name}");
+        let names = ["OTLP_GATE_QUOTA_ENGINE_USER", "OTLP_GATE_QUOTA_ENGINE_PASSWORD"];
+        let expected = match provider {
+            Provider::Istio => json!({"env": names.map(|it| json!({"name": it, "valueFrom": "HOST"}))}),
+            Provider::EnvoyGateway => json!({"hostKeys": names}),
+        };
+        assert_eq!(environment, expected, "{name}");
+    }
+}
+
+#[test]
+fn the_quota_engine_is_authenticated_by_its_name() {
+    for (provider, name) in PROVIDERS {
+        let context = |engine: &str| {
+            let (all, template, _) = with_engine(provider, engine);
+            (engine_cluster_of(provider, &all)["transport_socket"]["typed_config"].clone(), template)
+        };
+        let (public, template) = context("{address: 'valkey.example:6379'}");
+        let validation = &public["common_tls_context"]["validation_context"];
+        assert_eq!(validation["trusted_ca"]["filename"], "/etc/ssl/certs/ca-certificates.crt", "{name}");
+        let by_name = json!([{"san_type": "DNS", "matcher": {"exact": "valkey.example"}}]);
+        assert_eq!(validation["match_typed_subject_alt_names"], by_name, "{name}");
+        assert!(!template.to_string().contains("quota-engine"), "{name}");
+
+        let (own, template) =
+            context("{address: '10.0.0.1:6379', tls: {caConfigMap: ca, clientSecret: own}}");
+        let common = &own["common_tls_context"];
+        let by_address = json!([{"san_type": "IP_ADDRESS", "matcher": {"exact": "10.0.0.1"}}]);
+        let validation = &common["combined_validation_context"];
+        assert_eq!(validation["default_validation_context"]["match_typed_subject_alt_names"], by_address);
+        assert_eq!(own["sni"], Value::Null, "{name}");
+        // The files that SDS reads are annotations, and name the files of the ConfigMap and the Secret.
+        let volumes = template["spec"]["volumes"].as_array().unwrap();
+        let volume = volumes.iter().find(|it| it["name"] == "otlp-gate-quota-engine").unwrap();
+        let items = volume["projected"]["sources"][0]["downwardAPI"]["items"].as_array().unwrap();
+        let folder = "/etc/otlp-gate-quota-engine";
+        for (item, secret) in items.iter().zip([
+            &validation["validation_context_sds_secret_config"],
+            &common["tls_certificate_sds_secret_configs"][0],
+        ]) {
+            let path = item["path"].as_str().unwrap();
+            assert_eq!(
+                secret["sds_config"]["path_config_source"]["path"],
+                format!("{folder}/{path}"),
+                "{name}"
+            );
+            let annotation = item["fieldRef"]["fieldPath"].as_str().unwrap();
+            let key = annotation.split('\'').nth(1).unwrap();
+            let text = template["metadata"]["annotations"][key].as_str().unwrap();
+            let file: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(file["resources"][0]["name"], secret["name"], "{name}");
+        }
+        let of_objects: Vec<String> =
+            volume["projected"]["sources"].as_array().unwrap()[1..].iter().map(Value::to_string).collect();
+        assert!(of_objects[0].contains("configMap") && of_objects[1].contains("tls.key"), "{of_objects:?}");
+    }
 }
 
 #[test]
@@ -447,6 +565,7 @@ fn manifests_are_what_the_examples_render_to() {
         "public-ca",
         "durable-queue",
         "client-cas",
+        "shared-quotas",
     ] {
         for (provider, provider_name) in PROVIDERS {
             let source =

@@ -29,6 +29,8 @@ pub(super) struct GateUnderTest<'a> {
     pub(super) credentials: TestCredentials,
     /// Where to read what arrived.
     pub(super) backend: Backend,
+    /// The gateway's cluster, or why it is not read.
+    pub(super) cluster: Result<Cluster, String>,
 }
 
 /// Where to read what the backend received.

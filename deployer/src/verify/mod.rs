@@ -9,6 +9,7 @@ mod case;
 mod credentials;
 mod gate;
 mod invalid_clients;
+mod replicas;
 mod valid_client;
 
 use std::path::Path;
@@ -112,6 +113,7 @@ pub(crate) async fn run(
             .map_or_else(|| address.with_other_port(gateway.listeners.http), ToString::to_string),
         loaded,
         credentials,
+        cluster: cluster.clone(),
         backend: backend(loaded, cluster, names),
     };
     let started = Instant::now();
@@ -169,6 +171,13 @@ async fn run_cases(gate: &GateUnderTest<'_>, progress: &impl Fn(&str)) -> Result
     );
     progress("valid client exceeds its quota");
     let over_quota = valid_client::exceed_quota(&run, sent.reachable).await;
+    let replicas = match over_quota.first().is_some_and(|it| it.result == CaseResult::Pass) {
+        true => {
+            progress("valid client sends through several replicas");
+            replicas::check(&run).await
+        }
+        false => replicas::skipped(&gate.loaded.config, "the quota of one replica could not be tried"),
+    };
     progress("reading what the backend received");
     let arrived = arrival::check(&run, &sent.accepted).await?;
     progress("a client without the gateway's certificate connects to the Collector");
@@ -178,5 +187,6 @@ async fn run_cases(gate: &GateUnderTest<'_>, progress: &impl Fn(&str)) -> Result
     for more in [grpc, http, over_quota, arrived, around] {
         cases.extend(more);
     }
+    cases.extend(replicas);
     Ok(cases)
 }

@@ -11,7 +11,7 @@ const UP: &str = "otlp_gate_quota_engine_up";
 
 /// A gateway whose quotas hold over several replicas.
 fn shared() -> Gateway {
-    Gateway::new(&POLICY.replace(r#""quotas": {"#, r#""quotas": {"engine": {"address": "engine:6379"}, "#))
+    Gateway::new(&POLICY.replace(r#""quotas": {"#, r#""quotas": {"engine": {}, "#))
 }
 
 /// The bodies of the calls since the last time.
@@ -48,10 +48,8 @@ fn without_an_engine_nothing_is_called() {
     gateway.forward(&EXPORT, &forged(1));
     tick(&gateway, 1000);
     assert_eq!((gateway.proxy.tick.get(), calls(&gateway).len()), (Nanos::ZERO, 0));
-    let gateway = Gateway::new(&POLICY.replace(
-        r#""quotas": {"#,
-        r#""quotas": {"scope": "replica", "engine": {"address": "engine:6379"}, "#,
-    ));
+    let gateway =
+        Gateway::new(&POLICY.replace(r#""quotas": {"#, r#""quotas": {"scope": "replica", "engine": {}, "#));
     assert_eq!(gateway.proxy.tick.get(), Nanos::ZERO);
 }
 

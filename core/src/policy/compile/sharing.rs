@@ -19,7 +19,7 @@ pub(super) fn check(quotas: &Quotas, problems: &mut Vec<Problem>) {
     let Some(engine) = &quotas.engine else {
         if quotas.effective_scope() != Scope::Replica {
             let message = "quotas over several replicas need an engine";
-            let hint = "set `quotas.engine.address` to a Valkey or Redis";
+            let hint = "name a Valkey or Redis with `quotas.engine`";
             problems.push(Problem::new(place.key("scope"), message).hint(hint));
         }
         return;

@@ -6,11 +6,11 @@ mod collector;
 mod hostname;
 mod infrastructure;
 mod node_local;
+mod quota_engine;
 
 use otlp_gate_core::policy::{self, ConfigPath, Policy, Problem};
 
 use super::{Backend, Config, ServerCa, Severity};
-use crate::address::Address;
 use crate::module::Location;
 
 /// The longest name of a gateway: the names of its Services end with `-collector`, and have at most 63 characters.
@@ -35,11 +35,11 @@ pub(super) fn validate(config: &Config) -> Checked {
     errors.extend(backend::errors(config));
     errors.extend(node_local::errors(config));
     errors.extend(collector::errors(config));
-    errors.extend(quota_engine(config));
+    errors.extend(quota_engine::errors(config));
     let policy = Policy::compile(&policy_config).map_err(|more| errors.extend(more)).ok();
     let warnings = policy::lint(&policy_config, policy.as_ref()).into_iter();
     let warnings = warnings.chain(client_cas::warnings(config)).chain(backend::warnings(config));
-    let warnings = warnings.chain(node_local::warnings(config));
+    let warnings = warnings.chain(node_local::warnings(config)).chain(quota_engine::warnings(config));
     let warnings =
         warnings.chain(collector::warnings(config, policy.as_ref())).map(|it| (Severity::Warning, it));
     let problems = errors.into_iter().map(|it| (Severity::Error, it)).chain(warnings).collect();
@@ -109,14 +109,6 @@ fn gateway(config: &Config) -> Vec<Problem> {
         problems.push(problem(&["gateway", "listeners", "http"], message, "use different ports"));
     }
     problems
-}
-
-/// The address of the engine of shared quotas.
-fn quota_engine(config: &Config) -> Option<Problem> {
-    let address = &config.quotas.engine.as_ref()?.address;
-    let error = address.parse::<Address>().err()?;
-    let hint = "write a host and a port, such as valkey.example.com:6379";
-    Some(problem(&["quotas", "engine", "address"], format!("`{}`: {error}", address.escape_debug()), hint))
 }
 
 fn problem(keys: &[&str], message: String, hint: &str) -> Problem {
