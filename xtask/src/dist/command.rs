@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -10,12 +10,6 @@ use clap::ValueEnum;
 
 use super::archive::File;
 use crate::{debian, process, project, reproducible};
-
-/// Cargo's profile for releases.
-const PROFILE: &str = "packaged";
-
-/// The architecture of this machine, as [`Platform::architecture`] has it.
-const NATIVE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 
 /// A platform that the command is released for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,6 +22,9 @@ pub(super) enum Platform {
 
 impl Platform {
     pub(super) const ALL: [Platform; 2] = [Platform::Amd64, Platform::Arm64];
+    /// The one of this machine.
+    pub(super) const NATIVE: Platform =
+        if cfg!(target_arch = "aarch64") { Platform::Arm64 } else { Platform::Amd64 };
 
     /// The name that Go and OCI give the processor's architecture.
     pub(super) fn architecture(self) -> &'static str {
@@ -53,25 +50,25 @@ impl Platform {
         }
     }
 
-    /// The static binary.
-    pub(super) fn build(self) -> Result<Vec<u8>> {
+    /// Builds the static binary with a profile of cargo's, and returns its path.
+    pub(super) fn build(self, profile: &str) -> Result<PathBuf> {
         let (target, (compiler, packages)) = (self.target(), self.compiler());
         // A machine's own compiler has its headers.
-        if self.architecture() != NATIVE || process::find(compiler).is_none() {
+        if self != Platform::NATIVE || process::find(compiler).is_none() {
             debian::require(packages)?;
         }
         process::run(Command::new("rustup").args(["target", "add", target]).current_dir(project::root()))
             .with_context(|| format!("the standard library for {target} is required"))?;
         let variable = |name: &str| format!("{name}_{}", target.replace('-', "_"));
         let mut cargo = project::cargo();
-        cargo.args(["build", "--package", "otlp-gate", "--locked", "--profile", PROFILE, "--target", target]);
+        cargo.args(["build", "--package", "otlp-gate", "--locked", "--profile", profile, "--target", target]);
         cargo.env("CARGO_ENCODED_RUSTFLAGS", reproducible::rustflags(&[], &[])?);
         cargo.env(variable("CC"), compiler);
         // It links what rustup's target has of musl; the C compiler would take the system's libraries.
         cargo.env(format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase()), "rust-lld");
         process::run(&mut cargo)?;
-        let binary = project::target_dir()?.join(target).join(PROFILE).join("otlp-gate");
-        fs::read(&binary).with_context(|| format!("reading {}", binary.display()))
+        let folder = if profile == "dev" { "debug" } else { profile };
+        Ok(project::target_dir()?.join(target).join(folder).join("otlp-gate"))
     }
 }
 
@@ -99,14 +96,13 @@ pub(super) fn files(binary: &[u8], pages: &[File]) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// The manual pages and completions, as this machine's build of the command writes them.
-pub(super) fn pages() -> Result<Vec<File>> {
-    let command = project::command()?;
+/// The manual pages and completions, as `command` writes them.
+pub(super) fn pages(command: &Path) -> Result<Vec<File>> {
     let folder = project::target_dir()?.join("man");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    process::run(Command::new(&command).arg("man").arg(&folder))?;
+    process::run(Command::new(command).arg("man").arg(&folder))?;
     let mut pages = Vec::new();
     let mut names: Vec<_> =
         fs::read_dir(&folder)?.map(|entry| entry.map(|it| it.file_name())).collect::<Result<_, _>>()?;
@@ -117,7 +113,7 @@ pub(super) fn pages() -> Result<Vec<File>> {
         pages.push(File { path, executable: false, content });
     }
     for (shell, name) in [("bash", "otlp-gate.bash"), ("fish", "otlp-gate.fish"), ("zsh", "_otlp-gate")] {
-        let script = process::stdout(Command::new(&command).args(["completions", shell]))?;
+        let script = process::stdout(Command::new(command).args(["completions", shell]))?;
         let path = format!("completions/{name}");
         pages.push(File { path, executable: false, content: format!("{script}\n").into_bytes() });
     }
