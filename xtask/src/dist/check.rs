@@ -39,7 +39,7 @@ pub(super) fn files(dir: &Path, platforms: &[Platform]) -> Result<()> {
 pub(super) fn second_build(dir: &Path, platforms: &[Platform]) -> Result<()> {
     let git = |args: &[&str]| process::stdout(Command::new("git").args(args).current_dir(project::root()));
     ensure!(
-        git(&["status", "--porcelain"])?.is_empty(),
+        git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty(),
         "the work tree has changes, so another build of its commit differs\n\nhint: commit them"
     );
     let clone = empty("clone")?;
