@@ -14,10 +14,10 @@ import pytest
 
 from support.client import Http2, Identity, frame
 from support.config import Config, any_client
-from support.counting_backend import CountingBackend
+from support.counting_backend import UNAVAILABLE, CountingBackend
 from support.engine import Engine
 from support.gate import Certificates, Gate
-from support.protobuf import traces
+from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, Sink
 from support.waiting import wait_until
 
@@ -37,6 +37,8 @@ class Ledger:
     seconds: float = 0
     admitted: int = 0
     refused: int = 0
+    # What the backend did not take.
+    refunded: int = 0
     # By how many spans the load was ever behind: on a busy machine it comes in bursts, which are refused more often.
     late: float = 0
 
@@ -52,7 +54,7 @@ class Ledger:
         share = self.admitted / self.allowed
         return (
             f"{self.name}: {self.seconds:.2f} s, allowed {self.allowed:.0f}, admitted {self.admitted} "
-            f"({share:.3f}), refused {self.refused}"
+            f"({share:.3f}), refused {self.refused}, refunded {self.refunded}"
         )
 
 
@@ -80,9 +82,16 @@ class Cluster:
 
 
 def load(
-    name: str, connections: list[Http2], seconds: float, rate: float, pick: Callable[[int], int] | None = None
+    name: str,
+    connections: list[Http2],
+    seconds: float,
+    rate: float,
+    pick: Callable[[int], int] | None = None,
+    unavailable: Callable[[int], bool] = lambda number: False,
 ) -> Ledger:
-    """Sends this many spans a second in batches. `pick` chooses the connection of a batch, by its number."""
+    """Sends this many spans a second in batches. `pick` chooses the connection of a batch, by its number, and
+    `unavailable` whether the backend takes it.
+    """
     ledger, number, began = Ledger(name), 0, time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
         if number * BATCH > rate * elapsed:
@@ -90,12 +99,12 @@ def load(
             continue
         ledger.late = max(ledger.late, rate * elapsed - number * BATCH - BATCH)
         connection = connections[pick(number) if pick else number % len(connections)]
-        status = connection.grpc(GRPC_PATHS["traces"], MESSAGE).grpc_status
-        assert status in (0, 8), status
-        if status == 0:
-            ledger.admitted += BATCH
-        else:
-            ledger.refused += BATCH
+        headers = {UNAVAILABLE: "1"} if unavailable(number) else {}
+        status = connection.grpc(GRPC_PATHS["traces"], MESSAGE, headers).grpc_status
+        assert status in (0, 8, 14), status
+        ledger.admitted += BATCH * (status == 0)
+        ledger.refused += BATCH * (status == 8)
+        ledger.refunded += BATCH * (status == 14)
         number += 1
     ledger.seconds = time.monotonic() - began
     print(ledger)
@@ -154,6 +163,52 @@ def test_a_client_that_stays_gets_all_of_its_quota(cluster: Cluster) -> None:
 def test_nobody_within_the_quota_is_throttled(cluster: Cluster) -> None:
     ledger = load("95 %", cluster.connect("within"), 2, 0.95 * RATE)
     assert ledger.refused == 0, ledger
+
+
+def test_what_one_gate_refunds_can_be_spent_at_another(cluster: Cluster) -> None:
+    connections = cluster.connect("refunds")
+    # Each fifth batch goes to the first gate, and the backend does not take it.
+    fifth = lambda number: number % 5 == 0
+    ledger = load("refunds", connections, 2, 4 * RATE, lambda number: 0 if fifth(number) else number % 2 + 1, fifth)
+    assert ledger.refunded > 0.2 * RATE * ledger.seconds, ledger
+    assert ledger.reaches(0.9 * ledger.allowed) and ledger.admitted <= 1.06 * ledger.allowed, ledger
+
+
+def test_a_hostile_client_has_one_key_and_reaches_no_other(cluster: Cluster) -> None:
+    # What other clients sent has been reported by then.
+    time.sleep(1.5)
+    cluster.engine.connection.execute_command("FLUSHALL")
+    hostile, victim = cluster.connect("hostile"), cluster.client("victim")
+    for number in range(60):
+        forged = f"By=x;URI=spiffe://shared.example/{'victim' if number % 2 else number};Hash={number:064x}"
+        headers = {"x-forwarded-client-cert": forged, "x-tenant": str(number), "user-agent": "u" * number}
+        body = frame(traces(*"s" * BATCH, attributes=(attribute("tenant.id", f"victim{number}"),)))
+        hostile[number % GATES].grpc(GRPC_PATHS["traces"], body, headers)
+    time.sleep(0.1)
+    names = cluster.engine.keys()
+    assert len(names) == 1, names
+    # All of its burst is left, at a gate to which the hostile client has sent.
+    with Http2(cluster.gates[1].grpc, victim) as connection:
+        assert connection.grpc(GRPC_PATHS["traces"], frame(traces(*"s" * CAPACITY))).grpc_status == 0
+
+
+def test_other_limits_under_load_take_the_debts_along(cluster: Cluster) -> None:
+    connections = cluster.connect("limits")
+    load("before other limits", connections, 1.2, 3 * RATE)
+    tiers = {"tiers": {"default": {"spans": f"{RATE}/s", "burst": "2s"}}}
+    try:
+        cluster.gates[0].write_config(CONFIG.replace(quotas=tiers))
+        during = load("twice the burst", connections, 2, 3 * RATE)
+        # The burst is larger by as much as it was. Replicas count apart until all have the new one.
+        most = RATE * during.seconds + 2 * CAPACITY
+        assert during.reaches(RATE * during.seconds) and during.admitted <= most, during
+        later = load("after other limits", connections, 1, 3 * RATE)
+        assert later.admitted <= 1.1 * RATE * later.seconds + 2 * BATCH * GATES, later
+    finally:
+        cluster.gates[0].write_config(CONFIG)
+        for gate in cluster.gates:
+            gate.wait_for_log("policy updated")
+            gate.wait_for_log("policy updated")
 
 
 @pytest.mark.parametrize(
