@@ -69,12 +69,14 @@ pub(crate) fn all() {
     let mut now = START;
     measure("carry a request of 100 spans with gzip, from its headers to its end", || {
         now += Nanos::from_secs(1);
+        gate.look_up_metrics(&client, &store, now);
         let mut request = Request::open(&gate, &client, head, &memory, &store, now).ok()?;
         drop(request.header_edits(HEADERS));
         for chunk in frame.chunks(CHUNK) {
             request.body(chunk.len()).ok()?.extend_from_slice(chunk);
         }
         let outgoing = request.finish(&store, now).ok()?;
+        gate.count_accepted(&client, outgoing.bytes);
         Some(outgoing.pieces().map(<[u8]>::len).sum::<usize>())
     });
 }

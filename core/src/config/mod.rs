@@ -7,6 +7,7 @@ mod client;
 mod client_ca;
 mod limits;
 mod map;
+mod metrics;
 mod quantity;
 mod quota;
 mod spellings;
@@ -19,6 +20,7 @@ pub use client::{CaptureConfig, ClientRule, HopConfig, IssuerMatch, Match, Match
 pub use client_ca::{AuthorityKey, ClientCa};
 pub use limits::Limits;
 pub use map::unique_keys;
+pub use metrics::MetricsConfig;
 pub use quantity::{Burst, QuantityError, Rate, Size};
 pub use quota::{Mode, QuotaEngine, Quotas, Scope, TierConfig, Unknown};
 pub use spellings::OwnedSpellings;
@@ -95,6 +97,9 @@ macro_rules! with_policy_keys {
             /// Limits on the size of messages and headers, and on the memory for them.
             #[serde(default, skip_serializing_if = "Limits::is_default")]
             pub limits: Limits,
+            /// What metrics show.
+            #[serde(default, skip_serializing_if = "MetricsConfig::is_default")]
+            pub metrics: MetricsConfig,
         }
 
         impl $name {
@@ -111,6 +116,7 @@ macro_rules! with_policy_keys {
                     cors_origins: self.cors_origins.clone(),
                     quotas: self.quotas.policy_keys(),
                     limits: self.limits.clone(),
+                    metrics: self.metrics.clone(),
                     ..PolicyConfig::default()
                 }
             }

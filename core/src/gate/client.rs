@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::busiest::{IsBusiest, OTHER};
 use super::metrics::ClientMetrics;
 use crate::identity::Validity;
 use crate::policy;
@@ -16,6 +17,8 @@ pub struct Client {
     pub(super) resolved: policy::Client,
     /// The ids of its metrics, where these have its name.
     pub(super) metrics: ClientMetrics,
+    /// Whether it has metrics of its own because it is busy.
+    pub(super) busiest: IsBusiest,
 }
 
 /// The other end of a connection.
@@ -40,7 +43,7 @@ pub struct TrustedHop {
 
 impl Client {
     pub(super) fn new(resolved: policy::Client) -> Self {
-        Client { resolved, metrics: ClientMetrics::default() }
+        Client { resolved, metrics: ClientMetrics::default(), busiest: IsBusiest::default() }
     }
 
     /// The client's name.
@@ -58,9 +61,14 @@ impl Client {
         &self.resolved.tier
     }
 
-    /// The value of the tag `client` in metrics: the name, or `other` for a client that metrics do not name.
+    /// Whether it has metrics of its own.
+    pub(super) fn has_metrics(&self) -> bool {
+        self.resolved.listed || self.busiest.get()
+    }
+
+    /// The value of the tag `client` in metrics: the name, or `other` for a client without metrics of its own.
     pub fn metric_tag(&self) -> &str {
-        if self.resolved.listed { &self.resolved.name } else { "other" }
+        if self.has_metrics() { &self.resolved.name } else { OTHER }
     }
 
     /// Checks that the client's certificate is valid at `now`: a connection may outlive the

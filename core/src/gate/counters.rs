@@ -10,7 +10,7 @@ use otlp_gate_wire::otlp::Signal;
 
 pub(super) struct Counters<H> {
     host: H,
-    /// By name; `None` for a counter that the proxy did not define.
+    /// By name, also of gauges; `None` for a metric that the proxy did not define.
     ids: RefCell<BTreeMap<String, Option<u32>>>,
     /// Those of all clients that metrics do not name.
     unlisted: ClientMetrics,
@@ -67,7 +67,7 @@ impl<H: Host> Counters<H> {
 
     /// Shows how much of the quotas is used. A client's own is shown where metrics have its name.
     pub(super) fn show_used(&self, client: &Client, used: QuotaUsed) {
-        let own = used.own.filter(|_| client.resolved.listed);
+        let own = used.own.filter(|_| client.has_metrics());
         self.show(own, &client.metrics.used, Some(client));
         self.show(used.total, &self.total_used, None);
     }
@@ -75,16 +75,41 @@ impl<H: Host> Counters<H> {
     fn show(&self, used: Option<u64>, gauge: &OnceCell<Option<u32>>, client: Option<&Client>) {
         let Some(used) = used else { return };
         let define = || {
-            let client = client.map(Client::metric_tag);
-            self.host.define_gauge(&metric_name(Metric::QuotaUsed, client, None, None))
+            self.show_rates(client);
+            self.gauge(Metric::QuotaUsed, client)
         };
         if let Some(gauge) = gauge.get_or_init(define) {
             self.host.record(*gauge, used);
         }
     }
 
+    /// Shows the limits of a client.
+    fn show_rates(&self, client: Option<&Client>) {
+        for (dimension, limit) in client.iter().flat_map(|client| client.tier().limits.iter()) {
+            let name = metric_name(Metric::QuotaRate(dimension), client.map(Client::metric_tag), None, None);
+            let mut ids = self.ids.borrow_mut();
+            let id = match (ids.get(&name), limit) {
+                (Some(id), _) => *id,
+                (None, None) => None,
+                (None, Some(_)) => {
+                    let id = self.host.define_gauge(&name);
+                    ids.insert(name, id);
+                    id
+                }
+            };
+            // A limit that another policy had is removed.
+            if let Some(id) = id {
+                self.host.record(id, limit.map_or(0, |limit| limit.rate));
+            }
+        }
+    }
+
+    fn gauge(&self, metric: Metric, client: Option<&Client>) -> Option<u32> {
+        self.host.define_gauge(&metric_name(metric, client.map(Client::metric_tag), None, None))
+    }
+
     fn ids_of<'a>(&'a self, client: &'a Client) -> &'a ClientMetrics {
-        if client.resolved.listed { &client.metrics } else { &self.unlisted }
+        if client.has_metrics() { &client.metrics } else { &self.unlisted }
     }
 
     fn counter(

@@ -8,11 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::busiest::Busiest;
+use super::client::Client;
 use super::client_cache::ClientCache;
 use super::probe_signal::ProbeSignal;
 use crate::config::PolicyConfig;
 use crate::policy::Policy;
 use crate::quota::{Engine, Ledger, Share, Store};
+use crate::time::Timestamp;
 use otlp_gate_wire::encoding::Compression;
 
 /// The largest policy, inflated, in bytes: 10,000 clients take a tenth of it.
@@ -28,6 +31,7 @@ pub struct Gate {
     total_prefix: String,
     pub(super) probe_signal: ProbeSignal,
     pub(super) clients: ClientCache,
+    pub(super) busiest: Busiest,
     /// Whether the log has that the proxy forwards its clients' `x-forwarded-client-cert`.
     pub(super) foreign_certificate_logged: Cell<bool>,
     /// The clients' buckets and the bucket of all clients together, where they hold over several replicas.
@@ -47,12 +51,14 @@ impl Gate {
     pub fn new(policy: Policy) -> Self {
         let prefix = format!("otlp-gate/{}", policy.gate());
         let total_prefix = format!("{prefix}/total");
+        let busiest = Busiest::new(policy.gate(), policy.busiest_clients());
         Gate {
             policy,
             prefix,
             total_prefix,
             probe_signal: ProbeSignal::default(),
             clients: ClientCache::default(),
+            busiest,
             foreign_certificate_logged: Cell::new(false),
             shares: None,
             engine: None,
@@ -68,6 +74,16 @@ impl Gate {
             |kind: &str, prefix: &String| Rc::new(Share::new(engine, &group, kind.as_bytes(), prefix));
         self.shares = Some([share("client", &self.prefix), share("total", &self.total_prefix)]);
         self.engine = Some(Rc::clone(engine));
+    }
+
+    /// Finds out whether a client has metrics of its own.
+    pub fn look_up_metrics<S: Store>(&self, client: &Client, store: &S, now: Timestamp) {
+        self.busiest.look_up(client, store, now);
+    }
+
+    /// Counts what the backend accepted of a client, in bytes: the busiest get metrics of their own.
+    pub fn count_accepted(&self, client: &Client, bytes: u64) {
+        self.busiest.count(client, bytes);
     }
 
     /// The engine of shared quotas.

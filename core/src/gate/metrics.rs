@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 
 use otlp_gate_wire::otlp::Signal;
 
-use crate::quota::Throttled;
+use crate::quota::{Dimension, Throttled};
 use crate::response::Reason;
 
 /// The gauge of the revision of the policy that a proxy has.
@@ -23,6 +23,19 @@ pub const FOREIGN_CERTIFICATES: &str = "otlp_gate_foreign_client_cert_headers_to
 
 /// The counter of requests.
 pub const REQUESTS: &str = "otlp_gate_requests_total";
+
+/// The gauge of a rate of a client's quota, in units per second.
+pub fn quota_rate(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Requests => "otlp_gate_quota_requests_per_second",
+        Dimension::Bytes => "otlp_gate_quota_bytes_per_second",
+        Dimension::Items => "otlp_gate_quota_items_per_second",
+        Dimension::Spans => "otlp_gate_quota_spans_per_second",
+        Dimension::DataPoints => "otlp_gate_quota_data_points_per_second",
+        Dimension::LogRecords => "otlp_gate_quota_log_records_per_second",
+        Dimension::Samples => "otlp_gate_quota_samples_per_second",
+    }
+}
 
 /// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or
 /// where there is no quota.
@@ -52,7 +65,6 @@ impl QuotaUsed {
 
 /// A counter, or a gauge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub(super) enum Metric {
     /// Requests by result (tag `result`).
     Requests,
@@ -71,6 +83,8 @@ pub(super) enum Metric {
     QuotaUsed,
     /// New connections with an `x-forwarded-client-cert` that is not the proxy's own, where no hop is trusted.
     ForeignCertificates,
+    /// A gauge: a rate of a client's quota, in units per second.
+    QuotaRate(Dimension),
     /// Reports to the engine of shared quotas, by result.
     QuotaReports,
     /// Reports that found a bucket which owes more than its burst, by more than 2 percent.
@@ -90,6 +104,7 @@ impl Metric {
             Metric::Unmetered => "otlp_gate_unmetered_requests_total",
             Metric::QuotaUsed => "otlp_gate_quota_used_percent",
             Metric::ForeignCertificates => FOREIGN_CERTIFICATES,
+            Metric::QuotaRate(dimension) => quota_rate(dimension),
             Metric::QuotaReports => "otlp_gate_quota_reports_total",
             Metric::QuotaOver => "otlp_gate_quota_over_burst_total",
             Metric::RejectedPolicies => "otlp_gate_rejected_policies_total",
@@ -102,7 +117,7 @@ impl Metric {
 pub(super) struct ClientMetrics {
     /// By signal.
     pub(super) accepted: [Cell<Option<AcceptedCounters>>; Signal::ALL.len()],
-    /// The gauge of its quota.
+    /// The gauge of how much of its quota is used.
     pub(super) used: OnceCell<Option<u32>>,
 }
 

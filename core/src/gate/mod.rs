@@ -4,6 +4,7 @@
 //! The filter calls this module with the proxy's callbacks, and implements [`Host`], the calls back into the proxy.
 //! Everything is decided here and is tested without a proxy.
 
+mod busiest;
 mod client;
 mod client_cache;
 mod cors;
@@ -37,7 +38,9 @@ pub use health::{HealthCheck, HealthHead};
 pub use host::{HeaderMap, Host, entropy};
 pub use load::Gate;
 pub use memory::{Memory, Reservation};
-pub use metrics::{ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed, REQUESTS};
+pub use metrics::{
+    ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed, REQUESTS, quota_rate,
+};
 pub use outcome::Outcome;
 pub use plugin::Plugin;
 pub use reporter::{ENGINE_PASSWORD, ENGINE_USER};

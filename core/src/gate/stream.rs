@@ -115,6 +115,8 @@ impl<'w, H: Host> Stream<'w, H> {
             Err(reason) => return self.reject(protocol, &reason, None, signal),
         };
         self.hop = hop;
+        // The cache of the shared store is for quotas.
+        gate.look_up_metrics(&client, host, now);
         self.client = Some(Rc::clone(&client));
         host.set_property(b"otlp_gate.client", client.name().as_bytes());
         let opened = match (head, health) {
@@ -352,6 +354,7 @@ impl<'w, H: Host> Stream<'w, H> {
         if outcome == Outcome::Accepted {
             request.accepted();
             worker.counters.add_accepted(&request.client, request.head.signal, items, bytes);
+            request.gate.count_accepted(&request.client, bytes);
         } else if from_backend(&worker.host) {
             if outcome == Outcome::Retryable {
                 request.refund(&worker.store, worker.host.now());

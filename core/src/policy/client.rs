@@ -28,8 +28,8 @@ pub struct Client {
     /// The index in `clients` of the rule that matched. `None` for a client that no rule matches (`unknown: TIER`), and
     /// for the client that is reserved for `otlp-gate verify`.
     pub rule: Option<usize>,
-    /// Whether metrics have series with its name: it is among the first 200 rules whose names have no placeholder. All
-    /// others are counted together as `other`.
+    /// Whether metrics have series with its name in any case: it is among the first 200 rules whose names have no
+    /// placeholder. Of all others, only the busiest have.
     pub listed: bool,
     /// The resource attributes to set, sorted by key, each key once; and those to remove.
     pub resource_attributes: ResourceAttributes,

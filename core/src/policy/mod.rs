@@ -58,6 +58,7 @@ pub struct Policy {
     quota_group: Option<Vec<String>>,
     limits: Limits,
     no_profiles: bool,
+    busiest_clients: usize,
     deny: Deny,
     authorities: Authorities,
     /// Whether rules ask for the CA that signed a certificate.
@@ -175,6 +176,11 @@ impl Policy {
     /// The limits on messages.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How many clients with names of patterns may have metrics of their own.
+    pub fn busiest_clients(&self) -> usize {
+        self.busiest_clients
     }
 
     /// Whether the backend takes a signal.

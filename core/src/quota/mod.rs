@@ -83,6 +83,7 @@ pub use engine::{Answer, CALL_TIMEOUT, Call, Credentials, Engine, News, Reply, S
 pub use ledger::{Charge, Ledger, Receipt};
 pub use memory_store::MemoryStore;
 pub use salt::Salt;
+pub(crate) use store::NEW_KEY;
 pub use store::{Store, StoreFailed, shared_salt};
 pub use throttled::Throttled;
 pub use tier::{Limit, MAX_CAPACITY, Tier};

@@ -8,7 +8,7 @@ use super::salt::Salt;
 
 /// The version to insert a key with. Any version but 0 inserts a key that has no value yet, and no value has this one:
 /// Envoy counts versions from 1, over all keys.
-pub(super) const NEW_KEY: u32 = u32::MAX;
+pub(crate) const NEW_KEY: u32 = u32::MAX;
 
 /// The key of the salt that all workers of a process share.
 const SALT_KEY: &str = "otlp-gate/salt";

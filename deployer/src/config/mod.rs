@@ -22,7 +22,8 @@ mod validate;
 use std::collections::BTreeMap;
 
 use otlp_gate_core::config::{
-    self as policy, ClientRule, HopConfig, Limits, OwnedSpellings, PolicyConfig, Unknown, unique_keys,
+    self as policy, ClientRule, HopConfig, Limits, MetricsConfig, OwnedSpellings, PolicyConfig, Unknown,
+    unique_keys,
 };
 use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;

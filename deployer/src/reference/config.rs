@@ -47,7 +47,7 @@ const VALUES: &str = "\
 | template | text with placeholders, see [attributes and headers](#attributes-and-headers) | `{org}-prod` |
 ";
 
-const SECTIONS: [Section; 23] = [
+const SECTIONS: [Section; 24] = [
     Section {
         heading: "gateway",
         roots: &["gateway"],
@@ -319,6 +319,12 @@ quotas:
         purpose: "Bounds on the size of requests and on the memory of one Envoy worker. See \
                   [Isolation](../concepts/isolation.md).",
         example: "limits: {wire: 8MiB, inflated: 32MiB}",
+    },
+    Section {
+        heading: "metrics",
+        roots: &["metrics"],
+        purpose: "Which clients the filter's metrics name. See [Client names](metrics.md#client-names).",
+        example: "metrics: {busiestClients: 50}",
     },
     Section {
         heading: "nodeLocal",

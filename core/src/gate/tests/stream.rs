@@ -370,3 +370,32 @@ fn responses_allow_the_pages_origin_once() {
     gateway.respond(&mut stream, &[(":status", "400"), (ALLOW_ORIGIN, ORIGIN.1)], &[], "otlp_gate");
     assert_eq!(origins(&gateway.proxy.response_headers.borrow()), [ORIGIN.1]);
 }
+
+#[test]
+fn a_busy_client_of_a_pattern_is_counted_by_its_name() {
+    let policy = r#"{
+        "gate": "otel/gateway",
+        "clients": [{"name": "acme-{site}", "match": {"spiffe": "spiffe://acme.example/edge/{site}"}}],
+        "quotas": {"tiers": {"default": {"requests": "10/s", "items": "100/s"}}}
+    }"#;
+    let mut gateway = Gateway::new(policy);
+    let mut now = Timestamp::from_secs(2_000_000_000);
+    let items = |gateway: &Gateway, client: &str| {
+        gateway.proxy.metric(&format!("client=.={client};.;signal=.=traces;.;otlp_gate_items_total"))
+    };
+    for round in 0..4 {
+        let mut stream = gateway.forward(&HTTP_EXPORT, &forged(1));
+        gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+        now += Nanos::from_secs(5);
+        gateway.proxy.now.set(now);
+        if round == 2 {
+            // The next policy knows it from its first request on.
+            gateway.configure(&policy.replace("\"10/s\"", "\"20/s\""));
+        }
+    }
+    assert_eq!((items(&gateway, "other"), items(&gateway, "acme-1")), (1, 3));
+    let rate = |dimension: &str| {
+        gateway.proxy.metric(&format!("client=.=acme-1;.;otlp_gate_quota_{dimension}_per_second"))
+    };
+    assert_eq!((rate("requests"), rate("items"), rate("spans")), (20, 100, 0));
+}

@@ -7,6 +7,7 @@ mod headers;
 mod hops;
 mod limits;
 mod matching;
+mod metrics;
 mod names;
 mod origins;
 mod sharing;
@@ -40,6 +41,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let tiers = Tiers::compile(&config.quotas, &mut later);
     sharing::check(&config.quotas, &mut later);
     limits::check(&config.limits, &mut later);
+    let busiest_clients = metrics::check(&config.metrics, &mut later);
 
     let cas = config.client_cas.iter().map(|ca| Rc::from(ca.name.as_str()));
     let scope = matching::Scope { cas: sort::set(cas.filter(|name: &Rc<str>| !name.is_empty())) };
@@ -102,6 +104,7 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
         no_profiles: config.no_profiles,
+        busiest_clients,
         deny,
         asks_for_ca: authorities.have_names()
             || compiler.alternatives.iter().any(|alternative| alternative.condition.has_issuer_key())
