@@ -15,10 +15,21 @@ from support.waiting import wait_until
 class Engine:
     """A server that keeps nothing on disk."""
 
-    def __init__(self, folder: Path, program: Path | str | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        program: Path | str | None = None,
+        *,
+        host: str = "127.0.0.1",
+        password: str | None = None,
+        settings: tuple[str, ...] = (),
+    ):
+        """`password` is that of the default user, and `settings` are lines of its configuration."""
         self.folder = folder
         self.program = program or get_binary_path()
-        self.port = ReservedPort()
+        self.port = ReservedPort(host)
+        self.password = password
+        self.settings = (*settings, *([f"requirepass {password}"] if password else []))
         self.process: subprocess.Popen | None = None
         self.sleeper: threading.Thread | None = None
         self.pause = threading.Event()
@@ -28,14 +39,20 @@ class Engine:
         return self.port.address
 
     def start(self) -> "Engine":
-        command = [self.program, "--port", self.port.number, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        configuration = self.folder / "engine.conf"
+        configuration.write_text("".join(f"{line}\n" for line in self.settings))
+        command = [self.program, configuration, "--port", self.port.number, "--bind", self.port.host]
+        command += ["--save", "", "--appendonly", "no"]
         # DEBUG SLEEP makes it slow. More threads for input and output are what large ones have.
         command += ["--enable-debug-command", "local", "--io-threads", "2"]
         with (self.folder / "engine.log").open("a") as log:
             self.process = subprocess.Popen([str(word) for word in command], cwd=self.folder, stdout=log, stderr=log)
-        self.connection = valkey.Valkey(port=self.port.number, socket_timeout=5)
+        self.connection = self.connect()
         wait_until(self.connection.ping, "the engine answers", retry_on=(valkey.ValkeyError, OSError))
         return self
+
+    def connect(self) -> valkey.Valkey:
+        return valkey.Valkey(self.port.host, self.port.number, password=self.password, socket_timeout=5)
 
     def send(self, how: signal.Signals) -> None:
         assert self.process
@@ -59,7 +76,7 @@ class Engine:
             self.sleeper.start()
 
     def _sleep(self, seconds: float) -> None:
-        with valkey.Valkey(port=self.port.number, socket_timeout=5) as connection:
+        with self.connect() as connection:
             while not self.pause.wait(0.002):
                 connection.execute_command("DEBUG", "SLEEP", seconds)
 
