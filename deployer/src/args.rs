@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::certs::{ClientTrust, Folder, InternalTls, ListenerTls, Role};
 use crate::cluster::{
     Bundle, Cluster, DetectedMesh, Missing, client_ca_bundles, detect_extension, detect_mesh,
-    live_client_cas, missing,
+    detect_prometheus_operator, live_client_cas, missing,
 };
 use crate::config::{Config, Loaded};
 use crate::error::Error;
@@ -163,8 +163,9 @@ impl<'a> Inputs<'a> {
         let cluster = Cluster::connect(global.context.as_deref()).await?;
         let DetectedMesh { mesh, summary: mesh_summary } = detect_mesh(&cluster, self.config).await?;
         let extension = detect_extension(&cluster, self.config).await?;
+        let prometheus_operator = detect_prometheus_operator(&cluster, self.config).await?;
         let (otelcol, loaded) = (self.otelcol.clone(), self.loaded);
-        let mut installation = Installation { extension, ..self.installation(mesh) };
+        let mut installation = Installation { extension, prometheus_operator, ..self.installation(mesh) };
         let mut bundles = Vec::new();
         let follows = installation.config.client_ca_config_maps().next().is_some();
         if installation.config.gateway.enabled && (follows || installation.certificates.clients.is_none()) {

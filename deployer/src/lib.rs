@@ -27,6 +27,7 @@ mod global;
 mod local;
 mod model;
 mod module;
+mod monitoring;
 mod otelcol;
 mod output;
 mod probe;

@@ -82,16 +82,26 @@ def gate(deploy: Callable[..., Installation], worker_id: str) -> Installation:
 
 @pytest.fixture(scope="module")
 def cert_manager(kubectl: Kubectl) -> Iterator[None]:
-    """The CRDs of cert-manager, without its controllers. A cluster that has them keeps its own: deleting a CRD deletes
-    all objects of its kind."""
-    crds = os.environ["CERT_MANAGER_CRDS"]
-    if kubectl("get", "crds", "certificates.cert-manager.io", "--ignore-not-found", "-o", "name"):
+    """The CRDs of cert-manager, without its controllers."""
+    yield from crds(kubectl, os.environ["CERT_MANAGER_CRDS"], "certificates.cert-manager.io")
+
+
+@pytest.fixture(scope="module")
+def prometheus_operator(kubectl: Kubectl) -> Iterator[None]:
+    """The CRDs of the Prometheus operator, without the operator."""
+    yield from crds(kubectl, os.environ["PROMETHEUS_OPERATOR_CRDS"], "podmonitors.monitoring.coreos.com")
+
+
+def crds(kubectl: Kubectl, files: str, one: str) -> Iterator[None]:
+    """Adds CRDs, and removes them at the end. A cluster that has them keeps its own: deleting a CRD deletes all objects
+    of its kind."""
+    if kubectl("get", "crds", one, "--ignore-not-found", "-o", "name"):
         yield
         return
-    kubectl("apply", "--server-side", "-f", crds)
-    kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
+    kubectl("apply", "--server-side", "-f", files)
+    kubectl("wait", "--for=condition=Established", "-f", files, "--timeout=30s")
     yield
-    kubectl("delete", "-f", crds)
+    kubectl("delete", "-f", files)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ FOLDERS = sorted((Path(__file__).parents[2] / "manifests").glob(f"*-{PROVIDER}")
 
 
 # The fixture adds and removes CRDs of the whole cluster.
-pytestmark = [pytest.mark.usefixtures("cert_manager"), pytest.mark.alone]
+pytestmark = [pytest.mark.usefixtures("cert_manager", "prometheus_operator"), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
-def listed(kubectl: Kubectl, cert_manager: None) -> Iterator[dict[Path, list[str]]]:
+def listed(kubectl: Kubectl, cert_manager: None, prometheus_operator: None) -> Iterator[dict[Path, list[str]]]:
     """The namespace of each object of each folder; empty for cluster-wide objects. Creates the namespaces."""
     columns = "jsonpath={.metadata.namespace}{'\\n'}"
     create = lambda folder: kubectl("create", "--dry-run=client", "-k", str(folder), "-o", columns)

@@ -171,6 +171,10 @@ fn how_to_install(api_version: &str, kind: &str) -> &'static str {
         "gateway.envoyproxy.io" => {
             "install Envoy Gateway: gateway.envoyproxy.io/docs/install; or set `gateway.provider: istio`"
         }
+        "monitoring.coreos.com" => {
+            "install the Prometheus operator: prometheus-operator.dev/docs/getting-started/installation; or set \
+            `monitoring.prometheusOperator: auto`"
+        }
         "cert-manager.io" => {
             "install cert-manager: cert-manager.io/docs/installation; or remove `certificates.certManager`"
         }

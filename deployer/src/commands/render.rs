@@ -12,18 +12,23 @@ use crate::global::Global;
 use crate::model::{Certificates, Installation, Mesh, Object};
 use crate::output::{self, Format};
 use crate::resources::collector_tls;
-use crate::{providers, render};
+use crate::{monitoring, providers, render};
 
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   otlp-gate render | kubectl apply --server-side -f -
   otlp-gate render --out deploy && kubectl apply --server-side -k deploy
+  otlp-gate render --monitoring monitoring
   otlp-gate render --provider envoy-gateway --module oci://registry.example/otlp-gate:0.1.0")]
 pub(crate) struct Args {
     /// Write one file per object, and kustomization.yaml, to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write alarms, scrape configs and dashboards to this folder, for a Prometheus and a Grafana without an operator:
+    /// rules.yaml, scrape.yaml and dashboards/*.json. Manifests are then written with `--out` only
+    #[arg(long, value_name = "DIR")]
+    monitoring: Option<PathBuf>,
     /// The provider, instead of the config's
     #[arg(long, value_name = "NAME")]
     provider: Option<Provider>,
@@ -56,6 +61,12 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         Installation::new(&config, module, mesh, Certificates { clients, ..Certificates::default() });
     let objects = render::objects(&installation)?;
     args.otelcol.validate(&objects)?;
+    if let Some(folder) = &args.monitoring {
+        monitoring::write_files(folder, &installation, &render::targets(&installation))?;
+        if args.out.is_none() {
+            return Ok(());
+        }
+    }
     match &args.out {
         Some(folder) => render::write_folder(folder, &objects)?,
         None => print(global.output, &objects)?,

@@ -6,6 +6,7 @@ mod client_ca;
 mod collector;
 mod gateway;
 mod kubernetes;
+mod monitoring;
 mod node_local;
 mod parse;
 mod pipeline;
@@ -38,6 +39,7 @@ pub(crate) use collector::{
 };
 pub(crate) use gateway::{ExtensionMode, Gateway, Provider};
 pub(crate) use kubernetes::Kubernetes;
+pub(crate) use monitoring::{Monitoring, PrometheusOperator, VerifyJob};
 pub(crate) use node_local::{
     Acknowledge, Export, MeshMode, NodeLocal, PodRule, Queue, RemoteGate, UnknownSenders,
 };
@@ -76,6 +78,10 @@ with_policy_keys! {
         /// The node-local gateway: a Collector on every node that receives plain-text OTLP from the pods of its node.
         #[serde(default)]
         pub(crate) node_local: NodeLocal,
+        /// Objects that let Prometheus and Grafana watch the gate. `{}` has them with all defaults. Default: none, and
+        /// only the gateway's metrics can be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub(crate) monitoring: Option<Monitoring>,
     }
 }
 

@@ -186,7 +186,9 @@ mod tests {
         for key in keys() {
             let default = key.default.trim_matches('`');
             // Of what is not there by default there is no default to compare.
-            let absent = ["[]", "service", "certManager", "total"].iter().any(|it| key.path.contains(it));
+            let absent = ["[]", "service", "certManager", "total", "monitoring"]
+                .iter()
+                .any(|it| key.path.contains(it));
             if absent || matches!(default, "" | "required") {
                 continue;
             }

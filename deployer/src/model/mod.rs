@@ -26,7 +26,7 @@ pub(crate) use quota_engine::{EngineTls, QuotaEngine};
 use otlp_gate_core::config::{AuthorityKey, ClientCa as PolicyCa, PolicyConfig};
 
 use crate::certs::ClientTrust;
-use crate::config::{ClientCa, Config};
+use crate::config::{ClientCa, Config, PrometheusOperator};
 use crate::error::Error;
 use crate::module::Location;
 use crate::sha256;
@@ -46,6 +46,8 @@ pub(crate) struct Installation<'a> {
     pub(crate) mesh: Mesh,
     /// Istio's object with the filter: by the config alone, unless a cluster was asked.
     pub(crate) extension: Extension,
+    /// Whether there are objects for the Prometheus operator: by the config alone, unless a cluster was asked.
+    pub(crate) prometheus_operator: bool,
     /// The certificates that become objects.
     pub(crate) certificates: Certificates,
 }
@@ -105,6 +107,10 @@ impl<'a> Installation<'a> {
             module,
             mesh,
             extension: Extension::from_config(config),
+            prometheus_operator: config
+                .monitoring
+                .as_ref()
+                .is_some_and(|it| it.prometheus_operator == PrometheusOperator::On),
             certificates,
         }
     }

@@ -62,6 +62,15 @@ impl Names {
         format!("{}-node", self.gateway)
     }
 
+    /// Labels that select the node-local gateway's pods.
+    pub(crate) fn node_local_selector(&self) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/name".to_owned(), "opentelemetry-collector".to_owned()),
+            ("app.kubernetes.io/instance".to_owned(), self.node_local()),
+        ]
+        .into()
+    }
+
     /// Namespace of the node-local gateway: `nodeLocal.namespace`, else `NAMESPACE-node`.
     pub(crate) fn node_local_namespace(&self, node: &NodeLocal) -> String {
         node.namespace.clone().unwrap_or_else(|| format!("{}-node", self.namespace))

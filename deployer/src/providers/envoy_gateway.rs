@@ -19,6 +19,7 @@ use crate::model::{
     BackendTls, Extension, Installation, Names, Object, ProviderSettings, plugin_config, pod_settings, yaml,
 };
 use crate::module::Location;
+use crate::monitoring::{Job, Target};
 
 const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
 /// Where Envoy Gateway runs itself and, unless it is configured otherwise, the proxies.
@@ -80,7 +81,26 @@ impl Provider for EnvoyGateway {
     }
 
     fn proxy_namespaces(&self, names: &Names) -> Vec<String> {
-        vec![SYSTEM_NAMESPACE.to_owned(), names.namespace.clone()]
+        let mut all = vec![SYSTEM_NAMESPACE.to_owned(), names.namespace.clone()];
+        all.dedup();
+        all
+    }
+
+    fn target(&self, installation: &Installation<'_>) -> Target {
+        let names = &installation.names;
+        Target {
+            job: Job::Gateway,
+            namespaces: self.proxy_namespaces(names),
+            labels: proxy_labels(names),
+            port: ("metrics", 19001),
+            path: "/stats/prometheus",
+        }
+    }
+
+    fn public_ports(&self, installation: &Installation<'_>) -> Vec<u16> {
+        let listeners = &installation.config.gateway.listeners;
+        // Proxies do not run as root: for a privileged port they listen on another one.
+        [listeners.grpc.get(), listeners.http.get()].map(|it| if it < 1024 { it + 10_000 } else { it }).into()
     }
 
     fn backend_ca_namespace(&self, _: &Names, tls: &BackendTls) -> String {

@@ -28,6 +28,7 @@ use crate::model::{
     plugin_config, pod_settings, yaml,
 };
 use crate::module::Location;
+use crate::monitoring::{Job, Target};
 
 /// Folder and file of the module in the gateway's pods.
 const MODULE_FOLDER: &str = "/var/run/otlp-gate";
@@ -112,6 +113,23 @@ impl Provider for Istio {
 
     fn proxy_namespaces(&self, names: &Names) -> Vec<String> {
         vec![names.namespace.clone()]
+    }
+
+    fn target(&self, installation: &Installation<'_>) -> Target {
+        let names = &installation.names;
+        Target {
+            job: Job::Gateway,
+            namespaces: vec![names.namespace.clone()],
+            labels: [(GATEWAY_LABEL.to_owned(), names.gateway.clone())].into(),
+            port: ("http-envoy-prom", 15090),
+            path: "/stats/prometheus",
+        }
+    }
+
+    fn public_ports(&self, installation: &Installation<'_>) -> Vec<u16> {
+        let listeners = &installation.config.gateway.listeners;
+        // Load balancers check a gateway's health at Istio's status port.
+        vec![listeners.grpc.get(), listeners.http.get(), 15021]
     }
 
     fn backend_ca_namespace(&self, names: &Names, _: &BackendTls) -> String {
@@ -220,12 +238,17 @@ fn overlay(installation: &Installation<'_>) -> Result<Object, Error> {
     // removes it.
     let forwarded =
         if installation.config.trusted_hops.is_empty() { "SANITIZE_SET" } else { "APPEND_FORWARD" };
-    let proxy_config = json!({
+    let mut proxy_config = json!({
         "extraStatTags": METRIC_TAGS,
         "gatewayTopology": {"forwardClientCertDetails": forwarded},
         // By default there is no limit.
         "proxyMetadata": {"ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS": bounds::CONNECTIONS.to_string()},
     });
+    if let (Some(_), Some(proxy_config)) = (&installation.config.monitoring, proxy_config.as_object_mut()) {
+        // Envoy's own statistics that alarms and dashboards use. By default Istio leaves them out.
+        let regexes = ["http\\..*\\.downstream_rq_time", ".*\\.ssl\\.certificate\\..*"];
+        proxy_config.insert("proxyStatsMatcher".to_owned(), json!({"inclusionRegexps": regexes}));
+    }
     let proxy_config = yaml(&proxy_config)?;
     let mut annotations = json!({"proxy.istio.io/config": proxy_config});
     let mut pod = json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}});

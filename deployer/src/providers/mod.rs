@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::config;
 use crate::error::Error;
 use crate::model::{BackendTls, Extension, Installation, Names, Object, ProviderSettings};
+use crate::monitoring::Target;
 
 /// An implementation of the Gateway API.
 pub(crate) trait Provider: std::fmt::Debug {
@@ -37,6 +38,12 @@ pub(crate) trait Provider: std::fmt::Debug {
 
     /// Annotations of the proxies' pods that have the current module and CAs; empty if pods are not bound to them.
     fn pod_annotations(&self, installation: &Installation<'_>) -> Vec<(&'static str, String)>;
+
+    /// The pods of the gateway's proxies, for Prometheus.
+    fn target(&self, installation: &Installation<'_>) -> Target;
+
+    /// The ports of the proxies' pods that clients and load balancers connect to.
+    fn public_ports(&self, installation: &Installation<'_>) -> Vec<u16>;
 
     /// Where the policy is in the cluster. The object has the gateway's name. `extension` is Istio's object with the
     /// filter.

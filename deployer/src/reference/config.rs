@@ -47,7 +47,7 @@ const VALUES: &str = "\
 | template | text with placeholders, see [attributes and headers](#attributes-and-headers) | `{org}-prod` |
 ";
 
-const SECTIONS: [Section; 24] = [
+const SECTIONS: [Section; 25] = [
     Section {
         heading: "gateway",
         roots: &["gateway"],
@@ -359,6 +359,16 @@ nodeLocal:
   enabled: true
   export:
     gate: {endpoint: \"otel-gateway.example.com:4317\", clientSecret: otlp-gate-client-edge-berlin}",
+    },
+    Section {
+        heading: "monitoring",
+        roots: &["monitoring"],
+        purpose: "Objects that let Prometheus and Grafana watch the gate, and NetworkPolicies that open metrics to them \
+                  only. See [Monitoring](../guides/monitoring.md).",
+        example: "\
+monitoring:
+  labels: {release: kube-prometheus-stack}
+  from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: observability}}}]",
     },
 ];
 

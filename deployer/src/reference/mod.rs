@@ -4,6 +4,7 @@
 
 mod commands;
 mod config;
+mod monitoring;
 
 use std::path::Path;
 
@@ -12,14 +13,19 @@ const WIDTH: usize = 120;
 
 /// Compares a generated page with the file in docs/reference, or writes the file if `OTLP_GATE_UPDATE_DOCS` is set.
 fn assert_current(file: &str, generated: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(file);
+    assert_page("docs/reference", file, generated);
+}
+
+/// The same with a file in another folder of the repository.
+fn assert_page(folder: &str, file: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join(file);
     if std::env::var_os("OTLP_GATE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, generated).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == generated,
-        "docs/reference/{file} is not current: \
+        "{folder}/{file} is not current: \
          run `OTLP_GATE_UPDATE_DOCS=1 cargo test -p otlp-gate --lib reference`"
     );
 }

@@ -13,12 +13,14 @@ pub(crate) use references::{Reference, ReferenceKind, references};
 use crate::config::Backend;
 use crate::error::Error;
 use crate::model::{EXTENSION_API, Installation, Object};
+use crate::monitoring::Target;
 use crate::providers;
-use crate::resources::{cert_manager, collector, gateway, namespace, node_local, routes};
+use crate::resources::monitoring::OPERATOR_API;
+use crate::resources::{cert_manager, collector, gateway, monitoring, namespace, node_local, routes};
 
 /// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds.
 /// The Namespace is not among them, because it may contain other objects.
-pub(crate) const KINDS: [(&str, &str); 28] = [
+pub(crate) const KINDS: [(&str, &str); 31] = [
     ("scheduling.k8s.io/v1", "PriorityClass"),
     ("v1", "ServiceAccount"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
@@ -28,6 +30,7 @@ pub(crate) const KINDS: [(&str, &str); 28] = [
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("apps/v1", "DaemonSet"),
+    ("batch/v1", "CronJob"),
     ("v1", "Service"),
     ("policy/v1", "PodDisruptionBudget"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
@@ -44,6 +47,8 @@ pub(crate) const KINDS: [(&str, &str); 28] = [
     ("gateway.envoyproxy.io/v1alpha1", "ClientTrafficPolicy"),
     ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyExtensionPolicy"),
+    (OPERATOR_API, "PodMonitor"),
+    (OPERATOR_API, "PrometheusRule"),
     ("gateway.networking.k8s.io/v1", "Gateway"),
     ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
@@ -59,7 +64,16 @@ pub(crate) fn objects(installation: &Installation<'_>) -> Result<Vec<Object>, Er
         false => Vec::new(),
     };
     objects.extend(node_local::objects(installation)?);
+    let public = providers::of(installation.config).public_ports(installation);
+    objects.extend(monitoring::objects(installation, &targets(installation), &public)?);
     Ok(objects)
+}
+
+/// The pods of an installation that have metrics.
+pub(crate) fn targets(installation: &Installation<'_>) -> Vec<Target> {
+    let config = installation.config;
+    let gateway = config.gateway.enabled.then(|| providers::of(config).target(installation));
+    crate::monitoring::targets(installation, gateway)
 }
 
 /// The gateway, its certificates, its routes and its backend.

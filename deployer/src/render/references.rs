@@ -11,6 +11,7 @@ use otlp_gate_core::policy::ConfigPath;
 use crate::config::{Backend, Export, IssuerKind, Kubernetes, Pod, Provider, ServerCa};
 use crate::model::{BackendTls, CaSource, Installation, QuotaEngine};
 use crate::providers;
+use crate::resources::verify_job;
 
 /// An object that must exist in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +87,13 @@ pub(crate) fn references(installation: &Installation<'_>) -> Vec<Reference> {
         if let Some(tls) = &service_tls {
             all.at(&providers::of(config).backend_ca_namespace(names, tls)).backend_ca(tls);
         }
+    }
+    let job = config.monitoring.as_ref().and_then(|it| it.verify.as_ref());
+    let keys = verify_job::secret_keys(config);
+    if let (Some(_), true, false) = (job, config.gateway.enabled, keys.is_empty()) {
+        let hint = format!("`{}`", verify_job::secret_command(config, "certs"));
+        let path = ConfigPath::of("monitoring").key("verify");
+        all.at(&names.namespace).add(path, ReferenceKind::Secret, &verify_job::name(config), keys, hint);
     }
     if config.node_local.enabled {
         let node = &config.node_local;

@@ -37,6 +37,7 @@ fn everything() -> Vec<Object> {
             "backend: {collector: {maxReplicas: 3}}",
             "backend: {service: {name: otel, namespace: elsewhere}}",
             "certificates: {certManager: {}}",
+            "monitoring: {prometheusOperator: on}",
         ] {
             let mut config = config(text);
             config.gateway.provider = provider;
@@ -232,7 +233,7 @@ fn every_route_is_attached_to_the_listener_of_its_protocol() {
         assert!(parents.iter().all(|parent| parent["sectionName"] == section), "{route:?}");
         seen += 1;
     }
-    assert_eq!(seen, 36);
+    assert_eq!(seen, 48);
 }
 
 #[test]
@@ -549,6 +550,113 @@ fn a_url_gives_the_location_of_a_module() {
     assert!(Location::at("oci://r/i:1", Some("sha256:12"), "").is_err());
 }
 
+#[test]
+fn metrics_are_open_to_those_that_the_config_names_only() {
+    let text = "nodeLocal: {enabled: true}\nmonitoring: {from: [{podSelector: {matchLabels: {app: prom}}}]}";
+    for (provider, metrics, listeners) in [
+        (Provider::Istio, 15090, json!([4317, 443, 15021])),
+        (Provider::EnvoyGateway, 19001, json!([4317, 10443])),
+    ] {
+        let mut config = config(&format!("{text}\ngateway: {{listeners: {{http: 443}}}}"));
+        config.gateway.provider = provider;
+        let objects = objects(&config);
+        let policies: Vec<&Object> = objects.iter().filter(|it| it.kind == "NetworkPolicy").collect();
+        let gateway = |it: &&&Object| it.name.ends_with("-metrics");
+        assert!(policies.iter().filter(gateway).count() >= 1);
+        for policy in policies {
+            let rules = policy.value["spec"]["ingress"].as_array().unwrap();
+            let ports = |rule: &Value| {
+                rule["ports"].as_array().unwrap().iter().map(|it| it["port"].clone()).collect()
+            };
+            let (rest, last) = (&rules[..rules.len() - 1], rules.last().unwrap());
+            let own = if policy.name.ends_with("-metrics") { metrics } else { 8888 };
+            assert_eq!(ports(last), json!([own]), "{policy:?}");
+            assert_eq!(last["from"], json!([{"podSelector": {"matchLabels": {"app": "prom"}}}]));
+            let others: Vec<Value> = rest.iter().map(ports).collect();
+            match policy.name.ends_with("-metrics") {
+                true => assert_eq!(others, std::slice::from_ref(&listeners)),
+                false => assert_eq!(others, [json!([4317, 4318])]),
+            }
+        }
+    }
+}
+
+#[test]
+fn without_monitoring_no_pod_may_read_the_metrics_of_collectors() {
+    for object in objects(&config("nodeLocal: {enabled: true}")) {
+        let text = object.value.to_string();
+        match object.kind.as_str() {
+            "NetworkPolicy" => assert!(!text.contains("8888"), "{text}"),
+            "PodMonitor" | "PrometheusRule" => panic!("{text}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_cron_job_mounts_what_verify_reads_and_has_no_rights() {
+    let verify = "monitoring: {verify: {image: i}}";
+    for (text, secrets) in [
+        (verify.to_owned(), vec!["otlp-gate-verify-otel-gateway"]),
+        (
+            format!("{verify}\ncertificates: {{certManager: {{}}}}"),
+            vec!["otel-gateway-client-trust", "otel-gateway-server"],
+        ),
+    ] {
+        let config = config(&text);
+        let objects = objects(&config);
+        let name = "otlp-gate-verify-otel-gateway";
+        let map =
+            find_named(&objects, "ConfigMap", name)["data"]["otlp-gate.yaml"].as_str().unwrap().to_owned();
+        let again =
+            Source { name: "mounted".to_owned(), text: map }.load().unwrap_or_else(|it| panic!("{it}"));
+        assert_eq!(again.config, config);
+        let pod = &find(&objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        let sources = pod["volumes"][0]["projected"]["sources"].as_array().unwrap();
+        let mounted: Vec<&str> = sources.iter().filter_map(|it| it["secret"]["name"].as_str()).collect();
+        assert_eq!(mounted, secrets);
+        let paths: BTreeSet<&str> = sources
+            .iter()
+            .flat_map(|it| it["secret"]["items"].as_array().into_iter().flatten())
+            .map(|it| it["path"].as_str().unwrap())
+            .collect();
+        assert!(
+            paths.contains("certs/verify/client.key") && paths.contains("certs/server-ca.crt"),
+            "{paths:?}"
+        );
+        assert!(!paths.contains("certs/server.key"), "{paths:?}");
+        assert!(!objects.iter().any(|it| it.kind.contains("Role") || it.kind == "ServiceAccount"));
+    }
+}
+
+#[test]
+fn every_monitor_selects_pods_with_its_port() {
+    let text = "nodeLocal: {enabled: true}\nmonitoring: {prometheusOperator: on, labels: {release: prom}}";
+    let objects = objects(&config(text));
+    let monitors: Vec<&Object> = objects.iter().filter(|it| it.kind == "PodMonitor").collect();
+    assert_eq!(monitors.len(), 3);
+    for monitor in monitors {
+        assert_eq!(monitor.value["metadata"]["labels"]["release"], "prom");
+        let spec = &monitor.value["spec"];
+        let port = &spec["podMetricsEndpoints"][0]["port"];
+        if port == "http-envoy-prom" {
+            continue;
+        }
+        let pods = objects.iter().filter(|it| ["Deployment", "DaemonSet"].contains(&it.kind.as_str()));
+        let selected: Vec<&Value> = pods
+            .map(|it| &it.value["spec"]["template"])
+            .filter(|it| {
+                let wanted = spec["selector"]["matchLabels"].as_object().unwrap();
+                wanted.iter().all(|(key, value)| it["metadata"]["labels"][key] == *value)
+            })
+            .collect();
+        assert_eq!(selected.len(), 1, "{monitor:?}");
+        let ports = selected[0]["spec"]["containers"][0]["ports"].as_array().unwrap();
+        assert!(ports.iter().any(|it| it["name"] == *port && it["containerPort"] == 8888), "{monitor:?}");
+    }
+}
+
 /// With `OTLP_GATE_UPDATE_MANIFESTS=1` it writes the manifests.
 #[test]
 fn manifests_are_what_the_examples_render_to() {
@@ -566,6 +674,7 @@ fn manifests_are_what_the_examples_render_to() {
         "durable-queue",
         "client-cas",
         "shared-quotas",
+        "monitoring",
     ] {
         for (provider, provider_name) in PROVIDERS {
             let source =

@@ -15,8 +15,9 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::collector_config::config;
+use super::collector_config::{METRICS, config};
 use super::collector_pod::{self, Size};
+use super::monitoring::metrics_rule;
 use super::{collector_queue, collector_tls, node_local};
 use crate::config::{Collector, Kubernetes, Queue};
 use crate::error::Error;
@@ -187,6 +188,10 @@ fn pod(installation: &Installation<'_>, collector: &Collector) -> PodSpec {
     }
     pod.volumes.get_or_insert_default().extend(unwrapped(&collector.volumes));
     for container in &mut pod.containers {
+        if installation.config.monitoring.is_some() {
+            let port = collector_pod::container_port("metrics", METRICS.into());
+            container.ports.get_or_insert_default().push(port);
+        }
         if collector.profiles {
             container.args.get_or_insert_default().push(PROFILES.to_owned());
         }
@@ -209,15 +214,15 @@ fn network_policy(
 ) -> NetworkPolicy {
     let mut from = vec![provider.proxies.clone()];
     from.extend(node_local::sender(installation));
+    let mut ingress =
+        vec![NetworkPolicyIngressRule { from: Some(from), ports: Some(collector_pod::policy_ports()) }];
+    ingress.extend(installation.config.monitoring.iter().map(|it| metrics_rule(it, METRICS)));
     NetworkPolicy {
         metadata,
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(label_selector(installation)),
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![NetworkPolicyIngressRule {
-                from: Some(from),
-                ports: Some(collector_pod::policy_ports()),
-            }]),
+            ingress: Some(ingress),
             ..NetworkPolicySpec::default()
         }),
     }

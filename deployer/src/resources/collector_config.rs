@@ -14,6 +14,21 @@ pub(super) const HEALTH: i32 = 13133;
 pub(super) const GRPC: i32 = 4317;
 pub(super) const HTTP: i32 = 4318;
 
+/// Port of a Collector's own metrics.
+pub(crate) const METRICS: u16 = 8888;
+
+/// Serves a Collector's own metrics to other pods. By default it serves them to its own pod only.
+pub(super) fn telemetry() -> Value {
+    // Without these settings, names depend on the Collector's version. The empty host is every address of the pod.
+    json!({"metrics": {"readers": [{"pull": {"exporter": {"prometheus": {
+        "host": "",
+        "port": METRICS,
+        "without_scope_info": true,
+        "without_type_suffix": true,
+        "without_units": true,
+    }}}}]}})
+}
+
 /// The Collector's configuration: the user's components, and those of the gate.
 pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> Value {
     let mut exporters = collector_exporters::exporters(collector);
@@ -30,15 +45,19 @@ pub(super) fn config(installation: &Installation<'_>, collector: &Collector) -> 
     if collector.queue == Queue::Durable {
         extensions.insert(FILE_STORAGE.to_owned(), collector_queue::storage_on(&collector.queue_volume));
     }
+    let mut service = json!({
+        "extensions": extensions.keys().collect::<Vec<_>>(),
+        "pipelines": pipelines,
+    });
+    if let (Some(_), Some(service)) = (&installation.config.monitoring, service.as_object_mut()) {
+        service.insert("telemetry".to_owned(), telemetry());
+    }
     json!({
         "receivers": {"otlp": otlp_receiver(installation.largest_message(), collector_tls::server(installation))},
         "processors": processors,
         "connectors": connectors,
         "exporters": exporters,
-        "service": {
-            "extensions": extensions.keys().collect::<Vec<_>>(),
-            "pipelines": pipelines,
-        },
+        "service": service,
         "extensions": extensions,
     })
 }

@@ -13,7 +13,11 @@ mod collector_pod;
 mod collector_queue;
 pub(crate) mod collector_tls;
 pub(crate) mod gateway;
+pub(crate) mod monitoring;
 pub(crate) mod namespace;
 pub(crate) mod node_local;
 mod ottl;
 pub(crate) mod routes;
+pub(crate) mod verify_job;
+
+pub(crate) use collector_config::METRICS as COLLECTOR_METRICS;

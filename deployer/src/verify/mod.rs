@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::address::Address;
-use crate::certs::Folder;
+use crate::certs::{Folder, TestClient};
 use crate::cluster::Cluster;
 use crate::config::{self, Loaded, ServerCa};
 use crate::error::Error;
@@ -83,12 +83,15 @@ pub(crate) async fn run(
     let server_name = gateway.hostname.replacen('*', "otlp", 1);
     let names = Names::of(gateway);
     let (config, folder) = (&loaded.config, Folder::at(options.certs));
+    // The CronJob of `monitoring.verify` has what cert-manager issued in a folder.
+    let mounted = !options.use_cluster && folder.test_client_files(TestClient::Valid).certificate.exists();
+    let issued = config.issues_client_certificates() && !mounted;
     // The test clients' certificates, or the server's CA, are in the cluster.
-    let reads_secrets = config.issues_client_certificates()
+    let reads_secrets = issued
         || (config.certificates.cert_manager.is_some()
             && config.certificates.server_ca == ServerCa::Private
             && options.ca.is_none());
-    let cluster = match options.use_cluster || config.issues_client_certificates() {
+    let cluster = match options.use_cluster || issued {
         true if reads_secrets => Ok(cluster.await?),
         true => cluster.await.map_err(|e| e.to_string()),
         false => Err("--no-cluster".to_owned()),
@@ -97,7 +100,7 @@ pub(crate) async fn run(
     let no_certificate =
         Credentials { server_ca, server_name: server_name.clone(), client_certificate: None };
     let credentials = match &cluster {
-        Ok(cluster) if config.issues_client_certificates() => {
+        Ok(cluster) if issued => {
             TestCredentials::from_secret(cluster, &names, no_certificate, loaded).await?
         }
         _ => TestCredentials::from_folder(&folder, no_certificate, loaded),

@@ -105,6 +105,11 @@ pub(crate) fn cert_manager() -> Result<PathBuf> {
     programs::cert_manager()
 }
 
+/// The folder of the Prometheus operator's CRDs.
+pub(crate) fn prometheus_operator() -> Result<PathBuf> {
+    programs::prometheus_operator()
+}
+
 /// Starts a cluster, calls `work` with its kubeconfig and kubectl, and stops it, also if `work` fails.
 pub(crate) fn with(
     provider: Provider,

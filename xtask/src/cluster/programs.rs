@@ -15,6 +15,7 @@ const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.155.0";
 /// The release of Gateway API.
 pub(crate) const GATEWAY_API: &str = "v1.6.3";
 const CERT_MANAGER: &str = "v1.21.2";
+const PROMETHEUS_OPERATOR: &str = "v0.85.0";
 
 /// The programs of every cluster. They are static, so that images need nothing else.
 pub(super) struct Programs {
@@ -126,6 +127,12 @@ fn gateway_api() -> Result<PathBuf> {
 pub(super) fn cert_manager() -> Result<PathBuf> {
     let module = format!("github.com/cert-manager/cert-manager@{CERT_MANAGER}");
     crds("cert-manager", &module, "deploy/crds", "cert-manager.io")
+}
+
+/// The folder with the CRDs of the Prometheus operator.
+pub(super) fn prometheus_operator() -> Result<PathBuf> {
+    let module = format!("github.com/prometheus-operator/prometheus-operator@{PROMETHEUS_OPERATOR}");
+    crds("prometheus-operator", &module, "example/prometheus-operator-crd", "monitoring.coreos.com_p")
 }
 
 /// The CRDs in a folder of a Go module: the files whose names have this prefix.

@@ -94,6 +94,7 @@ fn environment(args: &Args) -> Result<Vec<(&'static str, OsString)>> {
         ("OTLP_GATE_PROVIDER", args.provider.name().into()),
         ("OTELCOL", cluster::collector()?.into()),
         ("CERT_MANAGER_CRDS", cluster::cert_manager()?.into()),
+        ("PROMETHEUS_OPERATOR_CRDS", cluster::prometheus_operator()?.into()),
         ("REGISTRY", cluster::registry()?.into()),
     ])
 }

@@ -4,6 +4,7 @@ pub(crate) mod cache;
 mod cargo_tool;
 mod go_tool;
 mod pdata;
+mod prometheus;
 mod protobufjs;
 mod python;
 mod telemetrygen;
@@ -15,6 +16,7 @@ use anyhow::Result;
 pub(crate) use cargo_tool::cargo_tool;
 pub(crate) use go_tool::go_tool;
 pub(crate) use pdata::pdata;
+pub(crate) use prometheus::prometheus;
 pub(crate) use protobufjs::protobufjs;
 pub(crate) use python::python;
 pub(crate) use telemetrygen::telemetrygen;
@@ -32,6 +34,7 @@ pub(crate) fn recipe() -> Result<()> {
         ("telemetrygen", telemetrygen()),
         ("pdata", pdata()),
         ("protobufjs", protobufjs()),
+        ("prometheus", prometheus()),
         ("h2load", debian::require(&LOAD_PACKAGES).map(|()| PathBuf::from("/usr/bin/h2load"))),
     ];
     eprintln!("cache         {}", project::cache_dir()?.display());

@@ -36,6 +36,12 @@ pub(super) fn pytest() -> Result<Outcome> {
     pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
     // It has been built for a cluster, or will be.
     pytest.env("OTELCOL", cluster::collector()?);
+    // Without it the tests skip alarms and dashboards; in CI that is an error.
+    match setup::prometheus() {
+        Ok(folder) => _ = pytest.env("PROMETHEUS", folder),
+        Err(error) if project::ci() => return Err(error),
+        Err(error) => eprintln!("alarms and dashboards are not tested: {error:#}"),
+    }
     // Without Node the tests skip these decoders.
     if process::find("node").is_some() {
         pytest.env("PROTOBUFJS", setup::protobufjs()?);

@@ -43,12 +43,12 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
             let message = format!("`{}` selects the gateway's objects", key.escape_debug());
             problems.push(problem(&path, message, "use a label of your own, such as `team: platform`"));
         }
-        if !is_value(value) {
-            let message = format!("`{}` is not a valid value of a label", value.escape_debug());
-            let hint = "use A-Z a-z 0-9 - _ ., with a letter or digit at both ends, at most 63 characters; \
-                        `gateway.annotations` takes any text";
-            problems.push(problem(&path, message, hint));
-        }
+        problems.extend(not_a_value(
+            &path,
+            value,
+            "use A-Z a-z 0-9 - _ ., with a letter or digit at both ends, at most 63 characters; \
+             `gateway.annotations` takes any text",
+        ));
     }
     for (key, value) in &gateway.annotations {
         let path = ["gateway", "annotations", key.as_str()];
@@ -59,6 +59,28 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The problems with labels of objects of the gate itself.
+pub(super) fn label_problems(at: &[&str], labels: &BTreeMap<String, String>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, value) in labels {
+        let path: Vec<&str> = at.iter().copied().chain([key.as_str()]).collect();
+        problems.extend(not_a_key(&path, key));
+        if key.starts_with("otlp-gate.io/") || key.starts_with("app.kubernetes.io/") {
+            let message = format!("`{}` is a label that otlp-gate sets", key.escape_debug());
+            problems.push(problem(&path, message, "use a label of your own, such as `release: prometheus`"));
+        }
+        let hint = "use A-Z a-z 0-9 - _ ., with a letter or digit at both ends, at most 63 characters";
+        problems.extend(not_a_value(&path, value, hint));
+    }
+    problems
+}
+
+/// The problem with a label's value that Kubernetes does not accept, if it is one.
+fn not_a_value(path: &[&str], value: &str, hint: &str) -> Option<Problem> {
+    let message = || format!("`{}` is not a valid value of a label", value.escape_debug());
+    (!is_value(value)).then(|| problem(path, message(), hint))
 }
 
 fn too_many(name: &str, entries: &BTreeMap<String, String>, most: usize) -> Option<Problem> {

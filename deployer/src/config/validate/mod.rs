@@ -5,6 +5,7 @@ mod client_cas;
 mod collector;
 mod hostname;
 mod infrastructure;
+mod monitoring;
 mod node_local;
 mod quota_engine;
 
@@ -32,6 +33,7 @@ pub(super) fn validate(config: &Config) -> Checked {
     let mut errors = gateway(config);
     errors.extend(client_cas::errors(config));
     errors.extend(infrastructure::errors(config));
+    errors.extend(monitoring::errors(config));
     errors.extend(backend::errors(config));
     errors.extend(node_local::errors(config));
     errors.extend(collector::errors(config));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::collector_config::{HEALTH, otlp_receiver};
+use super::super::collector_config::{HEALTH, otlp_receiver, telemetry};
 use super::super::{collector_queue, collector_tls};
 use super::rules;
 use crate::config::{Acknowledge, Backend, Export, NodeLocal, Queue, RemoteGate, ServerCa, UnknownSenders};
@@ -21,8 +21,6 @@ const IN_MEMORY: u64 = 48 << 20;
 const ON_DISK: u64 = 1 << 30;
 /// The smallest and largest messages that are sent, in bytes: receivers accept 4 MiB by default.
 const MESSAGE: (u64, u64) = (1 << 20, 3 << 20);
-/// The port of the Collector's own metrics.
-pub(super) const METRICS: i32 = 8888;
 
 /// Matches spans that Istio's proxies record of exports: exporting them would record more.
 const EXPORT_SPANS: &str = r#"span.attributes["component"] == "proxy" and IsMatch(span.attributes["http.url"], "/(?:opentelemetry\\.proto\\.collector\\.[A-Za-z0-9.]+/Export|v1/(?:traces|metrics|logs))$$")"#;
@@ -83,9 +81,7 @@ pub(super) fn config(installation: &Installation<'_>) -> Value {
         "service": {
             "extensions": extensions.keys().collect::<Vec<_>>(),
             "pipelines": pipelines,
-            "telemetry": {"metrics": {"readers": [
-                {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": METRICS}}}},
-            ]}},
+            "telemetry": telemetry(),
         },
     })
 }

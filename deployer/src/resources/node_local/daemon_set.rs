@@ -8,10 +8,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::super::collector_config::METRICS;
 use super::super::collector_pod::{self, Size};
 use super::super::{collector_config, collector_tls};
 use super::NodeGateway;
-use super::config::{METRICS, NODE, QUEUE_FOLDER};
+use super::config::{NODE, QUEUE_FOLDER};
 use crate::config::{Backend, Export, Queue};
 use crate::model::mesh::{self, DataPlaneMode};
 use crate::model::{pod_settings, secret_volume};
@@ -103,7 +104,10 @@ fn pod(node_gateway: &NodeGateway<'_>) -> PodSpec {
         }
     }
     for container in &mut pod.containers {
-        container.ports.get_or_insert_default().push(collector_pod::container_port("metrics", METRICS));
+        container
+            .ports
+            .get_or_insert_default()
+            .push(collector_pod::container_port("metrics", METRICS.into()));
         let node =
             ObjectFieldSelector { field_path: "spec.nodeName".to_owned(), ..ObjectFieldSelector::default() };
         container.env.get_or_insert_default().push(EnvVar {

@@ -17,6 +17,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
+use super::collector_config::METRICS;
+use super::monitoring::metrics_rule;
 use super::{collector_pod, collector_tls};
 use crate::config::{NodeLocal, Queue};
 use crate::error::Error;
@@ -61,11 +63,7 @@ impl<'a> NodeGateway<'a> {
     }
 
     fn selector(&self) -> BTreeMap<String, String> {
-        [
-            ("app.kubernetes.io/name".to_owned(), "opentelemetry-collector".to_owned()),
-            ("app.kubernetes.io/instance".to_owned(), self.name.clone()),
-        ]
-        .into()
+        self.installation.names.node_local_selector()
     }
 
     fn label_selector(&self) -> LabelSelector {
@@ -168,16 +166,18 @@ fn service(node_gateway: &NodeGateway<'_>, metadata: ObjectMeta) -> Service {
     }
 }
 
-/// Any pod may send, and read the metrics.
+/// Any pod may send. Metrics are for those that `monitoring` names.
 fn network_policy(node_gateway: &NodeGateway<'_>, metadata: ObjectMeta) -> NetworkPolicy {
-    let mut ports = collector_pod::policy_ports();
-    ports.push(collector_pod::policy_port(config::METRICS));
+    let mut ingress =
+        vec![NetworkPolicyIngressRule { from: None, ports: Some(collector_pod::policy_ports()) }];
+    let settings = &node_gateway.installation.config.monitoring;
+    ingress.extend(settings.iter().map(|it| metrics_rule(it, METRICS)));
     NetworkPolicy {
         metadata,
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(node_gateway.label_selector()),
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![NetworkPolicyIngressRule { from: None, ports: Some(ports) }]),
+            ingress: Some(ingress),
             ..NetworkPolicySpec::default()
         }),
     }
