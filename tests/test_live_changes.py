@@ -97,11 +97,12 @@ class Restarts:
         assert {"wasm.envoy.wasm.runtime.v8.active", "wasm.envoy.wasm.runtime.v8.created"} <= stats.keys()
         return stats
 
-    def none(self, policies: int = 0) -> None:
-        """Asserts that there was no restart while this many new policies arrived."""
-        expected = dict(self.before)
-        expected["wasm.envoy.wasm.runtime.v8.created"] += policies
-        assert self.look() == expected
+    def none(self, policies: int = 0, between: int = 0) -> None:
+        """Asserts that there was no restart while this many new policies arrived, and at most as many as `between` in
+        between."""
+        created, after = "wasm.envoy.wasm.runtime.v8.created", self.look()
+        assert 0 <= after[created] - self.before[created] - policies <= between, after
+        assert after | {created: 0} == self.before | {created: 0}
 
 
 def arrived(sink: Sink) -> dict[str, dict[str, str]]:
@@ -190,8 +191,9 @@ def test_rotating_certificates_and_their_ca_under_load_loses_nothing(
         gate.wait_for_log("certificates updated")
         client.reconnect()
         client.rounds()
-        # The policy has the keys of the CAs and their lists.
-        restarts.none(policies=2)
+        # The policy has the keys of the CAs and their lists. A rotation writes several files, and `local` may read them
+        # when only some are new.
+        restarts.none(policies=2, between=2)
     assert client.errors == [] and set(client.answers) == {0}
     assert arrived(sink).keys() == client.acknowledged
     wait_until(lambda: handshake_fails(gate.grpc, old.context("h2")), "certificates of the old CA are rejected")

@@ -408,7 +408,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, files: Files, certificates
         "retry_on_failure": {"enabled": False},
         "timeout": "1s",
     }
-    gate_config = CONFIG.quotas(engine={"address": engine.address}).replace(
+    gate_config = CONFIG.quotas(engine={"address": engine.address, "tls": "off"}).replace(
         backend={"collector": {"exporters": {"otlp_grpc": exporter}}}
     )
     collector_config = rendered(folder, gate_config.quotas(scope="replica"))
