@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HTTPGetAction,
-    PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, ServicePort,
-    Volume, VolumeMount,
+    ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, HTTPGetAction, PodSpec, Probe,
+    ResourceRequirements, ServicePort, Volume, VolumeMount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicyPort;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -13,12 +12,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::collector_config::{GRPC, HEALTH, HTTP};
+use super::restricted;
 
 /// Folder and file of the configuration in the pod.
 const CONFIG_FOLDER: &str = "/etc/otelcol";
 const CONFIG_FILE: &str = "config.yaml";
-/// The unprivileged user `nobody`, as which every image can run.
-pub(super) const USER: i64 = 65532;
 
 /// Resource requests and limits of a pod.
 pub(super) struct Size {
@@ -48,16 +46,7 @@ pub(super) fn annotations(config_digest: &str) -> BTreeMap<String, String> {
 pub(super) fn spec(image: &str, config_map: String, size: &Size) -> PodSpec {
     PodSpec {
         automount_service_account_token: Some(false),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(restricted::pod()),
         containers: vec![container(image, size)],
         volumes: Some(vec![Volume {
             name: "config".to_owned(),
@@ -91,12 +80,7 @@ fn container(image: &str, size: &Size) -> Container {
             limits: Some(quantities([("memory", size.limit)])),
             ..ResourceRequirements::default()
         }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(restricted::container()),
         volume_mounts: Some(vec![VolumeMount {
             name: "config".to_owned(),
             mount_path: CONFIG_FOLDER.to_owned(),

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::{Value, json};
 
-use super::collector_pod::USER;
+use super::restricted::USER;
 use crate::config::{QUEUE_VOLUME, QueueVolume};
 
 /// The folder of the queue's files in the pod.

@@ -17,6 +17,7 @@ pub(crate) mod monitoring;
 pub(crate) mod namespace;
 pub(crate) mod node_local;
 mod ottl;
+mod restricted;
 pub(crate) mod routes;
 pub(crate) mod verify_job;
 

@@ -2,13 +2,12 @@
 
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapProjection, Container, KeyToPath, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ProjectedVolumeSource, SeccompProfile, SecretProjection, SecurityContext, Volume,
-    VolumeMount, VolumeProjection,
+    ConfigMap, ConfigMapProjection, Container, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::collector_pod::USER;
+use super::restricted;
 use crate::config::{Config, ServerCa, VerifyJob};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
@@ -107,26 +106,12 @@ fn pod(config: &Config, job: &VerifyJob) -> PodSpec {
     PodSpec {
         automount_service_account_token: Some(false),
         restart_policy: Some("Never".to_owned()),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(restricted::pod()),
         containers: vec![Container {
             name: "verify".to_owned(),
             image: Some(job.image.clone()),
             args: Some(args),
-            security_context: Some(SecurityContext {
-                allow_privilege_escalation: Some(false),
-                read_only_root_filesystem: Some(true),
-                capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-                ..SecurityContext::default()
-            }),
+            security_context: Some(restricted::container()),
             volume_mounts: Some(vec![VolumeMount {
                 name: "config".to_owned(),
                 mount_path: FOLDER.to_owned(),
