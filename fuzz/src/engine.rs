@@ -20,6 +20,7 @@ pub fn target(answer: &[u8]) {
     let password = answer.first().is_some_and(|byte| byte % 2 == 0);
     let credentials = password.then(|| Credentials { user: None, password: "p".to_owned() });
     let engine = Rc::new(Engine::new("engine", credentials));
+    engine.join(&[b"gateway"], BucketId::of(&[b"limits"]), true);
     let share = Rc::new(Share::new(&engine, &[b"gateway"], b"client", "gate"));
     let ledger = Ledger::shared(&store, &share);
     let (mut now, id) = (Timestamp::from_secs(1000), BucketId::of(&[b"a"]));

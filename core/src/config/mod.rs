@@ -22,7 +22,7 @@ pub use limits::Limits;
 pub use map::unique_keys;
 pub use metrics::MetricsConfig;
 pub use quantity::{Burst, QuantityError, Rate, Size};
-pub use quota::{Mode, QuotaEngine, Quotas, Scope, TierConfig, Unknown};
+pub use quota::{Away, Mode, QuotaEngine, Quotas, Scope, TierConfig, Unknown};
 pub use spellings::OwnedSpellings;
 
 /// Defines a struct with the keys of a policy and keys of its own: [`PolicyConfig`] and the deployer's

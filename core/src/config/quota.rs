@@ -29,6 +29,13 @@ pub struct Quotas<E = QuotaEngine> {
     /// The engine of `scope: gateway` and `shared`: a Valkey or Redis that all replicas reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<E>,
+    /// What each replica allows while the engine is away. `full`: the whole quota, so that no client is throttled for it,
+    /// and N replicas allow up to N times of it. `divide`: the rates divided by the number of replicas that the engine
+    /// knew last, and whole bursts. All clients together then stay near their quota, but a client whose requests all go
+    /// to one replica, as with gRPC, gets only its part.
+    #[serde(skip_serializing_if = "Away::is_full")]
+    #[cfg_attr(feature = "schema", schemars(extend("default" = "full")))]
+    pub away: Away,
     /// The limit of all clients together, over the replicas of `scope`: one bucket, which every request is charged to
     /// beside the client's own. A request is charged to both or to neither. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +69,7 @@ impl<E> Quotas<E> {
             mode: self.mode,
             scope: self.scope,
             engine: self.engine.clone().map(Into::into),
+            away: self.away,
             total: self.total.clone(),
             tiers: self.tiers.clone(),
         }
@@ -79,6 +87,24 @@ pub enum Scope {
     Gateway,
     /// Over all gates with the same `engine.name`.
     Shared,
+}
+
+/// What each replica allows while the engine is away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Away {
+    /// The whole quota.
+    #[default]
+    Full,
+    /// The rates divided by the number of replicas.
+    Divide,
+}
+
+impl Away {
+    fn is_full(&self) -> bool {
+        *self == Away::Full
+    }
 }
 
 /// A Valkey or Redis that adds up what all replicas charge, as far as the filter needs to know it. How the proxy reaches

@@ -72,6 +72,7 @@ impl Gate {
         let group: Vec<&[u8]> = group.iter().map(|part| part.as_bytes()).collect();
         let share =
             |kind: &str, prefix: &String| Rc::new(Share::new(engine, &group, kind.as_bytes(), prefix));
+        engine.join(&group, self.policy.quota_limits(), self.policy.divides_quotas());
         self.shares = Some([share("client", &self.prefix), share("total", &self.total_prefix)]);
         self.engine = Some(Rc::clone(engine));
     }

@@ -17,6 +17,12 @@ pub const ENGINE_UP: &str = "otlp_gate_quota_engine_up";
 /// The gauge of when the engine of shared quotas answered last, in seconds since the Unix epoch.
 pub const ENGINE_ANSWERED: &str = "otlp_gate_quota_engine_answered_seconds";
 
+/// The gauge of how many replicas reported to the engine of shared quotas in the last 15 s.
+pub(super) const ENGINE_REPLICAS: &str = "otlp_gate_quota_engine_replicas";
+
+/// The gauge of how many of them have other limits than this one.
+pub(super) const ENGINE_OTHER_LIMITS: &str = "otlp_gate_quota_engine_replicas_with_other_limits";
+
 /// The counter of new connections with an `x-forwarded-client-cert` that the proxy did not write, where no hop is
 /// trusted.
 pub const FOREIGN_CERTIFICATES: &str = "otlp_gate_foreign_client_cert_headers_total";

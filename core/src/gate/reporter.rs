@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use super::host::Host;
-use super::metrics::{ENGINE_ANSWERED, ENGINE_UP, Metric};
+use super::metrics::{ENGINE_ANSWERED, ENGINE_OTHER_LIMITS, ENGINE_REPLICAS, ENGINE_UP, Metric};
 use super::worker::Worker;
-use crate::quota::{Answer, CALL_TIMEOUT, Call, Credentials, Engine, News};
+use crate::quota::{Answer, CALL_TIMEOUT, Call, Credentials, Engine, News, Replicas};
 
 /// The variable of the proxy's environment with the user of the engine of shared quotas.
 pub const ENGINE_USER: &str = "OTLP_GATE_QUOTA_ENGINE_USER";
@@ -57,12 +57,16 @@ impl<H: Host> Worker<H> {
     }
 
     fn show(&self, answer: Answer) {
-        let Answer { works, reported, failed, over, news } = answer;
+        let Answer { works, reported, failed, over, replicas, news } = answer;
         self.counters.add(Metric::QuotaReports, None, None, Some("answered"), reported);
         self.counters.add(Metric::QuotaReports, None, None, Some("failed"), failed);
         self.counters.add(Metric::QuotaOver, None, None, None, over);
         if works {
             self.show_gauge(ENGINE_ANSWERED, self.host.now().as_secs());
+        }
+        if let Some(Replicas { all, with_other_limits }) = replicas {
+            self.show_gauge(ENGINE_REPLICAS, all.into());
+            self.show_gauge(ENGINE_OTHER_LIMITS, with_other_limits.into());
         }
         match news {
             Some(News::Up) => self.show_gauge(ENGINE_UP, 1),

@@ -47,7 +47,7 @@ use self::probe_client::Reserved;
 use self::rule::{Rule, SharedTemplates};
 use crate::config::{Limits, PolicyConfig};
 use crate::identity::{Authorities, Examination, Identity};
-use crate::quota::Tier;
+use crate::quota::{BucketId, Tier};
 
 /// A compiled policy, ready to identify clients.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub struct Policy {
     shadow: bool,
     total: Option<Tier>,
     quota_group: Option<Vec<String>>,
+    quota_limits: BucketId,
+    divides_quotas: bool,
     limits: Limits,
     no_profiles: bool,
     busiest_clients: usize,
@@ -206,6 +208,16 @@ impl Policy {
     /// What gates have in common whose quotas are one; `None` if each replica has quotas of its own.
     pub fn quota_group(&self) -> Option<&[String]> {
         self.quota_group.as_deref()
+    }
+
+    /// A hash of all tiers' limits: replicas whose quotas are one should have the same.
+    pub fn quota_limits(&self) -> BucketId {
+        self.quota_limits
+    }
+
+    /// Whether replicas divide the rates among them while the engine is away (`away: divide`).
+    pub fn divides_quotas(&self) -> bool {
+        self.divides_quotas
     }
 
     /// The name of the proxy's cluster with the engine of shared quotas, if there is one.

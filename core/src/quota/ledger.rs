@@ -108,7 +108,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         for _ in 0..TRIES {
             let Ok(Some((value, version))) = self.store.get(key, true) else { return false };
             let (mut bucket, set) = BucketSet::take(&value, id, now);
-            bucket.advance(tier, now);
+            self.advance(&mut bucket, tier, now);
             if !changed(&mut bucket) {
                 return false;
             }
@@ -125,8 +125,22 @@ impl<'a, S: Store> Ledger<'a, S> {
     pub(super) fn bucket(&self, id: BucketId, table: Table, tier: &Tier, now: Timestamp) -> Option<Bucket> {
         let (value, _) = self.store.get(&self.key(id, table), true).ok()??;
         let (mut bucket, _) = BucketSet::take(&value, id, now);
-        bucket.advance(tier, now);
+        self.advance(&mut bucket, tier, now);
         Some(bucket)
+    }
+
+    /// Brings a bucket up to date. Returns its limits where they are not the tier's, because the engine is away.
+    fn advance(&self, bucket: &mut Bucket, tier: &Tier, now: Timestamp) -> Option<Tier> {
+        let Some((since, limits)) = self.share.and_then(|share| share.away(tier)) else {
+            bucket.advance(tier, now);
+            return None;
+        };
+        let until = since.min(now);
+        if bucket.updated < until {
+            bucket.advance(tier, until);
+        }
+        bucket.advance(&limits, now);
+        Some(limits)
     }
 
     /// Charges one request, at its headers. `probe` are the other dimensions that it will need. If one of them has
@@ -137,7 +151,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         }
         let limited = tier.limit(Dimension::Requests).is_some();
         let mut probed = Ok(());
-        let charge = self.update(id, tier, now, limited, &mut |bucket| {
+        let charge = self.update(id, tier, now, limited, &mut |bucket, tier| {
             if limited {
                 bucket.charge(tier, &ONE_REQUEST)?;
             }
@@ -155,7 +169,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         if !limits(tier, amounts) {
             return Charge::Granted(Receipt::default());
         }
-        self.update(id, tier, now, true, &mut |bucket| bucket.charge(tier, amounts))
+        self.update(id, tier, now, true, &mut |bucket, tier| bucket.charge(tier, amounts))
     }
 
     /// How many bytes may be spent on a message of which `bytes` have arrived, before it is charged; `None` where bytes
@@ -174,7 +188,7 @@ impl<'a, S: Store> Ledger<'a, S> {
             return Ok(None);
         }
         let mut left = None;
-        let looked = self.update(id, tier, now, false, &mut |bucket| {
+        let looked = self.update(id, tier, now, false, &mut |bucket, tier| {
             left = bucket.bytes_left(tier);
             bucket.fits(tier, bytes)
         });
@@ -193,7 +207,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         if bytes == 0 || !tier.limits.iter().any(limited) {
             return;
         }
-        self.update(id, tier, now, true, &mut |bucket| {
+        self.update(id, tier, now, true, &mut |bucket, _| {
             bucket.record_wasted(tier, bytes);
             Ok(())
         });
@@ -225,7 +239,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         if !limits(tier, amounts) {
             return;
         }
-        let mut change = |bucket: &mut Bucket| {
+        let mut change = |bucket: &mut Bucket, _: &Tier| {
             change(bucket);
             Ok(())
         };
@@ -233,14 +247,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         self.update_set(id, receipt.table, tier, now, true, &mut change);
     }
 
-    fn update(
-        &self,
-        id: BucketId,
-        tier: &Tier,
-        now: Timestamp,
-        write: bool,
-        change: &mut dyn FnMut(&mut Bucket) -> Result<(), Throttled>,
-    ) -> Charge {
+    fn update(&self, id: BucketId, tier: &Tier, now: Timestamp, write: bool, change: Change<'_>) -> Charge {
         for table in [Table::First, Table::Second] {
             match self.update_set(id, table, tier, now, write, change) {
                 Update::Done { at, used } => return Charge::Granted(Receipt { table, at, used }),
@@ -277,7 +284,7 @@ impl<'a, S: Store> Ledger<'a, S> {
         tier: &Tier,
         now: Timestamp,
         write: bool,
-        change: &mut dyn FnMut(&mut Bucket) -> Result<(), Throttled>,
+        change: Change<'_>,
     ) -> Update {
         let key = &self.key(id, table);
         // A bucket that is not written afterwards is not checked by its version, so its value must be fresh.
@@ -293,10 +300,11 @@ impl<'a, S: Store> Ledger<'a, S> {
                 }
                 return Update::SetIsFull;
             }
-            bucket.advance(tier, now);
+            let away = self.advance(&mut bucket, tier, now);
+            let limits = away.as_ref().unwrap_or(tier);
             let share = self.share.filter(|share| share.takes_reports(now));
             let before = share.filter(|_| write).map(|_| bucket.owed());
-            if let Err(throttled) = change(&mut bucket) {
+            if let Err(throttled) = change(&mut bucket, limits) {
                 if !fresh {
                     fresh = true;
                     continue;
@@ -337,6 +345,9 @@ impl<'a, S: Store> Ledger<'a, S> {
 fn limits(tier: &Tier, amounts: &Amounts) -> bool {
     tier.limits.iter().any(|(dimension, limit)| amounts[dimension] > 0 && limit.is_some())
 }
+
+/// Changes a bucket with these limits.
+type Change<'a> = &'a mut dyn FnMut(&mut Bucket, &Tier) -> Result<(), Throttled>;
 
 /// The outcome of a change to a bucket set.
 enum Update {

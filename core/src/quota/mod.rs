@@ -79,7 +79,9 @@ mod unreported;
 pub use bucket_id::BucketId;
 pub use cached_store::CachedStore;
 pub use dimension::{Amounts, Dimension, PerDimension, Rates};
-pub use engine::{Answer, CALL_TIMEOUT, Call, Credentials, Engine, News, Reply, Share, TICK, replies};
+pub use engine::{
+    Answer, CALL_TIMEOUT, Call, Credentials, Engine, News, Replicas, Reply, Share, TICK, replies,
+};
 pub use ledger::{Charge, Ledger, Receipt};
 pub use memory_store::MemoryStore;
 pub use salt::Salt;

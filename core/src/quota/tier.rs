@@ -41,6 +41,24 @@ impl Tier {
         Tier { name: name.into(), limits: PerDimension::default() }
     }
 
+    /// The tier with its rates divided by a number of replicas, and the same bursts, so that every message that fits
+    /// still fits.
+    pub(super) fn divided(&self, replicas: u32) -> Tier {
+        let slower = |limit: Limit| Limit { rate: (limit.rate / u64::from(replicas)).max(1), ..limit };
+        Tier { name: String::new(), limits: PerDimension::from_fn(|of| self.limits[of].map(slower)) }
+    }
+
+    /// The limits as bytes, in which no two tiers with other limits are equal.
+    pub(crate) fn limits_to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (_, limit) in self.limits.iter() {
+            let (rate, capacity) = limit.map_or((0, 0), |limit| (limit.rate, limit.capacity));
+            bytes.extend_from_slice(&rate.to_le_bytes());
+            bytes.extend_from_slice(&capacity.to_le_bytes());
+        }
+        bytes
+    }
+
     /// The limit of one dimension.
     pub fn limit(&self, dimension: Dimension) -> Option<Limit> {
         self.limits[dimension]

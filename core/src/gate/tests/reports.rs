@@ -33,8 +33,15 @@ fn tick(gateway: &Gateway, millis: u64) {
 
 /// Answers the last call.
 fn answer(gateway: &Gateway, answer: &[u8]) {
-    *gateway.proxy.answer.borrow_mut() = answer.to_vec();
-    gateway.plugin.on_answer(gateway.proxy.calls.borrow().len() as u32 - 1, answer.len());
+    let joins = calls(gateway).pop().unwrap().contains("#new,others)");
+    let replicas = joins && !answer.is_empty() && !answer.starts_with(b"u");
+    let mut answer = answer.to_vec();
+    if replicas {
+        answer = [b"$16\r\n", &[3.0, 1.0].map(f64::to_le_bytes).concat()[..], b"\r\n", &answer].concat();
+    }
+    let (number, len) = (gateway.proxy.calls.borrow().len() as u32 - 1, answer.len());
+    *gateway.proxy.answer.borrow_mut() = answer;
+    gateway.plugin.on_answer(number, len);
 }
 
 /// The engine's answer to a report of one bucket: the debts of requests, bytes and items.
@@ -68,6 +75,8 @@ fn what_others_charge_counts_here_after_a_report() {
     answer(&gateway, &debts(1.0, 5000.0, 100.0));
     assert_eq!(gateway.proxy.metric(UP), 1);
     assert_eq!(gateway.proxy.metric("otlp_gate_quota_engine_answered_seconds"), 2_000_000_000);
+    assert_eq!(gateway.proxy.metric("otlp_gate_quota_engine_replicas"), 3);
+    assert_eq!(gateway.proxy.metric("otlp_gate_quota_engine_replicas_with_other_limits"), 1);
     assert_eq!(gateway.proxy.metric("result=.=answered;.;otlp_gate_quota_reports_total"), 1);
     assert_eq!(gateway.proxy.metric("otlp_gate_quota_over_burst_total"), 0);
     // Others have used up the burst.

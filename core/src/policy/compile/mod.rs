@@ -30,7 +30,7 @@ use super::problem::{ConfigPath, PathRef, Problem};
 use super::rule::{Rule, SharedTemplates};
 use super::template::{Placeholder, Template};
 use super::{Alternative, Policy, owned_attributes};
-use crate::config::{ClientRule, Matches, Mode, PolicyConfig, Unknown};
+use crate::config::{Away, ClientRule, Matches, Mode, PolicyConfig, Unknown};
 use crate::sort;
 
 /// The number of clients that have metric series of their own: the first rules whose names have no placeholder.
@@ -99,8 +99,10 @@ pub(super) fn compile(config: &PolicyConfig) -> Result<Policy, Vec<Problem>> {
     let owned = Rc::new(Owned::new(&owned_attributes, config.owned_spellings.is_folded()));
     Ok(Policy {
         gate: config.gate.clone(),
-        total: compiler.tiers.total,
         quota_group: sharing::group(&config.gate, &config.quotas),
+        quota_limits: compiler.tiers.digest(),
+        total: compiler.tiers.total,
+        divides_quotas: config.quotas.away == Away::Divide,
         shadow: config.quotas.mode == Mode::Shadow,
         limits: config.limits.clone(),
         no_profiles: config.no_profiles,

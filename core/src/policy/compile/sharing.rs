@@ -2,7 +2,7 @@
 
 use super::super::pattern::is_capture_byte;
 use super::super::problem::{PathRef, Problem};
-use crate::config::{Quotas, Scope};
+use crate::config::{Away, Quotas, Scope};
 
 /// What gates have in common whose quotas are one; `None` if each replica has its own.
 pub(super) fn group(gate: &str, quotas: &Quotas) -> Option<Vec<String>> {
@@ -21,6 +21,11 @@ pub(super) fn check(quotas: &Quotas, problems: &mut Vec<Problem>) {
             let message = "quotas over several replicas need an engine";
             let hint = "name a Valkey or Redis with `quotas.engine`";
             problems.push(Problem::new(place.key("scope"), message).hint(hint));
+        }
+        if quotas.away == Away::Divide {
+            let message = "`away` is for quotas over several replicas, which need an engine";
+            problems
+                .push(Problem::new(place.key("away"), message).hint("set `quotas.engine`, or remove `away`"));
         }
         return;
     };

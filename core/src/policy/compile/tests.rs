@@ -815,6 +815,13 @@ fn quotas_over_several_replicas() {
             quotas(json!({"engine": {"name": "a/b"}})),
             json!("quotas.engine.name: the name of an engine can only contain A-Z a-z 0-9 . _ -"),
         ),
+        (
+            quotas(json!({"away": "divide"})),
+            json!(
+                "quotas.away: `away` is for quotas over several replicas, which need an engine (hint: set `quotas.engine`, or remove `away`)"
+            ),
+        ),
+        (quotas(json!({"away": "divide", "engine": engine})), json!([])),
         (quotas(json!({"scope": "replica"})), json!([])),
         (quotas(json!({"scope": "replica", "engine": engine})), json!([])),
         (quotas(json!({"engine": engine})), json!([])),
@@ -832,4 +839,16 @@ fn quotas_over_several_replicas() {
     assert_ne!(gate("a/b", "shared", "eu"), gate("a/b", "shared", "us"));
     assert_ne!(gate("a/b", "gateway", "eu"), gate("c/d", "gateway", "eu"));
     assert_ne!(gate("a/b", "gateway", "eu"), gate("a/b", "gateway", "us"));
+    let limits = |quotas: Value| {
+        let config: PolicyConfig = serde_json::from_value(json!({"quotas": quotas})).unwrap();
+        Policy::compile(&config).unwrap().quota_limits()
+    };
+    let gold = |spans: &str| limits(json!({"tiers": {"gold": {"spans": spans}}}));
+    assert_eq!(gold("1k/s"), gold("1000/s"));
+    assert_ne!(gold("1k/s"), gold("1001/s"));
+    assert_ne!(gold("1k/s"), limits(json!({"tiers": {"silver": {"spans": "1k/s"}}})));
+    assert_ne!(
+        gold("1k/s"),
+        limits(json!({"tiers": {"gold": {"spans": "1k/s"}}, "total": {"spans": "9k/s"}}))
+    );
 }

@@ -7,7 +7,7 @@ use super::super::nearest::nearest;
 use super::super::pattern::is_capture_byte;
 use super::super::problem::{PathRef, Problem};
 use crate::config::{Quotas, TierConfig};
-use crate::quota::{Dimension, MAX_CAPACITY, Rates, Tier};
+use crate::quota::{BucketId, Dimension, MAX_CAPACITY, Rates, Tier};
 
 /// The tier of rules without `quota`.
 const DEFAULT: &str = "default";
@@ -36,6 +36,17 @@ impl Tiers {
             tier("total", config)
         });
         Tiers { tiers, unlimited: None, total }
+    }
+
+    /// A hash of all limits with their tiers' names.
+    pub(super) fn digest(&self) -> BucketId {
+        let mut limits = Vec::new();
+        for tier in self.tiers.values().map(Rc::as_ref).chain(&self.total) {
+            limits.extend_from_slice(tier.name.as_bytes());
+            limits.push(0);
+            limits.extend_from_slice(&tier.limits_to_bytes());
+        }
+        BucketId::of(&[&limits])
     }
 
     /// The tier with this name. If there is none, adds a problem at `path`.

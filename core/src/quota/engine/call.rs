@@ -2,7 +2,7 @@
 
 use super::queue::Entry;
 use super::resp::{argument, command};
-use super::script::{SCRIPT, SHA1};
+use super::script::{JOIN, SCRIPT, SHA1};
 use crate::quota::dimension::{Dimension, PerDimension};
 use crate::quota::ledger::Ledger;
 use crate::quota::store::Store;
@@ -46,6 +46,8 @@ pub(super) struct Flight {
     pub(super) began: Timestamp,
     /// Whether it brings the script.
     pub(super) has_script: bool,
+    /// Whether it joins the list of replicas.
+    pub(super) joins: bool,
 }
 
 /// Reports of buckets with the same limits: one command.
@@ -66,9 +68,10 @@ pub(super) struct Report {
 }
 
 impl Call {
-    /// The call with these reports. Without any it asks whether the engine is there.
+    /// The call with these reports. `join` is the key of the list of replicas to join, and who joins it.
     pub(super) fn new(
         credentials: Option<&Credentials>,
+        join: Option<(&str, [u8; 16])>,
         groups: Vec<Group>,
         has_script: bool,
         began: Timestamp,
@@ -80,16 +83,18 @@ impl Call {
             user.iter().for_each(|user| argument(&mut body, user.as_bytes()));
             argument(&mut body, password.as_bytes());
         }
-        if groups.is_empty() {
-            command(&mut body, 1);
-            argument(&mut body, b"PING");
+        if let Some((key, member)) = join {
+            command(&mut body, 5);
+            for part in [&b"EVAL"[..], JOIN.as_bytes(), b"1", key.as_bytes(), &member] {
+                argument(&mut body, part);
+            }
         }
         for group in &groups {
             group.write(&mut body, has_script);
         }
         command(&mut body, 1);
         argument(&mut body, b"QUIT");
-        Call { body, flight: Flight { groups, began, has_script } }
+        Call { body, flight: Flight { groups, began, has_script, joins: join.is_some() } }
     }
 }
 

@@ -9,7 +9,8 @@
 //! admitted, where `x` is what one replica admits until its report is answered. What was too much is a debt, and is paid
 //! back.
 //!
-//! While the engine is away, each replica goes on with its own bucket. What it charges then is never reported: it would
+//! While the engine is away, each replica goes on with its own bucket, at the whole rate or at the rate divided by the
+//! number of replicas, which the engine counts ([`script::JOIN`]). What it charges then is never reported: it would
 //! throttle clients for what they sent long ago. An engine that lost its debts takes those of the first replica that
 //! reports a bucket.
 //!
@@ -32,8 +33,9 @@ pub(super) use queue::Entry;
 pub use resp::{Reply, replies};
 pub use share::Share;
 
+use super::bucket_id::BucketId;
 use super::ledger::Ledger;
-use super::store::Store;
+use super::store::{NEW_KEY, Store};
 use crate::time::{Nanos, Timestamp};
 use call::{Flight, Group};
 use queue::Queue;
@@ -46,8 +48,10 @@ pub const CALL_TIMEOUT: Nanos = Nanos::from_millis(500);
 const LOST: Nanos = Nanos::from_millis(1500);
 /// How many calls a worker has on their way at a time.
 const FLIGHTS: usize = 4;
-/// How long an idle worker waits before it asks whether the engine is there.
-const IDLE: Nanos = Nanos::from_secs(5);
+/// How often a worker asks whether the engine is there, and how many replicas are.
+const JOIN_INTERVAL: Nanos = Nanos::from_secs(5);
+/// The key of what a replica is known by, in the store that its workers share.
+const REPLICA_KEY: &str = "otlp-gate/replica";
 /// How long a worker waits after the first failure. It waits twice as long after each further one.
 const BACK_OFF: Nanos = Nanos::from_millis(100);
 /// The longest wait after a failure. A failed try costs less than a millisecond.
@@ -68,10 +72,35 @@ pub struct Engine {
     rejects: Cell<bool>,
     /// When to try again after a failure.
     retry: Cell<Timestamp>,
-    /// The last call.
-    called: Cell<Timestamp>,
+    /// Since when it is away.
+    away_since: Cell<Timestamp>,
+    /// The list of replicas that count together, which this one joins.
+    list: RefCell<Option<List>>,
+    /// Whether replicas divide the rates among them while it is away.
+    divides: Cell<bool>,
+    /// How many replicas there were at the last answer.
+    replicas: Cell<u32>,
+    /// When it was last asked that.
+    joined: Cell<Timestamp>,
     /// Whether it was there at the last answer; `None` before the first.
     up: Cell<Option<bool>>,
+}
+
+/// A list of replicas in the engine.
+#[derive(Debug, PartialEq, Eq)]
+struct List {
+    key: String,
+    /// A hash of the limits of this replica.
+    limits: [u8; 8],
+}
+
+/// How many replicas count together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replicas {
+    /// Those that reported in the last 15 s.
+    pub all: u32,
+    /// Those of them that have other limits than this one.
+    pub with_other_limits: u32,
 }
 
 /// What became of a call.
@@ -85,6 +114,8 @@ pub struct Answer {
     pub failed: u64,
     /// How many reports found a bucket that owes more than its burst, by more than 2 percent.
     pub over: u64,
+    /// How many replicas there are, if it was asked.
+    pub replicas: Option<Replicas>,
     /// What changed.
     pub news: Option<News>,
 }
@@ -110,7 +141,11 @@ impl Engine {
             failures: Cell::new(0),
             rejects: Cell::new(false),
             retry: Cell::default(),
-            called: Cell::default(),
+            away_since: Cell::default(),
+            list: RefCell::default(),
+            divides: Cell::new(false),
+            replicas: Cell::new(0),
+            joined: Cell::default(),
             up: Cell::new(None),
         }
     }
@@ -118,6 +153,23 @@ impl Engine {
     /// The name of the proxy's cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
+    }
+
+    /// Joins the replicas that count together. `limits` should be the same for all of them. `divides`: while the engine
+    /// is away, they divide the rates among them.
+    pub fn join(&self, group: &[&[u8]], BucketId(limits): BucketId, divides: bool) {
+        let limits = limits.first_chunk().copied().unwrap_or_default();
+        let list = Some(List { key: share::replicas_key(group), limits });
+        if self.list.replace(list).as_ref() != self.list.borrow().as_ref() {
+            self.joined.set(Timestamp::default());
+        }
+        self.divides.set(divides);
+    }
+
+    /// If replicas divide the rates now: since when, and by how many.
+    pub(super) fn divided(&self) -> Option<(Timestamp, u32)> {
+        let divided = self.divides.get() && self.failures.get() > 0 && self.replicas.get() > 1;
+        divided.then(|| (self.away_since.get(), self.replicas.get()))
     }
 
     /// Whether charges are to be reported. While the engine is away they are not.
@@ -146,18 +198,21 @@ impl Engine {
         }
         let again = self.again.take();
         if !again.is_empty() {
-            return Some(Call::new(self.credentials.as_ref(), again, true, now));
+            return Some(Call::new(self.credentials.as_ref(), None, again, true, now));
         }
         let due = self.queue.borrow_mut().due(now);
         let groups = Group::collect(due, store, now);
-        let idle = distance(now, self.called.get()) >= IDLE;
+        let list = self.list.borrow();
         // Whether an engine takes reports again that has rejected them, only a report shows.
-        let asks = flights == 0 && (away || idle) && !self.rejects.get();
-        if groups.is_empty() && !asks {
+        let joins = (away || distance(now, self.joined.get()) >= JOIN_INTERVAL) && !self.rejects.get();
+        let join = list.as_ref().filter(|_| joins).and_then(|list| list.join(store, now));
+        if groups.is_empty() && join.is_none() {
             return None;
         }
-        self.called.set(now);
-        Some(Call::new(self.credentials.as_ref(), groups, false, now))
+        if join.is_some() {
+            self.joined.set(now);
+        }
+        Some(Call::new(self.credentials.as_ref(), join, groups, false, now))
     }
 
     /// The proxy's number for a call; `None` if it could not call.
@@ -190,9 +245,13 @@ impl Engine {
             _ => None,
         });
         let (mut again, mut works, mut rejects) = (false, false, false);
-        if flight.groups.is_empty() {
+        if flight.joins {
             match replies.next() {
-                Some(Reply::Status(_)) => works = true,
+                Some(Reply::Bulk(counts)) => {
+                    works = flight.groups.is_empty();
+                    answer.replicas = Replicas::read(counts);
+                    self.replicas.set(answer.replicas.map_or(0, |replicas| replicas.all));
+                }
                 Some(Reply::Error(text)) => error = error.or(Some(text)),
                 _ => error = error.or(Some(body)),
             }
@@ -262,6 +321,9 @@ impl Engine {
 
     fn fail(&self, now: Timestamp) {
         let failures = self.failures.get();
+        if failures == 0 {
+            self.away_since.set(now);
+        }
         let wait = BACK_OFF * (1 << failures.min(10));
         self.failures.set(failures.saturating_add(1));
         self.retry.set(now + wait.min(LONGEST_BACK_OFF));
@@ -279,6 +341,34 @@ impl Engine {
             }
         }
     }
+}
+
+impl List {
+    /// The key, and what this replica is known by.
+    fn join<S: Store>(&self, store: &S, now: Timestamp) -> Option<(&str, [u8; 16])> {
+        let mut member = [0; 16];
+        for (to, from) in member.iter_mut().zip(replica(store, now)?.iter().chain(&self.limits)) {
+            *to = *from;
+        }
+        Some((&self.key, member))
+    }
+}
+
+impl Replicas {
+    fn read(counts: &[u8]) -> Option<Replicas> {
+        let (all, others) = counts.split_first_chunk()?;
+        let number = |float: [u8; 8]| f64::from_le_bytes(float) as u32;
+        Some(Replicas { all: number(*all), with_other_limits: number(others.try_into().ok()?) })
+    }
+}
+
+/// What this replica is known by: the time when its first worker asked. All workers have the same.
+fn replica<S: Store>(store: &S, now: Timestamp) -> Option<[u8; 8]> {
+    let known = || store.get(REPLICA_KEY, true).ok().flatten().and_then(|(time, _)| time.try_into().ok());
+    known().or_else(|| {
+        store.set(REPLICA_KEY, &now.as_nanos().to_le_bytes(), NEW_KEY).ok()?;
+        known()
+    })
 }
 
 /// Ends the reports of buckets without an answer.

@@ -27,12 +27,11 @@ impl Share {
     /// of a gate apart. `prefix` is the start of the keys in the store of this replica.
     pub fn new(engine: &Rc<Engine>, group: &[&[u8]], kind: &[u8], prefix: impl Into<String>) -> Share {
         let BucketId(group) = BucketId::of(group);
-        let tag = URL_SAFE_NO_PAD.encode(group.get(..9).unwrap_or_default());
         Share {
             engine: Rc::clone(engine),
             prefix: prefix.into(),
             of: BucketId::of(&[&group, kind]),
-            start: format!("otlp-gate:{{{tag}}}:"),
+            start: start(&group),
         }
     }
 
@@ -44,6 +43,11 @@ impl Share {
         self.engine.takes_reports(now)
     }
 
+    /// The limits while the engine is away, and since when it is, if they are others then.
+    pub(in crate::quota) fn away(&self, tier: &Tier) -> Option<(Timestamp, Tier)> {
+        self.engine.divided().map(|(since, replicas)| (since, tier.divided(replicas)))
+    }
+
     pub(in crate::quota) fn queue(&self, entry: Entry) {
         self.engine.queue(entry);
     }
@@ -51,16 +55,24 @@ impl Share {
     /// The key of a bucket in the engine. It depends on the limits: gates with other tiers have other buckets, and so do
     /// replicas that have the next policy already.
     pub(super) fn key(&self, BucketId(id): BucketId, tier: &Tier) -> String {
-        let mut limits = Vec::new();
-        for (_, limit) in tier.limits.iter() {
-            let (rate, capacity) = limit.map_or((0, 0), |limit| (limit.rate, limit.capacity));
-            limits.extend_from_slice(&rate.to_le_bytes());
-            limits.extend_from_slice(&capacity.to_le_bytes());
-        }
         let BucketId(of) = self.of;
-        let BucketId(key) = BucketId::of(&[&of, &limits, &id]);
-        let mut text = self.start.clone();
-        URL_SAFE_NO_PAD.encode_string(key, &mut text);
-        text
+        key(&self.start, BucketId::of(&[&of, &tier.limits_to_bytes(), &id]))
     }
+}
+
+/// The key of the list of replicas that have the same `group`.
+pub(super) fn replicas_key(group: &[&[u8]]) -> String {
+    let BucketId(group) = BucketId::of(group);
+    key(&start(&group), BucketId::of(&[&group, b"replicas"]))
+}
+
+fn start(group: &[u8; 16]) -> String {
+    let tag = URL_SAFE_NO_PAD.encode(group.get(..9).unwrap_or_default());
+    format!("otlp-gate:{{{tag}}}:")
+}
+
+fn key(start: &str, BucketId(id): BucketId) -> String {
+    let mut text = start.to_owned();
+    URL_SAFE_NO_PAD.encode_string(id, &mut text);
+    text
 }

@@ -11,7 +11,7 @@ use super::super::dimension::{Amounts, Dimension, Rates};
 use super::super::ledger::{Charge, Receipt};
 use super::super::memory_store::MemoryStore;
 use super::super::tier::Tier;
-use super::script::{SCRIPT, SHA1};
+use super::script::{JOIN, SCRIPT, SHA1};
 use super::*;
 use proptest::prelude::*;
 
@@ -35,6 +35,8 @@ struct Valkey {
     mode: Mode,
     has_script: bool,
     keys: BTreeMap<Vec<u8>, (Timestamp, Vec<f64>)>,
+    /// Replicas with a hash of their limits, and when they came last.
+    replicas: BTreeMap<Vec<u8>, (Vec<u8>, Timestamp)>,
     /// All that was ever reported.
     reported: f64,
     password: Option<&'static str>,
@@ -58,8 +60,12 @@ impl Valkey {
                     out.extend(if signed_in { &b"+OK\r\n"[..] } else { b"-WRONGPASS invalid password\r\n" });
                 }
                 _ if !signed_in => out.extend(b"-NOAUTH Authentication required.\r\n"),
-                (b"PING", _) => out.extend(b"+PONG\r\n"),
                 (_, Mode::Error(error)) => out.extend(format!("-{error}\r\n").as_bytes()),
+                (b"EVAL", _) if arguments[1] == JOIN.as_bytes() => {
+                    out.extend(b"$16\r\n");
+                    out.extend(self.join(&arguments[2..], now));
+                    out.extend(b"\r\n");
+                }
                 (b"EVALSHA", _) if !self.has_script => out.extend(b"-NOSCRIPT No matching script.\r\n"),
                 (b"EVALSHA" | b"EVAL", _) => {
                     let script = if name == b"EVAL" { SCRIPT } else { SHA1 };
@@ -74,6 +80,16 @@ impl Valkey {
             }
         }
         panic!("a call ends with QUIT");
+    }
+
+    fn join(&mut self, arguments: &[Vec<u8>], now: Timestamp) -> Vec<u8> {
+        assert_eq!((arguments.len(), arguments[0].as_slice()), (3, &b"1"[..]));
+        assert!(arguments[1].starts_with(b"otlp-gate:{"));
+        let (name, limits) = arguments[2].split_at(8);
+        self.replicas.insert(name.to_vec(), (limits.to_vec(), now));
+        self.replicas.retain(|_, (_, since)| now.since(*since) < Nanos::from_secs(15));
+        let others = self.replicas.values().filter(|(other, _)| other != limits).count();
+        [self.replicas.len(), others].map(|count| (count as f64).to_le_bytes()).concat()
     }
 
     fn run(&mut self, arguments: &[Vec<u8>], now: Timestamp) -> Vec<u8> {
@@ -165,14 +181,15 @@ struct Simulation {
 }
 
 const CLIENT: &str = "client";
+const GROUP: [&[u8]; 3] = [b"gateway", b"otel/gate", b""];
 
 impl Simulation {
     fn new(replicas: usize, workers: usize, rate: u64, burst: Duration) -> Self {
         let tier = Tier::new("t", burst, Rates::UNLIMITED.with(Dimension::Items, Some(rate)));
         let worker = |_| {
             let engine = Rc::new(Engine::new("engine", None));
-            let share =
-                Share::new(&engine, &[b"gateway", b"otel/gate", b""], b"client", "otlp-gate/otel/gate");
+            engine.join(&GROUP, BucketId::of(&[b"limits"]), false);
+            let share = Share::new(&engine, &GROUP, b"client", "otlp-gate/otel/gate");
             Worker { share: Rc::new(share), engine }
         };
         Simulation {
@@ -183,6 +200,7 @@ impl Simulation {
                 mode: Mode::Up,
                 has_script: false,
                 keys: BTreeMap::new(),
+                replicas: BTreeMap::new(),
                 reported: 0.0,
                 password: None,
             },
@@ -196,6 +214,12 @@ impl Simulation {
             open: vec![(VecDeque::new(), 0); replicas],
             news: Vec::new(),
         }
+    }
+
+    /// From now on the replicas divide the rates among them while the engine is away.
+    fn divide(&self) {
+        let engines = self.workers.iter().flatten().map(|worker| &worker.engine);
+        engines.for_each(|engine| engine.join(&GROUP, BucketId::of(&[b"limits"]), true));
     }
 
     fn capacity(&self) -> u64 {
@@ -467,6 +491,67 @@ fn while_the_engine_is_away_each_replica_has_its_own_quota_and_nothing_is_made_u
 }
 
 #[test]
+fn replicas_that_divide_the_rates_admit_one_quota_together_while_the_engine_is_away() {
+    for replicas in [1, 2, 4] {
+        let mut it = Simulation::new(replicas, 2, 500, Duration::from_secs(4));
+        it.divide();
+        let spread = |n: u64| n as usize % replicas;
+        it.load(8000, 1500, 5, spread);
+        it.valkey.mode = Mode::Down;
+        let before = it.admitted;
+        it.load(20_000, 1500, 5, spread);
+        let share = it.share_of(20_000, it.admitted - before);
+        assert!((0.97..1.05).contains(&share), "{replicas}: {share}");
+        it.valkey.mode = Mode::Up;
+        // What the engine lacks may be one burst more.
+        it.load(11_000, 1500, 5, spread);
+        let before = it.admitted;
+        it.load(10_000, 1500, 5, spread);
+        let share = it.share_of(10_000, it.admitted - before);
+        assert!((0.98..1.02).contains(&share), "{replicas}, later: {share}");
+    }
+}
+
+#[test]
+fn what_was_earned_before_the_engine_went_away_is_not_divided() {
+    let mut it = Simulation::new(8, 1, 100, Duration::from_secs(4));
+    it.divide();
+    // Seen by all replicas that are there.
+    it.load(6000, 10, 1, |n| (n % 8) as usize);
+    for _ in 0..4 {
+        assert!(it.charge(0, 0, 95).is_some());
+    }
+    // The client owes nearly its whole burst, and time pays it off before anything is divided.
+    for _ in 0..3900 {
+        it.step();
+    }
+    it.valkey.mode = Mode::Down;
+    it.load(1500, 10, 1, |_| 0);
+    assert_eq!(it.workers[0][0].engine.divided().map(|(_, replicas)| replicas), Some(8));
+    // A message that fits into a whole burst fits.
+    assert!(it.charge(0, 0, 380).is_some());
+    // From now on an eighth is earned.
+    it.load(1000, 1, 1, |_| 1);
+    assert!(it.charge(0, 0, 60).is_none());
+    assert!(it.charge(0, 0, 12).is_some());
+}
+
+#[test]
+fn replicas_are_counted_while_they_are_there_with_those_that_have_other_limits() {
+    let mut it = Simulation::new(3, 2, 500, Duration::from_secs(4));
+    it.workers[2].iter().for_each(|worker| worker.engine.join(&GROUP, BucketId::of(&[b"other"]), false));
+    it.load(6000, 10, 5, |_| 0);
+    let count = |it: &Simulation| it.workers[0][0].engine.replicas.get();
+    assert_eq!((count(&it), it.valkey.replicas.len()), (3, 3));
+    let others = |limits: &[u8]| it.valkey.replicas.values().filter(|(of, _)| of == limits).count();
+    assert_eq!(others(&BucketId::of(&[b"other"]).0[..8]), 1);
+    // One that has ended is no longer counted after a while.
+    it.workers[2].clear();
+    it.load(21_000, 10, 5, |_| 0);
+    assert_eq!(count(&it), 2);
+}
+
+#[test]
 fn everything_is_reported_exactly_once() {
     let mut it = Simulation::new(2, 3, 500, Duration::from_secs(4));
     it.delay = MS * 30;
@@ -515,7 +600,8 @@ fn a_password_that_the_engine_does_not_know_is_reported_once() {
     let sign_in = |it: &mut Simulation, password: &str| {
         let credentials = Credentials { user: None, password: password.to_owned() };
         let engine = Rc::new(Engine::new("engine", Some(credentials)));
-        let share = Rc::new(Share::new(&engine, &[b"g"], b"client", "otlp-gate/otel/gate"));
+        engine.join(&GROUP, BucketId::of(&[b"limits"]), false);
+        let share = Rc::new(Share::new(&engine, &GROUP, b"client", "otlp-gate/otel/gate"));
         it.workers[0][0] = Worker { engine, share };
     };
     sign_in(&mut it, "wrong");
