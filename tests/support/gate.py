@@ -99,7 +99,10 @@ class Gate:
             raise AssertionError(f"otlp-gate ended with {self.process.wait(10)}:\n{self.rest_of_log()}")
         match = READY.fullmatch(line)
         assert match, f"unexpected line on stdout: {line}"
-        self.grpc, self.http, self.admin = match.groups()
+        self.grpc, self.http, admins = match.groups()
+        # One for each of its replicas.
+        self.admins = admins.split(",")
+        self.admin = self.admins[0]
         return self
 
     def wait_for_log(self, *words: str, timeout: float = 30) -> str:
@@ -136,9 +139,9 @@ class Gate:
         """The command line of its Envoy."""
         return Path(f"/proc/{self.envoy_pid()}/cmdline").read_text().split("\0")
 
-    def stats(self, name: str) -> dict[str, int]:
-        """Envoy's statistics whose names match the regular expression `name`."""
-        with urllib.request.urlopen(f"http://{self.admin}/stats?filter={name}", timeout=10) as response:
+    def stats(self, name: str, admin: str | None = None) -> dict[str, int]:
+        """Envoy's statistics whose names match the regular expression `name`: the first replica's, or at `admin`."""
+        with urllib.request.urlopen(f"http://{admin or self.admin}/stats?filter={name}", timeout=10) as response:
             lines = response.read().decode().splitlines()
         pairs = (line.rsplit(": ", 1) for line in lines)
         return {key: int(value) for key, value in pairs if value.isdigit()}

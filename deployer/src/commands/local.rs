@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use crate::address::Address;
@@ -18,9 +19,11 @@ use crate::runtime::until_signal;
   otlp-gate local --backend collector:4317 --backend-http collector:4318
   otlp-gate local --backend 127.0.0.1:14317 --grpc 127.0.0.1:0 --http 127.0.0.1:0     on free ports
   otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379          quotas of several gates
+  otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379 --replicas 3
 
 Changes to the configuration and the certificates take effect while it runs. When it is ready, it
-prints one line to standard output: ready grpc=IP:PORT http=IP:PORT admin=IP:PORT")]
+prints one line to standard output: ready grpc=IP:PORT http=IP:PORT admin=IP:PORT
+With --replicas, it has the admin addresses of all replicas, separated by commas.")]
 pub(crate) struct Args {
     /// Backend for OTLP/gRPC, without TLS
     #[arg(long, value_name = "HOST:PORT")]
@@ -43,7 +46,10 @@ pub(crate) struct Args {
     /// Envoy's binary [default: on PATH, else in the cache of `cargo xtask setup`]
     #[arg(long, value_name = "FILE")]
     envoy: Option<PathBuf>,
-    /// Number of Envoy's worker threads [default: one per core]
+    /// Number of Envoys on the same addresses, as the replicas of a gateway: the kernel spreads connections over them
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
+    replicas: u8,
+    /// Number of each Envoy's worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
     /// Envoy's log level
@@ -72,6 +78,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         engine: args.engine.clone(),
         certs: args.certs.clone(),
         envoy: args.envoy.clone(),
+        replicas: NonZeroU8::new(args.replicas).unwrap_or(NonZeroU8::MIN),
         concurrency: args.concurrency,
         log_level: args.log_level,
         verbose: true,
@@ -84,7 +91,8 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 async fn serve(options: Options) -> Result<(), Error> {
     let mut gate = LocalGate::start(options).await?;
     let addresses = gate.addresses();
-    let (grpc, http, admin) = (addresses.grpc, addresses.http, addresses.admin);
+    let (grpc, http) = (addresses.grpc, addresses.http);
+    let admin = gate.admins().map(|admin| admin.to_string()).collect::<Vec<_>>().join(",");
     // A closed standard output is not an error.
     let _ = writeln!(io::stdout(), "ready grpc={grpc} http={http} admin={admin}");
     Err(gate.serve().await)

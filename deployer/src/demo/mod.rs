@@ -7,6 +7,7 @@ mod table;
 mod workspace;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use crate::envoy::{Addresses, LogLevel};
@@ -44,6 +45,7 @@ impl Demo {
             engine: None,
             certs: workspace.certs_path(),
             envoy,
+            replicas: NonZeroU8::MIN,
             concurrency: Some(2),
             log_level: LogLevel::Error,
             verbose: false,

@@ -1,4 +1,5 @@
-//! A gate without Kubernetes: an Envoy with the filter on this machine, in front of an OTLP backend.
+//! A gate without Kubernetes: an Envoy with the filter on this machine, in front of an OTLP backend, or several as its
+//! replicas.
 //!
 //! The config file and the certificates are watched. A valid change is loaded into the running Envoy, and open
 //! connections stay. An invalid one is reported, and the previous version stays in use.
@@ -9,10 +10,12 @@ mod watch;
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::{join_all, select_all, try_join_all};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{MissedTickBehavior, interval};
@@ -50,7 +53,9 @@ pub(crate) struct Options {
     pub(crate) certs: PathBuf,
     /// Envoy's binary; `None` to search for it ([`envoy::find`]).
     pub(crate) envoy: Option<PathBuf>,
-    /// Number of Envoy's worker threads; `None` for one per core.
+    /// How many Envoys listen on the same addresses. The kernel spreads connections over them.
+    pub(crate) replicas: NonZeroU8,
+    /// Number of each Envoy's worker threads; `None` for one per core.
     pub(crate) concurrency: Option<u32>,
     /// Envoy's log level.
     pub(crate) log_level: LogLevel,
@@ -58,12 +63,11 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
 }
 
-/// A running gate. On drop, its process and its files are removed.
+/// A running gate. On drop, its processes and its files are removed.
 #[derive(Debug)]
 pub(crate) struct LocalGate {
-    // Fields are dropped in this order: Envoy must end before its folder is removed.
-    envoy: Envoy,
-    addresses: Addresses,
+    first: Replica,
+    others: Vec<Replica>,
     policy: LocalPolicy,
     /// The policy that Envoy has.
     policy_text: String,
@@ -75,11 +79,19 @@ pub(crate) struct LocalGate {
     options: Options,
     watched_config: Watch,
     watched_certificates: Watch,
+}
+
+/// One Envoy.
+#[derive(Debug)]
+struct Replica {
+    // Fields are dropped in this order: Envoy must end before its folder is removed.
+    envoy: Envoy,
+    addresses: Addresses,
     run: TempDir,
 }
 
 impl LocalGate {
-    /// Starts Envoy and waits until it serves with the policy and the certificates.
+    /// Starts the replicas and waits until they serve with the policy and the certificates.
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         // Created before the files are parsed, so that a change in between is not missed.
         let watched_config = Watch::new(vec![options.config.clone()]);
@@ -94,39 +106,25 @@ impl LocalGate {
         port::check(grpc, "grpc")?;
         port::check(http, "http")?;
 
-        // The folder will contain the server's key.
-        let private = Permissions::from_mode(0o700);
-        let run = tempfile::Builder::new().prefix("otlp-gate-").permissions(private).tempdir();
-        let run = run.map_err(|error| Error::failed(format!("cannot create a temporary folder: {error}")))?;
-        let module = module_file(run.path());
-        fs::write(&module, module::bytes())
-            .map_err(|error| Error::failed(format!("cannot write {}: {error}", module.display())))?;
-        for (kind, resource) in [
-            (DynamicResource::Policy, dynamic::filter(&module, &policy_text)),
-            (DynamicResource::Server, dynamic::server(&listener.server, &listener.key)),
-            (DynamicResource::Clients, clients_resource(&clients)),
-        ] {
-            kind.publish(run.path(), 1, &resource)?;
-        }
         let chain = !policy.config.client_cas.is_empty();
-        let (backend, backend_http) = (&options.backend, &options.backend_http);
         let engine = policy.engine()?;
-        let engine = engine.as_ref().map(|(cluster, address)| (cluster.as_str(), address));
-        let bootstrap =
-            Bootstrap { grpc, http, backend, backend_http, engine, chain, run: run.path() }.to_json();
-        let start = StartOptions {
-            binary: &binary,
-            run: run.path(),
-            concurrency: options.concurrency,
-            log_level: options.log_level,
-            relay_log: options.verbose,
+        let new = |grpc, http| NewReplica {
+            grpc,
+            http,
+            engine: engine.as_ref(),
+            chain,
+            policy: &policy_text,
+            listener: &listener,
+            clients: &clients,
         };
-        let mut envoy = Envoy::start(&start, &bootstrap).await?;
-        let addresses = envoy.ready().await?;
+        let first = new(grpc, http).start(&binary, &options).await?;
+        let Addresses { grpc, http, .. } = first.addresses;
+        let others = (1..options.replicas.get()).map(|_| new(grpc, http).start(&binary, &options));
+        let others = try_join_all(others).await?;
         let version = 1;
         let gate = LocalGate {
-            envoy,
-            addresses,
+            first,
+            others,
             policy,
             policy_text,
             listener,
@@ -136,7 +134,6 @@ impl LocalGate {
             options,
             watched_config,
             watched_certificates,
-            run,
         };
         gate.print_warnings(&gate.policy);
         gate.clients.warnings().iter().filter(|_| gate.options.verbose).for_each(Error::warn);
@@ -145,12 +142,17 @@ impl LocalGate {
 
     /// The addresses it listens on.
     pub(crate) fn addresses(&self) -> Addresses {
-        self.addresses
+        self.first.addresses
     }
 
-    /// Envoy's admin interface.
+    /// The addresses of the admin interfaces of all replicas.
+    pub(crate) fn admins(&self) -> impl Iterator<Item = SocketAddr> {
+        [&self.first].into_iter().chain(&self.others).map(|replica| replica.addresses.admin)
+    }
+
+    /// The first replica's admin interface.
     pub(crate) fn admin(&self) -> &Admin {
-        self.envoy.admin()
+        self.first.envoy.admin()
     }
 
     /// From now on prints reloads to standard error.
@@ -167,7 +169,7 @@ impl LocalGate {
         let mut invalid = false;
         loop {
             tokio::select! {
-                error = self.envoy.ended() => return error,
+                error = self.ended() => return error,
                 _ = ticks.tick() => {}
             }
             if self.watched_config.changed() {
@@ -184,9 +186,20 @@ impl LocalGate {
         }
     }
 
-    /// Stops Envoy.
+    /// Stops the replicas.
     pub(crate) async fn stop(self) {
-        self.envoy.stop().await;
+        let all = [self.first].into_iter().chain(self.others);
+        join_all(all.map(|Replica { envoy, run, .. }| async move {
+            envoy.stop().await;
+            drop(run);
+        }))
+        .await;
+    }
+
+    /// Waits until a replica ends by itself; returns why it ended.
+    async fn ended(&mut self) -> Error {
+        let all = [&mut self.first].into_iter().chain(&mut self.others);
+        select_all(all.map(|replica| Box::pin(replica.envoy.ended()))).await.0
     }
 
     async fn reload_policy(&mut self) -> Result<String, Error> {
@@ -232,7 +245,7 @@ impl LocalGate {
         self.update_policy(text).await?;
         let new = ListenerTls::read(&self.folder())?;
         if new != self.listener {
-            self.update(DynamicResource::Server, &dynamic::server(&new.server, &new.key)).await?;
+            self.update(DynamicResource::Server, |_| dynamic::server(&new.server, &new.key)).await?;
             self.listener = new;
         }
         Ok("certificates updated: new connections use them".to_owned())
@@ -240,8 +253,8 @@ impl LocalGate {
 
     async fn update_policy(&mut self, text: String) -> Result<(), Error> {
         if text != self.policy_text {
-            let filter = dynamic::filter(&module_file(self.run.path()), &text);
-            self.update(DynamicResource::Policy, &filter).await?;
+            let filter = |run: &Path| dynamic::filter(&module_file(run), &text);
+            self.update(DynamicResource::Policy, filter).await?;
             self.policy_text = text;
         }
         Ok(())
@@ -250,7 +263,7 @@ impl LocalGate {
     async fn update_clients(&mut self, clients: ClientTrust) -> Result<(), Error> {
         let resource = clients_resource(&clients);
         if resource != clients_resource(&self.clients) {
-            self.update(DynamicResource::Clients, &resource).await?;
+            self.update(DynamicResource::Clients, |_| resource.clone()).await?;
         }
         self.clients = clients;
         Ok(())
@@ -265,11 +278,18 @@ impl LocalGate {
         Folder::at(&self.options.certs)
     }
 
-    async fn update(&mut self, kind: DynamicResource, resource: &Value) -> Result<(), Error> {
+    async fn update(
+        &mut self,
+        kind: DynamicResource,
+        resource: impl Fn(&Path) -> Value,
+    ) -> Result<(), Error> {
         self.version += 1;
-        let rejected = self.envoy.admin().rejected_updates(kind).await?;
-        kind.publish(self.run.path(), self.version, resource)?;
-        self.envoy.updated(kind, self.version, rejected).await
+        for Replica { envoy, run, .. } in [&self.first].into_iter().chain(&self.others) {
+            let rejected = envoy.admin().rejected_updates(kind).await?;
+            kind.publish(run.path(), self.version, &resource(run.path()))?;
+            envoy.updated(kind, self.version, rejected).await?;
+        }
+        Ok(())
     }
 
     fn print_warnings(&self, policy: &LocalPolicy) {
@@ -291,6 +311,55 @@ impl LocalGate {
                 say(fallback);
             }
         }
+    }
+}
+
+/// What a replica starts with.
+struct NewReplica<'a> {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    engine: Option<&'a (String, Address)>,
+    chain: bool,
+    policy: &'a str,
+    listener: &'a ListenerTls,
+    clients: &'a ClientTrust,
+}
+
+impl NewReplica<'_> {
+    async fn start(self, binary: &Path, options: &Options) -> Result<Replica, Error> {
+        // The folder will contain the server's key.
+        let private = Permissions::from_mode(0o700);
+        let run = tempfile::Builder::new().prefix("otlp-gate-").permissions(private).tempdir();
+        let run = run.map_err(|error| Error::failed(format!("cannot create a temporary folder: {error}")))?;
+        let module = module_file(run.path());
+        fs::write(&module, module::bytes())
+            .map_err(|error| Error::failed(format!("cannot write {}: {error}", module.display())))?;
+        for (kind, resource) in [
+            (DynamicResource::Policy, dynamic::filter(&module, self.policy)),
+            (DynamicResource::Server, dynamic::server(&self.listener.server, &self.listener.key)),
+            (DynamicResource::Clients, clients_resource(self.clients)),
+        ] {
+            kind.publish(run.path(), 1, &resource)?;
+        }
+        let bootstrap = Bootstrap {
+            grpc: self.grpc,
+            http: self.http,
+            backend: &options.backend,
+            backend_http: &options.backend_http,
+            engine: self.engine.map(|(cluster, address)| (cluster.as_str(), address)),
+            chain: self.chain,
+            run: run.path(),
+        };
+        let start = StartOptions {
+            binary,
+            run: run.path(),
+            concurrency: options.concurrency,
+            log_level: options.log_level,
+            relay_log: options.verbose,
+        };
+        let mut envoy = Envoy::start(&start, &bootstrap.to_json()).await?;
+        let addresses = envoy.ready().await?;
+        Ok(Replica { envoy, addresses, run })
     }
 }
 
