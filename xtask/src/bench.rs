@@ -16,8 +16,9 @@ pub(crate) struct Args {
     /// Send fewer requests in fewer rounds
     #[arg(long)]
     quick: bool,
-    /// Measure only clients behind a trusted hop (`hop`), TLS to the backend, or requests of so many spans
-    #[arg(long, value_name = "PART", value_parser = ["hop", "backend-tls", "10", "100", "1000", "8192"])]
+    /// Measure only clients behind a trusted hop (`hop`), TLS to the backend, quotas over several replicas (`quotas`),
+    /// or requests of so many spans
+    #[arg(long, value_name = "PART", value_parser = ["hop", "backend-tls", "quotas", "10", "100", "1000", "8192"])]
     only: Option<String>,
     /// Also measure this build of the module, in turns with the one of this checkout
     #[arg(long, value_name = "FILE")]
