@@ -172,6 +172,13 @@ CASES = [
         "0+1x?",
     ),
     Case(
+        "OtlpGateQuotaLimitsDiffer",
+        {'otlp_gate_quota_engine_replicas_with_other_limits{gate="a/b",instance="i"}': None},
+        'gate="a/b"',
+        "1x?",
+        "0x?",
+    ),
+    Case(
         "OtlpGateQuotaOverBurst",
         {'otlp_gate_quota_over_burst_total{gate="a/b",instance="i"}': None},
         'gate="a/b"',

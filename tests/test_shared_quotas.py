@@ -287,7 +287,8 @@ def test_after_a_fault_the_quota_holds_again(cluster: Cluster, fault: str) -> No
 
 def test_the_engine_keeps_nothing_for_long_and_nothing_that_clients_chose(cluster: Cluster) -> None:
     load("some", cluster.connect("expiring"), 0.5, 2 * RATE)
-    assert all(gate.stats(f"^{REPLICAS}$") == {REPLICAS: GATES} for gate in cluster.gates)
+    known = {REPLICAS: GATES}
+    wait_until(lambda: all(gate.stats(f"^{REPLICAS}$") == known for gate in cluster.gates), "all are seen", timeout=7)
     names = cluster.engine.keys()
     assert names and all(name.startswith(b"otlp-gate:{") and len(name) == 47 for name in names), names
     # The list of replicas is kept for 15 s after the last question.

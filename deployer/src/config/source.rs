@@ -73,7 +73,13 @@ impl Source {
     /// All errors and warnings; for text that is not YAML or does not have the config's structure, the first error
     /// only.
     pub(crate) fn load(&self) -> Result<Loaded, Report> {
+        self.load_with(|_| {})
+    }
+
+    /// Parses the config, changes it by options of the command, and checks it.
+    pub(crate) fn load_with(&self, change: impl FnOnce(&mut Config)) -> Result<Loaded, Report> {
         let mut config = parse::parse(&self.text).map_err(|finding| Report::new(self, vec![finding]))?;
+        change(&mut config);
         // `<stdin>` has no folder: its paths are relative to the working directory.
         let folder = path::Path::new(&self.name).parent().unwrap_or(path::Path::new(""));
         config.client_cas.iter_mut().for_each(|entry| entry.resolve(folder));

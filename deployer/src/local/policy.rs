@@ -29,17 +29,18 @@ impl LocalPolicy {
     /// Reads a config file. Errors are rendered as `otlp-gate check` renders them.
     /// `engine` replaces the config's engine of shared quotas.
     pub(super) fn read(file: &Path, engine: Option<&Address>) -> Result<Self, Error> {
-        let Loaded { mut config, warnings, .. } = Source::read_file(file)?.load()?;
+        let Loaded { config, warnings, .. } = Source::read_file(file)?.load_with(|config| {
+            if let Some(engine) = engine {
+                let of_config = config.quotas.engine.get_or_insert_default();
+                (of_config.address, of_config.tls) = (Some(engine.to_string()), EngineTls::Off);
+            }
+        })?;
         if let Some(name) = config.client_ca_config_maps().next() {
             let message =
                 format!("{}: `local` cannot read the ConfigMap `{name}` in `clientCAs`", file.display());
             return Err(
                 Error::failed(message).hint("save its `ca.crt` in a file, and name it with `certificates`")
             );
-        }
-        if let Some(engine) = engine {
-            let of_config = config.quotas.engine.get_or_insert_default();
-            (of_config.address, of_config.tls) = (Some(engine.to_string()), EngineTls::Off);
         }
         let any_address = |port: NonZeroU16| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.get()));
         let listeners = &config.gateway.listeners;

@@ -260,6 +260,16 @@ pub(crate) fn alarms() -> Vec<Alarm> {
         },
         Alarm {
             group: Proxies,
+            name: "OtlpGateQuotaLimitsDiffer",
+            expression: "max by (gate) (otlp_gate_quota_engine_replicas_with_other_limits) > 0".to_owned(),
+            minutes: 10,
+            urgency: Warning,
+            summary: "gates that name the same quota engine as {gate} have other limits",
+            action: "Their quotas do not count together. Give all of them the same tiers and the same \
+                     `quotas.total`, or other names in `quotas.engine.name`, and run `otlp-gate apply`.",
+        },
+        Alarm {
+            group: Proxies,
             name: "OtlpGateQuotaOverBurst",
             expression: "sum by (gate) (rate(otlp_gate_quota_over_burst_total[5m])) > 1".to_owned(),
             minutes: 10,
