@@ -35,7 +35,7 @@ fn every_example_that_needs_no_cluster_works_as_it_is_written() {
     let (skipped, here): (Vec<String>, Vec<String>) = examples.into_iter().partition(|it| elsewhere(it));
     let wrong: Vec<String> = here.iter().filter_map(|example| failure(example)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(here.len() >= 35 && skipped.len() < 33, "{here:#?}\n{skipped:#?}");
+    assert!(here.len() >= 35 && skipped.len() < here.len(), "{here:#?}\n{skipped:#?}");
 }
 
 #[test]
