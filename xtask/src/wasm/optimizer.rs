@@ -41,7 +41,11 @@ pub(super) fn optimize(built: &Path) -> Result<PathBuf> {
     let mut node = Command::new("node");
     // wasm-opt recurses deeper than Node's default stack.
     node.arg("--stack-size=8000").arg(package.join("node_modules/binaryen/bin/wasm-opt")).args(FEATURES);
-    node.args(["-O3", "--strip-debug", "--strip-producers"]).arg(built).arg("-o").arg(&optimized);
+    // Functions that differ only in constants become one: 0.5 % less to compile in every proxy.
+    node.args(["-O3", "--merge-similar-functions", "--strip-debug", "--strip-producers"])
+        .arg(built)
+        .arg("-o")
+        .arg(&optimized);
     process::run(&mut node).context("optimizing the module")?;
     fs::write(&key_file, key).with_context(|| format!("writing {}", key_file.display()))?;
     Ok(optimized)
