@@ -19,6 +19,12 @@ use crate::response::{Protocol, Reason, Response};
 use crate::time::Timestamp;
 use otlp_gate_wire::otlp::Signal;
 
+/// The properties that the proxy's access log can show: the client's name, the result as metrics have it, and why the
+/// request was rejected.
+const CLIENT: &[u8] = b"otlp_gate.client";
+const RESULT: &[u8] = b"otlp_gate.result";
+const REASON: &[u8] = b"otlp_gate.reason";
+
 /// What the proxy does after a callback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -88,6 +94,7 @@ impl<'w, H: Host> Stream<'w, H> {
         self.origin = self.gate.as_ref().and_then(|gate| gate.allowed_origin(headers));
         if let Some(response) = self.origin.as_ref().and_then(|origin| origin.preflight(headers)) {
             self.worker.counters.add(Metric::Requests, None, None, Some("preflight"), 1);
+            self.log_result("preflight");
             return self.respond(&response);
         }
         let (head, health) = match Head::read(headers) {
@@ -118,7 +125,7 @@ impl<'w, H: Host> Stream<'w, H> {
         // The cache of the shared store is for quotas.
         gate.look_up_metrics(&client, host, now);
         self.client = Some(Rc::clone(&client));
-        host.set_property(b"otlp_gate.client", client.name().as_bytes());
+        host.set_property(CLIENT, client.name().as_bytes());
         let opened = match (head, health) {
             (Some(head), _) => Request::open(&gate, &client, head, memory, store, now).map(|request| {
                 apply(host, HeaderMap::Request, &request.header_edits(headers));
@@ -217,6 +224,7 @@ impl<'w, H: Host> Stream<'w, H> {
                 let end = check.check_end(host.header(HeaderMap::ResponseTrailers, "grpc-status").as_deref());
                 let result = end.as_ref().map_or_else(Reason::label, |_| "serving");
                 self.worker.counters.add(Metric::Requests, Some(check.client()), None, Some(result), 1);
+                self.log_result(result);
                 let State::ForwardedCheck(check) = core::mem::replace(&mut self.state, State::Done) else {
                     return Action::Continue;
                 };
@@ -241,6 +249,7 @@ impl<'w, H: Host> Stream<'w, H> {
             State::ReceivingCheck(check) | State::ForwardedCheck(check) => {
                 let client = Some(&**check.client());
                 self.worker.counters.add(Metric::Requests, client, None, Some("unanswered"), 1);
+                self.log_result("unanswered");
             }
             State::New | State::AnsweredCheck(_) | State::Done => {}
         }
@@ -319,6 +328,8 @@ impl<'w, H: Host> Stream<'w, H> {
         let worker = self.worker;
         let jitter = worker.host.now().as_nanos() ^ (u64::from(self.id) << 7);
         worker.counters.add(Metric::Requests, client, signal, Some(reason.label()), 1);
+        self.log_result(reason.label());
+        worker.host.set_property(REASON, reason.to_string().as_bytes());
         if let Some(client) = &self.client {
             worker.counters.show_used(client, QuotaUsed::of(reason));
         }
@@ -355,6 +366,7 @@ impl<'w, H: Host> Stream<'w, H> {
             request.accepted();
             worker.counters.add_accepted(&request.client, request.head.signal, items, bytes);
             request.gate.count_accepted(&request.client, bytes);
+            self.log_result("accepted");
         } else if from_backend(&worker.host) {
             if outcome == Outcome::Retryable {
                 request.refund(&worker.store, worker.host.now());
@@ -371,6 +383,12 @@ impl<'w, H: Host> Stream<'w, H> {
     fn count_result(&self, request: &Request, result: &str) {
         let (client, signal) = (Some(&*request.client), Some(request.head.signal));
         self.worker.counters.add(Metric::Requests, client, signal, Some(result), 1);
+        self.log_result(result);
+    }
+
+    /// Keeps the request's result for the access log.
+    fn log_result(&self, result: &str) {
+        self.worker.host.set_property(RESULT, result.as_bytes());
     }
 }
 

@@ -1,7 +1,6 @@
 //! The status of a gate in the cluster, component by component.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -11,7 +10,6 @@ use otlp_gate_core::gate::{ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POL
 use otlp_gate_core::policy::VERIFY_NAME;
 use serde::Serialize;
 use time::OffsetDateTime;
-use tokio::time::timeout;
 
 use super::api_error::api_error;
 use super::bundles::Bundle;
@@ -20,6 +18,7 @@ use super::conditions::{addresses, reader};
 use super::diagnosis::{Diagnosis, ENGINE_ERRORS, WASM_ERRORS, of_deployment, of_pods, of_proxy};
 use super::discovery::Discovery;
 use super::not_ready::{Cause, NotReady};
+use super::proxies::{is_running, proxy_metrics};
 use super::server_certificate::ServerCertificate;
 use crate::address::Address;
 use crate::config::{Backend, Collector, Queue, TlsMode};
@@ -27,9 +26,6 @@ use crate::error::Error;
 use crate::model::{Installation, Names, Object, revision, title};
 use crate::output::rfc3339;
 use crate::providers::{self, Provider, Workload};
-
-/// How long a proxy may take to return its metrics.
-const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The status of a gate.
 #[derive(Debug, Default, Serialize)]
@@ -286,11 +282,6 @@ fn has_annotations(pod: &Pod, wanted: &[(&str, String)]) -> bool {
     wanted.iter().all(|(key, value)| pod.annotations().get(*key) == Some(value))
 }
 
-fn is_running(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_none()
-        && pod.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running")
-}
-
 /// What the filters of all proxies report of the engine of shared quotas.
 #[derive(Debug, Default)]
 struct EngineReports<'a> {
@@ -372,17 +363,7 @@ async fn metrics_text(
     names: &[&str],
 ) -> Result<String, String> {
     // `%7C` is `|`: the filter is a regular expression.
-    let filter = names.join("%7C");
-    let path =
-        format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/stats/prometheus?filter={filter}");
-    let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
-    match timeout(METRICS_TIMEOUT, cluster.pods.request_text(request)).await {
-        Err(_) => Err(format!("no response within {} s", METRICS_TIMEOUT.as_secs())),
-        // A starting proxy does not listen yet.
-        Ok(Err(kube::Error::Api(status))) if status.code >= 500 => Ok(String::new()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(text)) => Ok(text),
-    }
+    proxy_metrics(cluster, namespace, pod, port, &names.join("%7C")).await
 }
 
 /// The Collector that otlp-gate deploys.

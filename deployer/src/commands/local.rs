@@ -18,6 +18,7 @@ use crate::runtime::until_signal;
   otlp-gate local --backend 127.0.0.1:14317
   otlp-gate local --backend collector:4317 --backend-http collector:4318
   otlp-gate local --backend 127.0.0.1:14317 --grpc 127.0.0.1:0 --http 127.0.0.1:0     on free ports
+  otlp-gate local --backend 127.0.0.1:14317 --access-log -                   log each request
   otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379          quotas of several gates
   otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379 --replicas 3
 
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Number of Envoys on the same addresses, as the replicas of a gateway: the kernel spreads connections over them
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=16))]
     replicas: u8,
+    /// Write an access log in JSON to this file; `-` for standard output. It has all requests, or with `gateway.accessLog: rejected` in the configuration those that were not accepted
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
     /// Number of each Envoy's worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
@@ -76,6 +80,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         backend: args.backend.clone(),
         backend_http: args.backend_http.as_ref().unwrap_or(&args.backend).clone(),
         engine: args.engine.clone(),
+        access_log: args.access_log.clone(),
         certs: args.certs.clone(),
         envoy: args.envoy.clone(),
         replicas: NonZeroU8::new(args.replicas).unwrap_or(NonZeroU8::MIN),

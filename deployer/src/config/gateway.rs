@@ -52,6 +52,11 @@ pub(crate) struct Gateway {
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) module: Option<Module>,
+    /// The gateway's access log, in JSON on the proxies' standard output: `off`, `rejected` for requests that were not
+    /// accepted, or `all`. It has the client, the result and the reason of each request. What the provider logs itself
+    /// is not changed by `off`.
+    #[serde(skip_serializing_if = "AccessLog::is_off")]
+    pub(crate) access_log: AccessLog,
     /// Settings of the gateway's proxies' pods.
     #[serde(skip_serializing_if = "Pod::is_default")]
     pub(crate) pod: Pod,
@@ -89,6 +94,26 @@ pub(crate) enum IpFamily {
     IPv6,
     /// Both.
     DualStack,
+}
+
+/// Which requests the gate's own access log has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AccessLog {
+    /// None.
+    #[default]
+    Off,
+    /// Those that were not accepted.
+    Rejected,
+    /// All.
+    All,
+}
+
+impl AccessLog {
+    /// Whether it is the default.
+    fn is_off(&self) -> bool {
+        *self == AccessLog::Off
+    }
 }
 
 /// The kind of Istio's object with the filter.
@@ -137,6 +162,7 @@ impl Default for Gateway {
             annotations: BTreeMap::new(),
             extension: ExtensionMode::Auto,
             module: None,
+            access_log: AccessLog::Off,
             pod: Pod::default(),
         }
     }

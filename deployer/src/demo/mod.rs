@@ -43,6 +43,7 @@ impl Demo {
             backend: sink.address().into(),
             backend_http: sink.address().into(),
             engine: None,
+            access_log: None,
             certs: workspace.certs_path(),
             envoy,
             replicas: NonZeroU8::MIN,

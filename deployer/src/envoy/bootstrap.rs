@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::access_log::access_log;
 use super::bounds::{
     BREAKER, BUFFER, CONNECTION_WINDOW, CONNECTIONS, HANDSHAKE, HEADERS_KIB, IDLE, REQUEST, STREAM_IDLE,
     STREAMS,
@@ -13,6 +14,7 @@ use super::dynamic::{DynamicResource, FILTER, WASM};
 use super::engine::engine_cluster;
 use super::stats::stats_tags;
 use crate::address::Address;
+use crate::config::AccessLog;
 
 /// Parameters of the bootstrap.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) backend_http: &'a Address,
     /// The engine of shared quotas, with the name of its cluster.
     pub(crate) engine: Option<(&'a str, &'a Address)>,
+    /// Which requests are logged, and to which file; `None` for standard output.
+    pub(crate) access_log: (AccessLog, Option<&'a str>),
     /// Whether the filter gets the certificates that a client presents besides its own.
     pub(crate) chain: bool,
     /// Envoy's folder, with the files of [`DynamicResource`].
@@ -92,12 +96,14 @@ impl Bootstrap<'_> {
     }
 
     fn connection_manager(&self, name: &str) -> Value {
+        let (log, file) = self.access_log;
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3\
                       .HttpConnectionManager",
             "stat_prefix": name,
             "codec_type": "AUTO",
             "use_remote_address": true,
+            "access_log": access_log(log, file).as_slice(),
             // The filter reads `x-forwarded-client-cert`: the last element is the connection's own certificate, and
             // those before it come from trusted hops. It removes the header before the request is forwarded.
             "forward_client_cert_details": "APPEND_FORWARD",

@@ -1,5 +1,6 @@
 //! Envoy as a child process: its binary, bootstrap, dynamic configuration, admin interface and log.
 
+pub(crate) mod access_log;
 mod admin;
 mod binary;
 mod bootstrap;

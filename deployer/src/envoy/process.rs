@@ -52,6 +52,8 @@ pub(crate) struct StartOptions<'a> {
     pub(crate) log_level: LogLevel,
     /// Whether Envoy's log is printed to standard error.
     pub(crate) relay_log: bool,
+    /// Whether Envoy writes its access log to this process's standard output.
+    pub(crate) logs_to_stdout: bool,
 }
 
 /// A running Envoy. It is killed on drop, and by the kernel if this process is killed.
@@ -211,11 +213,15 @@ fn command(options: &StartOptions<'_>, config: &Path, admin_file: &Path) -> Comm
         FORMAT,
         "--log-level",
         &level,
+        // Of the access log. The default is 10 s.
+        "--file-flush-interval-msec",
+        "1000",
     ]);
     if let Some(workers) = options.concurrency {
         command.args(["--concurrency", &workers.to_string()]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let stdout = if options.logs_to_stdout { Stdio::inherit() } else { Stdio::null() };
+    command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
     // A separate process group, so that Ctrl-C in the terminal does not reach Envoy before we end it.
     command.process_group(0);
     #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ mod policy;
 mod port;
 mod watch;
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::address::Address;
 use crate::certs::{ClientTrust, Folder, ListenerTls};
+use crate::config::AccessLog;
 use crate::envoy::{
     self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, LogLevel, StartOptions, dynamic,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) backend_http: Address,
     /// The engine of shared quotas; `None` for the config file's.
     pub(crate) engine: Option<Address>,
+    /// The file of the access log; `-` for standard output. `None` for no log.
+    pub(crate) access_log: Option<PathBuf>,
     /// The folder with the certificates.
     pub(crate) certs: PathBuf,
     /// Envoy's binary; `None` to search for it ([`envoy::find`]).
@@ -108,10 +111,12 @@ impl LocalGate {
 
         let chain = !policy.config.client_cas.is_empty();
         let engine = policy.engine()?;
+        let access_log = access_log(options.access_log.as_deref(), policy.config.gateway.access_log)?;
         let new = |grpc, http| NewReplica {
             grpc,
             http,
             engine: engine.as_ref(),
+            access_log,
             chain,
             policy: &policy_text,
             listener: &listener,
@@ -319,6 +324,8 @@ struct NewReplica<'a> {
     grpc: SocketAddr,
     http: SocketAddr,
     engine: Option<&'a (String, Address)>,
+    /// Which requests are logged, and to which file; without a file to standard output.
+    access_log: (AccessLog, Option<&'a str>),
     chain: bool,
     policy: &'a str,
     listener: &'a ListenerTls,
@@ -347,6 +354,7 @@ impl NewReplica<'_> {
             backend: &options.backend,
             backend_http: &options.backend_http,
             engine: self.engine.map(|(cluster, address)| (cluster.as_str(), address)),
+            access_log: self.access_log,
             chain: self.chain,
             run: run.path(),
         };
@@ -356,11 +364,29 @@ impl NewReplica<'_> {
             concurrency: options.concurrency,
             log_level: options.log_level,
             relay_log: options.verbose,
+            logs_to_stdout: self.access_log.0 != AccessLog::Off && self.access_log.1.is_none(),
         };
         let mut envoy = Envoy::start(&start, &bootstrap.to_json()).await?;
         let addresses = envoy.ready().await?;
         Ok(Replica { envoy, addresses, run })
     }
+}
+
+/// Which requests are logged, and to which file; without a file to standard output.
+///
+/// # Errors
+/// The file cannot be written.
+fn access_log(file: Option<&Path>, log: AccessLog) -> Result<(AccessLog, Option<&str>), Error> {
+    let Some(file) = file else { return Ok((AccessLog::Off, None)) };
+    let log = if log == AccessLog::Off { AccessLog::All } else { log };
+    if file.as_os_str() == "-" {
+        return Ok((log, None));
+    }
+    let cannot =
+        |why: &dyn std::fmt::Display| Error::failed(format_args!("cannot write {}: {why}", file.display()));
+    File::options().append(true).create(true).open(file).map_err(|e| cannot(&e))?;
+    let path = file.to_str().ok_or_else(|| cannot(&"its name is not UTF-8"))?;
+    Ok((log, Some(path)))
 }
 
 fn clients_resource(clients: &ClientTrust) -> Value {

@@ -13,7 +13,8 @@ use super::certificates::{client_ca_config_map, client_cas_by_hand, server_by_ha
 use super::{
     MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, backend_tls, quota_engine,
 };
-use crate::envoy::{bounds, stats_tags};
+use crate::config::AccessLog;
+use crate::envoy::{access_log, bounds, stats_tags};
 use crate::error::Error;
 use crate::model::{
     BackendTls, Extension, Installation, Names, Object, ProviderSettings, plugin_config, pod_settings, yaml,
@@ -223,12 +224,30 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     if let (Some(family), Some(proxy)) = (installation.config.gateway.ip_family, proxy.as_object_mut()) {
         proxy.insert("ipFamily".to_owned(), json!(family));
     }
+    if let (Some(log), Some(proxy)) =
+        (access_log(installation.config.gateway.access_log), proxy.as_object_mut())
+    {
+        proxy.insert("telemetry".to_owned(), json!({"accessLog": {"settings": log}}));
+    }
     let client = installation.backend_tls().and_then(|it| it.client);
     if let (Some(secret), Some(proxy)) = (client, proxy.as_object_mut()) {
         let certificate = json!({"group": "", "kind": "Secret", "name": secret});
         proxy.insert("backendTLS".to_owned(), json!({"clientCertificateRef": certificate}));
     }
     Ok(proxy)
+}
+
+/// The proxies' access logs; none if the gate has no log of its own. A list replaces Envoy Gateway's own log, so with a
+/// condition that log is not written either.
+fn access_log(log: AccessLog) -> Option<Value> {
+    let mut setting = json!({
+        "format": {"type": "JSON", "json": access_log::fields()},
+        "sinks": [{"type": "File", "file": {"path": "/dev/stdout"}}],
+    });
+    if let (Some(condition), Some(setting)) = (access_log::condition(log), setting.as_object_mut()) {
+        setting.insert("matches".to_owned(), json!([condition]));
+    }
+    (log != AccessLog::Off).then(|| json!([setting]))
 }
 
 #[derive(Debug, Serialize)]

@@ -20,6 +20,7 @@ use super::{
     quota_engine,
 };
 use crate::config::Backend;
+use crate::envoy::access_log::access_log;
 use crate::envoy::{METRIC_TAGS, bounds};
 use crate::error::Error;
 use crate::model::mesh::{self, DataPlaneMode};
@@ -419,6 +420,11 @@ fn envoy_filter(installation: &Installation<'_>) -> Result<Object, Error> {
     if let (true, Some(connections)) = (installation.tells_cas_apart(), connections.as_object_mut()) {
         // Which CA signed a certificate is found by the intermediate CAs that the client presents.
         connections.insert("set_current_client_cert_details".to_owned(), json!({"chain": true}));
+    }
+    let access_log = access_log(installation.config.gateway.access_log, Some("/dev/stdout"));
+    if let (Some(log), Some(connections)) = (access_log, connections.as_object_mut()) {
+        // Merged, it is added to those that Istio has configured.
+        connections.insert("access_log".to_owned(), json!([log]));
     }
     let patch = |apply_to: &str, listener: &Value, operation: &str, value: Value| {
         json!({

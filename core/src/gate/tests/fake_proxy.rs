@@ -120,8 +120,9 @@ impl Host for FakeProxy {
     }
 
     fn set_property(&self, path: &[u8], value: &[u8]) {
-        assert_eq!(path, b"otlp_gate.client");
-        self.set("otlp_gate.client", value);
+        let names = ["otlp_gate.client", "otlp_gate.result", "otlp_gate.reason"];
+        let name = names.into_iter().find(|name| name.as_bytes() == path);
+        self.set(name.unwrap(), value);
     }
 
     fn request_headers<T>(&self, read: impl FnOnce(&Headers) -> T) -> T {

@@ -372,6 +372,39 @@ fn responses_allow_the_pages_origin_once() {
 }
 
 #[test]
+fn the_access_log_gets_the_client_the_result_and_the_reason() {
+    let shown = |gateway: &Gateway| {
+        let properties = gateway.proxy.properties.borrow();
+        ["client", "result", "reason"].map(|name| {
+            let value = properties.iter().find(|(of, _)| of.strip_prefix("otlp_gate.") == Some(name));
+            value.map(|(_, value)| String::from_utf8(value.clone()).unwrap()).unwrap_or_default()
+        })
+    };
+    let gateway = Gateway::new(POLICY);
+    let mut stream = gateway.forward(&HTTP_EXPORT, &forged(1));
+    gateway.respond(&mut stream, &[(":status", "200")], &[], VIA_UPSTREAM);
+    assert_eq!(shown(&gateway), ["acme", "accepted", ""]);
+
+    let gateway = Gateway::new(POLICY);
+    gateway.forward(&HTTP_EXPORT, &forged(1)).on_log();
+    assert_eq!(shown(&gateway), ["acme", "unanswered", ""]);
+
+    let gateway = Gateway::new(POLICY);
+    whole_quota(&gateway, &HTTP_EXPORT);
+    assert!(!is_refunded(&gateway));
+    let [client, result, reason] = shown(&gateway);
+    assert_eq!([client, result], ["acme", "over_quota"]);
+    assert!(reason.contains("items"), "{reason}");
+
+    let gateway = Gateway::new(POLICY);
+    gateway.proxy.properties.borrow_mut().remove("connection.sha256_peer_certificate_digest");
+    gateway.begin(&HTTP_EXPORT, false);
+    let [client, result, reason] = shown(&gateway);
+    assert_eq!([client, result], ["", "no_certificate"]);
+    assert!(!reason.is_empty());
+}
+
+#[test]
 fn a_busy_client_of_a_pattern_is_counted_by_its_name() {
     let policy = r#"{
         "gate": "otel/gateway",
