@@ -62,7 +62,12 @@ def test_it_names_the_client_the_result_and_the_reason(
 
 
 def test_it_can_have_rejected_requests_only(
-    start: Callable[..., Gate], connect: Callable[..., Http2], acme: Identity, stranger: Identity, sink: Sink, tmp_path: Path
+    start: Callable[..., Gate],
+    connect: Callable[..., Http2],
+    acme: Identity,
+    stranger: Identity,
+    sink: Sink,
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "access.log"
     gateway = {**SHARED["gateway"], "accessLog": "rejected"}

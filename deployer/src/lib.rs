@@ -40,6 +40,7 @@ mod render;
 mod resources;
 mod runtime;
 mod sha256;
+mod top;
 mod verify;
 mod x509;
 

@@ -15,6 +15,7 @@ mod man;
 mod render;
 mod schema;
 mod status;
+mod top;
 mod verify;
 mod wasm;
 mod whoami;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Apply(apply::Args),
     /// Show whether the gate in the cluster is ready, and what else attaches to its gateway
     Status(status::Args),
+    /// Show what each client sends, live: rates, results and how much of its quota it uses
+    Top(top::Args),
     /// Delete the gate from the cluster
     Delete(delete::Args),
     /// Print the configuration with which a client sends through the gate
@@ -80,6 +83,7 @@ pub(crate) fn run(command: &Command, global: &Global, cli: fn() -> clap::Command
         Command::Diff(args) => diff::run(args, global),
         Command::Apply(args) => apply::run(args, global),
         Command::Status(args) => status::run(args, global),
+        Command::Top(args) => top::run(args, global),
         Command::Delete(args) => delete::run(args, global),
         Command::ClientConfig(args) => client_config::run(args, global),
         Command::Verify(args) => verify::run(args, global),

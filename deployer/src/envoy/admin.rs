@@ -32,6 +32,11 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
+    /// The admin interface of an Envoy that another process has started.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Admin::new(address)
+    }
+
     pub(super) fn new(address: SocketAddr) -> Self {
         Admin { address, client: Client::builder(TokioExecutor::new()).build_http() }
     }
@@ -81,6 +86,11 @@ impl Admin {
     pub(crate) async fn sum(&self, name: &str) -> Result<u64, Error> {
         let text = self.get(&format!("/stats?filter={name}$")).await?;
         Ok(text.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok()).sum())
+    }
+
+    /// The statistics whose names match, as Prometheus reads them.
+    pub(crate) async fn prometheus(&self, filter: &str) -> Result<String, Error> {
+        self.get(&format!("/stats/prometheus?filter={filter}")).await
     }
 
     /// The body of a response with a 2xx status.

@@ -13,7 +13,7 @@ use crate::Sandbox;
 use crate::openssl::read;
 
 /// What needs a cluster, Envoy, a registry, or another shell.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
     "kubectl get",
     "gate verify",
     " apply",
@@ -23,6 +23,7 @@ const ELSEWHERE: [&str; 12] = [
     " doctor",
     " local ",
     " status",
+    " top",
     "completions zsh",
     "wasm push",
     "whoami --address",
