@@ -35,15 +35,69 @@ def test_requests_items_and_forged_attributes_are_counted_per_client(
     assert count("forged_attributes", client="acme-edge") == 1
 
 
-def test_clients_of_a_rule_with_captures_are_counted_together(
+def accepted(gate: Gate, client: str) -> int:
+    labels = frozenset({("client", client), ("signal", "traces"), ("result", "accepted")})
+    return gate.counters().get(("otlp_gate_requests_total", labels), 0)
+
+
+def test_the_busiest_clients_of_patterns_get_metrics_of_their_own(
     start: Callable[..., Gate], connect: Callable, certificates: Certificates, sink: Sink
 ) -> None:
-    gate = start().ready()
-    for word in ("one", "two"):
-        identity = certificates.client(f"few-metrics-{word}", "--spiffe", f"spiffe://few.example/metrics-{word}")
-        assert connect(identity, gate.grpc).grpc(TRACES, frame(traces("a"))).grpc_status == 0
-    labels = frozenset({("client", "other"), ("signal", "traces"), ("result", "accepted")})
-    assert gate.counters()["otlp_gate_requests_total", labels] == 2
+    gate = start(SHARED.replace(metrics={"busiestClients": 2})).ready()
+    clients = {}
+    for word in ("one", "two", "three"):
+        identity = certificates.client(f"calls-m-{word}", "--spiffe", f"spiffe://calls.example/m-{word}")
+        # Several connections: both workers serve each client.
+        clients[f"calls-m-{word}"] = [connect(identity, gate.grpc) for _ in range(4)]
+    sent = dict.fromkeys(clients, 0)
+
+    def send(client: str, requests: int) -> None:
+        for number in range(requests):
+            answer = clients[client][number % 4].grpc(TRACES, frame(traces("a")))
+            sent[client] += answer.grpc_status == 0
+
+    for client in clients:
+        send(client, 2)
+    assert accepted(gate, "other") == 6
+    busy, deadline = "calls-m-two", time.monotonic() + 30
+    while not accepted(gate, busy):
+        assert time.monotonic() < deadline, gate.counters()
+        # Two thirds of all that clients of patterns send.
+        send(busy, 4)
+        for client in clients.keys() - {busy}:
+            send(client, 1)
+        time.sleep(1)
+    # The other worker learns it within 5 s. A new policy keeps it.
+    time.sleep(5.1)
+    send(busy, 8)
+    before, others = accepted(gate, busy), accepted(gate, "other")
+    send(busy, 8)
+    gate.update_policy(SHARED.replace(metrics={"busiestClients": 2}, deny=["name:nobody"]))
+    send(busy, 8)
+    assert accepted(gate, busy) == before + 16 and accepted(gate, "other") == others
+    named = {dict(labels).get("client") for name, labels in gate.counters() if name == "otlp_gate_items_total"}
+    assert busy in named and len(named - {"other"}) <= 2
+    # Nothing is lost or counted twice.
+    assert sum(sent.values()) == sum(accepted(gate, client) for client in [*clients, "other"])
+
+
+def test_the_limits_of_a_quota_are_gauges(
+    start: Callable[..., Gate], connect: Callable, acme: Identity, sink: Sink
+) -> None:
+    config = SHARED.tier("gold", spans="1000/s", bytes="8MiB/s").client("acme-edge", quota="gold")
+    gate = start(config).ready()
+
+    def limits() -> dict[str, int]:
+        found = gate.counters().items()
+        return {name[16:]: value for (name, _), value in found if name.endswith("_per_second")}
+
+    assert connect(acme, gate.grpc).grpc(TRACES, frame(traces("a"))).grpc_status == 0
+    assert limits() == {"spans_per_second": 1000, "bytes_per_second": 8 << 20}
+    gate.update_policy(config.tier("gold", spans="500/s"))
+    # The other worker's gauges are the same ones.
+    for _ in range(8):
+        assert connect(acme, gate.grpc).grpc(TRACES, frame(traces("a"))).grpc_status == 0
+    assert limits()["spans_per_second"] == 500
 
 
 def test_the_used_share_of_a_quota_is_a_gauge(
