@@ -32,7 +32,7 @@ r reverses the order, / filters by name, q ends. Where standard output is no ter
 table and ends.")]
 pub(crate) struct Args {
     /// Read the metrics of gates of `otlp-gate local`, by the addresses of their Envoys' admin interfaces, instead of a cluster's
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
     admin: Vec<SocketAddr>,
     /// The column to sort by
     #[arg(long, value_enum, value_name = "COLUMN", default_value = "items")]
