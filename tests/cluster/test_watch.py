@@ -20,12 +20,18 @@ def load(gate: Installation) -> Iterator[None]:
     ended = threading.Event()
     forged = frame(traces("a", "b", attributes=(attribute("tenant.id", "forged"),)))
     stranger = gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")
-    connections = [gate.connect(identity) for identity in (*[gate.acme()] * 4, stranger)]
+    identities = (*[gate.acme()] * 4, stranger)
+    connections = [gate.connect(identity) for identity in identities]
 
     def send() -> None:
         while not ended.wait(0.05):
-            for connection in connections:
-                connection.grpc(TRACES, forged)
+            for number, identity in enumerate(identities):
+                try:
+                    connections[number].grpc(TRACES, forged)
+                # A listener with another access log ends its connections.
+                except OSError:
+                    connections[number].socket.close()
+                    connections[number] = gate.connect(identity)
 
     thread = threading.Thread(target=send)
     thread.start()

@@ -24,7 +24,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::builder::RangedI64ValueParser;
 use clap::{Subcommand, ValueEnum};
 
-use crate::{debian, process, project, setup};
+use crate::{debian, process, project, setup, wasm};
 use phase::Phase;
 pub(crate) use programs::GATEWAY_API;
 use programs::Programs;
@@ -163,6 +163,8 @@ struct Parts {
     /// The folder with the provider's programs.
     provider_dir: PathBuf,
     envoy: PathBuf,
+    /// The command `otlp-gate`, for its own jobs in the cluster.
+    command: PathBuf,
 }
 
 impl Parts {
@@ -181,14 +183,16 @@ impl Parts {
             Provider::EnvoyGateway => programs::envoy_gateway()?,
         };
         let envoy = setup::python()?.envoy;
+        wasm::filter()?;
+        let command = project::command()?;
         // Another cluster may have been started during the build.
         down::expect_none(state)?;
-        Ok(Parts { programs, provider, provider_dir, envoy })
+        Ok(Parts { programs, provider, provider_dir, envoy, command })
     }
 }
 
 fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
-    let Parts { programs, provider, provider_dir, envoy } = parts;
+    let Parts { programs, provider, provider_dir, envoy, command } = parts;
     eprintln!(
         "starting a cluster with {} and {nodes} node{}",
         provider.name(),
@@ -209,6 +213,7 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
         Provider::Istio => istio::images(state, provider_dir, envoy)?,
         Provider::EnvoyGateway => envoy_gateway::images(provider_dir, envoy)?,
     });
+    images.push(images::command(state, command)?);
     let images = images::make(state, &images)?;
     phase.done();
 
