@@ -1,7 +1,7 @@
 //! Output: results to standard output, everything else to standard error.
 
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::iter;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) fn print<T: Serialize>(
         Format::Json => {
             let json = serde_json::to_string(value)
                 .map_err(|e| Error::failed(format_args!("cannot write JSON: {e}")))?;
-            print_text(&json)
+            print_text(&without_controls(&json))
         }
         Format::Yaml => {
             let yaml = serde_saphyr::to_string(value)
@@ -44,6 +44,20 @@ pub(crate) fn print<T: Serialize>(
             print_text(&yaml)
         }
     }
+}
+
+/// JSON without control characters, which could steer a terminal: names come from certificates. All of them are inside
+/// of strings, and JSON itself demands escapes only for those below U+0020.
+fn without_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_control() {
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }
 
 /// Prints text to standard output, and a newline if the text does not end with one.
@@ -131,6 +145,22 @@ pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Both are names of clients that come from certificates.
+    const STEERING: [&str; 2] = ["\u{9b}31m", "a\u{7f}\u{1b}b"];
+
+    #[test]
+    fn json_steers_no_terminal() {
+        let json = without_controls(&serde_json::to_string(&STEERING).unwrap());
+        assert!(!json.chars().any(char::is_control), "{json:?}");
+        assert_eq!(serde_json::from_str::<[String; 2]>(&json).unwrap(), STEERING);
+    }
+
+    #[test]
+    fn yaml_steers_no_terminal() {
+        let yaml = serde_saphyr::to_string(&STEERING).unwrap();
+        assert!(!yaml.chars().any(|it| it.is_control() && it != '\n'), "{yaml:?}");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
