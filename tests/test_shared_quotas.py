@@ -365,3 +365,5 @@ def test_replicas_of_one_command_divide_the_quota_while_the_engine_is_away(
     finally:
         assert gate.stop() == 0
         engine.stop()
+    # Warnings about an engine in a cluster.
+    assert "quotas.engine" not in gate.rest_of_log()

@@ -29,12 +29,14 @@ impl LocalPolicy {
     /// Reads a config file. Errors are rendered as `otlp-gate check` renders them.
     /// `engine` replaces the config's engine of shared quotas.
     pub(super) fn read(file: &Path, engine: Option<&Address>) -> Result<Self, Error> {
-        let Loaded { config, warnings, .. } = Source::read_file(file)?.load_with(|config| {
+        let Loaded { config, mut warnings, .. } = Source::read_file(file)?.load_with(|config| {
             if let Some(engine) = engine {
                 let of_config = config.quotas.engine.get_or_insert_default();
                 (of_config.address, of_config.tls) = (Some(engine.to_string()), EngineTls::Off);
             }
         })?;
+        // Its warnings are about an engine in a cluster.
+        warnings.findings.retain(|it| engine.is_none() || !it.path.starts_with("quotas.engine"));
         if let Some(name) = config.client_ca_config_maps().next() {
             let message =
                 format!("{}: `local` cannot read the ConfigMap `{name}` in `clientCAs`", file.display());
