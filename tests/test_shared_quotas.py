@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from support.config import Config, any_client
 from support.counting_backend import UNAVAILABLE, CountingBackend
 from support.engine import Engine
 from support.gate import Certificates, Gate
+from support.ledger import Ledger
 from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, Sink
 from support.waiting import wait_until
@@ -28,35 +28,6 @@ MESSAGE = frame(traces(*"s" * BATCH))
 CONFIG = any_client("shared.example", quotas={"tiers": {"default": {"spans": f"{RATE}/s", "burst": "1s"}}})
 UP = "wasmcustom.otlp_gate_quota_engine_up"
 REPLICAS = "wasmcustom.otlp_gate_quota_engine_replicas"
-
-
-@dataclass
-class Ledger:
-    """What became of the spans of a load."""
-
-    name: str
-    seconds: float = 0
-    admitted: int = 0
-    refused: int = 0
-    # What the backend did not take.
-    refunded: int = 0
-    # By how many spans the load was ever behind: on a busy machine it comes in bursts, which are refused more often.
-    late: float = 0
-
-    def reaches(self, spans: float) -> bool:
-        """Whether so much was admitted, if the load came evenly."""
-        return self.admitted >= spans or self.late > RATE / 10
-
-    @property
-    def allowed(self) -> float:
-        return CAPACITY + RATE * self.seconds
-
-    def __str__(self) -> str:
-        share = self.admitted / self.allowed
-        return (
-            f"{self.name}: {self.seconds:.2f} s, allowed {self.allowed:.0f}, admitted {self.admitted} "
-            f"({share:.3f}), refused {self.refused}, refunded {self.refunded}"
-        )
 
 
 class Cluster:
@@ -93,7 +64,7 @@ def load(
     """Sends this many spans a second in batches. `pick` chooses the connection of a batch, by its number, and
     `unavailable` whether the backend takes it.
     """
-    ledger, number, began = Ledger(name), 0, time.monotonic()
+    ledger, number, began = Ledger(name, RATE, CAPACITY), 0, time.monotonic()
     while (elapsed := time.monotonic() - began) < seconds:
         if number * BATCH > rate * elapsed:
             time.sleep(0.001)
@@ -269,7 +240,7 @@ def test_after_a_fault_the_quota_holds_again(cluster: Cluster, fault: str) -> No
         case "slow":
             engine.slow_down(0)
     # Traffic shows whether an engine takes reports again.
-    healed, right = time.monotonic(), Ledger(f"right again after {fault}")
+    healed, right = time.monotonic(), Ledger(f"right again after {fault}", RATE, CAPACITY)
     while not cluster.engine_is(1):
         more = load("until right", connections, 0.1, 3 * RATE)
         right.admitted, right.refused = right.admitted + more.admitted, right.refused + more.refused

@@ -95,16 +95,15 @@ pub(crate) fn loaded(global: &Global) -> Result<Loaded, Error> {
 }
 
 /// Reads the internal certificates, if the folder has some.
-fn internal(folder: &Folder, names: &Names) -> Result<Option<Internal>, Error> {
-    let pair = |(certificate, key)| KeyPair { certificate, key };
-    let internal = |InternalTls { ca, collector, gateway, node, issuer }| Internal {
+fn internal(folder: &Folder, config: &Config) -> Result<Option<Internal>, Error> {
+    let pair = |(it, (certificate, key))| (it, KeyPair { certificate, key });
+    let internal = |InternalTls { ca, pairs, issuer }| Internal {
         ca,
         issuer,
-        collector: pair(collector),
-        gateway: pair(gateway),
-        node: pair(node),
+        pairs: pairs.into_iter().map(pair).collect(),
     };
-    Ok(folder.internal(&names.collector_host())?.map(internal))
+    let servers = Names::of(&config.gateway).internal_servers(config);
+    Ok(folder.internal(&servers)?.map(internal))
 }
 
 /// Reads and compiles the config as the filter has it: with the client CAs in this folder, if it has any. Files that
@@ -126,8 +125,8 @@ impl InstallationArgs {
         if config.takes_server_certificate() && has_server {
             let ListenerTls { server, key } = ListenerTls::read(&folder)?;
             certificates.server = Some(KeyPair { certificate: server, key });
-            if config.encrypts_backend() {
-                certificates.internal = internal(&folder, &Names::of(&config.gateway))?;
+            if config.uses_internal_certificates() {
+                certificates.internal = internal(&folder, config)?;
             }
         }
         let has_clients = match config.takes_server_certificate() {

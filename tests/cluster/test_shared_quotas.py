@@ -1,8 +1,12 @@
-"""Quotas over all replicas of a gateway, and over two gates: a real Valkey on this machine, behind TLS.
+"""Quotas over all replicas of a gateway, and over two gates: a real Valkey on this machine, behind TLS, and an engine
+that `apply` deploys.
 
-About 100 s for each provider, on a busy machine.
+About 160 s for each provider, on a busy machine.
 """
 
+import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +17,7 @@ import pytest
 from support.client import Http2, frame
 from support.cluster.installation import MACHINE, PROVIDER, Installation, Kubectl, kill, wait_until
 from support.engine import Engine
+from support.ledger import Ledger
 from support.protobuf import traces
 from support.sink import GRPC_PATHS
 from support.tls_front import TlsFront
@@ -27,44 +32,11 @@ USER = f"user otlp-gate on >{PASSWORD} resetkeys ~otlp-gate:* resetchannels -@al
 
 
 @dataclass
-class Ledger:
-    """What became of the spans of a load."""
+class Replicas:
+    """The replicas of gateways, and load on them."""
 
-    name: str
-    burst: int
-    seconds: float = 0
-    admitted: int = 0
-    refused: int = 0
-    # By how many spans the load was ever behind: on a busy machine it comes in bursts, which are refused more often.
-    late: float = 0
-    # Requests that got another answer, such as those of a replica that was killed.
-    lost: int = 0
-
-    @property
-    def allowed(self) -> float:
-        return self.burst + RATE * self.seconds
-
-    def reaches(self, spans: float) -> bool:
-        """Whether so much was admitted, if the load came evenly."""
-        return self.admitted >= spans or self.late > RATE / 10
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name}: {self.seconds:.2f} s, allowed {self.allowed:.0f}, admitted {self.admitted} "
-            f"({self.admitted / self.allowed:.3f}), refused {self.refused}, lost {self.lost}"
-        )
-
-
-@dataclass
-class Gates:
-    """Two gates that share their quotas."""
-
-    first: Installation
-    second: Installation
-    engine: Engine
-    front: TlsFront
     kubectl: Kubectl
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock, kw_only=True)
 
     def pods(self, gate: Installation) -> dict[str, str]:
         """The addresses of a gateway's ready pods."""
@@ -80,14 +52,14 @@ class Gates:
         """A connection to each replica of these gates."""
         return [Http2(f"{address}:4317", gate.acme()) for gate in gates for address in self.pods(gate).values()]
 
-    def engine_of(self, gate: Installation, code: int = 0) -> dict:
+    def engine_of(self, gate: Installation, code: int | None = 0) -> dict:
         """The engine in the gate's status."""
         (part,) = (part for part in gate.json("status", code=code)["parts"] if part["name"] == "quota engine")
         return part
 
     def load(self, name: str, connections: list[Http2], seconds: float, burst: int = 0, times: float = 3) -> Ledger:
         """Sends this many times the quota, the same to each replica. A connection that breaks is left out."""
-        ledger, began = Ledger(name, burst), time.monotonic()
+        ledger, began = Ledger(name, RATE, burst), time.monotonic()
         rate = times * RATE / len(connections)
 
         def send(connection: Http2) -> None:
@@ -120,6 +92,16 @@ class Gates:
         return ledger
 
 
+@dataclass
+class Gates(Replicas):
+    """Two gates that share their quotas."""
+
+    first: Installation
+    second: Installation
+    engine: Engine
+    front: TlsFront
+
+
 @pytest.fixture(scope="module")
 def gates(
     deploy: Callable[[str], Installation], kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
@@ -129,7 +111,7 @@ def gates(
     name = "engine.quotas-1.svc.cluster.local"
     front = TlsFront(folder, MACHINE, name, (MACHINE, engine.port.number)).start()
     first, second = deploy("quotas-1"), deploy("quotas-2")
-    gates = Gates(first, second, engine, front, kubectl)
+    gates = Gates(kubectl, first, second, engine, front)
     publish(kubectl, "quotas-1", front.port)
     kubectl.ensure_namespace("quotas-2")
     for gate, replicas in ((first, 2), (second, 1)):
@@ -279,3 +261,147 @@ def test_a_missing_secret_is_found_before_anything_is_changed(gates: Gates) -> N
     first.change(lambda config: config["quotas"]["engine"]["credentials"].update(secret="absent"))
     stderr = first.run("apply", code=1).stderr
     assert "there is no secret/absent in namespace" in stderr and PASSWORD not in stderr, stderr
+
+
+DEPLOYED = "otel-gateway-quotas"
+GATE_LABEL = "otlp-gate.io/gate-namespace"
+
+
+@dataclass
+class Deployed(Replicas):
+    """A gate with an engine that `apply` deploys."""
+
+    gate: Installation
+
+    def pod(self) -> dict:
+        """The engine's pod, once it is ready."""
+        selector = "app.kubernetes.io/name=valkey"
+        pods = self.kubectl.json("get", "pods", "-n", self.gate.namespace, "-l", selector)["items"]
+        (pod,) = (pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+        conditions = {it["type"]: it["status"] for it in pod["status"].get("conditions", [])}
+        assert conditions.get("Ready") == "True", conditions
+        return pod
+
+    def served(self, certificate: str | None = "gateway") -> int:
+        """The serial number of the engine's certificate, for a client with this certificate of the folder."""
+        certs = self.gate.folder / "certs"
+        context = ssl.create_default_context(cafile=certs / "internal-ca.crt")
+        if certificate:
+            context.load_cert_chain(certs / f"{certificate}.crt", certs / f"{certificate}.key")
+        name = f"{DEPLOYED}.{self.gate.namespace}.svc"
+        with (
+            socket.create_connection((self.pod()["status"]["podIP"], 6379), 5) as connection,
+            context.wrap_socket(connection, server_hostname=name) as encrypted,
+        ):
+            # With TLS 1.3 a server rejects a client's certificate only after the client's handshake.
+            encrypted.sendall(b"GET otlp-gate:a\r\n")
+            assert encrypted.recv(100) == b"$-1\r\n"
+            return int(encrypted.getpeercert()["serialNumber"], 16)
+
+    def connections(self) -> list[Http2]:
+        """Enough for three times the rate: an answer takes as long as the Collector's export."""
+        return self.connect(*[self.gate] * 4)
+
+
+@pytest.fixture(scope="module")
+def deployed(deploy: Callable[[str], Installation], kubectl: Kubectl) -> Deployed:
+    gate = deploy("quotas-3")
+
+    def change(config: dict) -> None:
+        config["gateway"]["replicas"] = 2
+        config["quotas"]["tiers"]["default"] = {"spans": f"{RATE}/s", "burst": "1s"}
+        config["quotas"]["engine"] = {"deploy": {}}
+
+    gate.change(change)
+    # The folder is older than the engine.
+    assert "otlp-gate certs init" in gate.run("apply", code=1).stderr
+    gate.run("certs", "init")
+    began = time.monotonic()
+    gate.apply()
+    print(f"a gate of 2 replicas and its engine are ready after {time.monotonic() - began:.1f} s")
+    return Deployed(kubectl, gate)
+
+
+def test_an_engine_is_deployed_and_reached(deployed: Deployed) -> None:
+    gate = deployed.gate
+    assert "reached by 2 of 2 proxies" in deployed.engine_of(gate)["detail"]
+    ready = {part["name"]: part["ready"] for part in gate.json("status")["parts"]}
+    assert ready[f"deployment/{DEPLOYED}"]
+    checks = {check["subject"]: check["found"] for check in gate.json("doctor")["checks"]}
+    assert f"service/{DEPLOYED} in quotas-3 is ready" in checks["quota engine"], checks
+    assert "valid until" in checks["connection to the quota engine: quotas"], checks
+    # Nothing changes the second time.
+    assert {it["change"] for it in gate.apply()["objects"]} == {"unchanged"}
+
+    assert deployed.served() > 0
+    for certificate in (None, "clients/acme", "collector", "server"):
+        gate.acme()
+        with pytest.raises((AssertionError, OSError)):
+            deployed.served(certificate)
+
+
+def test_a_deployed_engine_holds_one_quota(deployed: Deployed) -> None:
+    ledger = deployed.load("3 x load on 2 replicas", deployed.connections(), 4, RATE)
+    assert ledger.reaches(0.95 * ledger.allowed) and ledger.admitted <= 1.06 * ledger.allowed, ledger
+    assert ledger.lost == 0, ledger
+    within = deployed.load("95 %", deployed.connections(), 3, times=0.95)
+    assert within.refused == 0 or within.late > RATE / 10, within
+
+
+def test_a_deployed_engine_comes_back(deployed: Deployed) -> None:
+    """Its pod is killed under load. Meanwhile each replica has a quota of its own."""
+    gate, connections = deployed.gate, deployed.connections()
+    deployed.load("before", connections, 1, RATE)
+    old = deployed.pod()["metadata"]["name"]
+    killed = time.monotonic()
+    kill(deployed.kubectl, old, "-n", gate.namespace)
+    wait_until(lambda: deployed.pod()["metadata"]["name"] != old, "the engine has a new pod", retry_on=(Exception,))
+    new = time.monotonic()
+    wait_until(lambda: deployed.engine_of(gate, code=None)["ready"], "all proxies reach the engine")
+    print(f"new pod ready after {new - killed:.1f} s, both proxies reach it {time.monotonic() - new:.1f} s later")
+    after = deployed.load("after the pod was killed", connections, 3, RATE)
+    assert after.reaches(0.95 * after.allowed) and after.admitted <= 1.08 * after.allowed, after
+    assert after.lost == 0, after
+
+
+def test_a_deployed_engine_follows_its_certificate(deployed: Deployed) -> None:
+    """Its container starts again, by its liveness probe, and the proxies do not."""
+    gate = deployed.gate
+    proxies, before = set(deployed.pods(gate)), deployed.pod()
+
+    def serial() -> int:
+        (entry,) = [it for it in gate.json("certs", "list") if it["file"] == "quotas.crt"]
+        return int(entry["serial"], 16)
+
+    assert deployed.served() == serial()
+    gate.run("certs", "renew", "internal", "--new-key")
+    gate.apply()
+    began = time.monotonic()
+    wait_until(
+        lambda: deployed.served() == serial(), "the engine presents its new certificate", 180, retry_on=(Exception,)
+    )
+    print(f"the engine has its new certificate {time.monotonic() - began:.1f} s after apply")
+    after = wait_until(deployed.pod, "the pod is ready again")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert set(deployed.pods(gate)) == proxies
+    wait_until(lambda: deployed.engine_of(gate, code=None)["ready"], "all proxies reach the engine")
+
+
+def test_the_engine_goes_when_it_is_not_deployed_any_more(deployed: Deployed) -> None:
+    gate, kubectl = deployed.gate, deployed.kubectl
+
+    def engines() -> set[str]:
+        kinds = "deployments,services,configmaps,secrets,networkpolicies"
+        items = kubectl.json("get", kinds, "-A", "-l", f"{GATE_LABEL}={gate.namespace}")["items"]
+        found = {f"{it['metadata']['namespace']}/{it['kind']}/{it['metadata']['name']}" for it in items}
+        return {it for it in found if DEPLOYED in it}
+
+    client = f"Secret/{gate.namespace}.{DEPLOYED}-client"
+    namespaces = {"quotas-3"} if PROVIDER == "istio" else {"quotas-3", "envoy-gateway-system"}
+    assert {it.split("/")[0] for it in engines() if it.endswith(client)} == namespaces
+    text = json.dumps(kubectl.json("get", "configmaps,deployments", "-n", gate.namespace))
+    assert "PRIVATE KEY" not in text
+    gate.change(lambda config: config["quotas"].pop("engine"))
+    gate.apply()
+    assert engines() == set()

@@ -30,7 +30,7 @@ pub(crate) use authority::Authority;
 pub(crate) use ca::Ca;
 pub(crate) use client_request::ClientNames;
 pub(crate) use folder::{Files, Folder};
-pub(crate) use internal::{InternalCertificate, InternalTls};
+pub(crate) use internal::{InternalCertificate, InternalServer, InternalTls};
 pub(crate) use inventory::{Entry, Status};
 pub(crate) use listener::ListenerTls;
 pub(crate) use names::{Host, client_name, dns_name, host, spiffe_id};

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::listener::check_clients;
 use super::{
-    Authority, Ca, Files, Folder, InternalCertificate, ListenerTls, Request, RevocationList, TestClient,
-    certificates,
+    Authority, Ca, Files, Folder, InternalCertificate, InternalServer, ListenerTls, Request, RevocationList,
+    TestClient, certificates,
 };
 use crate::error::Error;
 use crate::file::{self, Access, Existing, Staged};
@@ -18,8 +18,8 @@ pub(crate) struct Setup {
     pub(crate) server: ServerCertificate,
     /// The CAs of clients; `None` creates one.
     pub(crate) clients: Option<ClientAuthority>,
-    /// The names of the Collector's Service, for its certificate.
-    pub(crate) collector_hosts: Vec<String>,
+    /// The servers that get internal certificates.
+    pub(crate) internal: Vec<InternalServer>,
     /// The validity of the internal certificates, in days.
     pub(crate) internal_days: u32,
     /// The validity of new CAs, in days.
@@ -172,7 +172,7 @@ impl Folder {
         }
         // Where cert-manager issues the server's certificate, it issues the internal ones too.
         if !matches!(setup.server, ServerCertificate::Elsewhere) {
-            self.create_internal(&setup.collector_hosts, (setup.internal_days, setup.ca_days), existing)?;
+            self.create_internal(&setup.internal, (setup.internal_days, setup.ca_days), existing)?;
         }
         if setup.clients.as_ref().is_none_or(ClientAuthority::issues) {
             // The CA may have been this folder's before. The record then has revocations that the given list lacks.

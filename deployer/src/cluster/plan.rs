@@ -13,9 +13,10 @@ use super::api_error::{api_error, if_allowed, namespace_terminating, rejected};
 use super::client::Cluster;
 use super::discovery::Discovery;
 use super::managers::FIELD_MANAGER;
+use crate::certs::InternalCertificate;
 use crate::error::Error;
 use crate::model::{Installation, Object};
-use crate::resources::collector_tls;
+use crate::render::internal_secrets;
 
 /// What applying an object changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,21 +227,24 @@ async fn require_internal_certificates(
     if !installation.expects_internal_certificates() {
         return Ok(());
     }
-    for secret in collector_tls::secrets(installation) {
+    for secret in internal_secrets(installation) {
         let (name, namespace) = (secret.name(), secret.namespace());
         if has_secret(cluster, name, namespace).await? {
             continue;
         }
         let folder = file.parent().unwrap_or(Path::new("."));
         let message = format!(
-            "there are no certificates for the connection to the Collector: neither {} nor secret/{name} in {namespace} \
-             exists",
+            "there are no certificates for the connection to the {}: neither {} nor secret/{name} in {namespace} exists",
+            secret.server.server_title(),
             folder.join("internal-ca.crt").display()
         );
-        return Err(Error::failed(message).hint(
-            "run `otlp-gate certs init`, which leaves existing certificates as they are, or set \
-             `backend.collector.tls: off`",
-        ));
+        let without = match secret.server {
+            InternalCertificate::Quotas => "name an engine that exists in `quotas.engine.address`",
+            _ => "set `backend.collector.tls: off`",
+        };
+        return Err(Error::failed(message).hint(format_args!(
+            "run `otlp-gate certs init`, which leaves existing certificates as they are, or {without}"
+        )));
     }
     Ok(())
 }

@@ -12,8 +12,7 @@ use super::discovery::Discovery;
 use super::managers::is_ours;
 use crate::error::Error;
 use crate::model::{Installation, Names, Object, title};
-use crate::render::KINDS;
-use crate::resources::collector_tls;
+use crate::render::{KINDS, internal_secrets};
 
 /// The result of pruning.
 #[derive(Debug, Default)]
@@ -92,7 +91,7 @@ pub(crate) fn retained(
         objects.push(Object::builtin(&ConfigMap { metadata, ..ConfigMap::default() })?);
     }
     if installation.expects_internal_certificates() {
-        for secret in collector_tls::secrets(installation) {
+        for secret in internal_secrets(installation) {
             objects.push(Object::builtin(&Secret { metadata: secret.metadata, ..Secret::default() })?);
         }
     }

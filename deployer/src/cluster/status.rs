@@ -114,6 +114,9 @@ pub(crate) async fn status(
             Some(found) => daemon_set(cluster, &found).await?,
         });
     }
+    if config.deployed_engine().is_some() {
+        status.components.push(quota_engine(cluster, names).await?);
+    }
     for object in objects {
         let Some(read) = reader(&object.kind) else { continue };
         let name = object.short_title();
@@ -373,6 +376,17 @@ async fn collector(cluster: &Cluster, names: &Names, collector: &Collector) -> R
         component.detail.push_str("; in plain text from the gateway (`tls: off`)");
     }
     Ok(component)
+}
+
+/// The engine of shared quotas that otlp-gate deploys.
+async fn quota_engine(cluster: &Cluster, names: &Names) -> Result<Component, Error> {
+    let (api, name) =
+        (Api::<Deployment>::namespaced(cluster.client.clone(), &names.namespace), names.quotas());
+    let found = api.get_opt(&name).await.map_err(|e| api_error("cannot read the quota engine", &e))?;
+    match found {
+        None => Ok(Component::new(title("deployment", None, &name), Err(NotReady::NotFound))),
+        Some(found) => deployment(cluster, &found).await,
+    }
 }
 
 async fn workload(cluster: &Cluster, names: &Names, queue: Queue) -> Result<Component, Error> {

@@ -114,8 +114,8 @@ fn notices(config: &Config, folder: &Folder) -> Vec<Error> {
         return Vec::new();
     }
     let mut notices = folder.warnings(config, OffsetDateTime::now_utc());
-    if config.takes_server_certificate() && config.encrypts_backend() {
-        match folder.internal(&Names::of(&config.gateway).collector_host()) {
+    if config.takes_server_certificate() && config.uses_internal_certificates() {
+        match folder.internal(&Names::of(&config.gateway).internal_servers(config)) {
             Ok(Some(_)) => {}
             Ok(None) => {
                 let ca = folder.authority_files(Ca::Internal).certificate;

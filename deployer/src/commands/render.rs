@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::global::Global;
 use crate::model::{Certificates, Installation, Mesh, Object};
 use crate::output::{self, Format};
-use crate::resources::collector_tls;
 use crate::{monitoring, providers, render};
 
 /// Arguments of `render`.
@@ -81,7 +80,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         }
     }
     if installation.expects_internal_certificates() {
-        for it in collector_tls::secrets(&installation) {
+        for it in render::internal_secrets(&installation) {
             output::say(format_args!(
                 "to create: secret/{} in {}, which contains a key and is not rendered\n  {}",
                 it.name(),

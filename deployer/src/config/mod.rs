@@ -23,8 +23,8 @@ mod validate;
 use std::collections::BTreeMap;
 
 use otlp_gate_core::config::{
-    self as policy, ClientRule, HopConfig, Limits, MetricsConfig, OwnedSpellings, PolicyConfig, Unknown,
-    unique_keys,
+    self as policy, ClientRule, HopConfig, Limits, MetricsConfig, OwnedSpellings, PolicyConfig, Scope,
+    Unknown, unique_keys,
 };
 use otlp_gate_core::with_policy_keys;
 use schemars::JsonSchema;
@@ -47,7 +47,7 @@ pub(crate) use pipeline::{Pipeline, Route, RoutedSignal, Values};
 pub(crate) use pod::Pod;
 pub(crate) use pod_rule::{CompiledPodRule, PodField};
 pub(crate) use queue_volume::QueueVolume;
-pub(crate) use quota_engine::{EngineCertificates, EngineTls, Quotas};
+pub(crate) use quota_engine::{DeployedEngine, EngineCertificates, EngineTls, Quotas};
 pub(crate) use report::{Finding, Report, Severity};
 pub(crate) use source::{Loaded, Source, check_namespace};
 
@@ -159,6 +159,17 @@ impl Config {
     pub(crate) fn encrypts_backend(&self) -> bool {
         let encrypted = |it: &Collector| it.tls == TlsMode::On;
         self.gateway.enabled && matches!(&self.backend, Backend::Collector(it) if encrypted(it))
+    }
+
+    /// The engine of shared quotas that otlp-gate deploys, if the gateway uses one.
+    pub(crate) fn deployed_engine(&self) -> Option<&DeployedEngine> {
+        let is_used = self.gateway.enabled && self.quotas.effective_scope() != Scope::Replica;
+        self.quotas.engine.as_ref().filter(|_| is_used)?.deploy.as_ref()
+    }
+
+    /// Whether the gate has certificates of the internal CA: the Collector or the engine of shared quotas demands them.
+    pub(crate) fn uses_internal_certificates(&self) -> bool {
+        self.encrypts_backend() || self.deployed_engine().is_some()
     }
 
     /// The policy that the filter is sent, without the keys of client CAs and without what these have revoked.

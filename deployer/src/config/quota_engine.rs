@@ -9,18 +9,28 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::pod::Pod;
+
+/// The default image of the engine that otlp-gate deploys.
+const IMAGE: &str = "docker.io/valkey/valkey:9.1.4";
+
 /// The quotas, with all that the config says of their engine.
 pub(crate) type Quotas = policy::Quotas<QuotaEngine>;
 
-/// A Valkey or Redis that adds up what all replicas charge.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A Valkey or Redis that adds up what all replicas charge: `deploy`, or the `address` of one that exists.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct QuotaEngine {
     /// With `scope: shared`, the gates that have this name and this engine share their quotas. With `scope: gateway`, it
     /// keeps gates apart that have the same name and namespace in several clusters.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) name: String,
-    /// The host and port of a Valkey or Redis: `valkey.example.com:6379`. It must be the primary: a replica is
+    /// Deploys a Valkey for this gate alone, beside the gateway: `{}`, or with settings. It keeps nothing on disk, and
+    /// accepts only the gateway's proxies, by certificates of the internal CA. It excludes `address`, `tls`,
+    /// `credentials` and `scope: shared`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deploy: Option<DeployedEngine>,
+    /// The host and port of a Valkey or Redis that exists: `valkey.example.com:6379`. It must be the primary: a replica is
     /// read-only. A name is resolved every 5 s, and the first address is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<String>,
@@ -31,6 +41,17 @@ pub(crate) struct QuotaEngine {
     /// The user that the gateway is to the engine. Default: none; the engine must then take commands without a password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) credentials: Option<EngineCredentials>,
+}
+
+/// A Valkey that otlp-gate deploys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct DeployedEngine {
+    /// Its image: Valkey 8 or later with TLS, such as the official one. It must have a shell.
+    pub(crate) image: String,
+    /// Settings of its pod. Three quarters of the memory limit, by default `256Mi`, are for quotas.
+    #[serde(skip_serializing_if = "Pod::is_default")]
+    pub(crate) pod: Pod,
 }
 
 /// The user of the engine.
@@ -78,10 +99,17 @@ impl From<QuotaEngine> for policy::QuotaEngine {
     }
 }
 
+impl Default for DeployedEngine {
+    fn default() -> Self {
+        DeployedEngine { image: IMAGE.to_owned(), pod: Pod::default() }
+    }
+}
+
 impl EngineTls {
     const OFF: &str = "off";
 
-    fn is_default(&self) -> bool {
+    /// Whether it is the default.
+    pub(super) fn is_default(&self) -> bool {
         *self == EngineTls::default()
     }
 }

@@ -186,7 +186,7 @@ mod tests {
         for key in keys() {
             let default = key.default.trim_matches('`');
             // Of what is not there by default there is no default to compare.
-            let absent = ["[]", "service", "certManager", "total", "monitoring"]
+            let absent = ["[]", "service", "certManager", "total", "deploy", "monitoring"]
                 .iter()
                 .any(|it| key.path.contains(it));
             if absent || matches!(default, "" | "required") {

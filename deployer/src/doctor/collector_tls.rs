@@ -1,4 +1,4 @@
-//! Checks the certificates between the gateway and the Collector, as they are in the cluster.
+//! Checks the certificates of the connections to the Collector and to the quota engine, as they are in the cluster.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
@@ -10,27 +10,28 @@ use crate::config::{Backend, TlsMode};
 use crate::error::Error;
 use crate::model::Installation;
 use crate::output::rfc3339;
-use crate::resources::collector_tls::{InternalSecret, secrets};
+use crate::render::internal_secrets;
+use crate::resources::internal_tls::InternalSecret;
 use crate::x509::Certificate;
 
 /// The time before its expiry from which a certificate that nothing renews is a warning.
 const SOON: Duration = Duration::days(30);
-const SUBJECT: &str = "connection to the Collector";
 
 pub(super) async fn checks(cluster: &Cluster, installation: &Installation<'_>) -> Result<Vec<Check>, Error> {
+    let mut checks = Vec::new();
     if let Backend::Collector(collector) = &installation.config.backend
         && collector.tls == TlsMode::Off
     {
         let found = "in plain text: `backend.collector.tls` is `off`";
-        return Ok(vec![Check::warn(SUBJECT, found, "remove the key for mutual TLS")]);
+        checks.push(Check::warn("connection to the Collector", found, "remove the key for mutual TLS"));
     }
-    let mut checks = Vec::new();
-    for secret in secrets(installation) {
+    for secret in internal_secrets(installation) {
         let api = Api::<Secret>::namespaced(cluster.client.clone(), secret.namespace());
         let found = if_allowed(api.get_opt(secret.name()).await);
         let title = format!("secret/{} in {}", secret.name(), secret.namespace());
         let found = found.map_err(|e| api_error(format_args!("cannot read {title}"), &e))?;
-        let subject = format!("{SUBJECT}: {}", secret.files);
+        let subject =
+            format!("connection to the {}: {}", secret.server.server_title(), secret.certificate.name());
         checks.push(match found {
             None => Check::pass(subject, format!("unknown: {title} may not be read")),
             Some(None) => missing(subject, &title, installation, &secret),

@@ -14,7 +14,8 @@ const SUBJECT: &str = "quota engine";
 
 pub(super) async fn checks(cluster: &Cluster, installation: &Installation<'_>) -> Result<Vec<Check>, Error> {
     let Some(engine) = installation.quota_engine() else { return Ok(Vec::new()) };
-    let mut checks = vec![address(cluster, &engine).await?];
+    let is_deployed = installation.config.deployed_engine().is_some();
+    let mut checks = vec![address(cluster, &engine, is_deployed).await?];
     checks.extend(other_limits(cluster, installation).await?.into_iter().map(|it| {
         Check::fail(
             it.object,
@@ -26,8 +27,8 @@ pub(super) async fn checks(cluster: &Cluster, installation: &Installation<'_>) -
 }
 
 /// Whether something is behind the address, as far as the API server tells. Only the proxies resolve and reach it as they
-/// do.
-async fn address(cluster: &Cluster, engine: &QuotaEngine) -> Result<Check, Error> {
+/// do. `is_deployed`: whether `apply` makes it.
+async fn address(cluster: &Cluster, engine: &QuotaEngine, is_deployed: bool) -> Result<Check, Error> {
     let address = &engine.address;
     let Some((name, namespace)) = service_of(&address.host) else {
         let found = format!(
@@ -42,6 +43,12 @@ async fn address(cluster: &Cluster, engine: &QuotaEngine) -> Result<Check, Error
         return Ok(Check::pass(SUBJECT, format!("unknown: {title} may not be read")));
     };
     let Some(service) = service else {
+        if is_deployed {
+            return Ok(Check::pass(
+                SUBJECT,
+                format!("{title} is not there yet; `otlp-gate apply` deploys it"),
+            ));
+        }
         let hint = format!(
             "correct `quotas.engine.address`, or create the Service; `kubectl get services -n {namespace}` lists them"
         );
@@ -61,6 +68,11 @@ async fn address(cluster: &Cluster, engine: &QuotaEngine) -> Result<Check, Error
     let is_external = service.spec.as_ref().is_some_and(|it| it.type_.as_deref() == Some("ExternalName"));
     let is_headless = service.spec.as_ref().is_some_and(|it| it.cluster_ip.as_deref() == Some("None"));
     Ok(match ready {
+        Some(0) if is_deployed => Check::fail(
+            SUBJECT,
+            format!("{title} has no ready endpoint"),
+            "`otlp-gate status` shows what its pod reports",
+        ),
         Some(0) if !is_external => Check::fail(
             SUBJECT,
             format!("{title} has no ready endpoint"),

@@ -32,7 +32,8 @@ impl LocalPolicy {
         let Loaded { config, mut warnings, .. } = Source::read_file(file)?.load_with(|config| {
             if let Some(engine) = engine {
                 let of_config = config.quotas.engine.get_or_insert_default();
-                (of_config.address, of_config.tls) = (Some(engine.to_string()), EngineTls::Off);
+                (of_config.deploy, of_config.address, of_config.tls) =
+                    (None, Some(engine.to_string()), EngineTls::Off);
             }
         })?;
         // Its warnings are about an engine in a cluster.
@@ -57,6 +58,12 @@ impl LocalPolicy {
         else {
             return Ok(None);
         };
+        if engine.deploy.is_some() {
+            let message = "`local` deploys no engine: `quotas.engine.deploy` is for clusters";
+            return Err(Error::failed(message).hint(
+                "name an engine on this machine with `--engine`, or set `quotas.scope: replica` in a copy of the file",
+            ));
+        }
         if engine.tls != EngineTls::Off {
             let message = "`local` connects to the engine in `quotas.engine` in plain text only";
             return Err(Error::failed(message).hint("name an engine on this machine with `--engine`"));

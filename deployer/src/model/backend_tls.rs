@@ -66,7 +66,7 @@ impl BackendTls {
         BackendTls {
             service: names.collector(),
             namespace: names.namespace.clone(),
-            host: names.collector_host(),
+            host: names.host(&names.collector()),
             ca: CaSource::Secret(secret.clone()),
             client: Some(secret),
         }

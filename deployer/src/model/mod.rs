@@ -23,9 +23,11 @@ pub(crate) use policy::{SMALLER_POLICY, plugin_config, read_plugin_config, revis
 pub(crate) use provider_settings::ProviderSettings;
 pub(crate) use quota_engine::{EngineTls, QuotaEngine};
 
+use std::collections::BTreeMap;
+
 use otlp_gate_core::config::{AuthorityKey, ClientCa as PolicyCa, PolicyConfig};
 
-use crate::certs::ClientTrust;
+use crate::certs::{ClientTrust, InternalCertificate};
 use crate::config::{ClientCa, Config, PrometheusOperator};
 use crate::error::Error;
 use crate::module::Location;
@@ -63,19 +65,15 @@ pub(crate) struct Certificates {
     pub(crate) internal: Option<Internal>,
 }
 
-/// The certificates of the connections to the Collector.
+/// The certificates of the connections to the Collector and to the engine of shared quotas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Internal {
     /// The CA certificates that all ends trust, in PEM.
     pub(crate) ca: String,
-    /// Identifies the CA that issued the Collector's certificate.
+    /// Identifies the CA that issued the servers' certificates.
     pub(crate) issuer: String,
-    /// The Collector's certificate and key.
-    pub(crate) collector: KeyPair,
-    /// The gateway's certificate and key.
-    pub(crate) gateway: KeyPair,
-    /// The certificate and key of the node-local gateways.
-    pub(crate) node: KeyPair,
+    /// The certificates with their keys: those of the gate's servers, and of all clients.
+    pub(crate) pairs: BTreeMap<InternalCertificate, KeyPair>,
 }
 
 /// A certificate and its key.
@@ -216,7 +214,7 @@ impl<'a> Installation<'a> {
     /// Whether the internal certificates must already be in the cluster.
     pub(crate) fn expects_internal_certificates(&self) -> bool {
         self.config.takes_server_certificate()
-            && self.config.encrypts_backend()
+            && self.config.uses_internal_certificates()
             && self.certificates.internal.is_none()
     }
 

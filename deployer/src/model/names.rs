@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::config::{Gateway, NodeLocal};
+use crate::certs::{InternalCertificate, InternalServer};
+use crate::config::{Config, Gateway, NodeLocal};
 
 /// The names and labels of the gate's objects, which follow from the Gateway's name and namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +27,54 @@ impl Names {
         format!("{}-collector", self.gateway)
     }
 
-    /// The name of the Collector's Service in the cluster, to which its certificate is issued.
-    pub(crate) fn collector_host(&self) -> String {
-        format!("{}.{}.svc", self.collector(), self.namespace)
+    /// The name in the cluster of a Service of the gate, to which its certificate is issued.
+    pub(crate) fn host(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.namespace)
     }
 
-    /// All names of the Collector's Service that clients in the cluster may use.
-    pub(crate) fn collector_hosts(&self) -> Vec<String> {
-        let (host, name) = (self.collector_host(), self.collector());
-        vec![host.clone(), format!("{host}.cluster.local"), format!("{name}.{}", self.namespace), name]
+    /// A server with an internal certificate, by its Service. The certificate has all names that clients in the cluster
+    /// may use.
+    fn server_of(&self, certificate: InternalCertificate, service: String) -> InternalServer {
+        let host = self.host(&service);
+        let others = [format!("{host}.cluster.local"), format!("{service}.{}", self.namespace), service];
+        InternalServer { certificate, hosts: [host].into_iter().chain(others).collect() }
+    }
+
+    /// The Collector, as a server with an internal certificate.
+    pub(crate) fn collector_server(&self) -> InternalServer {
+        self.server_of(InternalCertificate::Collector, self.collector())
+    }
+
+    /// The engine of shared quotas, as a server with an internal certificate.
+    pub(crate) fn quotas_server(&self) -> InternalServer {
+        self.server_of(InternalCertificate::Quotas, self.quotas())
+    }
+
+    /// The servers of a gate that have internal certificates.
+    pub(crate) fn internal_servers(&self, config: &Config) -> Vec<InternalServer> {
+        let collector = config.encrypts_backend().then(|| self.collector_server());
+        collector.into_iter().chain(config.deployed_engine().map(|_| self.quotas_server())).collect()
+    }
+
+    /// Name of the objects of the engine of shared quotas.
+    pub(crate) fn quotas(&self) -> String {
+        format!("{}-quotas", self.gateway)
+    }
+
+    /// Name of the Secret with the gateway's certificate and key for the connection to the engine of shared quotas, and
+    /// the CA of the engine's certificate. It is in the namespace of the proxies, where there may be those of several
+    /// gates.
+    pub(crate) fn quotas_client(&self) -> String {
+        format!("{}.{}-client", self.namespace, self.quotas())
+    }
+
+    /// Labels that select the pod of the engine of shared quotas.
+    pub(crate) fn quotas_selector(&self) -> BTreeMap<String, String> {
+        [
+            ("app.kubernetes.io/name".to_owned(), "valkey".to_owned()),
+            ("app.kubernetes.io/instance".to_owned(), self.gateway.clone()),
+        ]
+        .into()
     }
 
     /// Name of the Secret with the gateway's certificate and key for the connection to the Collector, and the CA of the

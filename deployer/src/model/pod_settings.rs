@@ -107,6 +107,11 @@ fn add_resources(container: &mut Container, more: &ResourceRequirements) {
     }
 }
 
+/// The memory limit in the settings, in bytes; none if it is not given, or in a rarer form.
+pub(crate) fn memory_limit(pod: &Pod) -> Option<u64> {
+    bytes(&pod.resources.as_ref()?.0.limits.as_ref()?.get("memory")?.0)
+}
+
 /// The bytes of a quantity such as `4Gi`. `None` for rarer forms, such as `1.5Gi` or `2e9`.
 fn bytes(quantity: &str) -> Option<u64> {
     let digits = quantity.trim_end_matches(|it: char| !it.is_ascii_digit());

@@ -3,8 +3,8 @@
 use otlp_gate_core::config::Scope;
 use otlp_gate_core::policy::engine_cluster;
 
-use super::Installation;
 use super::backend_tls::CaSource;
+use super::{Installation, Names};
 use crate::address::Address;
 use crate::config::{self, EngineCertificates};
 
@@ -33,6 +33,8 @@ pub(crate) struct EngineTls {
 }
 
 impl QuotaEngine {
+    /// The port of an engine that otlp-gate deploys.
+    pub(crate) const PORT: u16 = 6379;
     /// The key of the Secret with the password.
     pub(crate) const PASSWORD: &str = "password";
     /// The key of the Secret with the user; left out for the engine's default one.
@@ -48,6 +50,10 @@ impl Installation<'_> {
             return None;
         }
         let engine = quotas.engine.as_ref()?;
+        let cluster = engine_cluster(&self.policy.gate);
+        if engine.deploy.is_some() {
+            return Some(QuotaEngine::deployed(cluster, &self.names));
+        }
         // The config is valid.
         let address: Address = engine.address.as_ref()?.parse().ok()?;
         let tls = match &engine.tls {
@@ -55,7 +61,23 @@ impl Installation<'_> {
             config::EngineTls::On(it) => Some(EngineTls::of(it, &address)),
         };
         let credentials = engine.credentials.as_ref().map(|it| it.secret.clone());
-        Some(QuotaEngine { cluster: engine_cluster(&self.policy.gate), address, tls, credentials })
+        Some(QuotaEngine { cluster, address, tls, credentials })
+    }
+}
+
+impl QuotaEngine {
+    /// The engine that otlp-gate deploys. Its clients need no password: it demands a certificate.
+    fn deployed(cluster: String, names: &Names) -> Self {
+        let secret = names.quotas_client();
+        let tls = EngineTls {
+            host: names.host(&names.quotas()),
+            ca: Some(CaSource::Secret(secret.clone())),
+            client: Some(secret),
+        };
+        // Proxies find a Service of another namespace by its full name only.
+        let host = format!("{}.cluster.local", tls.host);
+        let address = Address { host, port: QuotaEngine::PORT };
+        QuotaEngine { cluster, address, tls: Some(tls), credentials: None }
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::certificates::{client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret};
 use super::{
-    MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload, backend_tls, quota_engine,
+    INTERNAL_ANNOTATION, MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload,
+    backend_tls, quota_engine,
 };
 use crate::config::AccessLog;
 use crate::envoy::{access_log, bounds, stats_tags};
@@ -78,7 +79,11 @@ impl Provider for EnvoyGateway {
     }
 
     fn pod_annotations(&self, installation: &Installation<'_>) -> Vec<(&'static str, String)> {
-        vec![(MODULE_ANNOTATION, installation.module.source())]
+        let module = (MODULE_ANNOTATION, installation.module.source());
+        // Envoy Gateway itself gives running proxies the certificates for the Collector, but not those for the engine.
+        let internal =
+            installation.internal_digest().filter(|_| installation.config.deployed_engine().is_some());
+        [module].into_iter().chain(internal.map(|it| (INTERNAL_ANNOTATION, it))).collect()
     }
 
     fn proxy_namespaces(&self, names: &Names) -> Vec<String> {
@@ -197,7 +202,7 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     // A running proxy that fetches a new module continues to run the old one: Envoy's createWasm
     // (source/extensions/common/wasm/wasm.cc) names a VM before it has the code, so two fetched modules get the same
     // VM. The annotation changes with the module and causes a rollout.
-    let annotations = json!({MODULE_ANNOTATION: installation.module.source()});
+    let annotations: BTreeMap<_, _> = EnvoyGateway.pod_annotations(installation).into_iter().collect();
     let mut template = json!({"spec": {"containers": startup}});
     if let Some(engine) = &engine {
         pod_settings::merge(quota_engine::pod_patch(engine, "envoy"), &mut template);

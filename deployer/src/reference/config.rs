@@ -145,7 +145,7 @@ backend:
         roots: &["backend.collector.pod"],
         purpose: "Where pods run, what they may use, and their labels, in the words of Kubernetes' pods: \
                   `backend.collector.pod` for the Collector, `gateway.pod` for the gateway's proxies, `nodeLocal.pod` for \
-                  the node-local gateway.",
+                  the node-local gateway, `quotas.engine.deploy.pod` for the quota engine.",
         example: "\
 gateway:
   pod:
@@ -301,10 +301,11 @@ quotas:
                   replicas](../guides/quotas.md#one-quota-over-all-replicas).",
         example: "\
 quotas:
-  engine:
-    address: valkey-primary.valkey.svc.cluster.local:6379
-    tls: {caConfigMap: valkey-ca}
-    credentials: {secret: quota-engine}",
+  engine: {deploy: {}}                 # or one that exists:
+  # engine:
+  #   address: valkey-primary.valkey.svc.cluster.local:6379
+  #   tls: {caConfigMap: valkey-ca}
+  #   credentials: {secret: quota-engine}",
     },
     Section {
         heading: "quotas.tiers.NAME, quotas.total",
@@ -373,11 +374,12 @@ monitoring:
 ];
 
 /// Sections that describe the keys of two parts of the file: the part that is listed, and the one that is not.
-const SAME: [(&str, &str); 4] = [
+const SAME: [(&str, &str); 5] = [
     ("clients[].match", "trustedHops[]"),
     ("quotas.tiers.NAME", "quotas.total"),
     ("backend.collector.pod", "gateway.pod"),
     ("backend.collector.pod", "nodeLocal.pod"),
+    ("backend.collector.pod", "quotas.engine.deploy.pod"),
 ];
 
 /// The text of docs/reference/config.md. Writing to a string cannot fail.

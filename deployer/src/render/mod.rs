@@ -15,8 +15,11 @@ use crate::error::Error;
 use crate::model::{EXTENSION_API, Installation, Object};
 use crate::monitoring::Target;
 use crate::providers;
+use crate::resources::internal_tls::{self, InternalSecret};
 use crate::resources::monitoring::OPERATOR_API;
-use crate::resources::{cert_manager, collector, gateway, monitoring, namespace, node_local, routes};
+use crate::resources::{
+    cert_manager, collector, gateway, monitoring, namespace, node_local, quota_engine, routes,
+};
 
 /// API version and kind of every object that a gate may have, in the order of creation. Prune looks for these kinds.
 /// The Namespace is not among them, because it may contain other objects.
@@ -76,6 +79,12 @@ pub(crate) fn targets(installation: &Installation<'_>) -> Vec<Target> {
     crate::monitoring::targets(installation, gateway)
 }
 
+/// The Secrets with the internal certificates of an installation.
+pub(crate) fn internal_secrets(installation: &Installation<'_>) -> Vec<InternalSecret> {
+    let proxies = providers::of(installation.config).proxy_namespaces(&installation.names);
+    internal_tls::secrets(installation, &proxies)
+}
+
 /// The gateway, its certificates, its routes and its backend.
 fn gateway_objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
     let config = installation.config;
@@ -83,9 +92,14 @@ fn gateway_objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error
     let settings = provider.settings(installation);
     let mut objects = Vec::new();
     objects.extend(namespace::namespace(installation)?);
+    let internal = internal_secrets(installation);
+    objects.extend(internal_tls::objects(installation, &internal)?);
     match &config.backend {
         Backend::Collector(it) => objects.extend(collector::objects(installation, it, &settings)?),
         Backend::Service(it) => objects.extend(routes::reference_grant(installation, it)?),
+    }
+    if let Some(engine) = config.deployed_engine() {
+        objects.extend(quota_engine::objects(installation, engine, &settings)?);
     }
     objects.extend(provider.objects(installation)?);
     objects.push(gateway::gateway(installation, &settings)?);
@@ -93,7 +107,7 @@ fn gateway_objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error
     // After the Gateway: once cert-manager has written the server's Secret, its `ca.crt` is the server's issuer. A Gateway
     // of Istio that still reads the clients' CA from that Secret would accept clients of that issuer.
     if let Some(it) = &config.certificates.cert_manager {
-        objects.extend(cert_manager::objects(installation, it)?);
+        objects.extend(cert_manager::objects(installation, it, &internal)?);
     }
     Ok(objects)
 }

@@ -80,8 +80,13 @@ pub(crate) fn references(installation: &Installation<'_>) -> Vec<Reference> {
         if let Some(tls) = &service_tls {
             gate.client_secret(tls);
         }
+        if let Some(engine) = config.deployed_engine() {
+            gate.pod(&engine.pod, &ConfigPath::of("quotas").key("engine").key("deploy").key("pod"));
+        }
         gate.certificates(installation);
-        if let Some(engine) = installation.quota_engine() {
+        // What an engine that is deployed needs is among the objects.
+        let deployed = config.deployed_engine();
+        if let Some(engine) = installation.quota_engine().filter(|_| deployed.is_none()) {
             all.quota_engine(&engine, &providers::of(config).proxy_namespaces(names));
         }
         if let Some(tls) = &service_tls {
@@ -305,7 +310,7 @@ impl InNamespace<'_> {
             self.add(path, ReferenceKind::ClientCas, name, Vec::new(), hint);
         }
         let Some(cert_manager) = &config.certificates.cert_manager else { return };
-        let internal = cert_manager.internal.as_ref().filter(|_| config.encrypts_backend());
+        let internal = cert_manager.internal.as_ref().filter(|_| config.uses_internal_certificates());
         for (key, issuer) in [
             ("server", cert_manager.server.as_ref()),
             ("clients", cert_manager.clients.as_ref()),
@@ -354,6 +359,7 @@ mod tests {
     fn every_key_of_the_config_that_names_an_object_is_known() {
         let text = "
 gateway: {pod: {imagePullSecrets: [{name: pull}]}}
+quotas: {engine: {deploy: {pod: {imagePullSecrets: [{name: pull}]}}}}
 certificates: {certManager: {server: {name: le, kind: ClusterIssuer}, internal: {name: ca, kind: ClusterIssuer}}}
 clientCAs: [{name: spire, configMap: bundle}]
 backend:
@@ -385,6 +391,8 @@ nodeLocal:
             format!("{collector}.volumes[2].projected.sources[0].secret secret/one otel-collector"),
             format!("{collector}.volumes[2].projected.sources[1].configMap configmap/two otel-collector"),
             format!("{collector}.pod.imagePullSecrets[0] secret/pull otel-collector .dockerconfigjson"),
+            "quotas.engine.deploy.pod.imagePullSecrets[0] secret/pull otel-collector .dockerconfigjson"
+                .to_owned(),
             "clientCAs[0].configMap configmap/bundle otel-collector".to_owned(),
             "certificates.certManager.server clusterissuer/le otel-collector".to_owned(),
             "certificates.certManager.internal clusterissuer/ca otel-collector".to_owned(),

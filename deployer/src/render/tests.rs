@@ -6,6 +6,7 @@ use otlp_gate_core::config::{Match, Matches};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::certs::InternalCertificate;
 use crate::config::{Collector, Config, Gateway, Provider, Source, TlsMode};
 use crate::model::{
     Certificates, Extension, ExtensionKind, Internal, KeyPair, Mesh, plugin_config, revision,
@@ -38,6 +39,7 @@ fn everything() -> Vec<Object> {
             "backend: {service: {name: otel, namespace: elsewhere}}",
             "certificates: {certManager: {}}",
             "monitoring: {prometheusOperator: on}",
+            "quotas: {engine: {deploy: {}}}",
         ] {
             let mut config = config(text);
             config.gateway.provider = provider;
@@ -233,7 +235,7 @@ fn every_route_is_attached_to_the_listener_of_its_protocol() {
         assert!(parents.iter().all(|parent| parent["sectionName"] == section), "{route:?}");
         seen += 1;
     }
-    assert_eq!(seen, 48);
+    assert_eq!(seen, 60);
 }
 
 #[test]
@@ -247,8 +249,9 @@ fn listeners_accept_routes_of_the_gates_namespace_only() {
 
 #[test]
 fn no_two_objects_have_the_same_file_name() {
-    for (provider, _) in PROVIDERS {
-        let mut config = config("");
+    let issuer = "certificates: {certManager: {internal: {name: a, kind: ClusterIssuer}}}";
+    for (provider, text) in PROVIDERS.iter().flat_map(|(it, _)| [(*it, ""), (*it, issuer)]) {
+        let mut config = config(&format!("quotas: {{engine: {{deploy: {{}}}}}}\n{text}"));
         config.gateway.provider = provider;
         let mut names: Vec<String> = objects(&config).iter().map(Object::file_name).collect();
         let number = names.len();
@@ -852,7 +855,8 @@ fn settings_of_pods_reach_every_pod() {
                topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}], \
                resources: {requests: {cpu: '3'}, limits: {memory: 4Gi}}}";
     let text = format!(
-        "gateway: {{pod: {pod}}}\nbackend: {{collector: {{pod: {pod}}}}}\nnodeLocal: {{enabled: true, pod: {pod}}}"
+        "gateway: {{pod: {pod}}}\nbackend: {{collector: {{pod: {pod}}}}}\nnodeLocal: {{enabled: true, pod: {pod}}}\n\
+         quotas: {{engine: {{deploy: {{pod: {pod}}}}}}}"
     );
     for (provider, _) in PROVIDERS {
         let mut config = config(&text);
@@ -873,6 +877,7 @@ fn settings_of_pods_reach_every_pod() {
         let templates = [
             ("gateway", gateway),
             ("collector", template(find_named(&all, "Deployment", "otel-gateway-collector"))),
+            ("quotas", template(find_named(&all, "Deployment", "otel-gateway-quotas"))),
             ("node", template(find(&all, "DaemonSet"))),
         ];
         for (what, template) in templates {
@@ -953,9 +958,7 @@ fn internal() -> Internal {
     Internal {
         ca: "ca".to_owned(),
         issuer: "first".to_owned(),
-        collector: pair("collector"),
-        gateway: pair("gateway"),
-        node: pair("node"),
+        pairs: InternalCertificate::ALL.map(|it| (it, pair(it.name()))).into(),
     }
 }
 
@@ -1053,27 +1056,140 @@ fn each_end_gets_only_its_own_key() {
 }
 
 #[test]
+fn a_deployed_engine_and_the_proxies_authenticate_each_other() {
+    for (provider, namespaces) in [
+        (Provider::Istio, &["otel-collector"][..]),
+        (Provider::EnvoyGateway, &["envoy-gateway-system", "otel-collector"]),
+    ] {
+        let (made, template, environment) = with_engine(provider, "{deploy: {}}");
+        let host = "otel-gateway-quotas.otel-collector.svc";
+        let cluster = engine_cluster_of(provider, &made);
+        let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+        assert_eq!(address["socket_address"]["address"], format!("{host}.cluster.local"), "{provider:?}");
+        assert_eq!(address["socket_address"]["port_value"], 6379, "{provider:?}");
+        let socket = cluster["transport_socket"].to_string();
+        assert!(socket.contains(&format!("{{\"exact\":\"{host}\"}}")), "{socket}");
+        assert!(socket.contains("tls_certificate_sds_secret_configs"), "{socket}");
+        // It needs no password.
+        assert_eq!(environment, Value::Null, "{provider:?}");
+        let client = "otel-collector.otel-gateway-quotas-client";
+        assert!(template.to_string().contains(client), "{template}");
+
+        let mut config = config("quotas: {engine: {deploy: {}}}");
+        config.gateway.provider = provider;
+        config.backend =
+            Backend::Collector(Box::new(Collector { tls: TlsMode::Off, ..Collector::default() }));
+        let made = with_internal(&config, &internal());
+        let secrets: Vec<_> = made.iter().filter(|it| it.kind == "Secret").collect();
+        let key = |it: &Object| {
+            let bytes =
+                data_encoding::BASE64.decode(it.value["data"]["tls.key"].as_str().unwrap().as_bytes());
+            String::from_utf8(bytes.unwrap()).unwrap()
+        };
+        let seen: Vec<_> =
+            secrets.iter().map(|it| (it.namespace.as_deref().unwrap(), &*it.name, key(it))).collect();
+        let server = ("otel-collector", "otel-gateway-quotas", "quotas.key".to_owned());
+        let clients = namespaces.iter().map(|namespace| (*namespace, client, "gateway.key".to_owned()));
+        assert_eq!(seen, [server].into_iter().chain(clients).collect::<Vec<_>>());
+        let pod = &find_named(&made, "Deployment", "otel-gateway-quotas")["spec"]["template"]["spec"];
+        assert!(pod["volumes"].to_string().contains("\"secretName\":\"otel-gateway-quotas\""), "{pod}");
+        // Only the proxies may connect to it, and it to nothing.
+        let policy = &find_named(&made, "NetworkPolicy", "otel-gateway-quotas")["spec"];
+        assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+        assert_eq!((&policy["egress"], policy["ingress"].as_array().unwrap().len()), (&Value::Null, 1));
+        let from = policy["ingress"][0]["from"].as_array().unwrap();
+        assert_eq!(from.len(), 1);
+        assert!(from[0]["podSelector"]["matchLabels"].to_string().contains("otel-gateway"), "{from:?}");
+    }
+}
+
+#[test]
+fn a_gate_has_an_engine_only_if_it_uses_it() {
+    for text in [
+        "quotas: {scope: replica, engine: {deploy: {}}}",
+        "gateway: {enabled: false}\nnodeLocal: {enabled: true, export: {gate: {endpoint: 'a.example:1', clientSecret: b}}}\nquotas: {engine: {deploy: {}}}",
+        "quotas: {engine: {address: 'a:1', credentials: {secret: b}}}",
+    ] {
+        let made = objects(&config(text));
+        assert!(made.iter().all(|it| !it.name.contains("quotas")), "{text}");
+    }
+}
+
+#[test]
+fn a_deployed_engine_keeps_nothing_and_has_memory_for_quotas() {
+    let conf = |deploy: &str| {
+        let made = objects(&config(&format!("quotas: {{engine: {{deploy: {deploy}}}}}")));
+        let text = find_named(&made, "ConfigMap", "otel-gateway-quotas")["data"]["valkey.conf"].clone();
+        let deployment = find_named(&made, "Deployment", "otel-gateway-quotas").clone();
+        (text.as_str().unwrap().to_owned(), deployment)
+    };
+    let (text, deployment) = conf("{}");
+    for line in ["save \"\"", "appendonly no", "port 0", "tls-auth-clients yes", "maxmemory 201326592"] {
+        assert!(text.lines().any(|it| it == line), "{line} {text}");
+    }
+    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
+    let container = |deployment: &Value| deployment["spec"]["template"]["spec"]["containers"][0].clone();
+    assert_eq!(container(&deployment)["resources"]["limits"]["memory"], "256Mi");
+    let (text, deployment) =
+        conf("{image: 'registry.example/valkey:9', pod: {resources: {limits: {memory: 1Gi}}}}");
+    assert!(text.lines().any(|it| it == "maxmemory 805306368"), "{text}");
+    assert_eq!(container(&deployment)["image"], "registry.example/valkey:9");
+    assert_eq!(container(&deployment)["resources"]["limits"]["memory"], "1Gi");
+}
+
+#[test]
+fn cert_manager_issues_the_certificates_of_a_deployed_engine() {
+    let internal = "certificates: {certManager: {internal: {name: inside, kind: ClusterIssuer}}}";
+    for (provider, expected) in [
+        (Provider::Istio, &[("otel-collector", "otel-gateway-quotas-client")][..]),
+        (
+            Provider::EnvoyGateway,
+            &[
+                ("envoy-gateway-system", "otel-collector.otel-gateway-quotas-client"),
+                ("otel-collector", "otel-gateway-quotas-client"),
+            ],
+        ),
+    ] {
+        let mut config = config(&format!("quotas: {{engine: {{deploy: {{}}}}}}\n{internal}"));
+        config.gateway.provider = provider;
+        let made = objects(&config);
+        let server = &find_named(&made, "Certificate", "otel-gateway-quotas")["spec"];
+        assert_eq!(server["dnsNames"][0], "otel-gateway-quotas.otel-collector.svc");
+        assert_eq!(server["usages"], json!(["digital signature", "server auth"]));
+        let secret = "otel-collector.otel-gateway-quotas-client";
+        let clients = made.iter().filter(|it| it.value["spec"]["secretName"] == secret);
+        let seen: Vec<_> = clients.map(|it| (it.namespace.as_deref().unwrap(), &*it.name)).collect();
+        assert_eq!(seen, expected, "{provider:?}");
+    }
+}
+
+#[test]
 fn pods_are_replaced_when_a_ca_changes_and_not_when_a_certificate_is_renewed() {
-    let config = config("nodeLocal: {enabled: true}");
+    let config = config("nodeLocal: {enabled: true}\nquotas: {engine: {deploy: {}}}");
     let digests = |internal: &Internal| {
         let made = with_internal(&config, internal);
-        let [collector, node] =
-            [("Deployment", "otel-gateway-collector"), ("DaemonSet", "otel-gateway-node")].map(
-                |(kind, name)| {
-                    let template = &find_named(&made, kind, name)["spec"]["template"];
-                    template["metadata"]["annotations"]["otlp-gate.io/config"].clone()
-                },
-            );
+        let [collector, engine, node] = [
+            ("Deployment", "otel-gateway-collector"),
+            ("Deployment", "otel-gateway-quotas"),
+            ("DaemonSet", "otel-gateway-node"),
+        ]
+        .map(|(kind, name)| {
+            let template = &find_named(&made, kind, name)["spec"]["template"];
+            template["metadata"]["annotations"]["otlp-gate.io/config"].clone()
+        });
         let overlay = find_named(&made, "ConfigMap", "otel-gateway-deployment");
         let patch: Value = serde_saphyr::from_str(overlay["data"]["deployment"].as_str().unwrap()).unwrap();
         let gateway =
             patch["spec"]["template"]["metadata"]["annotations"]["otlp-gate.io/internal-ca"].clone();
-        [collector, node, gateway]
+        let mut other = config.clone();
+        other.gateway.provider = Provider::EnvoyGateway;
+        let made = with_internal(&other, internal);
+        let pod = find(&made, "EnvoyProxy").pointer("/spec/provider/kubernetes/envoyDeployment/pod").unwrap();
+        [collector, engine, node, gateway, pod["annotations"]["otlp-gate.io/internal-ca"].clone()]
     };
     let before = internal();
     let mut renewed = before.clone();
-    renewed.collector.certificate.push('2');
-    renewed.gateway.certificate.push('2');
+    renewed.pairs.values_mut().for_each(|pair| pair.certificate.push('2'));
     assert_eq!(digests(&renewed), digests(&before));
     let trusted = Internal { ca: "ca and another".to_owned(), ..before.clone() };
     let issued = Internal { issuer: "second".to_owned(), ..before.clone() };

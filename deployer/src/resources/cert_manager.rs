@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use otlp_gate_core::policy::VERIFY_URI;
 use serde_json::{Value, json};
 
-use super::collector_tls::{self, InternalSecret};
+use super::internal_tls::InternalSecret;
+use crate::certs::InternalCertificate;
 use crate::config::{CertManager, IssuerKind, IssuerRef};
 use crate::error::Error;
 use crate::model::{Installation, Names, Object};
@@ -15,16 +16,16 @@ pub(crate) const API_VERSION: &str = "cert-manager.io/v1";
 /// Validity of the CAs: ten years, like the CAs that `otlp-gate certs init` creates.
 const CA_DURATION: &str = "87600h";
 
-/// The Certificates, and the Issuers that the config does not name.
+/// The Certificates, and the Issuers that the config does not name. `internal` are the Secrets of the internal ones.
 pub(crate) fn objects(
     installation: &Installation<'_>,
     cert_manager: &CertManager,
+    internal: &[InternalSecret],
 ) -> Result<Vec<Object>, Error> {
     let names = &installation.names;
     let mut objects = Vec::new();
     let self_signed = format!("{}-self-signed", names.gateway);
     let with_clients = installation.config.issues_client_certificates();
-    let internal = collector_tls::secrets(installation);
     let own_internal = !internal.is_empty() && cert_manager.internal.is_none();
     let own_clients = with_clients && cert_manager.clients.is_none();
     if cert_manager.server.is_none() || own_clients || own_internal {
@@ -80,7 +81,13 @@ pub(crate) fn objects(
         internal_issuer.iter().flat_map(|issuer| internal.iter().map(move |it| (issuer, it)))
     {
         let spec = internal_certificate(names, secret, issuer);
-        objects.push(of(secret.metadata.clone(), "Certificate", spec)?);
+        let mut metadata = secret.metadata.clone();
+        // A Secret may be in several namespaces under one name, but each object has a file of its own.
+        let own = secret.name().strip_prefix(&format!("{}.", names.namespace));
+        if let (true, Some(own)) = (secret.namespace() == names.namespace, own) {
+            metadata.name = Some(own.to_owned());
+        }
+        objects.push(of(metadata, "Certificate", spec)?);
     }
     Ok(objects)
 }
@@ -89,13 +96,18 @@ pub(crate) fn objects(
 fn internal_certificate(names: &Names, secret: &InternalSecret, issuer: &Value) -> Value {
     let mut spec = json!({
         "secretName": secret.name(),
-        "commonName": format!("otlp-gate {}", secret.files),
+        "commonName": format!("otlp-gate {}", secret.certificate.name()),
         "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
         "usages": ["digital signature", "client auth"],
         "issuerRef": issuer,
     });
-    if let (true, Some(spec)) = (secret.is_collectors(), spec.as_object_mut()) {
-        spec.insert("dnsNames".to_owned(), json!(names.collector_hosts()));
+    let server = match secret.certificate {
+        InternalCertificate::Collector => Some(names.collector_server()),
+        InternalCertificate::Quotas => Some(names.quotas_server()),
+        InternalCertificate::Gateway | InternalCertificate::Node => None,
+    };
+    if let (Some(server), Some(spec)) = (server, spec.as_object_mut()) {
+        spec.insert("dnsNames".to_owned(), json!(server.hosts));
         spec.insert("usages".to_owned(), json!(["digital signature", "server auth"]));
     }
     spec

@@ -63,13 +63,8 @@ pub(crate) fn objects(
         }),
         ..PodDisruptionBudget::default()
     };
-    let mut objects = collector_tls::objects(installation)?;
-    objects.extend([
-        Object::builtin(&config)?,
-        workload,
-        Object::builtin(&service)?,
-        Object::builtin(&budget)?,
-    ]);
+    let mut objects =
+        vec![Object::builtin(&config)?, workload, Object::builtin(&service)?, Object::builtin(&budget)?];
     if let Some(most) = collector.max_replicas {
         objects.push(Object::builtin(&autoscaler(&metadata, collector, most))?);
     }

@@ -148,6 +148,7 @@ fn probe(period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-fn quantities<const N: usize>(all: [(&str, &str); N]) -> BTreeMap<String, Quantity> {
+/// Requests or limits of a container.
+pub(super) fn quantities<const N: usize>(all: [(&str, &str); N]) -> BTreeMap<String, Quantity> {
     all.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into()
 }

@@ -1,14 +1,10 @@
-//! Mutual TLS between the Collector and its clients, which are the gateway and the node-local gateways: Secrets, volumes
-//! and the Collector's settings.
+//! Mutual TLS between the Collector and its clients, which are the gateway and the node-local gateways: volumes and the
+//! Collector's settings.
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{PodSpec, Secret, Volume, VolumeMount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{PodSpec, Volume, VolumeMount};
 use serde_json::{Map, Value, json};
 
-use super::node_local;
-use crate::error::Error;
-use crate::model::{Installation, KeyPair, Object};
+use crate::model::Installation;
 use crate::sha256;
 
 /// The folder of a certificate, its key and the CA in the pod.
@@ -16,86 +12,6 @@ pub(super) const FOLDER: &str = "/etc/otlp-gate";
 /// How often a Collector reads its certificate and key again. It reads them as files, which the kubelet replaces within
 /// a minute or two.
 pub(super) const RELOAD_INTERVAL: &str = "30s";
-
-/// Stems of the certificates' files.
-const COLLECTOR: &str = "collector";
-const GATEWAY: &str = "gateway";
-const NODE: &str = "node";
-
-/// A Secret with an internal certificate, which the user creates where the folder with the certificates is elsewhere.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct InternalSecret {
-    /// The Secret's metadata.
-    pub(crate) metadata: ObjectMeta,
-    /// The stem of the certificate's files.
-    pub(crate) files: &'static str,
-}
-
-impl InternalSecret {
-    /// The command that creates it from the folder `certs`.
-    pub(crate) fn command(&self, certs: &str) -> String {
-        let (name, namespace) = (self.name(), self.namespace());
-        let files = self.files;
-        format!(
-            "kubectl create secret generic {name} -n {namespace} --type=kubernetes.io/tls \
-             --from-file=tls.crt={certs}/{files}.crt --from-file=tls.key={certs}/{files}.key \
-             --from-file=ca.crt={certs}/internal-ca.crt"
-        )
-    }
-
-    /// Whether it is the Collector's own, and not that of a client of the Collector.
-    pub(super) fn is_collectors(&self) -> bool {
-        self.files == COLLECTOR
-    }
-
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
-
-    /// Its namespace.
-    pub(crate) fn namespace(&self) -> &str {
-        self.metadata.namespace.as_deref().unwrap_or_default()
-    }
-}
-
-/// The Secrets with the internal certificates; none if the gate has no connection to encrypt.
-pub(crate) fn secrets(installation: &Installation<'_>) -> Vec<InternalSecret> {
-    if !installation.config.encrypts_backend() {
-        return Vec::new();
-    }
-    let names = &installation.names;
-    let mut secrets = vec![
-        InternalSecret { metadata: names.metadata(&names.collector()), files: COLLECTOR },
-        InternalSecret { metadata: names.metadata(&names.backend_client()), files: GATEWAY },
-    ];
-    secrets.extend(
-        node_local::backend_client(installation).map(|metadata| InternalSecret { metadata, files: NODE }),
-    );
-    secrets
-}
-
-/// The Secrets with the internal certificates that are on this machine, as objects.
-pub(crate) fn objects(installation: &Installation<'_>) -> Result<Vec<Object>, Error> {
-    let Some(internal) = &installation.certificates.internal else { return Ok(Vec::new()) };
-    let secret = |it: InternalSecret| {
-        let KeyPair { certificate, key } = match it.files {
-            COLLECTOR => &internal.collector,
-            GATEWAY => &internal.gateway,
-            _ => &internal.node,
-        };
-        let data = [("tls.crt", certificate), ("tls.key", key), ("ca.crt", &internal.ca)];
-        Object::builtin(&Secret {
-            metadata: it.metadata,
-            type_: Some("kubernetes.io/tls".to_owned()),
-            data: Some(
-                data.map(|(key, value)| (key.to_owned(), ByteString(value.clone().into_bytes()))).into(),
-            ),
-            ..Secret::default()
-        })
-    };
-    secrets(installation).into_iter().map(secret).collect()
-}
 
 /// The TLS settings of the Collector's receivers: they demand a certificate of the internal CA.
 pub(super) fn server(installation: &Installation<'_>) -> Option<Value> {

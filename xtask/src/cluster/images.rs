@@ -19,6 +19,10 @@ use crate::process;
 pub(super) const PAUSE: &str = "localhost/pause:1";
 /// The image of the Collector that `otlp-gate` deploys.
 const COLLECTOR: &str = "docker.io/otel/opentelemetry-collector-contrib:0.155.0";
+/// The image of the engine of shared quotas that `otlp-gate` deploys.
+const VALKEY: &str = "docker.io/valkey/valkey:9.1.4";
+/// Debian's Redis, from which Valkey was forked, stands for it: a server under every name but this one.
+const REDIS: &str = "/usr/bin/redis-check-rdb";
 
 /// The image of the command `otlp-gate`.
 const COMMAND: &str = "localhost/otlp-gate:1";
@@ -36,10 +40,15 @@ pub(super) struct Image {
 }
 
 /// The images of every cluster.
-pub(super) fn base(programs: &Programs) -> Vec<Image> {
+pub(super) fn base(programs: &Programs) -> Result<Vec<Image>> {
     let sleep = json!({"Entrypoint": ["/bin/busybox", "sleep", "2147483647"]});
     let collector = json!({"Entrypoint": ["/otelcol"], "User": "10001:10001"});
-    vec![
+    let mut valkey = libraries(Path::new(REDIS))?;
+    valkey.extend(files([
+        ("usr/local/bin/valkey-server", Path::new(REDIS)),
+        ("bin/sh", Path::new("/bin/busybox")),
+    ]));
+    Ok(vec![
         Image { name: PAUSE, files: files([("bin/busybox", Path::new("/bin/busybox"))]), config: sleep },
         Image {
             name: "localhost/coredns:1",
@@ -47,7 +56,12 @@ pub(super) fn base(programs: &Programs) -> Vec<Image> {
             config: json!({"Entrypoint": ["/coredns"]}),
         },
         Image { name: COLLECTOR, files: files([("otelcol", &programs.collector)]), config: collector },
-    ]
+        Image {
+            name: VALKEY,
+            files: valkey,
+            config: json!({"Env": ["PATH=/usr/local/bin:/bin"], "Cmd": ["valkey-server"]}),
+        },
+    ])
 }
 
 /// The image of the command, without its debug information: with it, each node would import 120 MB.

@@ -31,8 +31,16 @@ use programs::Programs;
 use state::State;
 
 /// The Debian packages with the programs of a node.
-const PACKAGES: [&str; 7] =
-    ["busybox-static", "containerd", "containernetworking-plugins", "iproute2", "iptables", "procps", "runc"];
+const PACKAGES: [&str; 8] = [
+    "busybox-static",
+    "containerd",
+    "containernetworking-plugins",
+    "iproute2",
+    "iptables",
+    "procps",
+    "redis-tools",
+    "runc",
+];
 
 /// A command for the cluster.
 #[derive(Subcommand)]
@@ -208,7 +216,7 @@ fn up(state: &State, parts: &Parts, nodes: u8) -> Result<()> {
     phase.done();
 
     let phase = Phase::start("building images");
-    let mut images = images::base(programs);
+    let mut images = images::base(programs)?;
     images.extend(match provider {
         Provider::Istio => istio::images(state, provider_dir, envoy)?,
         Provider::EnvoyGateway => envoy_gateway::images(provider_dir, envoy)?,

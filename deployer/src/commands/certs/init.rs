@@ -66,15 +66,18 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
     let folder = args.folder.open();
     let elsewhere = args.own.server_cert.is_none() && server_is_elsewhere(global);
     let loaded = server::config(global);
-    let hosts = {
+    let internal = {
         let default = Gateway::default();
         let gateway = loaded.as_ref().map_or(&default, |config| &config.gateway);
-        model::Names::of(gateway).collector_hosts()
+        let names = model::Names::of(gateway);
+        let deploys_engine = loaded.as_ref().is_ok_and(|config| config.deployed_engine().is_some());
+        let engine = deploys_engine.then(|| names.quotas_server());
+        [names.collector_server()].into_iter().chain(engine).collect::<Vec<_>>()
     };
     let _lock = folder.lock()?;
     let own = args.own.client_ca.is_some() || args.own.server_cert.is_some();
     if !args.force && !own && folder.is_set_up() {
-        let written = folder.complete_internal(&hosts, (args.names.days(), args.ca_days))?;
+        let written = folder.complete_internal(&internal, (args.names.days(), args.ca_days))?;
         if !written.is_empty() {
             table::print(&folder, &written, global.output)?;
             output::say(
@@ -96,7 +99,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
             None => args.own.server(global)?,
         },
         clients: args.own.clients()?,
-        collector_hosts: hosts,
+        internal,
         internal_days: args.names.days(),
         ca_days: args.ca_days,
     };

@@ -86,8 +86,12 @@ fn named(folder: &Folder, names: &[String]) -> Result<Vec<(Role, Files)>, Error>
         match name.as_str() {
             "server" => all.push((Role::Server, folder.server_files())),
             "internal" => {
-                let internal = InternalCertificate::ALL.into_iter();
-                all.extend(internal.map(|it| (it.role(), folder.internal_files(it))));
+                let files = InternalCertificate::ALL.map(|it| (it, folder.internal_files(it)));
+                // Only a gate that deploys an engine has this one.
+                let has = |(it, files): &(InternalCertificate, Files)| {
+                    *it != InternalCertificate::Quotas || files.certificate.exists()
+                };
+                all.extend(files.into_iter().filter(has).map(|(it, files)| (it.role(), files)));
             }
             name => {
                 let name = name.strip_prefix("clients/").unwrap_or(name);

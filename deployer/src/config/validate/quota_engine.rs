@@ -5,7 +5,7 @@ use otlp_gate_core::policy::Problem;
 
 use super::{hostname, not_a_label, problem};
 use crate::address::Address;
-use crate::config::{Config, EngineCertificates, EngineTls};
+use crate::config::{Config, EngineCertificates, EngineTls, IssuerKind, Provider};
 
 const ENGINE: [&str; 2] = ["quotas", "engine"];
 
@@ -13,12 +13,16 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
     let Some(engine) = &config.quotas.engine else { return Vec::new() };
     let at = |keys: &[&str], message: String, hint: &str| problem(&[&ENGINE, keys].concat(), message, hint);
     let mut problems = Vec::new();
+    if engine.deploy.is_some() {
+        return deployed(config);
+    }
     const LIKE: &str = "write a host and a port, such as valkey.example.com:6379";
     match engine.address.as_ref().map(|it| (it, it.parse::<Address>())) {
         None => problems.push(problem(
             &ENGINE,
-            "it has no `address`".to_owned(),
-            "name a Valkey or Redis, such as valkey.example.com:6379",
+            "it has neither `deploy` nor `address`".to_owned(),
+            "`deploy: {}` deploys a Valkey for this gate; `address` names one that exists, such as \
+             valkey.example.com:6379",
         )),
         Some((address, Err(error))) => {
             problems.push(at(&["address"], format!("`{}`: {error}", address.escape_debug()), LIKE));
@@ -51,9 +55,52 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
     problems
 }
 
+/// Checks of an engine that otlp-gate deploys.
+fn deployed(config: &Config) -> Vec<Problem> {
+    let Some(engine) = &config.quotas.engine else { return Vec::new() };
+    let mut problems = Vec::new();
+    if engine.address.is_some() {
+        problems.push(problem(
+            &[&ENGINE[..], &["address"]].concat(),
+            "`deploy` and `address` exclude each other".to_owned(),
+            "remove `deploy` to use the engine at this address, or remove `address` to deploy one",
+        ));
+    }
+    let own = "the engine that `deploy` makes has certificates of its own, and no password";
+    let given = [("tls", !engine.tls.is_default()), ("credentials", engine.credentials.is_some())];
+    for (key, _) in given.into_iter().filter(|(_, is_given)| *is_given) {
+        let path = [&ENGINE[..], &[key]].concat();
+        problems.push(problem(&path, own.to_owned(), "remove this key; it is for an engine with `address`"));
+    }
+    if config.quotas.scope == Some(Scope::Shared) {
+        problems.push(problem(
+            &["quotas", "scope"],
+            "the engine that `deploy` makes is for this gate alone".to_owned(),
+            "remove `scope`, or name an engine that all gates reach in `quotas.engine.address`",
+        ));
+    }
+    problems.extend(issuer(config));
+    problems
+}
+
+/// An Issuer cannot issue the certificate of Envoy Gateway's proxies, which are in another namespace.
+fn issuer(config: &Config) -> Option<Problem> {
+    let cert_manager = config.certificates.cert_manager.as_ref()?;
+    if config.deployed_engine().is_none() || config.gateway.provider != Provider::EnvoyGateway {
+        return None;
+    }
+    let cluster_wide = cert_manager.internal.as_ref().is_some_and(|it| it.kind == IssuerKind::ClusterIssuer);
+    let message = "Envoy Gateway's proxies are in another namespace, where an Issuer cannot issue their certificate for \
+        the quota engine";
+    let hint = "set `certificates.certManager.internal: {name: .., kind: ClusterIssuer}`, a CA issuer for this gate \
+        alone, or name an engine that exists in `quotas.engine.address`";
+    (!cluster_wide).then(|| problem(&["certificates", "certManager"], message.to_owned(), hint))
+}
+
 pub(super) fn warnings(config: &Config) -> Vec<Problem> {
     let Some(engine) = &config.quotas.engine else { return Vec::new() };
-    if !config.gateway.enabled || config.quotas.effective_scope() == Scope::Replica {
+    let is_unused = !config.gateway.enabled || config.quotas.effective_scope() == Scope::Replica;
+    if is_unused || engine.deploy.is_some() {
         return Vec::new();
     }
     let mut found = Vec::new();
@@ -102,7 +149,12 @@ mod tests {
     #[test]
     fn an_engine_has_an_address_and_certificates_that_can_exist() {
         for (engine, path, message) in [
-            ("{}", "quotas.engine", "it has no `address`"),
+            ("{}", "quotas.engine", "it has neither `deploy` nor `address`"),
+            ("{deploy: {}, address: 'a:1'}", "quotas.engine.address", "exclude each other"),
+            ("{deploy: {}, tls: off}", "quotas.engine.tls", "certificates of its own"),
+            ("{deploy: {}, credentials: {secret: a}}", "quotas.engine.credentials", "no password"),
+            ("{deploy: {}, name: a}, scope: shared", "quotas.scope", "for this gate alone"),
+            ("{deploy: {volume: a}}", "quotas.engine.deploy.volume", "unknown key"),
             ("{address: valkey}", "quotas.engine.address", "`valkey`: the port is missing"),
             ("{address: 'a:1', tls: on}", "quotas.engine.tls", "`off` or a map"),
             ("{address: 'a:1', tls: {ca: a}}", "quotas.engine.tls.ca", "unknown key `ca`"),
@@ -133,6 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn proxies_in_another_namespace_need_a_cluster_issuer() {
+        let found = |provider: &str, internal: &str| {
+            let quotas = format!(
+                "engine: {{deploy: {{}}}}}}\ngateway: {{provider: {provider}}}\ncertificates: {{certManager: {{{internal}}}"
+            );
+            found(&quotas).into_iter().filter(|it| it.0 == Severity::Error).map(|it| it.1).collect::<Vec<_>>()
+        };
+        let at = ["certificates.certManager"];
+        assert_eq!(found("envoy-gateway", ""), at);
+        assert_eq!(found("envoy-gateway", "internal: {name: a}"), at);
+        assert!(found("envoy-gateway", "internal: {name: a, kind: ClusterIssuer}").is_empty());
+        assert!(found("istio", "").is_empty());
+    }
+
+    #[test]
     fn an_engine_that_others_may_change_is_a_warning() {
         let (open, plain) = ("without `credentials`", "in plain text");
         for (engine, expected) in [
@@ -149,6 +216,7 @@ mod tests {
             assert!(all.iter().zip(expected).all(|(said, word)| said.contains(word)), "{engine} {found:?}");
             assert!(found.iter().all(|it| it.0 == Severity::Warning), "{found:?}");
         }
+        assert!(found("engine: {deploy: {}}").is_empty());
         assert!(found("scope: replica, engine: {address: 'a:1', tls: off}").is_empty());
     }
 }
