@@ -29,7 +29,7 @@ TRACES = {"grpc": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
 GOAL = {100: 20, 1000: 45, 8192: 50}
 COPY_GOAL = 1.10
 WORKERS_GOAL = 1.05
-GATE, EARLIER = "otlp-gate", "earlier build"
+GATE, NATIVE, EARLIER = "otlp-gate", "native", "earlier build"
 HOP, RECEIVER = "Collector hop", "Collector"
 IDENTITIES, IDENTITY_GOAL = (1, 100_000), 1.1
 IDENTITY, MEMORY = "identities", "identities, MiB"
@@ -129,7 +129,15 @@ def gateway(port, backend, module, policy, certs, behind=(), clusters=(), **to_b
     """The measured Envoy: accepts mTLS, forwards HTTP/2, in plain text unless `to_backend` has a transport socket.
     `module` may be None; `behind` are further filters, `clusters` further clusters."""
     filters = []
-    if module:
+    if module and module.endswith(".so"):
+        native = {
+            "@type": f"{TYPE}.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": {"name": "otlp_gate", "do_not_close": True},
+            "filter_name": "bench",
+            "filter_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(policy)},
+        }
+        filters.append({"name": "native", "typed_config": native})
+    elif module:
         config = {
             "name": "bench",
             "root_id": "bench",
@@ -309,12 +317,14 @@ def collector(binary, config, port, folder, name):
 
 
 @contextlib.contextmanager
-def envoy(binary, config, folder, name, workers=1):
+def envoy(binary, config, folder, name, workers=1, native=None):
+    """`native` is the native module, if the configuration has one."""
+    search = {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(pathlib.Path(native).parent)} if native else {}
     file = folder / f"{name}.json"
     file.write_text(json.dumps(config))
     command = [binary, "-c", file, "--concurrency", str(workers), "--use-dynamic-base-id", "-l", "error"]
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | search)
     try:
         for listener in config["static_resources"]["listeners"]:
             wait_for(listener["address"]["socket_address"]["port_value"], process, folder / f"{name}.log")
@@ -442,15 +452,15 @@ def filters(options, folder, stack, backend, rounds):
         "no-op filter": options.noop,
         "copying filter": options.copy,
         GATE: options.gate,
+        NATIVE: options.native,
         **({EARLIER: options.earlier} if options.earlier else {}),
     }
     results, processes, plain = {}, {}, {}
     for name, module in modules.items():
         port, plain[name] = free_port(), free_port()
-        behind = [BUFFER] if name in (GATE, EARLIER) else []
-        pid = stack.enter_context(
-            envoy(options.envoy, gateway(port, backend, module, POLICY, folder, behind), folder, name.replace(" ", "-"))
-        )
+        behind = [BUFFER] if name in (GATE, NATIVE, EARLIER) else []
+        config, file = gateway(port, backend, module, POLICY, folder, behind), name.replace(" ", "-")
+        pid = stack.enter_context(envoy(options.envoy, config, folder, file, native=options.native))
         stack.enter_context(
             envoy(options.envoy, client({plain[name]: port}, folder), folder, f"client-of-{name}".replace(" ", "-"))
         )
@@ -750,7 +760,9 @@ def judge(results):
 def show_filters(results):
     names = list(next(iter(results.values())))
     print(
-        f"{'CPU us per request':<20}" + "".join(f"{name:>16}" for name in names) + f"{'gate/none':>12}{'gate/copy':>12}"
+        f"{'CPU us per request':<20}"
+        + "".join(f"{name:>16}" for name in names)
+        + f"{'gate/none':>12}{'native/none':>12}{'gate/copy':>12}"
     )
     for case, row in results.items():
         if case in (WORKERS, IDENTITY, MEMORY, SCOPES, ENGINE) or case.startswith(BACKEND):
@@ -758,7 +770,8 @@ def show_filters(results):
         print(
             f"{case:<20}"
             + "".join(f"{row[name]:>16.0f}" for name in names)
-            + f"{row[GATE] / row['no filter']:>12.2f}{row[GATE] / row['copying filter']:>12.2f}"
+            + f"{row[GATE] / row['no filter']:>12.2f}{row[NATIVE] / row['no filter']:>12.2f}"
+            + f"{row[GATE] / row['copying filter']:>12.2f}"
         )
     if WORKERS in results:
         by_workers = (f"{count} worker{'s' * (count > 1)} {value:.0f}" for count, value in results[WORKERS].items())
@@ -802,6 +815,7 @@ def main():
     parser = argparse.ArgumentParser(description="Measure the CPU time that the filter adds to Envoy.")
     parser.add_argument("--envoy", required=True, metavar="FILE", help="Envoy's binary")
     parser.add_argument("--gate", required=True, metavar="FILE", help="module of otlp-gate")
+    parser.add_argument("--native", required=True, metavar="FILE", help="native module of otlp-gate")
     parser.add_argument("--noop", required=True, metavar="FILE", help="module of the no-op filter")
     parser.add_argument("--copy", required=True, metavar="FILE", help="module of the copying filter")
     parser.add_argument("--otelcol", metavar="FILE", help="Collector's binary; without it, no Collector is measured")

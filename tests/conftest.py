@@ -10,13 +10,20 @@ import pytest
 from support.client import Http2, Identity, secure_channel
 from support.config import SHARED, Config
 from support.counting_backend import CountingBackend
-from support.gate import Certificates, Gate
+from support.gate import NATIVE_MODULE, Certificates, Gate
 from support.sink import Sink
 
 # Settings of this machine for other hosts must not apply to connections to itself.
 for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(name, None)
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips the tests that are about Wasm, where the gates run the native module."""
+    for item in items:
+        if NATIVE_MODULE and (marker := item.get_closest_marker("wasm_only")):
+            item.add_marker(pytest.mark.skip(reason=f"Wasm only: {marker.args[0]}"))
 
 
 @pytest.fixture(scope="session")

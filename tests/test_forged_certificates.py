@@ -88,7 +88,7 @@ def test_each_client_that_sends_the_header_is_counted_and_the_first_one_is_logge
     values = forged(certificates, acme, "several elements")
     gate = start(SHARED, "--concurrency", "1").ready()
     assert send_grpc(gate.grpc, acme, []).grpc_status == 0
-    assert gate.stats(METRIC) == {}
+    assert sum(gate.stats(METRIC).values()) == 0
     for count in (1, 2):
         assert send_grpc(gate.grpc, acme, values).grpc_status == 0
         assert list(gate.stats(METRIC).values()) == [count]
@@ -97,7 +97,7 @@ def test_each_client_that_sends_the_header_is_counted_and_the_first_one_is_logge
     assert gate.rest_of_log().count("passes on") == 1
     # Where a hop is trusted, its clients' elements are expected.
     assert send_grpc(trusting_gate.grpc, acme, values).grpc_status == 0
-    assert trusting_gate.stats(METRIC) == {}
+    assert sum(trusting_gate.stats(METRIC).values()) == 0
     sink.rest()
 
 
@@ -129,7 +129,7 @@ def test_in_every_forwarding_mode_a_client_is_itself_or_rejected(
             served = any(side in passes for side in needed)
             assert send_http(envoy.address, acme, headers).status == (204 if served else 503), headers
             assert send_http(envoy.address, victim, headers).status in (403, 503)
-        found = envoy.admin(f"stats?filter={METRIC}").strip()
-        assert bool(found) == bool(counted), found
+        found = envoy.admin(f"stats?filter={METRIC}").split()[-1:]
+        assert (found not in ([], ["0"])) == bool(counted), found
     finally:
         envoy.stop()

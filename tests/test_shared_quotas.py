@@ -21,6 +21,8 @@ from support.protobuf import attribute, traces
 from support.sink import GRPC_PATHS, Sink
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.wasm_only("the native module reports to no engine of shared quotas")
+
 GATES = 3
 RATE, CAPACITY = 500, 500
 BATCH = 10

@@ -124,5 +124,4 @@ def test_unfinished_requests_of_a_closed_connection_are_not_forwarded(
 
 
 def test_no_input_has_crashed_the_filter(gate: Gate) -> None:
-    counters = gate.stats("vm_reload")
-    assert counters and set(counters.values()) == {0}
+    assert gate.crashes() == 0

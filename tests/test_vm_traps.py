@@ -15,6 +15,8 @@ from support.sink import GRPC_PATHS, Sink
 from support.waiting import wait_until
 from support.wasm_patch import with_trap
 
+pytestmark = pytest.mark.wasm_only("a native module has no VM that can trap")
+
 TRACES = GRPC_PATHS["traces"]
 # The size of the piece of a body, or the number of headers, at which the VM traps.
 BODY, HEADERS = 7777, 40

@@ -27,6 +27,8 @@
 //! headers are arguments, and a request asks the proxy through the trait [`gate::Host`]. So all of it is tested on the
 //! host, and runs unchanged in the module.
 
+#![forbid(unsafe_code)]
+
 // On wasm32 every `#[test]` is one of wasm-bindgen-test.
 #[cfg(all(test, target_arch = "wasm32"))]
 #[macro_use]

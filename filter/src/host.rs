@@ -3,7 +3,7 @@
 //! The SDK's wrappers panic where the proxy answers with a status that they do not expect, and where a header is not
 //! UTF-8. Here every failure is a value. Source: proxy-wasm ABI 0.2.1.
 
-use otlp_gate_core::gate::{HeaderMap, Headers, Host, entropy};
+use otlp_gate_core::gate::{HeaderMap, Headers, Host, Series, entropy};
 use otlp_gate_core::identity::Signature;
 use otlp_gate_core::quota::{Salt, Store, StoreFailed, shared_salt};
 use otlp_gate_core::time::{Nanos, Timestamp};
@@ -306,12 +306,12 @@ impl Host for Proxy {
         values.next().map(str::to_owned)
     }
 
-    fn define_counter(&self, name: &str) -> Option<u32> {
-        define(COUNTER, name)
+    fn define_counter(&self, series: &Series<'_>) -> Option<u32> {
+        define(COUNTER, series)
     }
 
-    fn define_gauge(&self, name: &str) -> Option<u32> {
-        define(GAUGE, name)
+    fn define_gauge(&self, series: &Series<'_>) -> Option<u32> {
+        define(GAUGE, series)
     }
 
     fn increment(&self, counter: u32, by: u64) {
@@ -395,8 +395,8 @@ fn set_buffer(buffer: u32, start: usize, size: usize, bytes: &[u8]) -> bool {
     unsafe { proxy_set_buffer_bytes(buffer, start, size, bytes.as_ptr(), bytes.len()) == OK }
 }
 
-fn define(kind: u32, name: &str) -> Option<u32> {
-    let mut id = 0;
+fn define(kind: u32, series: &Series<'_>) -> Option<u32> {
+    let (name, mut id) = (series.to_string(), 0);
     // SAFETY: pointer and length are those of `name`; the proxy writes one u32 to a place that is one.
     let status = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
     (status == OK).then_some(id)

@@ -1,6 +1,7 @@
 """Envoys of the tests' own: backends, trusted hops, sidecars and gateways."""
 
 import json
+import os
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -99,12 +100,13 @@ def _common(certificate: Path, key: Path, ca: Path) -> dict[str, Any]:
 class Envoy:
     """A running Envoy with this bootstrap and its files in `folder`."""
 
-    def __init__(self, folder: Path, bootstrap: dict, *args: str):
+    def __init__(self, folder: Path, bootstrap: dict, *args: str, env: dict[str, str] | None = None):
+        """`env` are more variables of its environment."""
         self._admin = folder / "admin"
         config = folder / "bootstrap.json"
         config.write_text(json.dumps({"node": {"id": "test", "cluster": "test"}, "admin": ANY_PORT, **bootstrap}))
         command = [ENVOY, "-c", config, "--admin-address-path", self._admin, "--use-dynamic-base-id", "-l", "error"]
-        self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
 
     def listener_port(self) -> int:
         """The port of the first listener; waits until there is one."""

@@ -16,6 +16,8 @@ from support.config import Config
 
 COMMAND = os.environ["OTLP_GATE"]
 ENVOY = os.environ["ENVOY"]
+# The native module that all gates run; without it they run the Wasm module.
+NATIVE_MODULE = os.environ.get("NATIVE_MODULE")
 READY = re.compile(r"ready grpc=(\S+) http=(\S+) admin=(\S+)")
 COUNTER = re.compile(r"(otlp_gate_\w+)\{(.*)\} (\d+)")
 
@@ -72,6 +74,7 @@ class Gate:
         self.config = config
         self.certificates = certificates
         command = [COMMAND, "-f", config, "local", "--certs", certificates, "--envoy", ENVOY]
+        command += ["--native", "--module", NATIVE_MODULE] if NATIVE_MODULE else []
         command += [] if "--concurrency" in args else ["--concurrency", "2"]
         command += [] if "--backend" in args else ["--backend", f"127.0.0.1:{grpc_port}"]
         command += ["--backend-http", f"127.0.0.1:{http_port}"]
@@ -161,6 +164,17 @@ class Gate:
                 result = dict(labels)["result"]
                 found[result] = found.get(result, 0) + count
         return found
+
+    def crashes(self) -> int:
+        """How often its filter has failed: restarts of a VM, or panics of the native module."""
+        if not NATIVE_MODULE:
+            reloads = self.stats("vm_reload")
+            assert reloads, "Envoy has no such statistics"
+            return sum(reloads.values())
+        while not self.stderr.empty():
+            if (line := self.stderr.get()) is not None:
+                self.log.append(line)
+        return sum("panicked at" in line for line in self.log)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends the gate and returns its exit code."""

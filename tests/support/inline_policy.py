@@ -2,6 +2,7 @@
 listener, which makes a filter chain beside the one before."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from support.envoy import (
     route_to,
     server_tls,
 )
-from support.gate import otlp_gate
+from support.gate import NATIVE_MODULE, otlp_gate
 from support.protobuf import traces
 from support.sink import HTTP_PATHS
 
@@ -40,8 +41,11 @@ class InlinePolicyEnvoy(Envoy):
     ):
         self._folder, self._certs, self._forward = folder, certs, forward_client_cert
         self._module = folder / "otlp-gate.wasm"
-        otlp_gate("wasm", "export", self._module)
-        self._module.write_bytes(change(self._module.read_bytes()))
+        if NATIVE_MODULE:
+            shutil.copy(NATIVE_MODULE, folder / "libotlp_gate.so")
+        else:
+            otlp_gate("wasm", "export", self._module)
+            self._module.write_bytes(change(self._module.read_bytes()))
         self.allow("acme")
         listeners = {"path_config_source": {"path": str(folder / "listeners.json")}, "resource_api_version": "V3"}
         bootstrap = {
@@ -49,7 +53,8 @@ class InlinePolicyEnvoy(Envoy):
             "static_resources": {"clusters": [http2_cluster("sink", address(backend))]},
         }
         drain = ("--drain-time-s", str(DRAIN), "--drain-strategy", "immediate")
-        super().__init__(folder, bootstrap, "--concurrency", "2", *drain)
+        search = {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(folder)}
+        super().__init__(folder, bootstrap, "--concurrency", "2", *drain, env=search)
         self.address = f"127.0.0.1:{self.listener_port()}"
 
     def allow(self, client: str, **attributes: str) -> None:
@@ -61,19 +66,27 @@ class InlinePolicyEnvoy(Envoy):
         new.rename(self._folder / "listeners.json")
 
     def _listener(self, policy: str) -> dict:
+        configuration = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy}
         wasm = {
             "name": "otlp-gate",
             "root_id": "otlp-gate",
             "vm_config": {"vm_id": "one", "runtime": "envoy.wasm.runtime.v8", "code": {"local": file(self._module)}},
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy},
+            "configuration": configuration,
         }
+        native = {
+            "@type": f"{FILTERS}.http.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": {"name": "otlp_gate", "do_not_close": True},
+            "filter_name": "otlp-gate",
+            "filter_config": configuration,
+        }
+        in_vm = {"@type": f"{FILTERS}.http.wasm.v3.Wasm", "config": wasm}
         http = http_manager(
             "test",
             [
                 {"match": {"prefix": "/", "grpc": {}}, "route": route_to("sink")["route"]},
                 {"match": {"prefix": "/"}, "direct_response": {"status": 204}},
             ],
-            {"name": "wasm", "typed_config": {"@type": f"{FILTERS}.http.wasm.v3.Wasm", "config": wasm}},
+            {"name": "otlp-gate", "typed_config": native if NATIVE_MODULE else in_vm},
             forward_client_cert_details=self._forward,
             set_current_client_cert_details={"cert": True},
         )

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cluster::{self, Provider};
-use crate::{debian, process, project, setup, wasm};
+use crate::{debian, native, process, project, setup, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -43,6 +43,7 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
         });
     }
     bench.arg(project::root().join("bench/run.py")).arg("--envoy").arg(python.envoy).arg("--gate").arg(gate);
+    bench.arg("--native").arg(native::module()?);
     bench.arg("--noop").arg(wasm::build("otlp-gate-bench-noop")?);
     bench.arg("--copy").arg(wasm::build("otlp-gate-bench-copy")?);
     match cluster::collector() {

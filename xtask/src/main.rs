@@ -13,6 +13,7 @@ mod dist;
 mod e2e;
 mod fuzz;
 mod instructions;
+mod native;
 mod process;
 mod project;
 mod publish;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Recipe {
     /// Build the filter into target/otlp-gate.wasm, check its imports and print its size
     BuildWasm,
+    /// Build the filter as a dynamic module into target/libotlp_gate.so
+    BuildNative,
     /// Install what the other recipes need beside Rust into the cache
     Setup,
     /// Run `otlp-gate demo` on this machine, with everything that it needs
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     }
     let done = match arguments.recipe {
         Recipe::BuildWasm => wasm::recipe(),
+        Recipe::BuildNative => native::recipe(),
         Recipe::Setup => setup::recipe(),
         Recipe::Demo { json, keep } => demo::recipe(json, keep),
         Recipe::Bench(args) => bench::recipe(&args),

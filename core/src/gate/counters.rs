@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::client::Client;
 use super::host::Host;
-use super::metrics::{AcceptedCounters, ClientMetrics, Metric, QuotaUsed, metric_name};
+use super::metrics::{AcceptedCounters, ClientMetrics, Metric, QuotaUsed, Series};
 use otlp_gate_wire::otlp::Signal;
 
 pub(super) struct Counters<H> {
@@ -86,13 +86,14 @@ impl<H: Host> Counters<H> {
     /// Shows the limits of a client.
     fn show_rates(&self, client: Option<&Client>) {
         for (dimension, limit) in client.iter().flat_map(|client| client.tier().limits.iter()) {
-            let name = metric_name(Metric::QuotaRate(dimension), client.map(Client::metric_tag), None, None);
+            let series = series(Metric::QuotaRate(dimension), client, None, None);
+            let name = series.to_string();
             let mut ids = self.ids.borrow_mut();
             let id = match (ids.get(&name), limit) {
                 (Some(id), _) => *id,
                 (None, None) => None,
                 (None, Some(_)) => {
-                    let id = self.host.define_gauge(&name);
+                    let id = self.host.define_gauge(&series);
                     ids.insert(name, id);
                     id
                 }
@@ -105,7 +106,7 @@ impl<H: Host> Counters<H> {
     }
 
     fn gauge(&self, metric: Metric, client: Option<&Client>) -> Option<u32> {
-        self.host.define_gauge(&metric_name(metric, client.map(Client::metric_tag), None, None))
+        self.host.define_gauge(&series(metric, client, None, None))
     }
 
     fn ids_of<'a>(&'a self, client: &'a Client) -> &'a ClientMetrics {
@@ -119,15 +120,30 @@ impl<H: Host> Counters<H> {
         signal: Option<Signal>,
         result: Option<&str>,
     ) -> Option<u32> {
-        let name = metric_name(metric, client.map(Client::metric_tag), signal, result);
+        let series = series(metric, client, signal, result);
+        let name = series.to_string();
         let mut ids = self.ids.borrow_mut();
         match ids.get(&name) {
             Some(id) => *id,
             None => {
-                let id = self.host.define_counter(&name);
+                let id = self.host.define_counter(&series);
                 ids.insert(name, id);
                 id
             }
         }
+    }
+}
+
+fn series<'a>(
+    metric: Metric,
+    client: Option<&'a Client>,
+    signal: Option<Signal>,
+    result: Option<&'a str>,
+) -> Series<'a> {
+    Series {
+        name: metric.name(),
+        client: client.map(Client::metric_tag),
+        signal: signal.map(Signal::name),
+        result,
     }
 }

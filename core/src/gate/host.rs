@@ -1,6 +1,7 @@
 //! The proxy, as the gate calls it.
 
 use super::headers::Headers;
+use super::metrics::Series;
 use crate::identity::Signature;
 use crate::quota::Store;
 use crate::time::{Nanos, Timestamp};
@@ -84,10 +85,10 @@ pub trait Host: Store + Clone {
     fn environment(&self, name: &str) -> Option<String>;
 
     /// The id of a counter.
-    fn define_counter(&self, name: &str) -> Option<u32>;
+    fn define_counter(&self, series: &Series<'_>) -> Option<u32>;
 
     /// The id of a gauge.
-    fn define_gauge(&self, name: &str) -> Option<u32>;
+    fn define_gauge(&self, series: &Series<'_>) -> Option<u32>;
 
     /// Adds to a counter.
     fn increment(&self, counter: u32, by: u64);

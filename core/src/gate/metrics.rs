@@ -1,6 +1,6 @@
-//! Names of metrics. Metrics of proxy-wasm have no labels. The proxy extracts tags from names of the form
-//! `tag=.=value;.;name` where it is configured to (Istio's `extraStatTags`, Envoy's `stats_tags`).
+//! Names and tags of metrics.
 
+use core::fmt;
 use std::cell::{Cell, OnceCell};
 
 use otlp_gate_wire::otlp::Signal;
@@ -41,6 +41,89 @@ pub fn quota_rate(dimension: Dimension) -> &'static str {
         Dimension::LogRecords => "otlp_gate_quota_log_records_per_second",
         Dimension::Samples => "otlp_gate_quota_samples_per_second",
     }
+}
+
+/// The value of a metric: which one, and of which client, signal and result. A request that is rejected before its
+/// client or signal is known has no such tag.
+///
+/// The text is the metric's name in a proxy whose metrics have no labels, as in proxy-wasm. The proxy extracts tags
+/// from names of the form `tag=.=value;.;name` where it is configured to (Istio's `extraStatTags`, Envoy's
+/// `stats_tags`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Series<'a> {
+    /// The metric's name.
+    pub name: &'static str,
+    /// The tag `client`.
+    pub client: Option<&'a str>,
+    /// The tag `signal`.
+    pub signal: Option<&'static str>,
+    /// The tag `result`.
+    pub result: Option<&'a str>,
+}
+
+impl<'a> Series<'a> {
+    /// A metric without tags.
+    pub const fn untagged(name: &'static str) -> Self {
+        Series { name, client: None, signal: None, result: None }
+    }
+
+    /// Its tags and their values.
+    pub fn tags(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        [("client", self.client), ("signal", self.signal), ("result", self.result)]
+            .into_iter()
+            .filter_map(|(tag, value)| Some((tag, value?)))
+    }
+}
+
+impl fmt::Display for Series<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (tag, value) in self.tags() {
+            write!(formatter, "{tag}=.={value};.;")?;
+        }
+        formatter.write_str(self.name)
+    }
+}
+
+/// A metric, with one set of tags that it is counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition {
+    /// The metric's name.
+    pub name: &'static str,
+    /// Whether it is a gauge, and not a counter.
+    pub gauge: bool,
+    /// The names of its tags, in the order of [`Series::tags`].
+    pub tags: &'static [&'static str],
+}
+
+/// All metrics but those of the engine of shared quotas, for a proxy that must know them when it is configured.
+pub fn definitions() -> impl Iterator<Item = Definition> {
+    const NONE: &[&[&str]] = &[&[]];
+    const CLIENT: &[&[&str]] = &[&["client"]];
+    const CLIENT_SIGNAL: &[&[&str]] = &[&["client", "signal"]];
+    const RESULTS: &[&[&str]] =
+        &[&["result"], &["client", "result"], &["signal", "result"], &["client", "signal", "result"]];
+    let counters = [
+        (Metric::Requests, RESULTS),
+        (Metric::Items, CLIENT_SIGNAL),
+        (Metric::Bytes, CLIENT_SIGNAL),
+        (Metric::ForgedAttributes, CLIENT),
+        (Metric::ShadowThrottled, CLIENT_SIGNAL),
+        (Metric::Unmetered, CLIENT_SIGNAL),
+        (Metric::ForeignCertificates, NONE),
+        (Metric::RejectedPolicies, NONE),
+    ];
+    let counters = counters.map(|(metric, tags)| (metric.name(), false, tags));
+    let rates = Dimension::ALL.map(|dimension| (quota_rate(dimension), true, CLIENT));
+    let gauges = [
+        (POLICY_REVISION, true, NONE),
+        (Metric::QuotaUsed.name(), true, NONE),
+        (Metric::QuotaUsed.name(), true, CLIENT),
+    ];
+    counters
+        .into_iter()
+        .chain(rates)
+        .chain(gauges)
+        .flat_map(|(name, gauge, sets)| sets.iter().map(move |tags| Definition { name, gauge, tags }))
 }
 
 /// How much of a quota is used, in percent of its burst, by its tightest limit. `None` where nothing was charged, or
@@ -100,7 +183,7 @@ pub(super) enum Metric {
 }
 
 impl Metric {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Metric::Requests => REQUESTS,
             Metric::Items => "otlp_gate_items_total",
@@ -133,23 +216,4 @@ pub(super) struct AcceptedCounters {
     pub(super) requests: Option<u32>,
     pub(super) items: Option<u32>,
     pub(super) bytes: Option<u32>,
-}
-
-/// The name of a metric with its tags. A request that is rejected before its client or signal is known has no such tag.
-pub(super) fn metric_name(
-    metric: Metric,
-    client: Option<&str>,
-    signal: Option<Signal>,
-    result: Option<&str>,
-) -> String {
-    let tags = [("client", client), ("signal", signal.map(Signal::name)), ("result", result)];
-    let mut name = String::new();
-    for (tag, value) in tags.iter().filter_map(|(tag, value)| Some((tag, (*value)?))) {
-        name.push_str(tag);
-        name.push_str("=.=");
-        name.push_str(value);
-        name.push_str(";.;");
-    }
-    name.push_str(metric.name());
-    name
 }

@@ -39,7 +39,8 @@ pub use host::{HeaderMap, Host, entropy};
 pub use load::Gate;
 pub use memory::{Memory, Reservation};
 pub use metrics::{
-    ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed, REQUESTS, quota_rate,
+    Definition, ENGINE_ANSWERED, ENGINE_UP, FOREIGN_CERTIFICATES, POLICY_REVISION, QuotaUsed, REQUESTS,
+    Series, definitions, quota_rate,
 };
 pub use outcome::Outcome;
 pub use plugin::Plugin;

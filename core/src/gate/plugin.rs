@@ -24,11 +24,14 @@ impl<'w, H: Host> Plugin<'w, H> {
     }
 
     /// Loads the policy that the proxy has for this plugin. An invalid one is counted and logged, and the last valid
-    /// policy of the same name stays. Without any, requests are answered so that their clients try again.
-    pub fn configure(&mut self) {
+    /// policy of the same name stays. Without any, requests are answered so that their clients try again. Returns
+    /// whether the policy is valid.
+    pub fn configure(&mut self) -> bool {
         let (worker, host) = (self.worker, &self.worker.host);
         let name = host.property(b"plugin_root_id").unwrap_or_default();
-        self.gate = match Gate::load(&host.plugin_configuration()) {
+        let loaded = Gate::load(&host.plugin_configuration());
+        let valid = loaded.is_ok();
+        self.gate = match loaded {
             Ok(mut gate) => {
                 if let Some(cluster) = gate.policy.engine_cluster() {
                     gate.share_quotas(&worker.engine(&cluster));
@@ -53,6 +56,13 @@ impl<'w, H: Host> Plugin<'w, H> {
         if self.gate.as_ref().is_some_and(|gate| gate.engine().is_some()) {
             host.set_tick(TICK);
         }
+        valid
+    }
+
+    /// Loads the policy that another thread of the process has configured with [`Plugin::configure`], which has
+    /// counted, logged and shown what there is to it.
+    pub fn follow(&mut self) {
+        self.gate = Gate::load(&self.worker.host.plugin_configuration()).ok().map(Rc::new);
     }
 
     /// The time of the next reports to the engine of shared quotas.

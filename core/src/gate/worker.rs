@@ -8,7 +8,7 @@ use super::counters::Counters;
 use super::host::Host;
 use super::load::Gate;
 use super::memory::Memory;
-use super::metrics::POLICY_REVISION;
+use super::metrics::{POLICY_REVISION, Series};
 use crate::quota::{CachedStore, Engine};
 
 /// One worker thread of the proxy.
@@ -47,8 +47,8 @@ impl<H: Host> Worker<H> {
     }
 
     /// Sets a gauge that seldom changes.
-    pub(super) fn show_gauge(&self, name: &str, value: u64) {
-        if let Some(gauge) = self.host.define_gauge(name) {
+    pub(super) fn show_gauge(&self, name: &'static str, value: u64) {
+        if let Some(gauge) = self.host.define_gauge(&Series::untagged(name)) {
             self.host.record(gauge, value);
         }
     }

@@ -20,6 +20,8 @@ mod subject;
 mod time;
 mod usage;
 mod validity;
+#[cfg(feature = "verify")]
+mod verify;
 mod x509;
 pub mod xfcc;
 
@@ -39,6 +41,8 @@ pub use subject::{SUBJECT_KEYS, Subject, is_subject_key};
 pub(crate) use time::Utc;
 pub use usage::{EXTENDED_KEY_USAGES, extended_key_usage_name, is_oid};
 pub use validity::{Invalid, START_LEEWAY, Validity};
+#[cfg(feature = "verify")]
+pub use verify::is_valid as is_valid_signature;
 pub use x509::X509;
 
 /// The longest URI, DNS name, e-mail address or subject that is read, in bytes. A longer one is treated as absent.

@@ -10,6 +10,7 @@ use crate::envoy::LogLevel;
 use crate::error::Error;
 use crate::global::Global;
 use crate::local::{LocalGate, Options};
+use crate::module::NativeModule;
 use crate::runtime::until_signal;
 
 /// Arguments of `local`.
@@ -21,6 +22,7 @@ use crate::runtime::until_signal;
   otlp-gate local --backend 127.0.0.1:14317 --access-log -                   log each request
   otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379          quotas of several gates
   otlp-gate local --backend 127.0.0.1:14317 --engine 127.0.0.1:6379 --replicas 3
+  otlp-gate local --backend 127.0.0.1:14317 --native --module target/libotlp_gate.so
 
 Changes to the configuration and the certificates take effect while it runs. When it is ready, it
 prints one line to standard output: ready grpc=IP:PORT http=IP:PORT admin=IP:PORT
@@ -53,6 +55,12 @@ pub(crate) struct Args {
     /// Write an access log in JSON to this file; `-` for standard output. It has all requests, or with `gateway.accessLog: rejected` in the configuration those that were not accepted
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
+    /// Run the filter as a dynamic module of Envoy instead of in a Wasm VM: it costs less CPU, and a crash is Envoy's
+    #[arg(long)]
+    native: bool,
+    /// The native module [default: libotlp_gate.so beside the command]
+    #[arg(long, value_name = "FILE", requires = "native")]
+    module: Option<PathBuf>,
     /// Number of each Envoy's worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
@@ -84,6 +92,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
         certs: args.certs.clone(),
         envoy: args.envoy.clone(),
         replicas: NonZeroU8::new(args.replicas).unwrap_or(NonZeroU8::MIN),
+        native: args.native.then(|| NativeModule::read(args.module.as_deref())).transpose()?,
         concurrency: args.concurrency,
         log_level: args.log_level,
         verbose: true,

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path;
 use std::{fs, str};
 
-use otlp_gate_core::identity::{Examination, Identity, Signature};
+use otlp_gate_core::identity::{Examination, Identity, Signature, is_valid_signature};
 use otlp_gate_core::policy::{ConfigPath, Policy, Problem};
 use otlp_gate_core::time::Timestamp;
 use time::OffsetDateTime;
@@ -15,7 +15,6 @@ use super::validate::{LABEL, is_label};
 use super::{Config, Finding, Report, Severity, parse, validate};
 use crate::error::Error;
 use crate::file;
-use crate::x509;
 
 /// A config file's text.
 #[derive(Debug, Clone)]
@@ -135,7 +134,7 @@ impl Loaded {
     pub(crate) fn examine(&self, identity: &mut Identity) {
         let unknown = Cell::new(false);
         let verify = |signature: &Signature<'_>| {
-            let valid = x509::is_valid(signature);
+            let valid = is_valid_signature(signature);
             unknown.set(unknown.get() || valid.is_none());
             valid == Some(true)
         };

@@ -47,6 +47,7 @@ impl Demo {
             certs: workspace.certs_path(),
             envoy,
             replicas: NonZeroU8::MIN,
+            native: None,
             concurrency: Some(2),
             log_level: LogLevel::Error,
             verbose: false,

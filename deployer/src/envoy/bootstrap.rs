@@ -10,7 +10,7 @@ use super::bounds::{
     BREAKER, BUFFER, CONNECTION_WINDOW, CONNECTIONS, HANDSHAKE, HEADERS_KIB, IDLE, REQUEST, STREAM_IDLE,
     STREAMS,
 };
-use super::dynamic::{DynamicResource, FILTER, WASM};
+use super::dynamic::{DynamicResource, FILTER, FilterHost};
 use super::engine::engine_cluster;
 use super::stats::stats_tags;
 use crate::address::Address;
@@ -33,6 +33,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) access_log: (AccessLog, Option<&'a str>),
     /// Whether the filter gets the certificates that a client presents besides its own.
     pub(crate) chain: bool,
+    /// What the filter runs in.
+    pub(crate) host: FilterHost,
     /// Envoy's folder, with the files of [`DynamicResource`].
     pub(crate) run: &'a Path,
 }
@@ -46,6 +48,10 @@ impl Bootstrap<'_> {
             "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
             "stats_config": {"stats_tags": stats_tags()},
+            // Otherwise Prometheus gets a dynamic module's metrics with Envoy's prefix, and a Wasm filter's without.
+            "layered_runtime": {"layers": [{"name": "static", "static_layer": {
+                "envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": true,
+            }}]},
             "overload_manager": {"resource_monitors": [{
                 "name": "envoy.resource_monitors.global_downstream_max_connections",
                 "typed_config": {
@@ -126,7 +132,7 @@ impl Bootstrap<'_> {
             ]}]},
             "http_filters": [
                 {"name": FILTER, "config_discovery": {
-                    "config_source": DynamicResource::Policy.source(self.run), "type_urls": [WASM],
+                    "config_source": DynamicResource::Policy.source(self.run), "type_urls": [self.host.type_url()],
                 }},
                 // Holds the headers back until the filter releases the body. Otherwise each request that is rejected
                 // because of its body would have opened a stream to the backend and reset it. A backend that is an

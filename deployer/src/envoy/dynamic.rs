@@ -11,15 +11,43 @@ use serde_json::{Value, json};
 use otlp_gate_core::gate::{ENGINE_PASSWORD, ENGINE_USER};
 
 use crate::error::Error;
+use crate::module::native;
 
 /// Name of the filter's configuration, and of the module in Envoy's log.
 pub(crate) const FILTER: &str = "otlp_gate";
 
 /// Type URL of a Wasm filter's configuration.
-pub(super) const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// Type URL of a dynamic module's configuration.
+const DYNAMIC_MODULE: &str =
+    "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter";
 
 const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 const EXTENSION: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
+
+/// What the filter runs in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FilterHost {
+    /// A Wasm VM.
+    Wasm,
+    /// Envoy itself, which finds the module in its search path.
+    Native,
+}
+
+impl FilterHost {
+    pub(crate) fn new(native: bool) -> Self {
+        if native { FilterHost::Native } else { FilterHost::Wasm }
+    }
+
+    /// Type URL of the filter's configuration.
+    pub(super) fn type_url(self) -> &'static str {
+        match self {
+            FilterHost::Wasm => WASM,
+            FilterHost::Native => DYNAMIC_MODULE,
+        }
+    }
+}
 
 /// A resource of the configuration that changes while Envoy runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +112,11 @@ impl DynamicResource {
 }
 
 /// [`DynamicResource::Policy`]: the module and the policy in JSON.
-pub(crate) fn filter(module: &Path, policy: &str) -> Value {
-    json!({
-        "@type": EXTENSION,
-        "name": FILTER,
-        "typed_config": {
-            "@type": WASM,
+pub(crate) fn filter(host: FilterHost, module: &Path, policy: &str) -> Value {
+    let policy = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy});
+    let config = match host {
+        FilterHost::Wasm => json!({
+            "@type": host.type_url(),
             "config": {
                 "name": FILTER,
                 "root_id": FILTER,
@@ -101,10 +128,18 @@ pub(crate) fn filter(module: &Path, policy: &str) -> Value {
                     // Only those that are set.
                     "environment_variables": {"host_env_keys": [ENGINE_USER, ENGINE_PASSWORD]},
                 },
-                "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy},
+                "configuration": policy,
             },
-        },
-    })
+        }),
+        FilterHost::Native => json!({
+            "@type": host.type_url(),
+            // Its buckets live as long as the process, also while no policy uses it.
+            "dynamic_module_config": {"name": native::NAME, "do_not_close": true},
+            "filter_name": FILTER,
+            "filter_config": policy,
+        }),
+    };
+    json!({"@type": EXTENSION, "name": FILTER, "typed_config": config})
 }
 
 /// [`DynamicResource::Server`]: certificate chain and key, both in PEM.

@@ -205,6 +205,8 @@ fn command(options: &StartOptions<'_>, config: &Path, admin_file: &Path) -> Comm
     let level =
         options.log_level.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default();
     let mut command = Command::new(options.binary);
+    // Where Envoy looks for dynamic modules.
+    command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", options.run);
     command.arg("--config-path").arg(config).arg("--admin-address-path").arg(admin_file);
     command.args([
         "--use-dynamic-base-id",

@@ -24,10 +24,10 @@ use crate::address::Address;
 use crate::certs::{ClientTrust, Folder, ListenerTls};
 use crate::config::AccessLog;
 use crate::envoy::{
-    self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, LogLevel, StartOptions, dynamic,
+    self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, FilterHost, LogLevel, StartOptions, dynamic,
 };
 use crate::error::Error;
-use crate::module;
+use crate::module::{self, NativeModule, native};
 use crate::output::say;
 use policy::LocalPolicy;
 use watch::Watch;
@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) envoy: Option<PathBuf>,
     /// How many Envoys listen on the same addresses. The kernel spreads connections over them.
     pub(crate) replicas: NonZeroU8,
+    /// The native module; `None` to run the filter in a Wasm VM.
+    pub(crate) native: Option<NativeModule>,
     /// Number of each Envoy's worker threads; `None` for one per core.
     pub(crate) concurrency: Option<u32>,
     /// Envoy's log level.
@@ -98,12 +100,15 @@ impl LocalGate {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
         // Created before the files are parsed, so that a change in between is not missed.
         let watched_config = Watch::new(vec![options.config.clone()]);
-        let policy = LocalPolicy::read(&options.config, options.engine.as_ref())?;
+        let policy = read_policy(&options)?;
         let folder = Folder::at(&options.certs);
         let watched_certificates = watch_certificates(&policy, &folder);
         let (listener, clients) = (ListenerTls::read(&folder)?, ClientTrust::read(&policy.config, &folder)?);
         let policy_text = policy.text(&clients)?;
         let binary = envoy::find(options.envoy.as_deref())?;
+        if options.native.is_some() {
+            native::check_envoy(&binary, envoy::version(&binary)?)?;
+        }
         let grpc = options.grpc.unwrap_or(policy.grpc);
         let http = options.http.unwrap_or(policy.http);
         port::check(grpc, "grpc")?;
@@ -208,7 +213,7 @@ impl LocalGate {
     }
 
     async fn reload_policy(&mut self) -> Result<String, Error> {
-        let policy = LocalPolicy::read(&self.options.config, self.options.engine.as_ref())?;
+        let policy = read_policy(&self.options)?;
         let changed = |option: Option<_>, old, new| option.is_none() && old != new;
         let listeners = if changed(self.options.grpc, self.policy.grpc, policy.grpc)
             || changed(self.options.http, self.policy.http, policy.http)
@@ -258,7 +263,8 @@ impl LocalGate {
 
     async fn update_policy(&mut self, text: String) -> Result<(), Error> {
         if text != self.policy_text {
-            let filter = |run: &Path| dynamic::filter(&module_file(run), &text);
+            let host = FilterHost::new(self.options.native.is_some());
+            let filter = |run: &Path| dynamic::filter(host, &module_file(run, host), &text);
             self.update(DynamicResource::Policy, filter).await?;
             self.policy_text = text;
         }
@@ -338,11 +344,12 @@ impl NewReplica<'_> {
         let private = Permissions::from_mode(0o700);
         let run = tempfile::Builder::new().prefix("otlp-gate-").permissions(private).tempdir();
         let run = run.map_err(|error| Error::failed(format!("cannot create a temporary folder: {error}")))?;
-        let module = module_file(run.path());
-        fs::write(&module, module::bytes())
+        let host = FilterHost::new(options.native.is_some());
+        let module = module_file(run.path(), host);
+        fs::write(&module, options.native.as_ref().map_or(module::bytes(), NativeModule::bytes))
             .map_err(|error| Error::failed(format!("cannot write {}: {error}", module.display())))?;
         for (kind, resource) in [
-            (DynamicResource::Policy, dynamic::filter(&module, self.policy)),
+            (DynamicResource::Policy, dynamic::filter(host, &module, self.policy)),
             (DynamicResource::Server, dynamic::server(&self.listener.server, &self.listener.key)),
             (DynamicResource::Clients, clients_resource(self.clients)),
         ] {
@@ -356,6 +363,7 @@ impl NewReplica<'_> {
             engine: self.engine.map(|(cluster, address)| (cluster.as_str(), address)),
             access_log: self.access_log,
             chain: self.chain,
+            host,
             run: run.path(),
         };
         let start = StartOptions {
@@ -398,6 +406,20 @@ fn watch_certificates(policy: &LocalPolicy, folder: &Folder) -> Watch {
     Watch::new(ListenerTls::files(folder).into_iter().chain(clients).collect())
 }
 
-fn module_file(run: &Path) -> PathBuf {
-    run.join("otlp-gate.wasm")
+/// The policy of the config file, if the filter's host can do what it needs.
+fn read_policy(options: &Options) -> Result<LocalPolicy, Error> {
+    let policy = LocalPolicy::read(&options.config, options.engine.as_ref())?;
+    if options.native.is_some() && policy.engine()?.is_some() {
+        let message = "the native module cannot share quotas with other gates: Envoy lets a dynamic module call a \
+                       quota engine only while a request is open";
+        return Err(Error::failed(message).hint("leave out `--native`, or `quotas.engine` and `--engine`"));
+    }
+    Ok(policy)
+}
+
+fn module_file(run: &Path, host: FilterHost) -> PathBuf {
+    run.join(match host {
+        FilterHost::Wasm => "otlp-gate.wasm",
+        FilterHost::Native => native::FILE,
+    })
 }

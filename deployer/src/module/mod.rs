@@ -2,8 +2,10 @@
 //! deploys is the one that it was tested with.
 
 mod location;
+pub(crate) mod native;
 
 pub(crate) use location::Location;
+pub(crate) use native::NativeModule;
 
 use crate::sha256;
 

@@ -6,7 +6,6 @@ mod name;
 mod number;
 mod role;
 mod signing_request;
-mod verify;
 
 pub(crate) use algorithm::{KeyKind, Signed};
 pub(crate) use certificate::Certificate;
@@ -14,4 +13,3 @@ pub(crate) use name::{attribute_oid, attributes, rfc2253};
 pub(crate) use number::Number;
 pub(crate) use role::Role;
 pub(crate) use signing_request::{LONGEST_REQUEST, RequestError, SigningRequest};
-pub(crate) use verify::is_valid;

@@ -5,11 +5,39 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Outcome;
-use crate::{cluster, debian, process, project, setup};
+use crate::{cluster, debian, native, process, project, setup};
 
 const KUSTOMIZE: &str = "v5.8.1";
 
-pub(super) fn pytest() -> Result<Outcome> {
+/// The tests of what a host of the filter does: what it hands over, forwards, answers, shares, counts and reloads.
+const HOST_TESTS: [&str; 11] = [
+    "tests/test_access_log.py",
+    "tests/test_forged.py",
+    "tests/test_forged_certificates.py",
+    "tests/test_hostile.py",
+    "tests/test_listener_updates.py",
+    "tests/test_live_changes.py",
+    "tests/test_metrics.py",
+    "tests/test_native.py",
+    "tests/test_quota.py",
+    "tests/test_rejections.py",
+    "tests/test_reload.py",
+];
+
+/// All tests, with the Wasm module.
+pub(super) fn wasm() -> Result<Outcome> {
+    pytest(&["tests"], |_| Ok(()))
+}
+
+/// Those that depend on the filter's host, with the native module.
+pub(super) fn native() -> Result<Outcome> {
+    pytest(&HOST_TESTS, |pytest| {
+        pytest.env("NATIVE_MODULE", native::for_tests()?);
+        Ok(())
+    })
+}
+
+fn pytest(tests: &[&str], configure: impl FnOnce(&mut Command) -> Result<()>) -> Result<Outcome> {
     let (telemetrygen, pdata) = match (setup::telemetrygen(), setup::pdata()) {
         (Ok(telemetrygen), Ok(pdata)) => (telemetrygen, pdata),
         (Err(error), _) | (_, Err(error)) => match process::go() {
@@ -35,9 +63,10 @@ pub(super) fn pytest() -> Result<Outcome> {
         // Tests mostly wait, so more of them than cores.
         "--numprocesses=3",
         "--dist=worksteal",
-        "tests",
         "--ignore=tests/cluster",
     ]);
+    pytest.args(tests);
+    configure(&mut pytest)?;
     pytest.env("OTLP_GATE", command).env("KUSTOMIZE", kustomize);
     pytest.env("ENVOY", python.envoy).env("TELEMETRYGEN", telemetrygen).env("PDATA", pdata);
     // It has been built for a cluster, or will be.

@@ -39,6 +39,10 @@ pub(super) fn clippy_filter() -> Result<Outcome> {
         cargo.args(["--target", TARGET]);
     }
     process::run(cargo.args(["--", "--deny", "warnings"]))?;
+    // The native module is not among the default members either.
+    let mut cargo = project::cargo();
+    cargo.args(["clippy", "--package", "otlp-gate-native", "--all-targets", "--", "--deny", "warnings"]);
+    process::run(&mut cargo)?;
     Ok(Outcome::Passed)
 }
 

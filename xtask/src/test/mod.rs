@@ -40,7 +40,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step { name: "format", fast: true, run: lints::format },
     Step { name: "ruff", fast: true, run: lints::ruff },
     // Before the steps that compile the command, which embeds the module.
@@ -55,7 +55,8 @@ const STEPS: [Step; 16] = [
     Step { name: "instructions", fast: false, run: units::instructions },
     Step { name: "core-wasm32", fast: false, run: units::core_wasm32 },
     Step { name: "packages", fast: false, run: release::packages },
-    Step { name: "integration", fast: false, run: integration::pytest },
+    Step { name: "integration", fast: false, run: integration::wasm },
+    Step { name: "native", fast: false, run: integration::native },
     Step { name: "istio", fast: false, run: clusters::istio },
     Step { name: "envoy-gateway", fast: false, run: clusters::envoy_gateway },
 ];

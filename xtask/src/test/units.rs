@@ -10,6 +10,9 @@ use crate::{debian, instructions, process, project, setup};
 
 pub(super) fn host() -> Result<Outcome> {
     process::run(project::cargo().arg("test"))?;
+    if cfg!(target_os = "linux") {
+        process::run(project::cargo().args(["test", "--package", "otlp-gate-native"]))?;
+    }
     Ok(Outcome::Passed)
 }
 

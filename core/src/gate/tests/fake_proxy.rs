@@ -89,10 +89,16 @@ impl FakeProxy {
         }
     }
 
-    fn define(&self, name: &str) -> Option<u32> {
+    fn define(&self, series: &Series<'_>, gauge: bool) -> Option<u32> {
+        let tags: Vec<&str> = series.tags().map(|(tag, _)| tag).collect();
+        let fits = |it: &Definition| it.name == series.name && it.gauge == gauge && it.tags == tags;
+        let is_engines = series.name.starts_with("otlp_gate_quota_engine_")
+            || ["otlp_gate_quota_reports_total", "otlp_gate_quota_over_burst_total"].contains(&series.name);
+        assert!(is_engines || definitions().any(|it| fits(&it)), "{series} is not among the definitions");
+        let name = series.to_string();
         let mut metrics = self.metrics.borrow_mut();
-        let id = metrics.iter().position(|(of, _)| of == name).unwrap_or_else(|| {
-            metrics.push((name.to_owned(), 0));
+        let id = metrics.iter().position(|(of, _)| *of == name).unwrap_or_else(|| {
+            metrics.push((name.clone(), 0));
             metrics.len() - 1
         });
         Some(id as u32)
@@ -203,12 +209,12 @@ impl Host for FakeProxy {
         self.environment.borrow().get(name).cloned()
     }
 
-    fn define_counter(&self, name: &str) -> Option<u32> {
-        self.define(name)
+    fn define_counter(&self, series: &Series<'_>) -> Option<u32> {
+        self.define(series, false)
     }
 
-    fn define_gauge(&self, name: &str) -> Option<u32> {
-        self.define(name)
+    fn define_gauge(&self, series: &Series<'_>) -> Option<u32> {
+        self.define(series, true)
     }
 
     fn increment(&self, counter: u32, by: u64) {
