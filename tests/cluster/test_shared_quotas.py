@@ -258,8 +258,8 @@ def test_while_packets_are_dropped_nobody_within_the_quota_is_throttled(gates: G
     print(f"status of both gates ready {time.monotonic() - began:.1f} s after packets passed again")
     time.sleep(LONGEST_BACK_OFF)
     back = gates.load("packets pass again", connections, 3, RATE)
-    # Nobody owed anything, so each of the replicas admits what comes until its first report is answered. Without an engine
-    # all would be admitted, more than twice of what is allowed.
+    # Nobody owed anything, so each replica admits what comes until its first report is answered. Without an engine all
+    # would be admitted, more than twice of what is allowed.
     assert back.reaches(0.9 * back.allowed) and back.admitted <= 1.3 * back.allowed, back
 
 
