@@ -257,10 +257,9 @@ def test_while_packets_are_dropped_nobody_within_the_quota_is_throttled(gates: G
         wait_until(lambda gate=gate: gates.engine_of(gate, code=None)["ready"], "all proxies reach the engine")
     print(f"status of both gates ready {time.monotonic() - began:.1f} s after packets passed again")
     time.sleep(LONGEST_BACK_OFF)
-    back = gates.load("packets pass again", connections, 3, RATE)
-    # Nobody owed anything, so each replica admits what comes until its first report is answered. Without an engine all
-    # would be admitted, more than twice of what is allowed.
-    assert back.reaches(0.9 * back.allowed) and back.admitted <= 1.3 * back.allowed, back
+    # The front of the engine is in this process: more threads than these would make its answers slow.
+    back = gates.load("packets pass again", gates.connect(first, second), 3, RATE)
+    assert back.reaches(0.9 * back.allowed) and back.admitted <= 1.08 * back.allowed, back
 
 
 def test_the_password_is_in_no_object_and_no_log(gates: Gates) -> None:
