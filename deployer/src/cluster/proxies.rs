@@ -1,9 +1,13 @@
 //! The gateway's proxies: their pods, and their metrics by the API server's proxy.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
 use kube::api::{Api, ListParams};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::api_error::api_error;
@@ -19,13 +23,21 @@ const METRICS_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// The API server does not respond, or does not allow to list pods.
 pub(crate) async fn running_proxies(cluster: &Cluster, workload: &Workload) -> Result<Vec<Pod>, Error> {
-    let api: Api<Pod> = match &workload.namespace {
+    let pods: Vec<Pod> =
+        list(cluster, workload).await.map_err(|e| api_error("cannot list the gateway's pods", &e))?;
+    Ok(pods.into_iter().filter(is_running).collect())
+}
+
+/// The objects of a kind that belong to the proxies: their Deployment, or their pods.
+pub(super) async fn list<K>(cluster: &Cluster, workload: &Workload) -> kube::Result<Vec<K>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let api: Api<K> = match &workload.namespace {
         Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
         None => Api::all(cluster.client.clone()),
     };
-    let pods = api.list(&ListParams::default().labels(&workload.selector)).await;
-    let pods = pods.map_err(|e| api_error("cannot list the gateway's pods", &e))?;
-    Ok(pods.items.into_iter().filter(is_running).collect())
+    Ok(api.list(&ListParams::default().labels(&workload.selector)).await?.items)
 }
 
 pub(super) fn is_running(pod: &Pod) -> bool {
@@ -33,7 +45,8 @@ pub(super) fn is_running(pod: &Pod) -> bool {
         && pod.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running")
 }
 
-/// The metrics of a proxy whose names match `filter`, as Prometheus reads them; nothing if it does not listen yet.
+/// The metrics of a proxy whose names match the regular expression `filter`, encoded for an address, as Prometheus reads
+/// them; nothing if it does not listen yet.
 ///
 /// # Errors
 /// Why they cannot be read.

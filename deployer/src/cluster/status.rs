@@ -18,7 +18,7 @@ use super::conditions::{addresses, reader};
 use super::diagnosis::{Diagnosis, ENGINE_ERRORS, WASM_ERRORS, of_deployment, of_pods, of_proxy};
 use super::discovery::Discovery;
 use super::not_ready::{Cause, NotReady};
-use super::proxies::{is_running, proxy_metrics};
+use super::proxies::{is_running, list, proxy_metrics};
 use super::server_certificate::ServerCertificate;
 use crate::address::Address;
 use crate::config::{Backend, Collector, Queue, TlsMode};
@@ -179,20 +179,16 @@ async fn proxies(
 ) -> Result<Vec<Component>, Error> {
     let workload = provider.workload(&installation.names);
     let annotations = provider.pod_annotations(installation);
-    let selected = ListParams::default().labels(&workload.selector);
-    let api: Api<Deployment> = match &workload.namespace {
-        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
-        None => Api::all(cluster.client.clone()),
-    };
-    let found = api.list(&selected).await;
-    let found = found.map_err(|e| api_error("cannot list the gateway's Deployments", &e))?;
-    let Some(found) = found.items.first() else {
+    let found: Vec<Deployment> =
+        list(cluster, &workload).await.map_err(|e| api_error("cannot list the gateway's Deployments", &e))?;
+    let Some(found) = found.first() else {
         let why = NotReady::NoProxyDeployment { provider: provider.title() };
         return Ok(vec![Component::new("proxies".to_owned(), Err(why))]);
     };
     let namespace = found.namespace().unwrap_or_default();
     let mut components = vec![deployment(cluster, found).await?];
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+    let selected = ListParams::default().labels(&workload.selector);
     let pods = pods.list(&selected).await.map_err(|e| api_error("cannot list the gateway's pods", &e))?;
     let wanted = revision(&installation.policy, &installation.module, installation.extension.kind)?;
     let (mut running, mut current, mut outdated, mut unreadable) = (0, 0, None, None);
@@ -262,17 +258,11 @@ pub(crate) async fn verify_requests(
     cluster: &Cluster,
     workload: &Workload,
 ) -> Result<BTreeMap<String, u64>, String> {
-    let selected = ListParams::default().labels(&workload.selector);
-    let pods: Api<Pod> = match &workload.namespace {
-        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
-        None => Api::all(cluster.client.clone()),
-    };
+    let pods: Vec<Pod> = list(cluster, workload).await.map_err(|e| e.to_string())?;
     let mut all = BTreeMap::new();
-    for pod in
-        pods.list(&selected).await.map_err(|e| e.to_string())?.items.iter().filter(|pod| is_running(pod))
-    {
+    for pod in pods.iter().filter(|pod| is_running(pod)) {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let text = metrics_text(cluster, &namespace, &name, workload.stats_port, &[REQUESTS]).await?;
+        let text = proxy_metrics(cluster, &namespace, &name, workload.stats_port, REQUESTS).await?;
         let of_client = text.lines().filter(|line| line.contains(VERIFY_NAME));
         let counts = of_client.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         all.insert(name, counts.sum());
@@ -353,20 +343,9 @@ impl Metrics {
 
 /// What the filter of a proxy reports; nothing if it is not running yet.
 async fn metrics(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Metrics, String> {
-    let names = [POLICY_REVISION, FOREIGN_CERTIFICATES, ENGINE_UP, ENGINE_ANSWERED];
-    Ok(Metrics::read(&metrics_text(cluster, namespace, pod, port, &names).await?))
-}
-
-/// These metrics of a proxy in the text format of Prometheus; empty if it is not running yet.
-async fn metrics_text(
-    cluster: &Cluster,
-    namespace: &str,
-    pod: &str,
-    port: u16,
-    names: &[&str],
-) -> Result<String, String> {
-    // `%7C` is `|`: the filter is a regular expression.
-    proxy_metrics(cluster, namespace, pod, port, &names.join("%7C")).await
+    // `%7C` is `|`.
+    let names = [POLICY_REVISION, FOREIGN_CERTIFICATES, ENGINE_UP, ENGINE_ANSWERED].join("%7C");
+    Ok(Metrics::read(&proxy_metrics(cluster, namespace, pod, port, &names).await?))
 }
 
 /// The Collector that otlp-gate deploys.
