@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use otlp_gate_core::gate::{Definition, Series, definitions};
 
-use crate::abi::{self, EnvoyConfig, METRIC_OK, ModuleBuffer};
+use crate::abi::{self, EnvoyConfig, EnvoyFilter, METRIC_OK, ModuleBuffer};
 use crate::host::Context;
 
 /// A metric with the values of its labels. The gate bounds how many there are for as long as the process lives, so none
@@ -114,47 +114,45 @@ fn known(series: &Series<'_>, name: &str, gauge: bool) -> Option<&'static Known>
 
 /// Adds to a counter.
 pub(crate) fn increment(context: Context, place: u32, by: u64) {
-    change(place, |id, values, len| {
-        match context {
-            // SAFETY: see `abi`; the object is that of the hook that runs.
-            Context::Filter(filter) => unsafe {
-                abi::envoy_dynamic_module_callback_http_filter_increment_counter(filter, id, values, len, by);
-            },
-            // SAFETY: see `abi`; the object is that of the hook that runs.
-            Context::Config(config) => unsafe {
-                abi::envoy_dynamic_module_callback_http_filter_config_increment_counter(
-                    config, id, values, len, by,
-                );
-            },
-            Context::None => {}
-        }
-    });
+    let of_filter = abi::envoy_dynamic_module_callback_http_filter_increment_counter;
+    change(
+        context,
+        place,
+        by,
+        of_filter,
+        abi::envoy_dynamic_module_callback_http_filter_config_increment_counter,
+    );
 }
 
 /// Sets a gauge.
 pub(crate) fn set(context: Context, place: u32, value: u64) {
-    change(place, |id, values, len| {
-        match context {
-            // SAFETY: see `abi`; the object is that of the hook that runs.
-            Context::Filter(filter) => unsafe {
-                abi::envoy_dynamic_module_callback_http_filter_set_gauge(filter, id, values, len, value);
-            },
-            // SAFETY: see `abi`; the object is that of the hook that runs.
-            Context::Config(config) => unsafe {
-                abi::envoy_dynamic_module_callback_http_filter_config_set_gauge(
-                    config, id, values, len, value,
-                );
-            },
-            Context::None => {}
-        }
-    });
+    let of_filter = abi::envoy_dynamic_module_callback_http_filter_set_gauge;
+    change(context, place, value, of_filter, abi::envoy_dynamic_module_callback_http_filter_config_set_gauge);
 }
 
-fn change(place: u32, call: impl FnOnce(usize, *const ModuleBuffer<'_>, usize)) {
+/// A call of the ABI that changes a metric of a filter or of a configuration: the object, the definition's number, the
+/// values of the labels and how many, and the number to add or set.
+type Change<T> = unsafe extern "C" fn(T, usize, *const ModuleBuffer<'_>, usize, u64) -> u32;
+
+fn change(
+    context: Context,
+    place: u32,
+    number: u64,
+    of_filter: Change<EnvoyFilter>,
+    of_config: Change<EnvoyConfig>,
+) {
     let known = WORKERS.with_borrow(|metrics| metrics.known.get(place as usize).copied());
-    if let Some(known) = known {
-        with_values(known, |values, len| call(known.id, values, len));
-    }
+    let Some(known) = known else { return };
+    with_values(known, |values, len| {
+        // SAFETY: see `abi`; the object is that of the hook that runs.
+        unsafe {
+            match context {
+                Context::Filter(filter) => of_filter(filter, known.id, values, len, number),
+                Context::Config(config) => of_config(config, known.id, values, len, number),
+                Context::None => METRIC_OK,
+            }
+        };
+    });
 }
 
 /// Calls with the values of the labels; without labels, with none.
