@@ -250,17 +250,10 @@ def test_gates_count_together_by_it(
 
 def send(name: str, connections: list[Http2], seconds: float, burst: int = 0) -> Ledger:
     """Three times the rate, in turns over the connections."""
-    ledger, number, began = Ledger(name, RATE, burst), 0, time.monotonic()
-    while (elapsed := time.monotonic() - began) < seconds:
-        if number * BATCH > 3 * RATE * elapsed:
-            time.sleep(0.001)
-            continue
-        ledger.late = max(ledger.late, 3 * RATE * elapsed - number * BATCH - BATCH)
+
+    def send_to(number: int) -> int | None:
         status = connections[number % len(connections)].grpc(GRPC_PATHS["traces"], MESSAGE).grpc_status
         assert status in (0, 8), status
-        ledger.admitted += BATCH * (status == 0)
-        ledger.refused += BATCH * (status == 8)
-        number += 1
-    ledger.seconds = time.monotonic() - began
-    print(ledger)
-    return ledger
+        return status
+
+    return Ledger(name, RATE, burst).load(seconds, 3 * RATE, BATCH, send_to)

@@ -1,5 +1,7 @@
 """What became of the spans of a load, beside what a quota allows."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -27,6 +29,25 @@ class Ledger:
     def reaches(self, spans: float) -> bool:
         """Whether so much was admitted, if the load came evenly."""
         return self.admitted >= spans or self.late > self.rate / 10
+
+    def load(self, seconds: float, rate: float, batch: int, send: Callable[[int], int | None]) -> "Ledger":
+        """Sends this many spans a second in batches, and prints what became of them. `send` sends the batch of a
+        number, and returns its gRPC status."""
+        number, began = 0, time.monotonic()
+        while (elapsed := time.monotonic() - began) < seconds:
+            if number * batch > rate * elapsed:
+                time.sleep(0.001)
+                continue
+            self.late = max(self.late, rate * elapsed - number * batch - batch)
+            status = send(number)
+            assert status in (0, 8, 14), status
+            self.admitted += batch * (status == 0)
+            self.refused += batch * (status == 8)
+            self.refunded += batch * (status == 14)
+            number += 1
+        self.seconds = time.monotonic() - began
+        print(self)
+        return self
 
     def __str__(self) -> str:
         share = self.admitted / self.allowed
