@@ -20,9 +20,12 @@ const CASE: &str = "valid client over its quota at a second replica: throttled";
 
 /// How many connections are opened. With two replicas, all of them lead to the same one in less than 1 of 100 runs.
 const CONNECTIONS: usize = 8;
-/// How long a replica may take to learn what others have charged: up to 1 s until it reports, the answer, and another try
-/// if the engine did not answer the first.
+/// How long a replica may take to report what it has charged: up to 1 s, the answer, and another try if the engine did
+/// not answer the first.
 const REPORT: Duration = Duration::from_secs(3);
+/// In how many rounds each replica is made to report in that time. It learns what others have charged from the answer,
+/// and only what they had reported by then.
+const ROUNDS: u32 = 3;
 
 /// The case that could not be tried, if the gate's quotas hold over several replicas.
 pub(super) fn skipped(config: &Config, reason: &str) -> Option<Case> {
@@ -83,11 +86,13 @@ async fn send(run: &Run<'_>) -> Result<(usize, Option<String>), String> {
         let connection = GrpcClient::connect(&gate.grpc, Some(credentials)).await;
         connections.push(connection.map_err(|result| result.to_string())?);
     }
-    // With this a replica reports the client, and learns what others have charged it.
-    for connection in &connections {
-        connection.export(Signal::Traces, Telemetry { attributes: &attributes, items: 1 }).await;
+    for _ in 0..ROUNDS {
+        // With this a replica reports the client, and learns what others have charged it.
+        for connection in &connections {
+            connection.export(Signal::Traces, Telemetry { attributes: &attributes, items: 1 }).await;
+        }
+        sleep(REPORT / ROUNDS).await;
     }
-    sleep(REPORT).await;
     let replicas = reached(&before, &counts().await?);
     if replicas < 2 {
         return Err(format!("{CONNECTIONS} connections led to the same replica"));
