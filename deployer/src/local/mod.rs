@@ -155,9 +155,13 @@ impl LocalGate {
         self.first.addresses
     }
 
+    fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        [&self.first].into_iter().chain(&self.others)
+    }
+
     /// The addresses of the admin interfaces of all replicas.
     pub(crate) fn admins(&self) -> impl Iterator<Item = SocketAddr> {
-        [&self.first].into_iter().chain(&self.others).map(|replica| replica.addresses.admin)
+        self.replicas().map(|replica| replica.addresses.admin)
     }
 
     /// The first replica's admin interface.
@@ -295,7 +299,7 @@ impl LocalGate {
         resource: impl Fn(&Path) -> Value,
     ) -> Result<(), Error> {
         self.version += 1;
-        for Replica { envoy, run, .. } in [&self.first].into_iter().chain(&self.others) {
+        for Replica { envoy, run, .. } in self.replicas() {
             let rejected = envoy.admin().rejected_updates(kind).await?;
             kind.publish(run.path(), self.version, &resource(run.path()))?;
             envoy.updated(kind, self.version, rejected).await?;
