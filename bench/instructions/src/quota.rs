@@ -41,6 +41,7 @@ pub(crate) fn all() {
         });
     }
     shared(&tier, id(1));
+    reports(&tier);
     let store = CachedStore::new(MemoryStore::default());
     let ledger = Ledger::new(&store, "otlp-gate/otel/gateway");
     let id = id(1);
@@ -64,5 +65,31 @@ fn shared(tier: &Tier, id: BucketId) {
             turn += 1;
             ledger.charge(id, tier, &AMOUNTS, SECOND + Nanos::from_millis(10) * turn);
         }
+    });
+}
+
+/// The reports of clients that are far below their limits, with the engine's answer.
+fn reports(tier: &Tier) {
+    let store = CachedStore::new(MemoryStore::default());
+    let engine = Rc::new(Engine::new("engine", None));
+    let share = Rc::new(Share::new(&engine, &[b"gateway"], b"client", "otlp-gate/otel/gateway"));
+    let limits = tier.limits.iter().filter(|(_, limit)| limit.is_some()).count();
+    let debts = [1000_f64.to_le_bytes()].repeat(100 * limits).concat();
+    let answer = [format!("${}\r\n", debts.len()).as_bytes(), &debts, b"\r\n+OK\r\n"].concat();
+    let mut now = SECOND;
+    measure("charge 100 clients of a shared ledger and report them", || {
+        for client in 0..100_u32 {
+            Ledger::shared(&store, &share).charge(
+                BucketId::of(&[&client.to_le_bytes()]),
+                tier,
+                &AMOUNTS,
+                now,
+            );
+        }
+        now += Nanos::from_secs(1);
+        let Some(call) = engine.tick(&store, now) else { return };
+        engine.sent(call, Some(1), &store, now);
+        let answered = engine.answered(1, &answer, &store, now);
+        assert_eq!(answered.map(|answer| answer.reported), Some(100));
     });
 }

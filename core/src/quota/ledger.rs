@@ -105,8 +105,8 @@ impl<'a, S: Store> Ledger<'a, S> {
         changed: &mut dyn FnMut(&mut Bucket) -> bool,
     ) -> bool {
         let key = &self.key(id, table);
-        for _ in 0..TRIES {
-            let Ok(Some((value, version))) = self.store.get(key, true) else { return false };
+        for attempt in 0..TRIES {
+            let Ok(Some((value, version))) = self.store.get(key, attempt > 0) else { return false };
             let (mut bucket, set) = BucketSet::take(&value, id, now);
             self.advance(&mut bucket, tier, now);
             if !changed(&mut bucket) {
@@ -314,7 +314,14 @@ impl<'a, S: Store> Ledger<'a, S> {
                     && let Some(value) = set.put(id, &bucket, tier)
                     && self.store.set(key, &value, version) == Ok(true)
                 {
-                    share.queue(Entry::new(share, id, table, tier, bucket.unreported.ticket, due));
+                    share.queue(Entry::new(
+                        share,
+                        id,
+                        table,
+                        share.class(tier),
+                        bucket.unreported.ticket,
+                        due,
+                    ));
                 }
                 return Update::Throttled(throttled);
             }
@@ -329,7 +336,14 @@ impl<'a, S: Store> Ledger<'a, S> {
             match self.store.set(key, &value, version) {
                 Ok(true) => {
                     if let (Some(share), Some(due)) = (share, due) {
-                        share.queue(Entry::new(share, id, table, tier, bucket.unreported.ticket, due));
+                        share.queue(Entry::new(
+                            share,
+                            id,
+                            table,
+                            share.class(tier),
+                            bucket.unreported.ticket,
+                            due,
+                        ));
                     }
                     return Update::Done { at: bucket.updated, used: bucket.used(tier) };
                 }

@@ -18,6 +18,8 @@ const MUCH: u64 = 16;
 const NEAR: u64 = 4;
 /// Anything else is reported within this time, and within a quarter of the burst.
 const SLOW: Nanos = Nanos::from_secs(1);
+/// Reports that can wait are due together, at multiples of this time: a call costs a proxy as much as a hundred reports.
+const TOGETHER: Nanos = Nanos::from_millis(100);
 /// A throttled client's bucket asks the engine this often whether others were refunded.
 const ASK: Nanos = Nanos::from_millis(100);
 /// A ticket that is older was lost: its worker's VM ended. More than a report takes with all its tries.
@@ -57,6 +59,11 @@ impl Ticket {
     pub(super) fn from_bits(bits: u64) -> Self {
         Ticket(bits)
     }
+}
+
+/// The time at which reports that can wait are due, `due` at the latest.
+fn together(due: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(due.as_nanos() / TOGETHER.get() * TOGETHER.get())
 }
 
 /// What a bucket has charged and the engine does not know.
@@ -146,7 +153,7 @@ impl Bucket {
             return None;
         }
         self.unreported.ticket = self.unreported.ticket.after(now, urgent);
-        Some(if urgent { now } else { now + delay })
+        Some(if urgent { now } else { together(now + delay) })
     }
 
     /// Ends a report that was not answered: what it had is never reported, but owed here. Call after
@@ -234,8 +241,8 @@ mod tests {
     #[test]
     fn little_is_reported_later_and_much_at_once_and_both_only_once() {
         let mut bucket = Bucket::default();
-        let quarter = Nanos::from_millis(250);
-        assert_eq!(charge(&mut bucket, 4, NOW), Some(NOW + quarter));
+        // A quarter of the burst is 250 ms.
+        assert_eq!(charge(&mut bucket, 4, NOW), Some(NOW + Nanos::from_millis(200)));
         let slow = bucket.unreported.ticket;
         assert_eq!(charge(&mut bucket, 4, NOW), None);
         assert_eq!(charge(&mut bucket, 4, NOW), Some(NOW));

@@ -1,12 +1,15 @@
 //! A call: the commands of one batch of reports, and its answers.
 
+use std::rc::Rc;
+
 use super::queue::Entry;
 use super::resp::{argument, command};
 use super::script::{JOIN, SCRIPT, SHA1};
+use super::share::Class;
 use crate::quota::dimension::{Dimension, PerDimension};
 use crate::quota::ledger::Ledger;
 use crate::quota::store::Store;
-use crate::quota::tier::{Limit, MAX_CAPACITY, Tier};
+use crate::quota::tier::{Limit, MAX_CAPACITY};
 use crate::quota::tokens::{FRACTION_BITS, Tokens};
 use crate::time::Timestamp;
 
@@ -50,10 +53,10 @@ pub(super) struct Flight {
     pub(super) joins: bool,
 }
 
-/// Reports of buckets with the same limits: one command.
+/// Reports of buckets of one class: one command.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) tier: Tier,
+    pub(super) class: Rc<Class>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -103,15 +106,15 @@ impl Report {
     /// worker reports the bucket: it would report the same amounts again.
     fn begin<S: Store>(mut entry: Entry, store: &S, now: Timestamp) -> Option<Report> {
         let ledger = Ledger::shared(store, &entry.share);
-        let (id, table, tier, ticket) = (entry.id, entry.table, &entry.tier, entry.ticket);
+        let (id, table, class, ticket) = (entry.id, entry.table, Rc::clone(&entry.class), entry.ticket);
         if ticket.lasts(now) {
-            let bucket = ledger.bucket(id, table, tier, now)?;
-            let amounts = bucket.reportable(ticket, tier)?;
+            let bucket = ledger.bucket(id, table, &class.tier, now)?;
+            let amounts = bucket.reportable(ticket, &class.tier)?;
             return Some(Report { amounts, owed: bucket.owed(), entry });
         }
         let mut begun = None;
-        let written = ledger.reported(id, table, tier, now, &mut |bucket| {
-            let amounts = bucket.reportable(ticket, tier);
+        let written = ledger.reported(id, table, &class.tier, now, &mut |bucket| {
+            let amounts = bucket.reportable(ticket, &class.tier);
             bucket.renew_ticket(now);
             begun = amounts.map(|amounts| (amounts, bucket.owed(), bucket.unreported.ticket));
             begun.is_some()
@@ -128,17 +131,17 @@ impl Group {
         let mut groups: Vec<Group> = Vec::new();
         for entry in entries {
             let Some(report) = Report::begin(entry, store, now) else { continue };
-            let tier = report.entry.tier.clone();
-            match groups.iter_mut().find(|group| group.tier == tier) {
+            let class = Rc::clone(&report.entry.class);
+            match groups.iter_mut().find(|group| Rc::ptr_eq(&group.class, &class)) {
                 Some(group) => group.reports.push(report),
-                None => groups.push(Group { tier, reports: vec![report] }),
+                None => groups.push(Group { class, reports: vec![report] }),
             }
         }
         groups
     }
 
     fn limits(&self) -> impl Iterator<Item = (Dimension, Limit)> {
-        self.tier.limits.iter().filter_map(|(dimension, limit)| Some((dimension, (*limit)?)))
+        self.class.tier.limits.iter().filter_map(|(dimension, limit)| Some((dimension, (*limit)?)))
     }
 
     fn write(&self, out: &mut Vec<u8>, with_script: bool) {
@@ -148,7 +151,7 @@ impl Group {
         argument(out, script.as_bytes());
         argument(out, self.reports.len().to_string().as_bytes());
         for Report { entry, .. } in &self.reports {
-            argument(out, entry.share.key(entry.id, &self.tier).as_bytes());
+            argument(out, entry.share.key(entry.id, &self.class).as_bytes());
         }
         let mut floats = Vec::new();
         for (_, limit) in self.limits() {
@@ -195,7 +198,7 @@ fn tokens(units: f64) -> Tokens {
 }
 
 /// Whether one of these debts is above the burst, by more than 2 percent.
-pub(super) fn is_over(tier: &Tier, debts: &PerDimension<Option<Tokens>>) -> bool {
+pub(super) fn is_over(Class { tier, .. }: &Class, debts: &PerDimension<Option<Tokens>>) -> bool {
     debts.iter().any(|(dimension, debt)| {
         let limit = tier.limits[dimension].map(Limit::tokens);
         debt.zip(limit).is_some_and(|(debt, capacity)| debt > capacity + capacity / 50)

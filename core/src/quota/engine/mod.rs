@@ -295,20 +295,20 @@ impl Engine {
     }
 
     fn settle<S: Store>(&self, group: Group, debts: &[u8], answer: &mut Answer, store: &S, now: Timestamp) {
-        let tier = group.tier.clone();
+        let class = Rc::clone(&group.class);
         for (report, debts) in group.into_answers(debts) {
             let mut entry = report.entry;
             let (ticket, mut due) = (entry.ticket, None);
             let share = Rc::clone(&entry.share);
             answer.reported += 1;
-            answer.over += u64::from(call::is_over(&tier, &debts));
+            answer.over += u64::from(call::is_over(&class, &debts));
             let ledger = Ledger::shared(store, &share);
-            let written = ledger.reported(entry.id, entry.table, &tier, now, &mut |bucket| {
+            let written = ledger.reported(entry.id, entry.table, &class.tier, now, &mut |bucket| {
                 due = None;
                 if bucket.unreported.ticket != ticket {
                     return false;
                 }
-                due = bucket.settle(&tier, &report.amounts, &debts, now);
+                due = bucket.settle(&class.tier, &report.amounts, &debts, now);
                 entry.ticket = bucket.unreported.ticket;
                 true
             });
@@ -373,7 +373,7 @@ fn replica<S: Store>(store: &S, now: Timestamp) -> Option<[u8; 8]> {
 
 /// Ends the reports of buckets without an answer.
 fn forget<S: Store>(group: Group, store: &S, now: Timestamp) {
-    let tier = &group.tier;
+    let tier = &group.class.tier;
     for report in group.reports {
         let entry = &report.entry;
         Ledger::shared(store, &entry.share).reported(entry.id, entry.table, tier, now, &mut |bucket| {

@@ -4,10 +4,9 @@ use core::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use super::share::Share;
+use super::share::{Class, Share};
 use crate::quota::bucket_id::BucketId;
 use crate::quota::ledger::Table;
-use crate::quota::tier::Tier;
 use crate::quota::unreported::Ticket;
 use crate::time::Timestamp;
 
@@ -23,8 +22,8 @@ pub(in crate::quota) struct Entry {
     pub(super) share: Rc<Share>,
     pub(super) id: BucketId,
     pub(super) table: Table,
-    /// The limits when it was queued, without a name.
-    pub(super) tier: Tier,
+    /// By its limits when it was queued.
+    pub(super) class: Rc<Class>,
     /// The entry counts while the bucket has this ticket.
     pub(super) ticket: Ticket,
 }
@@ -34,12 +33,11 @@ impl Entry {
         share: &Rc<Share>,
         id: BucketId,
         table: Table,
-        tier: &Tier,
+        class: Rc<Class>,
         ticket: Ticket,
         due: Timestamp,
     ) -> Self {
-        let tier = Tier { name: String::new(), limits: tier.limits };
-        Entry { due, share: Rc::clone(share), id, table, tier, ticket }
+        Entry { due, share: Rc::clone(share), id, table, class, ticket }
     }
 }
 

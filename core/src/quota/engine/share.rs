@@ -1,5 +1,6 @@
 //! Whose buckets count together, and their names in the engine.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -20,6 +21,17 @@ pub struct Share {
     of: BucketId,
     /// The start of the keys in the engine. In a cluster of engines, the part in braces decides which one has the key.
     start: String,
+    /// As many as the policy has tiers.
+    classes: RefCell<Vec<Rc<Class>>>,
+}
+
+/// The buckets of a share that have the same limits.
+#[derive(Debug)]
+pub(in crate::quota) struct Class {
+    /// The limits, without a name.
+    pub(super) tier: Tier,
+    /// What their keys in the engine depend on besides the bucket.
+    of: BucketId,
 }
 
 impl Share {
@@ -32,7 +44,23 @@ impl Share {
             prefix: prefix.into(),
             of: BucketId::of(&[&group, kind]),
             start: start(&group),
+            classes: RefCell::default(),
         }
+    }
+
+    /// The class of the buckets with these limits.
+    pub(in crate::quota) fn class(&self, tier: &Tier) -> Rc<Class> {
+        let mut classes = self.classes.borrow_mut();
+        if let Some(class) = classes.iter().find(|class| class.tier.limits == tier.limits) {
+            return Rc::clone(class);
+        }
+        let BucketId(of) = self.of;
+        let class = Rc::new(Class {
+            tier: Tier { name: String::new(), limits: tier.limits },
+            of: BucketId::of(&[&of, &tier.limits_to_bytes()]),
+        });
+        classes.push(Rc::clone(&class));
+        class
     }
 
     pub(in crate::quota) fn prefix(&self) -> &str {
@@ -54,9 +82,11 @@ impl Share {
 
     /// The key of a bucket in the engine. It depends on the limits: gates with other tiers have other buckets, and so do
     /// replicas that have the next policy already.
-    pub(super) fn key(&self, BucketId(id): BucketId, tier: &Tier) -> String {
-        let BucketId(of) = self.of;
-        key(&self.start, BucketId::of(&[&of, &tier.limits_to_bytes(), &id]))
+    pub(super) fn key(&self, BucketId(id): BucketId, class: &Class) -> String {
+        let BucketId(mut key_id) = class.of;
+        // Both are hashes, so no choice of names makes two keys one. Another hash would take longer than the rest.
+        key_id.iter_mut().zip(id).for_each(|(byte, of_id)| *byte ^= of_id);
+        key(&self.start, BucketId(key_id))
     }
 }
 

@@ -626,22 +626,25 @@ fn debts_in_the_engine_are_dropped_when_they_are_paid_off() {
 #[test]
 fn other_limits_and_other_gates_have_other_keys() {
     let engine = Rc::new(Engine::new("engine", None));
-    let share = |gate: &[u8], kind: &[u8]| Share::new(&engine, &[b"gateway", gate], kind, "p");
+    let key = |gate: &[u8], kind: &[u8], id, tier: &Tier| {
+        let share = Share::new(&engine, &[b"gateway", gate], kind, "p");
+        share.key(id, &share.class(tier))
+    };
     let tier =
         |rate| Tier::new("t", Duration::from_secs(1), Rates::UNLIMITED.with(Dimension::Items, Some(rate)));
     let id = BucketId::of(&[b"a"]);
     let keys: std::collections::BTreeSet<String> = [
-        share(b"one", b"client").key(id, &tier(1)),
-        share(b"two", b"client").key(id, &tier(1)),
-        share(b"one", b"total").key(id, &tier(1)),
-        share(b"one", b"client").key(id, &tier(2)),
-        share(b"one", b"client").key(BucketId::of(&[b"b"]), &tier(1)),
+        key(b"one", b"client", id, &tier(1)),
+        key(b"two", b"client", id, &tier(1)),
+        key(b"one", b"total", id, &tier(1)),
+        key(b"one", b"client", id, &tier(2)),
+        key(b"one", b"client", BucketId::of(&[b"b"]), &tier(1)),
     ]
     .into();
     assert_eq!(keys.len(), 5);
     assert!(keys.iter().all(|key| key.len() == "otlp-gate:{}:".len() + 12 + 22), "{keys:?}");
     let renamed = Tier { name: "other".to_owned(), ..tier(1) };
-    assert_eq!(share(b"one", b"client").key(id, &renamed), share(b"one", b"client").key(id, &tier(1)));
+    assert_eq!(key(b"one", b"client", id, &renamed), key(b"one", b"client", id, &tier(1)));
 }
 
 proptest! {
