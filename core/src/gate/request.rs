@@ -23,6 +23,10 @@ pub(super) const MAX_FORWARDED: u64 = 2;
 /// Up to this size an uncompressed message costs less than looking up what is left of its client's quota, in bytes.
 const NO_LOOKUP: usize = 64 << 10;
 
+/// How many times the bytes that have come are reserved for a body that announces more. Each time that a body outgrows
+/// its place it is copied.
+const MAX_AHEAD: usize = 8;
+
 /// How many times its size a message may grow by the attributes that are set, besides [`MAX_ADDED`]. Without a limit a
 /// few bytes of empty entries could become the largest message.
 const MAX_GROWTH: usize = 4;
@@ -147,20 +151,22 @@ impl Request {
             return Err(Reason::TooLarge(format!("more than {} bytes on the wire", limits.wire.bytes())));
         }
         if wanted > self.body.capacity() {
-            let most = self.announced().unwrap_or(u64::MAX).min(limits.wire.bytes());
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let doubled = self.body.capacity().saturating_mul(2).min(most).max(wanted);
+            let (grown, announced) = match self.announced() {
+                Some(announced) => (wanted.saturating_mul(MAX_AHEAD), announced),
+                None => (self.body.capacity().saturating_mul(2), u64::MAX),
+            };
+            let most = usize::try_from(announced.min(limits.wire.bytes())).unwrap_or(usize::MAX);
+            let grown = grown.min(most).max(wanted);
             let mut holds = |capacity: &usize| {
                 self.receiving.as_mut().is_some_and(|it| it.resize(*capacity as u64, limits.held.bytes()))
             };
-            let capacity = [doubled, wanted].into_iter().find(|it| holds(it)).ok_or(Reason::Busy)?;
+            let capacity = [grown, wanted].into_iter().find(|it| holds(it)).ok_or(Reason::Busy)?;
             self.body.reserve_exact(capacity - self.body.len());
         }
         Ok(&mut self.body)
     }
 
-    /// The length that the request announces for its body. No more than that is reserved, and nothing before it is
-    /// needed.
+    /// The length that the request announces for its body. No more than that is reserved.
     fn announced(&self) -> Option<u64> {
         match self.head.protocol {
             Protocol::Grpc => encoding::announced(&self.body).or(self.head.length),
