@@ -1,4 +1,4 @@
-"""Writes trace requests of 10, 100, 1000 and 8192 spans, each as a gRPC message (plain and gzip) and as JSON.
+"""Writes trace requests of 10, 100, 1000 and 8192 spans, each as a gRPC message (plain, gzip and zstd) and as JSON.
 
 Usage: payloads.py DIR
 """
@@ -11,6 +11,7 @@ import random
 import struct
 import sys
 
+import zstandard
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -108,6 +109,7 @@ def main(out):
         (out / f"{spans}.json").write_bytes(as_json(request))
         (out / f"{spans}.plain").write_bytes(framed(message, 0))
         (out / f"{spans}.gzip").write_bytes(framed(gzip.compress(message, 6, mtime=0), 1))
+        (out / f"{spans}.zstd").write_bytes(framed(zstandard.compress(message), 1))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ pub(crate) struct Args {
     /// Send fewer requests in fewer rounds
     #[arg(long)]
     quick: bool,
-    /// Measure only clients behind a trusted hop (`hop`), TLS to the backend, quotas over several replicas (`quotas`),
-    /// or requests of so many spans
-    #[arg(long, value_name = "PART", value_parser = ["hop", "backend-tls", "quotas", "10", "100", "1000", "8192"])]
-    only: Option<String>,
+    /// Measure only this: a part (rows, latency, workers, identities, backend-tls, quotas), the rows of a size (1000) or
+    /// one row (1000-zstd). May be repeated
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// Also write the tables into docs/reference/cost.md, in place of those that are there
+    #[arg(long, conflicts_with = "node_local")]
+    write_docs: bool,
     /// Also measure this build of the module, in turns with the one of this checkout
     #[arg(long, value_name = "FILE")]
     earlier: Option<PathBuf>,
@@ -51,6 +54,7 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
         Err(error) => eprintln!("measuring without a Collector: {error:#}"),
     }
     bench.args(args.json.then_some("--json")).args(args.quick.then_some("--quick"));
+    bench.args(args.write_docs.then_some("--write-docs"));
     bench.args(args.only.iter().flat_map(|part| ["--only", part]));
     if let Some(earlier) = &args.earlier {
         bench.arg("--earlier").arg(earlier);
