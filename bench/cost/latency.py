@@ -50,8 +50,9 @@ def tables(found):
 
     yield Table(
         "Latency",
-        "Milliseconds of a request from the client over two more Envoys to the backend and back, and what the filter "
-        "adds. Each column gets the same load: half of what the programs can carry without a filter.",
+        "Milliseconds of a request, from the client through an Envoy that forwards over mTLS, the measured Envoy and "
+        "the backend, and back; and what the filter adds. Each column gets the same load: half of what these programs "
+        "can carry on this machine without a filter.",
         ("Spans", "Requests a second", "", NONE, *GATES),
         [
             (spans, f"{row['requests a second']:.0f}", percentile, *cells(row, percentile))

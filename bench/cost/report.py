@@ -31,10 +31,9 @@ class Table:
         return "\n".join([self.title, *(line.rstrip() for line in lines)])
 
     def markdown(self):
-        lines = [self.header, ["---", *["--:"] * (len(self.header) - 1)], *self.rows]
-        return "\n\n".join(
-            [f"## {self.title}", wrapped(self.about), "\n".join(f"| {' | '.join(cells)} |" for cells in lines)]
-        )
+        header, *rows = (f"| {' | '.join(cells)} |" for cells in (self.header, *self.rows))
+        lines = [header, f"|---|{'--:|' * (len(self.header) - 1)}", *rows]
+        return "\n\n".join([f"## {self.title}", wrapped(self.about), "\n".join(lines)])
 
 
 def times(ratio):
