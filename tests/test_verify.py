@@ -11,6 +11,7 @@ import pytest
 
 from support.config import SHARED, rule
 from support.gate import Certificates, Gate, otlp_gate
+from support.ports import ReservedPort
 from support.sink import Sink
 
 ACCEPTED = [
@@ -105,6 +106,17 @@ def test_a_gate_that_accepts_a_revoked_certificate_fails(
     assert not outcome["ok"]
     assert results(outcome, "fail") == {("grpc", REVOKED), ("http", REVOKED)}
     assert outcome["cases"]["grpc", REVOKED]["seen"] == "accepted: handshake completed"
+
+
+def test_a_backend_that_is_not_started_is_named(
+    config: Path, certificates: Certificates, start: Callable[..., Gate]
+) -> None:
+    with ReservedPort() as closed:
+        gate = start(backend=closed.number).ready()
+        addresses = ("--address", gate.grpc, "--http", gate.http, "--certs", certificates.folder)
+        done = otlp_gate("-f", config, "verify", *addresses, "--no-cluster", check=False)
+    assert done.returncode == 1 and "UNAVAILABLE (14): upstream connect error" in done.stdout
+    assert "hint: the gateway cannot connect to its backend; start it" in done.stderr
 
 
 def test_a_gate_with_another_policy_that_accepts_every_certificate_fails(

@@ -105,7 +105,7 @@ class Envoy:
         self._admin = folder / "admin"
         config = folder / "bootstrap.json"
         config.write_text(json.dumps({"node": {"id": "test", "cluster": "test"}, "admin": ANY_PORT, **bootstrap}))
-        command = [ENVOY, "-c", config, "--admin-address-path", self._admin, "--use-dynamic-base-id", "-l", "error"]
+        command = [ENVOY, "-c", config, "--admin-address-path", self._admin, "--disable-hot-restart", "-l", "error"]
         self.process = subprocess.Popen([*command, *args], stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
 
     def listener_port(self) -> int:

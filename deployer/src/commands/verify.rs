@@ -105,4 +105,10 @@ fn summarize(verification: &Verification) {
     if verification.accepted_revoked() {
         output::say("hint: the gateway may have an older revocation list; run `otlp-gate apply`");
     }
+    if verification.backend_is_unreachable() {
+        output::say(
+            "hint: the gateway cannot connect to its backend; start it, or correct its address \
+             (`otlp-gate status` shows its state in a cluster)",
+        );
+    }
 }

@@ -209,7 +209,8 @@ fn command(options: &StartOptions<'_>, config: &Path, admin_file: &Path) -> Comm
     command.env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", options.run);
     command.arg("--config-path").arg(config).arg("--admin-address-path").arg(admin_file);
     command.args([
-        "--use-dynamic-base-id",
+        // It would leave a file in /dev/shm, which a minimal system may not have.
+        "--disable-hot-restart",
         "--log-format-escaped",
         "--log-format",
         FORMAT,

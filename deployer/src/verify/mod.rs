@@ -134,6 +134,13 @@ impl Verification {
     pub(crate) fn accepted_revoked(&self) -> bool {
         self.cases.iter().any(|it| it.case == invalid_clients::REVOKED && it.result == CaseResult::Fail)
     }
+
+    /// Whether the gateway could not connect to its backend, by the messages of Envoy's own answers.
+    pub(crate) fn backend_is_unreachable(&self) -> bool {
+        let failed = self.cases.iter().filter(|it| it.result == CaseResult::Fail);
+        let seen = |message: &str| failed.clone().any(|it| it.seen.contains(message));
+        seen("upstream connect error") || seen("no healthy upstream")
+    }
 }
 
 fn backend(loaded: &Loaded, cluster: Result<Cluster, String>, names: Names) -> Backend {

@@ -65,9 +65,40 @@ fn cells(entry: &Entry) -> [String; 6] {
     [
         entry.file.clone().unwrap_or_else(|| "-".to_owned()),
         entry.subject.clone().unwrap_or_default(),
-        entry.sans.join(","),
+        names(&entry.sans),
         expires,
         status.to_owned(),
         entry.sha256.get(..12).unwrap_or_default().to_owned(),
     ]
+}
+
+/// The first name, and as many of the others as keep the table narrow.
+fn names(sans: &[String]) -> String {
+    const WIDTH: usize = 60;
+    let mut names = String::new();
+    for (shown, name) in sans.iter().enumerate() {
+        if shown > 0 && names.len() + name.len() > WIDTH {
+            return format!("{names} and {} more", sans.len() - shown);
+        }
+        if shown > 0 {
+            names.push(',');
+        }
+        names.push_str(name);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_do_not_fit_are_counted() {
+        let names = |sans: &[&str]| names(&sans.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let long = "DNS:otel-gateway-collector.otel-collector.svc";
+        assert_eq!(names(&[]), "");
+        assert_eq!(names(&["DNS:localhost", "IP:127.0.0.1", "IP:::1"]), "DNS:localhost,IP:127.0.0.1,IP:::1");
+        assert_eq!(names(&[long, "DNS:a", long, "DNS:b"]), format!("{long},DNS:a and 2 more"));
+        assert_eq!(names(&[&long.repeat(2), "DNS:a"]), format!("{} and 1 more", long.repeat(2)));
+    }
 }
