@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
 
 use super::command::Platform;
-use super::{IMAGE, SBOM, STEM, SUMS, VERSION, archive_of};
+use super::{IMAGE, SBOM, STEM, SUMS, VERSION, archive_of, folder_of};
 use crate::{debian, process, project};
 
 /// Checks the checksums and the bill of materials, and runs each binary in a folder with nothing else, and the image.
@@ -95,7 +95,8 @@ impl Root {
         let dir = empty(platform.architecture())?;
         let archive = File::open(release.join(archive_of(platform)))?;
         tar::Archive::new(GzDecoder::new(archive)).unpack(&dir)?;
-        for file in ["LICENSE", "man/man1/otlp-gate.1", "completions/_otlp-gate"] {
+        let dir = dir.join(folder_of(platform));
+        for file in ["LICENSE", "docs/README.md", "man/man1/otlp-gate.1", "completions/_otlp-gate"] {
             ensure!(dir.join(file).is_file(), "the archive for {platform} has no {file}");
         }
         if platform == Platform::NATIVE {

@@ -78,21 +78,27 @@ impl fmt::Display for Platform {
     }
 }
 
-/// The files of an archive: the command, its pages, the license.
-pub(super) fn files(binary: &[u8], pages: &[File]) -> Result<Vec<File>> {
+/// What an archive has of the tree. The README links to the docs, and they to the examples.
+const TREE: [&str; 6] = ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples"];
+
+/// The files of an archive, in a folder: the command, its pages, the license and the docs.
+pub(super) fn files(folder: &str, binary: &[u8], pages: &[File]) -> Result<Vec<File>> {
+    let root = project::root();
+    let mut git = Command::new("git");
+    let tree = process::stdout(git.args(["ls-files", "--"]).args(TREE).current_dir(&root))?;
     let mut files = vec![File { path: "otlp-gate".to_owned(), executable: true, content: binary.to_vec() }];
-    for name in ["LICENSE", "README.md", "CHANGELOG.md"] {
-        files.push(File {
-            path: name.to_owned(),
-            executable: false,
-            content: fs::read(project::root().join(name))?,
-        });
+    for name in tree.lines() {
+        let content = fs::read(root.join(name)).with_context(|| format!("reading {name}"))?;
+        files.push(File { path: name.to_owned(), executable: false, content });
     }
     files.extend(pages.iter().map(|page| File {
         path: page.path.clone(),
         executable: false,
         content: page.content.clone(),
     }));
+    for file in &mut files {
+        file.path = format!("{folder}/{}", file.path);
+    }
     Ok(files)
 }
 

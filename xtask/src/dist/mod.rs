@@ -109,7 +109,8 @@ fn build(out: &Path, platforms: &[Platform], profile: &str) -> Result<()> {
     for (platform, path) in &binaries {
         let binary = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         images.push(otlp_gate_oci::of_command(&binary, platform.architecture())?);
-        put(&archive_of(*platform), &archive::tar_gz(&command::files(&binary, &pages)?)?)?;
+        let files = command::files(&folder_of(*platform), &binary, &pages)?;
+        put(&archive_of(*platform), &archive::tar_gz(&files)?)?;
     }
     put(IMAGE, &otlp_gate_oci::archive(&images, VERSION)?)?;
     put(SBOM, &sbom::cyclonedx()?)?;
@@ -120,7 +121,12 @@ const IMAGE: &str = concat!("otlp-gate_", env!("CARGO_PKG_VERSION"), "_image.oci
 const SBOM: &str = concat!("otlp-gate_", env!("CARGO_PKG_VERSION"), "_sbom.cdx.json");
 
 fn archive_of(platform: Platform) -> String {
-    format!("{STEM}_linux_{}.tar.gz", platform.architecture())
+    format!("{}.tar.gz", folder_of(platform))
+}
+
+/// The only folder in the root of the platform's archive.
+fn folder_of(platform: Platform) -> String {
+    format!("{STEM}_linux_{}", platform.architecture())
 }
 
 fn expect_version(tag: &str) -> Result<()> {
