@@ -8,8 +8,11 @@ fn main() {
     let printed = Command::new("cc").arg("-print-file-name=libgcc_eh.a").output();
     let printed =
         printed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    if let Some(folder) = Path::new(printed.trim()).parent().filter(|folder| folder.is_absolute()) {
-        println!("cargo::rustc-link-search=native={}", folder.display());
-        println!("cargo::rustc-link-lib=static:+whole-archive=gcc_eh");
+    match Path::new(printed.trim()).parent().filter(|folder| folder.is_absolute()) {
+        Some(folder) => {
+            println!("cargo::rustc-link-search=native={}", folder.display());
+            println!("cargo::rustc-link-lib=static:+whole-archive=gcc_eh");
+        }
+        None => println!("cargo::warning=no libgcc_eh.a, so the module needs libgcc_s.so.1 where it runs"),
     }
 }

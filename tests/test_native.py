@@ -37,6 +37,13 @@ def test_envoy_runs_the_module_and_no_vm(start: Callable[..., Gate], acme: Ident
     assert gate.stats("wasm") == {}
 
 
+def test_the_module_needs_no_library_but_the_c_library() -> None:
+    """Envoy's own images have no other."""
+    needed = subprocess.run(["ldd", NATIVE_MODULE], check=True, capture_output=True, text=True).stdout
+    libraries = {Path(line.split()[0]).name.split(".")[0] for line in needed.splitlines()}
+    assert {name for name in libraries if not name.startswith(("linux-vdso", "ld-linux"))} == {"libc"}, needed
+
+
 def test_the_module_beside_the_command_is_the_default(tmp_path: Path, config: Path, certificates: Certificates) -> None:
     command = tmp_path / "otlp-gate"
     shutil.copy(os.environ["OTLP_GATE"], command)
