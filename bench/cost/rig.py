@@ -101,7 +101,7 @@ class Rig(contextlib.ExitStack):
 
     def envoy(self, config, name, workers=1):
         file = self.written(config, name)
-        command = [self.options.envoy, "-c", file, "--concurrency", workers, "--use-dynamic-base-id", "-l", "error"]
+        command = [self.options.envoy, "-c", file, "--concurrency", workers, "--disable-hot-restart", "-l", "error"]
         ports = [it["address"]["socket_address"]["port_value"] for it in config["static_resources"]["listeners"]]
         modules = {"ENVOY_DYNAMIC_MODULES_SEARCH_PATH": str(pathlib.Path(self.options.native).parent)}
         return self.enter_context(processes.running(command, ports, self.folder, name, modules))
