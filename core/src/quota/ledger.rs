@@ -18,7 +18,7 @@ use super::bucket::Bucket;
 use super::bucket_id::BucketId;
 use super::bucket_set::BucketSet;
 use super::dimension::{Amounts, Dimension};
-use super::engine::{Entry, Share};
+use super::engine::Share;
 use super::store::{NEW_KEY, Store, StoreFailed};
 use super::throttled::Throttled;
 use super::tier::Tier;
@@ -314,14 +314,7 @@ impl<'a, S: Store> Ledger<'a, S> {
                     && let Some(value) = set.put(id, &bucket, tier)
                     && self.store.set(key, &value, version) == Ok(true)
                 {
-                    share.queue(Entry::new(
-                        share,
-                        id,
-                        table,
-                        share.class(tier),
-                        bucket.unreported.ticket,
-                        due,
-                    ));
+                    share.queue(id, table, tier, bucket.unreported.ticket, due);
                 }
                 return Update::Throttled(throttled);
             }
@@ -336,14 +329,7 @@ impl<'a, S: Store> Ledger<'a, S> {
             match self.store.set(key, &value, version) {
                 Ok(true) => {
                     if let (Some(share), Some(due)) = (share, due) {
-                        share.queue(Entry::new(
-                            share,
-                            id,
-                            table,
-                            share.class(tier),
-                            bucket.unreported.ticket,
-                            due,
-                        ));
+                        share.queue(id, table, tier, bucket.unreported.ticket, due);
                     }
                     return Update::Done { at: bucket.updated, used: bucket.used(tier) };
                 }

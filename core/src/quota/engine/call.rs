@@ -9,7 +9,7 @@ use super::share::Class;
 use crate::quota::dimension::{Dimension, PerDimension};
 use crate::quota::ledger::Ledger;
 use crate::quota::store::Store;
-use crate::quota::tier::{Limit, MAX_CAPACITY};
+use crate::quota::tier::{Limit, MAX_CAPACITY, Tier};
 use crate::quota::tokens::{FRACTION_BITS, Tokens};
 use crate::time::Timestamp;
 
@@ -198,7 +198,7 @@ fn tokens(units: f64) -> Tokens {
 }
 
 /// Whether one of these debts is above the burst, by more than 2 percent.
-pub(super) fn is_over(Class { tier, .. }: &Class, debts: &PerDimension<Option<Tokens>>) -> bool {
+pub(super) fn is_over(tier: &Tier, debts: &PerDimension<Option<Tokens>>) -> bool {
     debts.iter().any(|(dimension, debt)| {
         let limit = tier.limits[dimension].map(Limit::tokens);
         debt.zip(limit).is_some_and(|(debt, capacity)| debt > capacity + capacity / 50)

@@ -29,7 +29,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub use call::{Call, Credentials};
-pub(super) use queue::Entry;
 pub use resp::{Reply, replies};
 pub use share::Share;
 
@@ -38,7 +37,7 @@ use super::ledger::Ledger;
 use super::store::{NEW_KEY, Store};
 use crate::time::{Nanos, Timestamp};
 use call::{Flight, Group};
-use queue::Queue;
+use queue::{Entry, Queue};
 
 /// How often a worker looks for due reports.
 pub const TICK: Nanos = Nanos::from_millis(20);
@@ -177,7 +176,7 @@ impl Engine {
         self.failures.get() == 0 || now >= self.retry.get()
     }
 
-    pub(super) fn queue(&self, entry: Entry) {
+    fn queue(&self, entry: Entry) {
         self.queue.borrow_mut().push(entry);
     }
 
@@ -301,7 +300,7 @@ impl Engine {
             let (ticket, mut due) = (entry.ticket, None);
             let share = Rc::clone(&entry.share);
             answer.reported += 1;
-            answer.over += u64::from(call::is_over(&class, &debts));
+            answer.over += u64::from(call::is_over(&class.tier, &debts));
             let ledger = Ledger::shared(store, &share);
             let written = ledger.reported(entry.id, entry.table, &class.tier, now, &mut |bucket| {
                 due = None;

@@ -17,7 +17,7 @@ const MOST: usize = 1 << 15;
 
 /// A bucket to report.
 #[derive(Debug)]
-pub(in crate::quota) struct Entry {
+pub(super) struct Entry {
     pub(super) due: Timestamp,
     pub(super) share: Rc<Share>,
     pub(super) id: BucketId,
@@ -26,19 +26,6 @@ pub(in crate::quota) struct Entry {
     pub(super) class: Rc<Class>,
     /// The entry counts while the bucket has this ticket.
     pub(super) ticket: Ticket,
-}
-
-impl Entry {
-    pub(in crate::quota) fn new(
-        share: &Rc<Share>,
-        id: BucketId,
-        table: Table,
-        class: Rc<Class>,
-        ticket: Ticket,
-        due: Timestamp,
-    ) -> Self {
-        Entry { due, share: Rc::clone(share), id, table, class, ticket }
-    }
 }
 
 /// Buckets by the time when they are due.

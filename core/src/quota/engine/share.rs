@@ -6,9 +6,12 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Engine, Entry};
+use super::Engine;
+use super::queue::Entry;
 use crate::quota::bucket_id::BucketId;
+use crate::quota::ledger::Table;
 use crate::quota::tier::Tier;
+use crate::quota::unreported::Ticket;
 use crate::time::Timestamp;
 
 /// The buckets of one quota of a gate.
@@ -27,7 +30,7 @@ pub struct Share {
 
 /// The buckets of a share that have the same limits.
 #[derive(Debug)]
-pub(in crate::quota) struct Class {
+pub(super) struct Class {
     /// The limits, without a name.
     pub(super) tier: Tier,
     /// What their keys in the engine depend on besides the bucket.
@@ -49,7 +52,7 @@ impl Share {
     }
 
     /// The class of the buckets with these limits.
-    pub(in crate::quota) fn class(&self, tier: &Tier) -> Rc<Class> {
+    pub(super) fn class(&self, tier: &Tier) -> Rc<Class> {
         let mut classes = self.classes.borrow_mut();
         if let Some(class) = classes.iter().find(|class| class.tier.limits == tier.limits) {
             return Rc::clone(class);
@@ -76,8 +79,16 @@ impl Share {
         self.engine.divided().map(|(since, replicas)| (since, tier.divided(replicas)))
     }
 
-    pub(in crate::quota) fn queue(&self, entry: Entry) {
-        self.engine.queue(entry);
+    /// Queues a bucket that has this ticket for a report. `tier` has its limits.
+    pub(in crate::quota) fn queue(
+        self: &Rc<Self>,
+        id: BucketId,
+        table: Table,
+        tier: &Tier,
+        ticket: Ticket,
+        due: Timestamp,
+    ) {
+        self.engine.queue(Entry { due, share: Rc::clone(self), id, table, class: self.class(tier), ticket });
     }
 
     /// The key of a bucket in the engine. It depends on the limits: gates with other tiers have other buckets, and so do
