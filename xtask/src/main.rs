@@ -17,6 +17,7 @@ mod native;
 mod process;
 mod project;
 mod publish;
+mod pytest;
 mod reproducible;
 mod setup;
 mod test;

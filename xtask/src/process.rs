@@ -3,33 +3,37 @@
 use std::env;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 /// Runs a program to its end. Its standard output goes to standard error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    run_unless(command, 0).map(drop)
+    let status = status(command)?;
+    if !status.success() {
+        bail!("{}", failure(command, status));
+    }
+    Ok(())
+}
+
+/// Runs a program to its end like [`run`], and returns how it ended.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
+    let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+    status.with_context(|| format!("could not start `{}`", shown(command)))
+}
+
+/// The message that a program failed.
+pub(crate) fn failure(command: &Command, status: ExitStatus) -> String {
+    format!("`{}` failed ({status})", shown(command))
 }
 
 /// Runs a program to its end, with its data on our standard output.
 pub(crate) fn run_with_stdout(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("could not start `{}`", shown(command)))?;
     if !status.success() {
-        bail!("`{}` failed ({status})", shown(command));
+        bail!("{}", failure(command, status));
     }
     Ok(())
-}
-
-/// Runs a program to its end like [`run`]. Exit code `code` is no failure: the result is `false` then, else `true`.
-pub(crate) fn run_unless(command: &mut Command, code: i32) -> Result<bool> {
-    let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
-    let status = status.with_context(|| format!("could not start `{}`", shown(command)))?;
-    let other = status.code() != Some(code);
-    if other && !status.success() {
-        bail!("`{}` failed ({status})", shown(command));
-    }
-    Ok(other)
 }
 
 /// Runs a program to its end and returns its standard output, without white space at the end.
@@ -37,7 +41,7 @@ pub(crate) fn stdout(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("could not start `{}`", shown(command)))?;
     if !output.status.success() {
-        bail!("`{}` failed ({})", shown(command), output.status);
+        bail!("{}", failure(command, output.status));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }

@@ -16,7 +16,7 @@ PROVIDER = os.environ.get("OTLP_GATE_PROVIDER", "istio")
 MACHINE = os.environ.get("OTLP_GATE_MACHINE", "10.244.255.1")
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
 # Seconds that a change in the cluster may take on a loaded machine.
-TIMEOUT = 120
+TIMEOUT = 180
 T = TypeVar("T")
 
 # Namespace and label selector of the control plane's pods, and of a gateway's proxies and their Deployment.
@@ -151,7 +151,7 @@ class Installation:
         return ("-n", namespace, "-l", selector)
 
     def apply(self, *args: str) -> dict:
-        return self.json("apply", *args)
+        return self.json("apply", "--timeout", f"{TIMEOUT * 3 // 2}s", *args)
 
     def apply_fails(self, why: str) -> str:
         """Applies a config that does not become ready, waits until `status` reports `why`, and returns the errors of a
@@ -193,7 +193,7 @@ class Installation:
         address = f"{self.address()}:4317"
         wait_until(lambda: handshake_fails(address, identity.context("h2")), "the certificate is rejected")
 
-    def verify(self, code: int = 0) -> dict:
+    def verify(self, code: int | None = 0) -> dict:
         """The outcome of `otlp-gate verify` from this machine."""
         return self.json("verify", "--address", self.address(), code=code)
 

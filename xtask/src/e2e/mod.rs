@@ -9,20 +9,17 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::cluster::{self, Provider};
-use crate::{process, project, setup, wasm};
+use crate::{project, pytest, setup, wasm};
 
 /// Some tests compare two nodes.
 const NODES: u8 = 2;
 
-/// Most tests run four at a time, since they mostly wait. The tests of a file or a class share a gate and change it, so
+/// Most tests run three at a time, since they mostly wait. The tests of a file or a class share a gate and change it, so
 /// they stay together. Tests that are marked `alone` follow one by one.
 const RUNS: [&[&str]; 2] = [
-    &["-m", "not alone", "--numprocesses=4", "--dist=loadscope", "--no-loadscope-reorder"],
+    &["-m", "not alone", "--numprocesses=3", "--dist=loadscope", "--no-loadscope-reorder"],
     &["-m", "alone"],
 ];
-
-/// pytest's exit code if no test was selected.
-const NO_TESTS: i32 = 5;
 
 /// The cluster and the tests to run.
 #[derive(clap::Args)]
@@ -73,7 +70,7 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
         // For tests that restart the kubelets.
         env.push(("CLUSTER_XTASK", std::env::current_exe()?.into()));
         return cluster::with(args.provider, args.nodes, |kubeconfig, kubectl| {
-            pytest(args, env, kubeconfig, kubectl)
+            tests(args, env, kubeconfig, kubectl)
         });
     }
     let given = preflight::check(args.kubeconfig.as_deref(), args.context.as_deref(), args.provider)?;
@@ -82,7 +79,7 @@ pub(crate) fn recipe(args: &Args) -> Result<()> {
     }
     let mut env = environment(args)?;
     env.push(("OTLP_GATE_MACHINE", given.machine.into()));
-    pytest(args, env, &given.kubeconfig, "kubectl")
+    tests(args, env, &given.kubeconfig, "kubectl")
 }
 
 /// Builds the programs that the tests need. Returns the variables with their paths.
@@ -99,7 +96,7 @@ fn environment(args: &Args) -> Result<Vec<(&'static str, OsString)>> {
     ])
 }
 
-fn pytest(
+fn tests(
     args: &Args,
     mut env: Vec<(&'static str, OsString)>,
     kubeconfig: &Path,
@@ -108,11 +105,10 @@ fn pytest(
     env.extend([("KUBECONFIG", kubeconfig.into()), ("KUBECTL", kubectl.into())]);
     let interpreter = setup::python()?.interpreter;
     let [together, alone] = RUNS.map(|run| {
-        let mut pytest = Command::new(&interpreter);
-        pytest.current_dir(project::root()).envs(env.iter().cloned());
-        pytest.args(["-m", "pytest", "--timeout=300", "--durations=10", "tests/cluster"]);
-        pytest.args(run).args(&args.pytest);
-        process::run_unless(&mut pytest, NO_TESTS)
+        let mut command = Command::new(&interpreter);
+        command.current_dir(project::root()).envs(env.iter().cloned());
+        command.args(["-m", "pytest", "--timeout=600", "--durations=10", "tests/cluster"]);
+        pytest::run(command.args(run).args(&args.pytest))
     });
     if !(together? | alone?) {
         bail!("no test was selected");

@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::Outcome;
-use crate::{cluster, debian, native, process, project, setup};
+use crate::{cluster, debian, native, process, project, pytest, setup};
 
 const KUSTOMIZE: &str = "v5.8.1";
 
@@ -81,6 +81,6 @@ fn pytest(tests: &[&str], configure: impl FnOnce(&mut Command) -> Result<()>) ->
     if process::find("node").is_some() {
         pytest.env("PROTOBUFJS", setup::protobufjs()?);
     }
-    process::run(&mut pytest)?;
+    ensure!(pytest::run(&mut pytest)?, "no test was selected");
     Ok(Outcome::Passed)
 }
