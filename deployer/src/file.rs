@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::Error;
 
@@ -25,6 +25,20 @@ pub(crate) enum Existing {
     Keep,
     /// Replace it in one step: a reader sees the old file or the new one.
     Replace,
+}
+
+/// A temporary folder that only its owner can read. Its name starts with `prefix`.
+///
+/// # Errors
+/// It cannot be created.
+pub(crate) fn temporary_folder(prefix: &str) -> Result<TempDir, Error> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.prefix(prefix).tempdir().map_err(|error| {
+        let error = Error::failed(format_args!("cannot create a temporary folder: {error}"));
+        error.hint("set TMPDIR to a folder that you can write to")
+    })
 }
 
 /// A file that is written and synced under a temporary name in the folder of its destination.

@@ -26,10 +26,7 @@ impl Workspace {
     /// Creates the configuration, the gate's two CAs, and certificates: the server's, those of the clients `acme` and
     /// `globex`, `unknown`, which matches no rule, and a copy of acme's that another CA issued.
     pub(super) fn create() -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("otlp-gate-demo-").tempdir();
-        let folder = folder
-            .map_err(|error| Error::failed(format_args!("cannot create a temporary folder: {error}")))?;
-        let workspace = Workspace { folder };
+        let workspace = Workspace { folder: file::temporary_folder("otlp-gate-demo-")? };
         fs::write(workspace.config(), CONFIG).map_err(|error| {
             Error::failed(format_args!("cannot write {}: {error}", workspace.config().display()))
         })?;

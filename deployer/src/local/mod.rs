@@ -8,10 +8,9 @@ mod policy;
 mod port;
 mod watch;
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use crate::envoy::{
     self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, FilterHost, LogLevel, StartOptions, dynamic,
 };
 use crate::error::Error;
+use crate::file;
 use crate::module::{self, NativeModule, native};
 use crate::output::say;
 use policy::LocalPolicy;
@@ -344,10 +344,8 @@ struct NewReplica<'a> {
 
 impl NewReplica<'_> {
     async fn start(self, binary: &Path, options: &Options) -> Result<Replica, Error> {
-        // The folder will contain the server's key.
-        let private = Permissions::from_mode(0o700);
-        let run = tempfile::Builder::new().prefix("otlp-gate-").permissions(private).tempdir();
-        let run = run.map_err(|error| Error::failed(format!("cannot create a temporary folder: {error}")))?;
+        // It will contain the server's key.
+        let run = file::temporary_folder("otlp-gate-")?;
         let host = FilterHost::new(options.native.is_some());
         let module = module_file(run.path(), host);
         fs::write(&module, options.native.as_ref().map_or(module::bytes(), NativeModule::bytes))

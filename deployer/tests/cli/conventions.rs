@@ -99,6 +99,18 @@ fn the_module_goes_where_it_is_told_and_never_into_the_configuration() {
     assert_eq!(sandbox.read("otlp-gate.wasm"), sandbox.read("other.wasm"));
 }
 
+#[test]
+fn without_a_temporary_folder_the_demo_names_the_variable() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.command("demo").env("TMPDIR", sandbox.path("none")).output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("cannot create a temporary folder") && told.contains("hint: set TMPDIR to"),
+        "{told}"
+    );
+}
+
 /// Each is a call that looks right, with what is said of it.
 #[test]
 fn wrong_values_are_named_with_what_is_right() {

@@ -1,5 +1,6 @@
 //! The command as a static binary, with its manual pages and completions.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use super::archive::File;
+use super::links;
 use crate::{debian, process, project, reproducible};
 
 /// A platform that the command is released for.
@@ -78,8 +80,9 @@ impl fmt::Display for Platform {
     }
 }
 
-/// What an archive has of the tree. The README links to the docs, and they to the examples.
-const TREE: [&str; 6] = ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples"];
+/// What an archive has of the tree. The README links to the docs, they to the examples, and these to the manifests.
+const TREE: [&str; 7] =
+    ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples", "manifests"];
 
 /// The files of an archive, in a folder: the command, its pages, the license and the docs.
 pub(super) fn files(folder: &str, binary: &[u8], pages: &[File]) -> Result<Vec<File>> {
@@ -87,8 +90,12 @@ pub(super) fn files(folder: &str, binary: &[u8], pages: &[File]) -> Result<Vec<F
     let mut git = Command::new("git");
     let tree = process::stdout(git.args(["ls-files", "--"]).args(TREE).current_dir(&root))?;
     let mut files = vec![File { path: "otlp-gate".to_owned(), executable: true, content: binary.to_vec() }];
+    let names: BTreeSet<&Path> = tree.lines().flat_map(|name| Path::new(name).ancestors()).collect();
     for name in tree.lines() {
-        let content = fs::read(root.join(name)).with_context(|| format!("reading {name}"))?;
+        let mut content = fs::read(root.join(name)).with_context(|| format!("reading {name}"))?;
+        if name.ends_with(".md") {
+            content = links::within(&String::from_utf8(content)?, Path::new(name), &names).into_bytes();
+        }
         files.push(File { path: name.to_owned(), executable: false, content });
     }
     files.extend(pages.iter().map(|page| File {

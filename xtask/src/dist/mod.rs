@@ -3,6 +3,7 @@
 mod archive;
 mod check;
 mod command;
+mod links;
 mod sbom;
 
 use std::fmt::Write as _;
