@@ -62,6 +62,8 @@ def main():
     only = parser.add_argument("--only", action="append", metavar="PART", help="measure only this; may be repeated")
     only.choices = sorted({*PARTS, *(name for names in ROWS.values() for name in names)})
     options = parser.parse_args()
+    if options.write_docs and not PARTS.keys() >= set(options.only or ()):
+        parser.error(f"--write-docs takes whole parts: {', '.join(PARTS)}")
 
     machine = report.machine(options.envoy)
     found = measure(options)

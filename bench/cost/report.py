@@ -62,15 +62,24 @@ def machine(envoy):
 
 
 def write_docs(about, options, tables):
-    """Writes the tables into the page, between its marks."""
+    """Writes the tables into the page, between its marks. With `--only`, the other tables stay, and these say when they
+    were measured."""
     words = ["--write-docs", *["--quick"] * options.quick, *(f"--only {part}" for part in options.only or ())]
     command = f"`cargo xtask bench {' '.join(words)}`"
-    where = (
+    where = wrapped(
         f"Measured by {command} on {about['date']} at commit `{about['commit']}`: Envoy {about['envoy']}, "
         f"{about['cpu']}, {about['cores']} cores, {about['kernel']}, load average {about['load average']} at the start."
     )
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    written = "\n\n".join([BEGIN, wrapped(where), *(table.markdown() for table in tables), END])
-    PAGE.write_text(before + written + after)
+    before, rest = PAGE.read_text().split(BEGIN)
+    there, after = rest.split(END)
+    if options.only:
+        top, *sections = re.split(r"^(?=## )", there.strip(), flags=re.MULTILINE)
+        written = {title(section): section.strip() for section in sections}
+        written |= {table.title: f"{table.markdown()}\n\n{where}" for table in tables}
+    else:
+        top, written = where, {table.title: table.markdown() for table in tables}
+    PAGE.write_text(before + "\n\n".join([BEGIN, top.strip(), *written.values(), END]) + after)
+
+
+def title(section):
+    return section.splitlines()[0].removeprefix("## ")
