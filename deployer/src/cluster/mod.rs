@@ -42,7 +42,7 @@ pub(crate) use mesh::{DetectedMesh, detect_mesh};
 pub(crate) use missing::{Missing, missing};
 pub(crate) use operator::detect_prometheus_operator;
 pub(crate) use plan::{Change, Plan, Planned};
-pub(crate) use proxies::{proxy_metrics, running_proxies};
+pub(crate) use proxies::{is_running, proxy_metrics, running_proxies};
 pub(crate) use prune::{Pruned, prune, retained};
 pub(crate) use server_certificate::ServerCertificate;
 pub(crate) use shared_quotas::other_limits;

@@ -40,7 +40,8 @@ where
     Ok(api.list(&ListParams::default().labels(&workload.selector)).await?.items)
 }
 
-pub(super) fn is_running(pod: &Pod) -> bool {
+/// Whether a pod has started, and does not end.
+pub(crate) fn is_running(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()
         && pod.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running")
 }

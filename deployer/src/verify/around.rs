@@ -8,18 +8,20 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::Api;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::case::{Case, CaseResult, Listener};
 use super::gate::{Backend, GateUnderTest};
-use crate::cluster::{Cluster, selecting};
+use crate::cluster::{Cluster, is_running, selecting};
 use crate::config::{self, TlsMode};
 
 const CASE: &str = "around the gate to the Collector: connection refused";
 const EXPECTED: &str = "no connection without the gateway's certificate";
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is tried at most.
+/// How often it is tried at most, and how long after the last attempt: a Collector that has just started may not listen
+/// yet.
 const ATTEMPTS: usize = 8;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +46,8 @@ pub(super) async fn check(gate: &GateUnderTest<'_>) -> Vec<Case> {
         return skip("`backend.collector.tls` is `off`: at most a NetworkPolicy refuses other clients");
     }
     let pods = Api::<Pod>::namespaced(cluster.client.clone(), namespace);
-    let running = |it: &&Pod| it.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running");
     let pod = match pods.list(&selecting(labels)).await {
-        Ok(pods) => pods.items.iter().find(running).map(|it| it.name_any()),
+        Ok(pods) => pods.items.iter().find(|it| is_running(it)).map(|it| it.name_any()),
         Err(error) => return skip(&error.to_string()),
     };
     let Some(pod) = pod else { return skip("no pod of the Collector is running") };
@@ -69,7 +70,10 @@ fn case(listener: Listener, attempt: Attempt) -> Case {
 async fn connect(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Attempt {
     let mut last = Attempt::Failed(format!("no response within {} s", TIMEOUT.as_secs()));
     let attempts = async {
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                sleep(PAUSE).await;
+            }
             last = try_once(cluster, namespace, pod, port).await;
             if !matches!(last, Attempt::Failed(_)) {
                 break;
