@@ -42,8 +42,8 @@ mod tests {
 
     #[test]
     fn links_to_what_is_not_there_become_their_text() {
-        let names = ["docs/a.md", "docs", "examples"].map(Path::new).into();
-        let links = |document: &str| within(document, Path::new("docs/guides/b.md"), &names);
+        let names = ["pages/a.md", "pages", "examples"].map(Path::new).into();
+        let links = |document: &str| within(document, Path::new("pages/guides/b.md"), &names);
         for kept in [
             "[a](../a.md#part) and [its folder](..), the\n[examples](../../examples) [here](#here)",
             "[site](https://example.com/x.md), `[1](`, [open](",
