@@ -56,6 +56,7 @@ def deploy(
     made: list[Installation] = []
 
     def deploy(namespace: str) -> Installation:
+        kubectl.wait_until_not_terminating(namespace)
         folder = tmp_path_factory.mktemp(namespace)
         url = None if PROVIDER == "istio" else module_url
         installation = Installation(folder, namespace)

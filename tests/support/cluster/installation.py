@@ -57,8 +57,14 @@ class Kubectl:
 
     def ensure_namespace(self, name: str) -> None:
         """Creates a namespace that tests of other processes may create at the same time."""
+        self.wait_until_not_terminating(name)
         done = self.attempt("create", "namespace", name)
         assert done.returncode == 0 or "AlreadyExists" in done.stderr, done.stderr
+
+    def wait_until_not_terminating(self, name: str) -> None:
+        """Waits for the end of a namespace that tests before have deleted."""
+        phase = lambda: self("get", "namespace", name, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
+        wait_until(lambda: phase() != "Terminating", f"the namespace {name} of tests before is gone")
 
 
 def kill(kubectl: Kubectl, *pods: str) -> None:
