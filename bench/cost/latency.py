@@ -1,4 +1,4 @@
-"""The time of a request, at half of the load that an Envoy of one worker can carry with each filter."""
+"""The time of a request, at half of the load that an Envoy of one worker can carry with the filter that costs most."""
 
 import statistics
 

@@ -70,8 +70,8 @@ fn case(listener: Listener, attempt: Attempt) -> Case {
 async fn connect(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Attempt {
     let mut last = Attempt::Failed(format!("no response within {} s", TIMEOUT.as_secs()));
     let attempts = async {
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
+        for number in 0..ATTEMPTS {
+            if number > 0 {
                 sleep(PAUSE).await;
             }
             last = try_once(cluster, namespace, pod, port).await;
