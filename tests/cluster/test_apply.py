@@ -70,7 +70,7 @@ def test_every_name_of_a_certificate_counts(gate: Installation, backend: Sink, t
 
 def test_a_forged_certificate_header_has_no_effect(gate: Installation, backend: Sink) -> None:
     acme, globex = gate.acme(), gate.globex()
-    stranger = gate.client("forger", "--spiffe", "spiffe://forger.example/x")
+    stranger = gate.stranger()
     grpc, http = (f"{gate.address()}:{port}" for port in (4317, 4318))
     # The first connection waits for the listener.
     gate.connect(acme).socket.close()
@@ -124,7 +124,7 @@ def add_client(gate: Installation, name: str, send: Callable[[], int]) -> None:
 
 
 def test_a_new_policy_applies_to_connected_clients(gate: Installation) -> None:
-    identity = gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")
+    identity = gate.client("latecomer", "--spiffe", "spiffe://latecomer.example/x")
     gate.connect(identity).socket.close()
     with secure_channel(f"{gate.address()}:4317", identity.credentials()) as channel:
         export = channel.unary_unary(GRPC_PATHS["traces"], request_serializer=None, response_deserializer=None)
@@ -133,7 +133,7 @@ def test_a_new_policy_applies_to_connected_clients(gate: Installation) -> None:
             # `future` also returns the status of a call that fails.
             return export.future(traces("a"), timeout=5, wait_for_ready=True).code().value[0]
 
-        add_client(gate, "stranger", send)
+        add_client(gate, "latecomer", send)
 
 
 @pytest.mark.skipif(PROVIDER == "envoy-gateway", reason="it closes connections when a policy changes")

@@ -12,5 +12,5 @@ def test_a_known_client_gets_the_state_and_others_are_rejected(gate: Installatio
         answer = connection.grpc(CHECK, frame(b""))
         assert (answer.grpc_status, answer.body) == (0, SERVING), answer
         assert connection.grpc(CHECK, frame(b"\n\x03abc")).grpc_status == 5
-    with gate.connect(gate.client("stranger", "--spiffe", "spiffe://stranger.example/x")) as connection:
+    with gate.connect(gate.stranger()) as connection:
         assert connection.grpc(CHECK, frame(b"")).grpc_status == 7

@@ -71,8 +71,7 @@ def use_module(installation: Installation, module: dict) -> None:
 
 def rejection(installation: Installation) -> bytes:
     """The message to a certificate that matches no rule, on a new connection."""
-    stranger = installation.client("stranger", "--spiffe", "spiffe://stranger.example/1")
-    with installation.connect(stranger) as connection:
+    with installation.connect(installation.stranger()) as connection:
         answer = connection.grpc(GRPC_PATHS["traces"], frame(traces("a")))
     assert answer.grpc_status == 7
     return answer.grpc_message.encode()

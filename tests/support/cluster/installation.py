@@ -17,6 +17,8 @@ MACHINE = os.environ.get("OTLP_GATE_MACHINE", "10.244.255.1")
 KUBECTL = os.environ.get("KUBECTL", "kubectl")
 # Seconds that a change in the cluster may take on a loaded machine.
 TIMEOUT = 180
+# A name in certificates that no rule matches.
+STRANGER = "spiffe://stranger.example/1"
 T = TypeVar("T")
 
 # Namespace and label selector of the control plane's pods, and of a gateway's proxies and their Deployment.
@@ -123,8 +125,10 @@ class Installation:
         }
 
     def change(self, change: Callable[[dict], None]) -> None:
+        """Changes the config. Tests that share the gate find what the change leaves, so none may admit the stranger."""
         config = self.config
         change(config)
+        assert "stranger" not in json.dumps(config.get("clients")), config["clients"]
         self.config = config
 
     def run(
@@ -188,6 +192,10 @@ class Installation:
 
     def initech(self) -> Identity:
         return self.client("initech", "--dns", "oslo.initech.example")
+
+    def stranger(self) -> Identity:
+        """A client that no rule matches, in any test."""
+        return self.client("stranger", "--spiffe", STRANGER)
 
     def connect(self, identity: Identity, port: int = 4317) -> Http2:
         # Connections to a Service are refused until kube-proxy has its endpoints, shortly after they are ready.
