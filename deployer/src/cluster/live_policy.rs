@@ -6,7 +6,7 @@ use otlp_gate_core::config::ClientCa;
 use super::api_error::api_error;
 use super::client::Cluster;
 use crate::error::Error;
-use crate::model::{Installation, read_plugin_config};
+use crate::model::Installation;
 use crate::providers;
 
 /// The keys of client CAs, and the serial numbers that these have revoked, as the last `apply` with certificates left
@@ -22,8 +22,8 @@ pub(crate) async fn live_client_cas(
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &names.namespace, &resource);
     match api.get_opt(&names.gateway).await {
         Ok(live) => {
-            let policy = live.as_ref().and_then(|live| live.data.pointer(object.policy));
-            Ok(policy.and_then(read_plugin_config).map(|policy| policy.client_cas).unwrap_or_default())
+            let policy = live.and_then(|live| object.read(&live.data));
+            Ok(policy.map(|policy| policy.client_cas).unwrap_or_default())
         }
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(Vec::new()),
         Err(error) => Err(api_error(format_args!("cannot read {}/{}", object.kind, names.gateway), &error)),

@@ -1,7 +1,7 @@
 //! Other gates in the cluster whose quotas are common with this gate's (`quotas.scope: shared`), and whose limits differ.
 
 use kube::ResourceExt as _;
-use kube::api::{DynamicObject, ListParams};
+use kube::api::ListParams;
 use otlp_gate_core::config::{PolicyConfig, Scope};
 
 use super::api_error::{api_error, if_allowed};
@@ -10,7 +10,7 @@ use super::client::Cluster;
 use super::discovery::Discovery;
 use super::managers::is_ours;
 use crate::error::Error;
-use crate::model::{Installation, read_plugin_config, title};
+use crate::model::{Installation, title};
 use crate::providers::POLICY_OBJECTS;
 
 /// The policies of other gates that share this gate's quotas under other limits. The engine has separate buckets for
@@ -33,9 +33,10 @@ pub(crate) async fn other_limits(
         let listed =
             if_allowed(discovery.list(cluster, (object.api_version, object.kind), namespace, &all).await);
         let listed = listed.map_err(|e| api_error(format_args!("cannot list every {}", object.kind), &e))?;
-        let policy = |it: &DynamicObject| it.data.pointer(object.policy).and_then(read_plugin_config);
         for it in listed.unwrap_or_default().iter().filter(|it| is_ours(it)) {
-            let Some(effect) = policy(it).and_then(|policy| difference(own, &policy)) else { continue };
+            let Some(effect) = object.read(&it.data).and_then(|policy| difference(own, &policy)) else {
+                continue;
+            };
             let object = title(object.kind, it.namespace().as_deref(), &it.name_any());
             found.push(Attachment { object, effect, is_unsafe: true });
         }

@@ -49,6 +49,11 @@ pub(crate) struct Gateway {
     /// and every istiod is known to be 1.30 or later, else WasmPlugin; `render` writes a WasmPlugin. Istio only.
     #[serde(skip_serializing_if = "ExtensionMode::is_auto")]
     pub(crate) extension: ExtensionMode,
+    /// What runs the filter: `wasm`, a VM in the gateway's Envoy, or `native`, Envoy itself, which costs less CPU.
+    /// `native` needs Envoy Gateway 1.8 or later and, as `module`, an image of Envoy that contains the module. The name
+    /// of a Gateway with `native`, and of no other, ends in `-native`.
+    #[serde(skip_serializing_if = "FilterHost::is_wasm")]
+    pub(crate) host: FilterHost,
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) module: Option<Module>,
@@ -83,6 +88,24 @@ pub(crate) enum Provider {
     Istio,
     /// Envoy Gateway.
     EnvoyGateway,
+}
+
+/// What runs the filter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FilterHost {
+    /// A Wasm VM in Envoy.
+    #[default]
+    Wasm,
+    /// Envoy itself.
+    Native,
+}
+
+impl FilterHost {
+    /// Whether it is the default.
+    fn is_wasm(&self) -> bool {
+        *self == FilterHost::Wasm
+    }
 }
 
 /// The IP families of ports.
@@ -161,6 +184,7 @@ impl Default for Gateway {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             extension: ExtensionMode::Auto,
+            host: FilterHost::Wasm,
             module: None,
             access_log: AccessLog::Off,
             pod: Pod::default(),

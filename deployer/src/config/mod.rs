@@ -37,7 +37,7 @@ pub(crate) use client_ca::ClientCa;
 pub(crate) use collector::{
     CANARY, FILE_STORAGE, HEALTH_CHECK, MEMORY_LIMITER, QUEUE_VOLUME, Resilience, kind,
 };
-pub(crate) use gateway::{AccessLog, ExtensionMode, Gateway, Provider};
+pub(crate) use gateway::{AccessLog, ExtensionMode, FilterHost, Gateway, Provider};
 pub(crate) use kubernetes::Kubernetes;
 pub(crate) use monitoring::{Monitoring, PrometheusOperator, VerifyJob};
 pub(crate) use node_local::{

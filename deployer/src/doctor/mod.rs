@@ -9,6 +9,7 @@ mod collector_tls;
 mod control_plane;
 mod gateway_api;
 mod load_balancer;
+mod native_module;
 mod permissions;
 mod quota_engine;
 mod server_certificate;
@@ -82,6 +83,7 @@ pub(crate) async fn examine(
     if config.gateway.enabled {
         checks.extend(gateway_api::checks(cluster, config).await?);
         checks.push(control_plane::check(cluster, config).await?);
+        checks.extend(native_module::check(cluster, config).await?);
         checks.push(load_balancer::check(cluster, config).await);
         checks.extend(collector_tls::checks(cluster, installation).await?);
         checks.extend(storage::check(cluster, config).await);

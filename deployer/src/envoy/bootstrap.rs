@@ -10,11 +10,15 @@ use super::bounds::{
     BREAKER, BUFFER, CONNECTION_WINDOW, CONNECTIONS, HANDSHAKE, HEADERS_KIB, IDLE, REQUEST, STREAM_IDLE,
     STREAMS,
 };
-use super::dynamic::{DynamicResource, FILTER, FilterHost};
+use super::dynamic::{DynamicResource, FILTER};
 use super::engine::engine_cluster;
 use super::stats::stats_tags;
 use crate::address::Address;
-use crate::config::AccessLog;
+use crate::config::{AccessLog, FilterHost};
+
+/// Type URL of what serves HTTP on a listener.
+const CONNECTION_MANAGER: &str =
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 /// Parameters of the bootstrap.
 #[derive(Debug)]
@@ -104,8 +108,7 @@ impl Bootstrap<'_> {
     fn connection_manager(&self, name: &str) -> Value {
         let (log, file) = self.access_log;
         json!({
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3\
-                      .HttpConnectionManager",
+            "@type": CONNECTION_MANAGER,
             "stat_prefix": name,
             "codec_type": "AUTO",
             "use_remote_address": true,
@@ -188,6 +191,34 @@ fn socket(address: SocketAddr) -> Value {
         socket.insert("ipv4_compat".to_owned(), json!(true));
     }
     json!({"socket_address": socket})
+}
+
+/// A configuration in which Envoy loads the native module in this file, and nothing else.
+pub(crate) fn native_module_alone(file: &str) -> Value {
+    let filter = json!({
+        "@type": FilterHost::Native.type_url(),
+        "dynamic_module_config": {"module": {"local": {"filename": file}}},
+        "filter_name": FILTER,
+        "filter_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "{}"},
+    });
+    let router = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"});
+    let connections = json!({
+        "@type": CONNECTION_MANAGER,
+        "stat_prefix": FILTER,
+        "route_config": {},
+        "http_filters": [
+            {"name": FILTER, "typed_config": filter},
+            {"name": "envoy.filters.http.router", "typed_config": router},
+        ],
+    });
+    let filters =
+        json!([{"name": "envoy.filters.network.http_connection_manager", "typed_config": connections}]);
+    let listener = json!({
+        "name": FILTER,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": filters}],
+    });
+    json!({"static_resources": {"listeners": [listener]}})
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use otlp_gate_core::gate::{ENGINE_PASSWORD, ENGINE_USER};
 
+use crate::config::FilterHost;
 use crate::error::Error;
 use crate::module::native;
 
@@ -25,15 +26,6 @@ const DYNAMIC_MODULE: &str =
 
 const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 const EXTENSION: &str = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig";
-
-/// What the filter runs in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum FilterHost {
-    /// A Wasm VM.
-    Wasm,
-    /// Envoy itself, which finds the module in its search path.
-    Native,
-}
 
 impl FilterHost {
     pub(crate) fn new(native: bool) -> Self {

@@ -13,8 +13,8 @@ mod stats;
 
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use binary::{find, version};
-pub(crate) use bootstrap::Bootstrap;
-pub(crate) use dynamic::{DynamicResource, FilterHost};
+pub(crate) use bootstrap::{Bootstrap, native_module_alone};
+pub(crate) use dynamic::DynamicResource;
 pub(crate) use engine::engine_cluster;
 pub(crate) use process::{Envoy, LogLevel, StartOptions};
 pub(crate) use stats::{METRIC_TAGS, stats_tags};

@@ -21,9 +21,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::address::Address;
 use crate::certs::{ClientTrust, Folder, ListenerTls};
-use crate::config::AccessLog;
+use crate::config::{AccessLog, FilterHost};
 use crate::envoy::{
-    self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, FilterHost, LogLevel, StartOptions, dynamic,
+    self, Addresses, Admin, Bootstrap, DynamicResource, Envoy, LogLevel, StartOptions, dynamic,
 };
 use crate::error::Error;
 use crate::file;
@@ -412,9 +412,9 @@ fn watch_certificates(policy: &LocalPolicy, folder: &Folder) -> Watch {
 fn read_policy(options: &Options) -> Result<LocalPolicy, Error> {
     let policy = LocalPolicy::read(&options.config, options.engine.as_ref())?;
     if options.native.is_some() && policy.engine()?.is_some() {
-        let message = "the native module cannot share quotas with other gates: Envoy lets a dynamic module call a \
-                       quota engine only while a request is open";
-        return Err(Error::failed(message).hint("leave out `--native`, or `quotas.engine` and `--engine`"));
+        return Err(
+            Error::failed(native::NO_ENGINE).hint("leave out `--native`, or `quotas.engine` and `--engine`")
+        );
     }
     Ok(policy)
 }

@@ -13,6 +13,13 @@ pub(crate) const NAME: &str = "otlp_gate";
 /// The file's name.
 pub(crate) const FILE: &str = "libotlp_gate.so";
 
+/// Why it has no quotas over several replicas.
+pub(crate) const NO_ENGINE: &str = "the native module cannot share quotas with other gates: Envoy lets a dynamic \
+                                    module call a quota engine only while a request is open";
+
+/// How to make an image for proxies in a cluster.
+pub(crate) const IMAGE_HINT: &str = "build the image as docs/guides/native-module.md shows, and set `gateway.module.url` to oci://REGISTRY/IMAGE:TAG";
+
 /// What a module of this version contains (`VERSION` in native/src/lib.rs).
 const VERSION: &[u8] = concat!("otlp-gate native module ", env!("CARGO_PKG_VERSION"), "\0").as_bytes();
 const ANY_VERSION: &[u8] = b"otlp-gate native module ";

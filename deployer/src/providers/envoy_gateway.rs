@@ -10,9 +10,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::certificates::{client_ca_config_map, client_cas_by_hand, server_by_hand, server_secret};
+use super::native_module::DynamicModule;
 use super::{
     INTERNAL_ANNOTATION, MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload,
-    backend_tls, quota_engine,
+    backend_tls, native_module, quota_engine,
 };
 use crate::config::AccessLog;
 use crate::envoy::{access_log, bounds, stats_tags};
@@ -27,9 +28,12 @@ const API_VERSION: &str = "gateway.envoyproxy.io/v1alpha1";
 /// Where Envoy Gateway runs itself and, unless it is configured otherwise, the proxies.
 const SYSTEM_NAMESPACE: &str = "envoy-gateway-system";
 
+/// Where it is by `gateway.host`.
+const POLICIES: &[&str] = &["/spec/wasm/0/config", "/spec/dynamicModule/0/config"];
+
 /// The kind of object with the policy.
 pub(super) const EXTENSION_POLICY: PolicyObject =
-    PolicyObject { api_version: API_VERSION, kind: "EnvoyExtensionPolicy", policy: "/spec/wasm/0/config" };
+    PolicyObject { api_version: API_VERSION, kind: "EnvoyExtensionPolicy", policy: POLICIES };
 
 #[derive(Debug)]
 pub(super) struct EnvoyGateway;
@@ -212,20 +216,33 @@ fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
         let patch = pod_settings::patch(settings, "envoy", &proxy_labels(&installation.names));
         pod_settings::merge(patch, &mut template);
     }
+    let native = native_module::image(installation)?;
+    if let Some(image) = &native {
+        pod_settings::merge(native_module::pod_patch(image)?, &mut template);
+    }
     let mut kubernetes = json!({"envoyDeployment": {
         "replicas": replicas,
         "pod": {"annotations": annotations},
         "patch": {"type": "StrategicMerge", "value": {"spec": {"template": template}}},
     }});
+    if let (Some(image), Some(deployment)) = (&native, kubernetes.pointer_mut("/envoyDeployment")) {
+        pod_settings::merge(json!({"container": {"image": image}}), deployment);
+    }
+    let filter = if native.is_some() { "dynamic_modules" } else { "wasm" };
     if let (true, Some(kubernetes)) = (replicas > 1, kubernetes.as_object_mut()) {
         kubernetes.insert("envoyPDB".to_owned(), json!({"minAvailable": 1}));
     }
     let mut proxy = json!({
         "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
         "bootstrap": {"type": "Merge", "value": bootstrap},
-        // By default Envoy Gateway puts the buffer filter before the Wasm filter.
-        "filterOrder": [{"name": "envoy.filters.http.buffer", "after": "envoy.filters.http.wasm"}],
+        // By default Envoy Gateway puts the buffer filter before the gate's.
+        "filterOrder": [
+            {"name": "envoy.filters.http.buffer", "after": format!("envoy.filters.http.{filter}")},
+        ],
     });
+    if let (true, Some(proxy)) = (native.is_some(), proxy.as_object_mut()) {
+        proxy.insert("dynamicModules".to_owned(), native_module::registration());
+    }
     if let (Some(family), Some(proxy)) = (installation.config.gateway.ip_family, proxy.as_object_mut()) {
         proxy.insert("ipFamily".to_owned(), json!(family));
     }
@@ -431,7 +448,10 @@ impl BackendTrafficPolicy {
 #[serde(rename_all = "camelCase")]
 struct EnvoyExtensionPolicy {
     target_refs: Vec<TargetRef>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     wasm: Vec<Wasm>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dynamic_module: Vec<DynamicModule>,
 }
 
 #[derive(Debug, Serialize)]
@@ -469,6 +489,12 @@ struct Source {
 
 impl EnvoyExtensionPolicy {
     fn of(installation: &Installation<'_>) -> Result<Self, Error> {
+        let target_refs = vec![TargetRef::gateway(&installation.names)];
+        let config = plugin_config(&installation.policy, &installation.module, installation.extension.kind)?;
+        if native_module::image(installation)?.is_some() {
+            let dynamic_module = vec![DynamicModule::new(config)];
+            return Ok(EnvoyExtensionPolicy { target_refs, wasm: Vec::new(), dynamic_module });
+        }
         let code = match &installation.module {
             Location::ConfigMap { .. } => {
                 return Err(Error::failed(
@@ -484,17 +510,14 @@ impl EnvoyExtensionPolicy {
             }
         };
         Ok(EnvoyExtensionPolicy {
-            target_refs: vec![TargetRef::gateway(&installation.names)],
+            target_refs,
+            dynamic_module: Vec::new(),
             wasm: vec![Wasm {
                 name: "otlp-gate",
                 root_id: "otlp-gate",
                 fail_open: false,
                 code,
-                config: plugin_config(
-                    &installation.policy,
-                    &installation.module,
-                    installation.extension.kind,
-                )?,
+                config,
                 env: installation
                     .quota_engine()
                     .and_then(|it| it.credentials)

@@ -41,9 +41,12 @@ const ROUTER: &str = "envoy.filters.http.router";
 
 /// The kinds of objects with the policy.
 pub(super) const WASM_PLUGIN: PolicyObject =
-    PolicyObject { api_version: EXTENSION_API, kind: "WasmPlugin", policy: "/spec/pluginConfig" };
-pub(super) const TRAFFIC_EXTENSION: PolicyObject =
-    PolicyObject { api_version: EXTENSION_API, kind: "TrafficExtension", policy: "/spec/wasm/pluginConfig" };
+    PolicyObject { api_version: EXTENSION_API, kind: "WasmPlugin", policy: &["/spec/pluginConfig"] };
+pub(super) const TRAFFIC_EXTENSION: PolicyObject = PolicyObject {
+    api_version: EXTENSION_API,
+    kind: "TrafficExtension",
+    policy: &["/spec/wasm/pluginConfig"],
+};
 
 #[derive(Debug)]
 pub(super) struct Istio;

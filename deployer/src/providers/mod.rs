@@ -7,13 +7,18 @@ mod backend_tls;
 mod certificates;
 mod envoy_gateway;
 mod istio;
+mod native_module;
 mod quota_engine;
 
+use otlp_gate_core::config::PolicyConfig;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::config;
 use crate::error::Error;
-use crate::model::{BackendTls, Extension, Installation, Names, Object, ProviderSettings};
+use crate::model::{
+    BackendTls, Extension, Installation, Names, Object, ProviderSettings, read_plugin_config,
+};
 use crate::monitoring::Target;
 
 /// An implementation of the Gateway API.
@@ -81,8 +86,15 @@ pub(crate) struct PolicyObject {
     pub(crate) api_version: &'static str,
     /// Its kind.
     pub(crate) kind: &'static str,
-    /// The JSON pointer to the policy in it.
-    pub(crate) policy: &'static str,
+    /// The JSON pointers to the places where it may have the policy.
+    policy: &'static [&'static str],
+}
+
+impl PolicyObject {
+    /// The policy in such an object.
+    pub(crate) fn read(&self, object: &Value) -> Option<PolicyConfig> {
+        self.policy.iter().find_map(|pointer| read_plugin_config(object.pointer(pointer)?))
+    }
 }
 
 /// Every kind of object that may have a gate's policy.

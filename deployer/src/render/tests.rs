@@ -226,6 +226,30 @@ fn the_revision_differs_by_policy_and_by_module() {
 }
 
 #[test]
+fn the_native_module_comes_with_the_proxies_image_and_is_loaded_alone_first() {
+    const GATEWAY: &str = "gateway: {provider: envoy-gateway, host: native, name: a-native}";
+    let config = config(GATEWAY);
+    let digest = "ab".repeat(32);
+    let module = Location::at("oci://registry.example/envoy:1", Some(&digest), "").unwrap();
+    let all = super::objects(&installation(&config, module)).unwrap();
+    let policy = &find(&all, "EnvoyExtensionPolicy")["spec"];
+    assert!(policy.get("wasm").is_none());
+    assert_eq!(policy["dynamicModule"][0]["config"]["clients"][0]["name"], "a");
+    let proxy = &find(&all, "EnvoyProxy")["spec"];
+    assert_eq!(proxy["dynamicModules"][0]["name"], policy["dynamicModule"][0]["name"]);
+    assert_eq!(proxy["filterOrder"][0]["after"], "envoy.filters.http.dynamic_modules");
+    let deployment = &proxy["provider"]["kubernetes"]["envoyDeployment"];
+    let image = format!("registry.example/envoy:1@sha256:{digest}");
+    assert_eq!(deployment["container"]["image"], image);
+    let init = &deployment["patch"]["value"]["spec"]["template"]["spec"]["initContainers"][0];
+    assert_eq!(init["image"], image);
+
+    let by_http = Location::at("https://x.example/module", None, "00").unwrap();
+    let error = super::objects(&installation(&config, by_http)).unwrap_err();
+    assert!(error.to_string().contains("image of Envoy"), "{error}");
+}
+
+#[test]
 fn every_route_is_attached_to_the_listener_of_its_protocol() {
     let routes = everything().into_iter().filter(|object| object.kind.ends_with("Route"));
     let mut seen = 0;

@@ -25,13 +25,13 @@ T = TypeVar("T")
 CONTROL_PLANE, PROXIES = {
     "istio": (
         ("istio-system", "app=istiod"),
-        ("{namespace}", "gateway.networking.k8s.io/gateway-name=otel-gateway"),
+        ("{namespace}", "gateway.networking.k8s.io/gateway-name={name}"),
     ),
     "envoy-gateway": (
         ("envoy-gateway-system", "control-plane=envoy-gateway"),
         (
             "envoy-gateway-system",
-            "gateway.envoyproxy.io/owning-gateway-name=otel-gateway,"
+            "gateway.envoyproxy.io/owning-gateway-name={name},"
             "gateway.envoyproxy.io/owning-gateway-namespace={namespace}",
         ),
     ),
@@ -157,7 +157,8 @@ class Installation:
 
     def proxies(self) -> tuple[str, ...]:
         """Arguments of kubectl that select the gateway's Deployment and pods."""
-        namespace, selector = (text.format(namespace=self.namespace) for text in PROXIES)
+        name = self.config["gateway"].get("name", "otel-gateway")
+        namespace, selector = (text.format(namespace=self.namespace, name=name) for text in PROXIES)
         return ("-n", namespace, "-l", selector)
 
     def apply(self, *args: str) -> dict:

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use otlp_gate_core::policy::Problem;
 
 use super::{is_label, problem};
-use crate::config::{Config, ExtensionMode, Provider};
+use crate::config::{Config, ExtensionMode, FilterHost, Provider};
+use crate::module::native;
+
+/// How the names of Gateways whose filter runs without a VM end.
+const NATIVE_NAME: &str = "-native";
 
 /// The most entries that the Gateway API takes.
 const MOST_LABELS: usize = 8;
@@ -36,6 +40,7 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
         let message = "it cannot be set with Envoy Gateway, which has no such kinds".to_owned();
         problems.push(problem(&["gateway", "extension"], message, "remove it"));
     }
+    problems.extend(native(config));
     for (key, value) in &gateway.labels {
         let path = ["gateway", "labels", key.as_str()];
         problems.extend(not_a_key(&path, key));
@@ -57,6 +62,45 @@ pub(super) fn errors(config: &Config) -> Vec<Problem> {
             let message = format!("it has {} bytes, more than {LONGEST_ANNOTATION}", value.len());
             problems.push(problem(&path, message, "shorten it: the Gateway API takes no longer value"));
         }
+    }
+    problems
+}
+
+/// What the filter without a VM cannot have.
+fn native(config: &Config) -> Vec<Problem> {
+    let gateway = &config.gateway;
+    let mut problems = Vec::new();
+    // All objects are named after the Gateway. So a change of the host makes another gate, and no proxy sees it: one
+    // that rejects the new listener would accept the new routes, and forward without any filter.
+    let is_native = gateway.host == FilterHost::Native;
+    if is_native != gateway.name.ends_with(NATIVE_NAME) {
+        let message = format!("only a Gateway with `host: native` has a name that ends in {NATIVE_NAME}");
+        let hint = if is_native {
+            format!(
+                "name it {}{NATIVE_NAME}: the proxies of a running Gateway cannot change their host",
+                gateway.name
+            )
+        } else {
+            "choose another name, or set `gateway.host: native`".to_owned()
+        };
+        problems.push(problem(&["gateway", "name"], message, &hint));
+    }
+    if !is_native {
+        return problems;
+    }
+    if gateway.provider == Provider::Istio {
+        let message = "Istio has no API for it".to_owned();
+        let hint = "remove it, or use Envoy Gateway (`provider: envoy-gateway`)";
+        problems.push(problem(&["gateway", "host"], message, hint));
+    }
+    if gateway.module.as_ref().is_some_and(|module| !module.url.starts_with("oci://")) {
+        let message =
+            "with `host: native`, the module comes in an image of Envoy that contains it".to_owned();
+        problems.push(problem(&["gateway", "module", "url"], message, native::IMAGE_HINT));
+    }
+    if config.quotas.engine.is_some() {
+        let hint = "leave out `gateway.host` or `quotas.engine`";
+        problems.push(problem(&["quotas", "engine"], native::NO_ENGINE.to_owned(), hint));
     }
     problems
 }
@@ -167,6 +211,16 @@ mod tests {
             (
                 "{ipFamily: DualStack}".to_owned(),
                 "it cannot be set with Istio, whose ports have the IP families of the mesh",
+            ),
+            ("{host: native, name: a-native}".to_owned(), "Istio has no API for it"),
+            ("{name: a-native}".to_owned(), "only a Gateway with `host: native` has a name that ends in -native"),
+            (
+                "{provider: envoy-gateway, host: native, module: {url: 'oci://a.example/b:1'}}".to_owned(),
+                "only a Gateway with `host: native` has a name that ends in -native",
+            ),
+            (
+                "{provider: envoy-gateway, host: native, name: a-native, module: {url: 'https://x.example/m'}}".to_owned(),
+                "the module comes in an image of Envoy that contains it",
             ),
             (format!("{{annotations: {{a: {long}}}}}"), "it has 4097 bytes, more than 4096"),
         ] {
