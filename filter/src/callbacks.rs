@@ -116,8 +116,8 @@ extern "C" fn proxy_on_request_trailers(id: u32, _count: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_headers(id: u32, _count: usize, _end_of_stream: bool) -> u32 {
-    code(stream(id, Action::Continue, Stream::on_response_headers))
+extern "C" fn proxy_on_response_headers(id: u32, _count: usize, end_of_stream: bool) -> u32 {
+    code(stream(id, Action::Continue, |stream| stream.on_response_headers(end_of_stream)))
 }
 
 #[unsafe(no_mangle)]
@@ -134,11 +134,6 @@ extern "C" fn proxy_on_response_trailers(id: u32, _count: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(id: u32) {
     stream(id, (), |stream| stream.on_log());
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_id: u32) -> bool {
-    true
 }
 
 #[unsafe(no_mangle)]

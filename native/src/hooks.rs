@@ -217,9 +217,9 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
 pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
     envoy: EnvoyFilter,
     filter: *const c_void,
-    _end_of_stream: bool,
+    end_of_stream: bool,
 ) -> u32 {
-    code(stream(filter, envoy, true, Action::Continue, Stream::on_response_headers))
+    code(stream(filter, envoy, true, Action::Continue, |stream| stream.on_response_headers(end_of_stream)))
 }
 
 #[unsafe(no_mangle)]

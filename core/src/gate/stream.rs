@@ -178,8 +178,8 @@ impl<'w, H: Host> Stream<'w, H> {
         self.reject_open(&Reason::Invalid("the request ends with trailers".to_owned()))
     }
 
-    /// The response's headers came.
-    pub fn on_response_headers(&mut self) -> Action {
+    /// The response's headers came; `end_of_stream` if that is all of it.
+    pub fn on_response_headers(&mut self, end_of_stream: bool) -> Action {
         let host = &self.worker.host;
         if let State::ForwardedCheck(check) = &self.state {
             let header = |name| host.header(HeaderMap::Response, name);
@@ -198,8 +198,11 @@ impl<'w, H: Host> Stream<'w, H> {
         if let State::Forwarded { request, .. } = &self.state {
             let status = host.header(HeaderMap::Response, ":status").unwrap_or_default();
             let outcome = match request.head.protocol {
-                // Without a status here, it comes with the trailers.
-                Protocol::Grpc => grpc_outcome(host, HeaderMap::Response)
+                // A status in headers counts only if nothing follows them ("Trailers-Only"); else it comes with the
+                // trailers.
+                Protocol::Grpc => end_of_stream
+                    .then(|| grpc_outcome(host, HeaderMap::Response))
+                    .flatten()
                     .or_else(|| (status != b"200").then(|| Outcome::of_http(&status))),
                 _ => Some(Outcome::of_http(&status)),
             };

@@ -9,6 +9,11 @@ use crate::time::Nanos;
 /// [`MAX_CAPACITY`](super::tier::MAX_CAPACITY) they fit in 63 bits.
 pub(super) const FRACTION_BITS: u32 = 24;
 
+/// 2^24 / 10^9 is 2^15 / 5^9, which leaves room for usual rates and times in 64 bits. WebAssembly divides 128 bits by a
+/// loop, and each request takes a dozen of these divisions.
+const TICK_BITS: u32 = FRACTION_BITS - 9;
+const TICKS: u64 = 5_u64.pow(9);
+
 /// A number of tokens, in fixed point: multiples of 2^-24. Arithmetic saturates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Tokens(u64);
@@ -93,15 +98,50 @@ impl Limit {
 
     /// The tokens that are earned in this time, rounded down: never more than the rate allows.
     pub(super) fn earned(self, elapsed: Nanos) -> Tokens {
-        let earned = (u128::from(self.rate) * u128::from(elapsed.get())).checked_mul(1 << FRACTION_BITS);
-        let earned = earned.and_then(|earned| u64::try_from(earned / 1_000_000_000).ok());
+        let (rate, elapsed) = (self.rate, elapsed.get());
+        if rate.leading_zeros() + elapsed.leading_zeros() >= u64::BITS + TICK_BITS {
+            return Tokens(((rate * elapsed) << TICK_BITS) / TICKS);
+        }
+        let earned = (u128::from(rate) * u128::from(elapsed)).checked_mul(1 << TICK_BITS);
+        let earned = earned.and_then(|earned| u64::try_from(earned / u128::from(TICKS)).ok());
         earned.map_or(Tokens::MAX, Tokens)
     }
 
     /// The time that it takes to earn these tokens, rounded up.
     pub(super) fn time_to_earn(self, Tokens(tokens): Tokens) -> Nanos {
-        let per_nano = u128::from(self.rate.max(1)) << FRACTION_BITS;
-        let nanos = (u128::from(tokens) * 1_000_000_000).div_ceil(per_nano);
+        let rate = self.rate.max(1);
+        if rate < 1 << 28 && tokens < 1 << 58 {
+            let per_tick = rate << TICK_BITS;
+            let (whole, rest) = (tokens / per_tick, tokens % per_tick);
+            return Nanos::new(whole * TICKS + (rest * TICKS).div_ceil(per_tick));
+        }
+        let per_tick = u128::from(rate) << TICK_BITS;
+        let nanos = (u128::from(tokens) * u128::from(TICKS)).div_ceil(per_tick);
         u64::try_from(nanos).map_or(Nanos::MAX, Nanos::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Numbers of every length.
+    fn number() -> impl Strategy<Value = u64> {
+        (any::<u64>(), 0..u64::BITS).prop_map(|(number, shift)| number >> shift)
+    }
+
+    proptest! {
+        #[test]
+        fn earned_and_time_to_earn_are_exact(rate in number(), nanos in number(), tokens in number()) {
+            let limit = Limit { rate, capacity: 0 };
+            let earned = (u128::from(rate) * u128::from(nanos)).checked_mul(1 << FRACTION_BITS);
+            let earned = earned.and_then(|earned| u64::try_from(earned / 1_000_000_000).ok());
+            prop_assert_eq!(limit.earned(Nanos::new(nanos)), earned.map_or(Tokens::MAX, Tokens));
+            let time = (u128::from(tokens) * 1_000_000_000).div_ceil(u128::from(rate.max(1)) << FRACTION_BITS);
+            let time = u64::try_from(time).map_or(Nanos::MAX, Nanos::new);
+            prop_assert_eq!(limit.time_to_earn(Tokens(tokens)), time);
+        }
     }
 }

@@ -338,7 +338,7 @@ impl Gateway {
     ) {
         self.proxy.set("response.code_details", details.as_bytes());
         *self.proxy.response_headers.borrow_mut() = fields(headers);
-        assert_eq!(stream.on_response_headers(), Action::Continue);
+        assert_eq!(stream.on_response_headers(trailers.is_empty()), Action::Continue);
         if !trailers.is_empty() {
             *self.proxy.response_trailers.borrow_mut() = fields(trailers);
             assert_eq!(stream.on_response_trailers(), Action::Continue);

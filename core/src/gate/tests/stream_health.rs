@@ -76,7 +76,7 @@ fn a_check_is_unavailable_when_the_backend_rejects_the_export_or_is_unreachable(
         gateway.proxy.set("response.code_details", details.as_bytes());
         *gateway.proxy.response_headers.borrow_mut() =
             headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        assert_eq!(stream.on_response_headers(), Action::Pause, "{headers:?}");
+        assert_eq!(stream.on_response_headers(false), Action::Pause, "{headers:?}");
         assert_eq!(gateway.proxy.take_response().unwrap().grpc_status, Some(14), "{headers:?}");
         assert_eq!(gateway.proxy.results(), BTreeMap::from([("not_serving".to_owned(), 1)]));
     }
@@ -101,7 +101,7 @@ fn the_next_check_is_forwarded_as_a_signal_that_the_backend_accepts() {
     gateway.proxy.set("response.code_details", b"via_upstream");
     *gateway.proxy.response_headers.borrow_mut() =
         vec![(b":status".to_vec(), b"200".to_vec()), (b"grpc-status".to_vec(), b"12".to_vec())];
-    assert_eq!(stream.on_response_headers(), Action::Pause);
+    assert_eq!(stream.on_response_headers(false), Action::Pause);
     check(&gateway, HEALTH_CHECK);
     let path = || header(&gateway.proxy.request_headers.borrow(), ":path").unwrap();
     assert_eq!(path(), Signal::Metrics.grpc_path());
