@@ -90,25 +90,27 @@ impl BucketSet {
         }
         value.extend_from_slice(&id.0);
         value.push(used);
-        let mut put = |number: u64| value.extend_from_slice(&number.to_le_bytes());
         let [earlier, later] = bucket.windows_began;
-        for time in [settled, bucket.updated, earlier, later] {
-            put(time.as_nanos());
-        }
+        put(&mut value, [settled, bucket.updated, earlier, later].map(Timestamp::as_nanos));
         if used & UNREPORTED != 0 {
-            put(unreported.ticket.to_bits());
-            put(unreported.lost_until.as_nanos());
+            put(&mut value, [unreported.ticket.to_bits(), unreported.lost_until.as_nanos()]);
         }
-        for (dimension, debt) in
-            bucket.debts.iter().filter(|(dimension, _)| used >> *dimension as u8 & 1 == 1)
-        {
-            debt.to_numbers().into_iter().for_each(&mut put);
+        for (dimension, debt) in bucket.debts.iter() {
+            if used >> dimension as u8 & 1 == 0 {
+                continue;
+            }
+            put(&mut value, debt.to_numbers());
             if used & UNREPORTED != 0 {
-                put(unreported.amounts[dimension].cast_unsigned());
+                put(&mut value, [unreported.amounts[dimension].cast_unsigned()]);
             }
         }
         Some(value)
     }
+}
+
+/// Appends numbers, all of them at once.
+fn put<const COUNT: usize>(value: &mut Vec<u8>, numbers: [u64; COUNT]) {
+    value.extend_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
 }
 
 /// The bytes of the first stored bucket in `value`, which is left with the bytes after it.
