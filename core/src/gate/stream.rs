@@ -424,40 +424,68 @@ fn apply<H: Host>(host: &H, map: HeaderMap, edits: &HeaderEdits) {
     }
 }
 
-/// Hands the body to the proxy; returns whether the proxy took all of it. A call into the proxy costs about as much as
-/// copying some KiB, so small pieces are gathered, and large ones are passed from where they are.
+/// Hands the body to the proxy; returns whether the proxy took all of it.
 fn forward<H: Host>(host: &H, outgoing: &Outgoing) -> bool {
-    const SMALL: usize = 4096;
-    let mut gathered = Vec::new();
-    let mut put = {
-        let mut first = true;
-        move |bytes: &[u8]| {
-            if core::mem::take(&mut first) {
-                host.replace_request_body(bytes)
-            } else {
-                host.append_to_request_body(bytes)
+    let mut body = ForwardedBody { host, gathered: Vec::new(), length: 0, begun: false };
+    let done = outgoing.pieces().all(|piece| body.add(piece)) && body.flush();
+    if !body.begun {
+        // An empty message may have come compressed. Where there was no body, there is nothing to replace.
+        body.put(b"");
+    }
+    done
+}
+
+/// The body as the proxy gets it: in parts that end where frames will. Envoy keeps each part as a slice of its own and
+/// moves whole slices into frames. A body in one part would be copied again, and its memory be new for each request.
+struct ForwardedBody<'a, H> {
+    host: &'a H,
+    /// What follows what the proxy has: the small pieces of a part.
+    gathered: Vec<u8>,
+    /// How much the proxy has.
+    length: usize,
+    begun: bool,
+}
+
+impl<H: Host> ForwardedBody<'_, H> {
+    /// The size of HTTP/2's frames, unless a peer allows more (RFC 9113, 6.5.2).
+    const FRAME: usize = 1 << 14;
+    /// A call into the proxy costs about as much as copying some KiB, so less than this is gathered.
+    const SMALL: usize = 1 << 12;
+
+    /// Adds bytes; returns whether the proxy took what it was given.
+    fn add(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let room = Self::FRAME - (self.length + self.gathered.len()) % Self::FRAME;
+            let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            bytes = rest;
+            if part.len() >= Self::SMALL {
+                if !self.flush() || !self.put(part) {
+                    return false;
+                }
+                continue;
+            }
+            self.gathered.extend_from_slice(part);
+            if part.len() == room && !self.flush() {
+                return false;
             }
         }
-    };
-    for piece in outgoing.pieces() {
-        if piece.len() < SMALL {
-            gathered.extend_from_slice(piece);
-            continue;
-        }
-        if !gathered.is_empty() && !put(&gathered) {
-            return false;
-        }
-        gathered.clear();
-        if !put(piece) {
-            return false;
+        true
+    }
+
+    fn flush(&mut self) -> bool {
+        let gathered = core::mem::take(&mut self.gathered);
+        let taken = gathered.is_empty() || self.put(&gathered);
+        self.gathered = gathered;
+        self.gathered.clear();
+        taken
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        self.length += bytes.len();
+        if core::mem::replace(&mut self.begun, true) {
+            self.host.append_to_request_body(bytes)
+        } else {
+            self.host.replace_request_body(bytes)
         }
     }
-    if !gathered.is_empty() {
-        return put(&gathered);
-    }
-    if outgoing.pieces().next().is_none() {
-        // An empty message may have come compressed. Where there was no body, there is nothing to replace.
-        put(b"");
-    }
-    true
 }

@@ -2,6 +2,7 @@
 
 use super::fake_proxy::{Gateway, TestStream};
 use super::*;
+use otlp_gate_wire::otlp::put_bytes;
 
 const HTTP_EXPORT: [(&str, &str); 3] =
     [(":method", "POST"), (":path", "/v1/traces"), ("content-type", "application/x-protobuf")];
@@ -246,15 +247,23 @@ fn a_body_that_the_proxy_does_not_take_is_not_forwarded() {
 }
 
 #[test]
-fn small_pieces_are_gathered_and_large_ones_are_not_copied() {
+fn small_pieces_are_gathered_and_parts_end_where_frames_do() {
+    const FRAME: usize = 1 << 14;
     let policy = POLICY.replace("\"100KiB/s\"", "\"1MiB/s\"");
-    let gateway = Gateway::new(&policy);
-    // An unknown field of 20 KB behind the edits.
-    let large = [&forged(1)[..], &[0xfa, 0x7c, 0xa0, 0x9c, 0x01], &[0; 20_000]].concat();
-    gateway.forward(&GRPC_EXPORT, &framed(&large, 0));
-    let written = gateway.proxy.written.borrow().clone();
-    assert!(matches!(written[..], [edits, rest] if edits < 4096 && rest > 20_000), "{written:?}");
-    assert_eq!(written.iter().sum::<usize>(), gateway.proxy.request_body.borrow().len());
+    for unknown in [0, 1, 16_250, 16_300, 16_384, 20_000, 100_000] {
+        let gateway = Gateway::new(&policy);
+        // An unknown field behind the edits.
+        let mut field = Vec::new();
+        put_bytes(&mut field, 1999, &vec![7; unknown]);
+        let message = [&forged(1)[..], &field].concat();
+        gateway.forward(&GRPC_EXPORT, &framed(&message, 0));
+        let (written, body) = (gateway.proxy.written.borrow().clone(), gateway.proxy.request_body.borrow());
+        assert_eq!(written.iter().sum::<usize>(), body.len());
+        assert!(body.ends_with(&field), "{unknown}");
+        let ends: Vec<usize> = (1..=written.len()).map(|parts| written[..parts].iter().sum()).collect();
+        assert!((FRAME..=body.len()).step_by(FRAME).all(|end| ends.contains(&end)), "{unknown}: {written:?}");
+        assert!(written.len() <= 2 + body.len() / FRAME + 1, "{unknown}: {written:?}");
+    }
 }
 
 #[test]
