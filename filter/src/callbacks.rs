@@ -121,8 +121,8 @@ extern "C" fn proxy_on_response_headers(id: u32, _count: usize, end_of_stream: b
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_body(id: u32, _size: usize, _end_of_stream: bool) -> u32 {
-    stream(id, (), Stream::on_response_body);
+extern "C" fn proxy_on_response_body(id: u32, _size: usize, end_of_stream: bool) -> u32 {
+    stream(id, (), |stream| stream.on_response_body(end_of_stream));
     CONTINUE
 }
 

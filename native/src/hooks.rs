@@ -226,9 +226,9 @@ pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
 pub(crate) extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
     envoy: EnvoyFilter,
     filter: *const c_void,
-    _end_of_stream: bool,
+    end_of_stream: bool,
 ) -> u32 {
-    stream(filter, envoy, true, (), Stream::on_response_body);
+    stream(filter, envoy, true, (), |stream| stream.on_response_body(end_of_stream));
     CONTINUE
 }
 

@@ -198,8 +198,7 @@ impl<'w, H: Host> Stream<'w, H> {
         if let State::Forwarded { request, .. } = &self.state {
             let status = host.header(HeaderMap::Response, ":status").unwrap_or_default();
             let outcome = match request.head.protocol {
-                // A status in headers counts only if nothing follows them ("Trailers-Only"); else it comes with the
-                // trailers.
+                // A status in headers counts if no trailers follow them ("Trailers-Only").
                 Protocol::Grpc => end_of_stream
                     .then(|| grpc_outcome(host, HeaderMap::Response))
                     .flatten()
@@ -211,10 +210,13 @@ impl<'w, H: Host> Stream<'w, H> {
         Action::Continue
     }
 
-    /// A piece of the response's body came.
-    pub fn on_response_body(&mut self) {
+    /// A piece of the response's body came; `end_of_stream` if nothing follows it.
+    pub fn on_response_body(&mut self, end_of_stream: bool) {
         if let State::ForwardedCheck(check) = &mut self.state {
             self.worker.host.replace_response_body(check.response_body());
+        } else if end_of_stream {
+            // No trailers come, so the status is in the headers, if there is one.
+            self.on_outcome(grpc_outcome(&self.worker.host, HeaderMap::Response));
         }
     }
 
@@ -427,12 +429,14 @@ fn apply<H: Host>(host: &H, map: HeaderMap, edits: &HeaderEdits) {
 /// Hands the body to the proxy; returns whether the proxy took all of it.
 fn forward<H: Host>(host: &H, outgoing: &Outgoing) -> bool {
     let mut body = ForwardedBody { host, gathered: Vec::new(), length: 0, begun: false };
-    let done = outgoing.pieces().all(|piece| body.add(piece)) && body.flush();
+    if !outgoing.pieces().all(|piece| body.add(piece)) || !body.flush() {
+        return false;
+    }
     if !body.begun {
         // An empty message may have come compressed. Where there was no body, there is nothing to replace.
         body.put(b"");
     }
-    done
+    true
 }
 
 /// The body as the proxy gets it: in parts that end where frames will. Envoy keeps each part as a slice of its own and

@@ -124,6 +124,9 @@ fn a_response_decides_the_result_and_the_refund() {
         (&HTTP_EXPORT, "200", "", "", VIA_UPSTREAM, "accepted", false),
         (&GRPC_EXPORT, "200", "14", "", VIA_UPSTREAM, "backend_refused", true),
         (&GRPC_EXPORT, "200", "", "14", VIA_UPSTREAM, "backend_refused", true),
+        // Where there are trailers, their status is the one that clients read.
+        (&GRPC_EXPORT, "200", "14", "0", VIA_UPSTREAM, "accepted", false),
+        (&GRPC_EXPORT, "200", "0", "14", VIA_UPSTREAM, "backend_refused", true),
         (&GRPC_EXPORT, "200", "", "3", VIA_UPSTREAM, "backend_refused", false),
         (&GRPC_EXPORT, "200", "", "8", VIA_UPSTREAM, "backend_refused", false),
         (&GRPC_EXPORT, "503", "", "", VIA_UPSTREAM, "backend_refused", true),
@@ -143,6 +146,25 @@ fn a_response_decides_the_result_and_the_refund() {
         stream.on_log();
         assert_eq!(gateway.proxy.results(), one(result), "{headers:?} {trailers:?} {details}");
         assert_eq!(is_refunded(&gateway), refunded, "{headers:?} {trailers:?} {details}");
+    }
+}
+
+#[test]
+fn a_status_in_headers_counts_when_the_response_ends_with_its_body() {
+    for (status, result, refunded) in [("0", "accepted", false), ("14", "backend_refused", true)] {
+        let gateway = Gateway::new(POLICY);
+        let mut stream = whole_quota(&gateway, &GRPC_EXPORT);
+        gateway.proxy.set("response.code_details", VIA_UPSTREAM.as_bytes());
+        *gateway.proxy.response_headers.borrow_mut() = [(":status", "200"), ("grpc-status", status)]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+        assert_eq!(stream.on_response_headers(false), Action::Continue);
+        stream.on_response_body(false);
+        assert!(gateway.proxy.results().is_empty());
+        stream.on_response_body(true);
+        stream.on_log();
+        assert_eq!(gateway.proxy.results(), one(result), "{status}");
+        assert_eq!(is_refunded(&gateway), refunded, "{status}");
     }
 }
 

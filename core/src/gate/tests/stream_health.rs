@@ -24,7 +24,7 @@ fn begin_response(gateway: &Gateway, stream: &mut TestStream) {
     gateway.respond(stream, &OK, &[], "via_upstream");
     assert_eq!(header(&gateway.proxy.response_headers.borrow(), "content-length"), None);
     *gateway.proxy.response_body.borrow_mut() = framed(b"", 0);
-    stream.on_response_body();
+    stream.on_response_body(false);
 }
 
 fn end_response(gateway: &Gateway, stream: &mut TestStream, status: &str) -> Action {
@@ -41,7 +41,7 @@ fn a_check_is_serving_when_the_backend_accepts_an_empty_export() {
     begin_response(&gateway, &mut stream);
     assert_eq!(*gateway.proxy.response_body.borrow(), SERVING);
     *gateway.proxy.response_body.borrow_mut() = b"more".to_vec();
-    stream.on_response_body();
+    stream.on_response_body(false);
     assert!(gateway.proxy.response_body.borrow().is_empty());
     assert_eq!(end_response(&gateway, &mut stream, "0"), Action::Continue);
     stream.on_log();
