@@ -13,12 +13,26 @@ from support.sink import Sink
 
 pytestmark = pytest.mark.skipif(PROVIDER == "istio", reason="Istio has no API for dynamic modules")
 
-# Images of this cluster: Envoy with the module, and one without.
-WITH, WITHOUT = "oci://localhost/envoy-otlp-gate:1", "oci://docker.io/envoyproxy/gateway:v1.9.1"
+# Images of this cluster: Envoy with the module, and without.
+WITH = {"url": "oci://localhost/envoy-otlp-gate:1"}
+WITHOUT = {
+    "url": "oci://docker.io/envoyproxy/envoy",
+    "sha256": "eb2c01c13125d1629637cb4e4cce7207009fb7cc2c8027f9742758549d15b6f4",
+}
 
 
-def use_image(gate: Installation, image: str) -> None:
-    gate.change(lambda config: config["gateway"].update(module={"url": image}))
+def use_image(gate: Installation, image: dict) -> None:
+    gate.change(lambda config: config["gateway"].update(module=image))
+
+
+def metrics(gate: Installation, kubectl: Kubectl) -> list[str]:
+    """The names of the filter's metrics, as Prometheus reads them from a proxy."""
+    namespace, pod = (
+        kubectl("get", "pods", *gate.proxies(), "-o", f"jsonpath={{.items[0].metadata.{of}}}")
+        for of in ("namespace", "name")
+    )
+    text = kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:19001/proxy/stats/prometheus")
+    return [line.split("{")[0] for line in text.splitlines() if "otlp_gate_" in line and not line.startswith("#")]
 
 
 def test_clients_move_to_a_gate_with_the_native_module_under_load(
@@ -42,8 +56,10 @@ def test_clients_move_to_a_gate_with_the_native_module_under_load(
 
     with GateLoad(former, backend) as load:
         try:
-            # The image cannot load the module, so its pods do not start.
+            # Envoy finds no module, so the pods do not start.
             assert "otlp-gate-module" in gate.apply_fails("otlp-gate-module")
+            log = kubectl("logs", *gate.proxies(), "-c", "otlp-gate-module", "--tail=-1")
+            assert "libotlp_gate.so" in log, log
             load.wait_for()
             use_image(gate, WITH)
             gate.apply()
@@ -70,6 +86,8 @@ def test_clients_move_to_a_gate_with_the_native_module_under_load(
             checks = {check["subject"]: check["verdict"] for check in gate.json("doctor")["checks"]}
             assert checks["native module"] == "pass"
             assert gate.json("top", "--interval", "1")["clients"]
+            assert all(name.startswith("otlp_gate_") for name in metrics(gate, kubectl))
+            assert "otlp_gate_policy_revision" in metrics(gate, kubectl)
             outcome = load.outcome()
         finally:
             gate.run("delete", "--yes", code=None)

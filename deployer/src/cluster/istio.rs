@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::api_error::{api_error, if_allowed};
 use super::client::Cluster;
+use super::release::release;
 use crate::error::Error;
 
 /// The root namespace of a mesh that does not set one (`DefaultMeshConfig` in Istio's pkg/config/mesh).
@@ -57,8 +58,7 @@ impl Version {
     }
 }
 
-/// The versions of all istiods, by the tag of the image, else by the label of Istio's charts. Empty if Deployments may
-/// not be listed.
+/// The versions of all istiods. Empty if Deployments may not be listed.
 ///
 /// # Errors
 /// The API server does not respond.
@@ -69,24 +69,7 @@ pub(super) async fn versions(cluster: &Cluster) -> Result<Vec<Version>, Error> {
 
 fn version(deployment: &Deployment) -> Version {
     let istiod = format!("{} in {}", deployment.name_any(), deployment.namespace().unwrap_or_default());
-    let pod = deployment.spec.as_ref().and_then(|it| it.template.spec.as_ref());
-    let image = pod.and_then(|it| it.containers.first()?.image.as_deref());
-    let label = deployment.labels().get("app.kubernetes.io/version").map(String::as_str);
-    let number = image.and_then(tag).and_then(number).or_else(|| label.and_then(number));
-    Version { istiod, number }
-}
-
-/// The tag of an image: `1.31.1-distroless` of `registry:5000/istio/pilot:1.31.1-distroless@sha256:...`.
-fn tag(image: &str) -> Option<&str> {
-    let image = image.split('@').next()?;
-    image.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
-}
-
-/// Major and minor version of a text such as `1.31.1-distroless` or `v1.30`.
-fn number(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.strip_prefix('v').unwrap_or(version).split(['.', '-']);
-    let mut next = || parts.next()?.parse::<u32>().ok();
-    Some((next()?, next()?))
+    Version { istiod, number: release(deployment) }
 }
 
 /// The Deployments of istiod; none if they may not be listed.
@@ -120,6 +103,7 @@ fn root_namespace(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::release::deployment;
     use super::*;
 
     #[test]
@@ -141,32 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_image_or_of_the_chart() {
-        let deployment = |image: &str, label: &str| -> Deployment {
-            serde_json::from_value(serde_json::json!({
-                "metadata": {"name": "istiod", "namespace": "istio-system",
-                             "labels": {"app.kubernetes.io/version": label}},
-                "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "discovery", "image": image}]}}},
-            }))
-            .unwrap()
-        };
-        for (image, label, number) in [
-            ("docker.io/istio/pilot:1.31.1", "1.0.0", Some((1, 31))),
-            ("registry:5000/istio/pilot:1.30.0-distroless@sha256:00", "", Some((1, 30))),
-            ("docker.io/istio/pilot:1.29-alpha.1", "", Some((1, 29))),
-            ("registry:5000/istio/pilot@sha256:00", "1.31.1", Some((1, 31))),
-            ("registry:5000/istio/pilot", "v1.30.2", Some((1, 30))),
-            ("localhost/pilot:1", "1.0.0", Some((1, 0))),
-            ("localhost/pilot:latest", "", None),
-            ("localhost/pilot:dev", "unknown", None),
-        ] {
-            let version = version(&deployment(image, label));
-            assert_eq!(
-                (version.number, version.istiod.as_str()),
-                (number, "istiod in istio-system"),
-                "{image}"
-            );
-        }
+    fn a_version_names_its_istiod() {
+        let version = version(&deployment("istiod", "docker.io/istio/pilot:1.31.1", ""));
+        assert_eq!((version.number, version.istiod.as_str()), (Some((1, 31)), "istiod in system"));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::delete;
 use crate::args::{self, InCluster, Inputs, InstallationArgs};
-use crate::cluster::{Change, Cluster, Plan, Pruned, Status, prune, retained, rollout};
+use crate::cluster::{
+    Change, Cluster, Plan, Pruned, Status, prune, require_dynamic_modules, retained, rollout,
+};
 use crate::error::Error;
 use crate::global::Global;
 use crate::model::{ExtensionKind, Installation, Object};
@@ -66,6 +68,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
     let inputs = inputs.in_cluster(global).await?;
     inputs.require_references().await?;
+    require_dynamic_modules(&inputs.cluster, &inputs.installation.config).await?;
     let InCluster { cluster, installation, objects, mesh_summary, .. } = inputs;
     if let Some(summary) = mesh_summary {
         output::say(format_args!("mesh: {summary}"));

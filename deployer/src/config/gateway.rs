@@ -50,8 +50,8 @@ pub(crate) struct Gateway {
     #[serde(skip_serializing_if = "ExtensionMode::is_auto")]
     pub(crate) extension: ExtensionMode,
     /// What runs the filter: `wasm`, a VM in the gateway's Envoy, or `native`, Envoy itself, which costs less CPU.
-    /// `native` needs Envoy Gateway 1.8 or later and, as `module`, an image of Envoy that contains the module. The name
-    /// of a Gateway with `native`, and of no other, ends in `-native`.
+    /// `native` needs Envoy Gateway 1.8 or later and, as `module`, an image of Envoy that contains the module. The
+    /// Gateway's name must end in `-native` if, and only if, this is `native`.
     #[serde(skip_serializing_if = "FilterHost::is_wasm")]
     pub(crate) host: FilterHost,
     /// Where the gateway loads the filter's module from. Required with Envoy Gateway. Default with Istio: a ConfigMap.

@@ -4,9 +4,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::Api;
 
 use super::Check;
-use crate::cluster::{Cluster, api_error, if_allowed};
+use crate::cluster::{Cluster, api_error, if_allowed, require_dynamic_modules};
 use crate::config::{Config, FilterHost};
 use crate::error::Error;
+
+const SUBJECT: &str = "native module";
+const UPGRADE: &str = "upgrade Envoy Gateway and its CRDs to 1.8 or later, or remove `gateway.host`";
 
 /// None if the filter is a Wasm module, or the definition is missing, which the check of kinds reports, or may not be
 /// read.
@@ -15,6 +18,9 @@ pub(super) async fn check(cluster: &Cluster, config: &Config) -> Result<Option<C
     if config.gateway.host == FilterHost::Wasm {
         return Ok(None);
     }
+    if let Err(error) = require_dynamic_modules(cluster, config).await {
+        return Ok(Some(Check::fail(SUBJECT, error.to_string(), UPGRADE)));
+    }
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     let found = if_allowed(api.get_opt(NAME).await);
     let found = found.map_err(|e| api_error("cannot read Envoy Gateway's definitions", &e))?;
@@ -22,7 +28,6 @@ pub(super) async fn check(cluster: &Cluster, config: &Config) -> Result<Option<C
 }
 
 fn of(definition: &CustomResourceDefinition) -> Check {
-    let subject = "native module";
     let has = |key: &str| {
         definition.spec.versions.iter().any(|version| {
             let schema = version.schema.as_ref().and_then(|it| it.open_api_v3_schema.as_ref());
@@ -31,13 +36,9 @@ fn of(definition: &CustomResourceDefinition) -> Check {
         })
     };
     if has("dynamicModule") {
-        Check::pass(subject, "Envoy Gateway takes dynamic modules")
+        Check::pass(SUBJECT, "Envoy Gateway takes dynamic modules")
     } else {
-        Check::fail(
-            subject,
-            "this Envoy Gateway takes no dynamic modules",
-            "upgrade Envoy Gateway and its CRDs to 1.8 or later, or remove `gateway.host`",
-        )
+        Check::fail(SUBJECT, "this Envoy Gateway takes no dynamic modules", UPGRADE)
     }
 }
 

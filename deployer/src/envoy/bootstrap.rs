@@ -52,10 +52,7 @@ impl Bootstrap<'_> {
             "node": {"id": "otlp-gate", "cluster": "otlp-gate"},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
             "stats_config": {"stats_tags": stats_tags()},
-            // Otherwise Prometheus gets a dynamic module's metrics with Envoy's prefix, and a Wasm filter's without.
-            "layered_runtime": {"layers": [{"name": "static", "static_layer": {
-                "envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": true,
-            }}]},
+            "layered_runtime": {"layers": [{"name": "static", "static_layer": native_runtime()}]},
             "overload_manager": {"resource_monitors": [{
                 "name": "envoy.resource_monitors.global_downstream_max_connections",
                 "typed_config": {
@@ -191,6 +188,11 @@ fn socket(address: SocketAddr) -> Value {
         socket.insert("ipv4_compat".to_owned(), json!(true));
     }
     json!({"socket_address": socket})
+}
+
+/// The flag without which Prometheus gets a dynamic module's metrics with Envoy's prefix, and a Wasm filter's without.
+pub(crate) fn native_runtime() -> Value {
+    json!({"envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix": true})
 }
 
 /// A configuration in which Envoy loads the native module in this file, and nothing else.

@@ -13,7 +13,7 @@ mod stats;
 
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use binary::{find, version};
-pub(crate) use bootstrap::{Bootstrap, native_module_alone};
+pub(crate) use bootstrap::{Bootstrap, native_module_alone, native_runtime};
 pub(crate) use dynamic::DynamicResource;
 pub(crate) use engine::engine_cluster;
 pub(crate) use process::{Envoy, LogLevel, StartOptions};

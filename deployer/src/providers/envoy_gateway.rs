@@ -15,8 +15,8 @@ use super::{
     INTERNAL_ANNOTATION, MODULE_ANNOTATION, PolicyObject, Provider, TargetRef, UserObject, Workload,
     backend_tls, native_module, quota_engine,
 };
-use crate::config::AccessLog;
-use crate::envoy::{access_log, bounds, stats_tags};
+use crate::config::{AccessLog, FilterHost};
+use crate::envoy::{access_log, bounds, native_runtime, stats_tags};
 use crate::error::Error;
 use crate::model::{
     BackendTls, Extension, Installation, Names, Object, ProviderSettings, plugin_config, pod_settings, yaml,
@@ -187,10 +187,13 @@ fn size(bytes: u32) -> String {
 fn envoy_proxy(installation: &Installation<'_>) -> Result<Value, Error> {
     let replicas = installation.config.gateway.replicas.get();
     // No policy of Envoy Gateway sets this limit. Envoy reads its default from this runtime key.
-    let headers = json!({"envoy.reloadable_features.max_request_headers_size_kb": bounds::HEADERS_KIB});
+    let mut runtime = json!({"envoy.reloadable_features.max_request_headers_size_kb": bounds::HEADERS_KIB});
+    if installation.config.gateway.host == FilterHost::Native {
+        pod_settings::merge(native_runtime(), &mut runtime);
+    }
     let mut bootstrap = json!({
         "stats_config": {"stats_tags": stats_tags()},
-        "layered_runtime": {"layers": [{"name": "otlp_gate", "static_layer": headers}]},
+        "layered_runtime": {"layers": [{"name": "otlp_gate", "static_layer": runtime}]},
     });
     let engine = installation.quota_engine();
     if let (Some(engine), Some(bootstrap)) = (&engine, bootstrap.as_object_mut()) {

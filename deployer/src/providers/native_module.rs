@@ -33,7 +33,7 @@ impl DynamicModule {
 /// The image of the proxies; none if the filter is a Wasm module.
 ///
 /// # Errors
-/// There is no image, or quotas are shared with other gates.
+/// There is no image.
 pub(super) fn image(installation: &Installation<'_>) -> Result<Option<String>, Error> {
     if installation.config.gateway.host == FilterHost::Wasm {
         return Ok(None);

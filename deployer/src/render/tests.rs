@@ -238,6 +238,12 @@ fn the_native_module_comes_with_the_proxies_image_and_is_loaded_alone_first() {
     let proxy = &find(&all, "EnvoyProxy")["spec"];
     assert_eq!(proxy["dynamicModules"][0]["name"], policy["dynamicModule"][0]["name"]);
     assert_eq!(proxy["filterOrder"][0]["after"], "envoy.filters.http.dynamic_modules");
+    assert!(
+        proxy["bootstrap"]["value"]
+            .as_str()
+            .unwrap()
+            .contains("dynamic_modules_strip_custom_stat_prefix: true")
+    );
     let deployment = &proxy["provider"]["kubernetes"]["envoyDeployment"];
     let image = format!("registry.example/envoy:1@sha256:{digest}");
     assert_eq!(deployment["container"]["image"], image);
