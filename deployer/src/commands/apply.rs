@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
     let inputs = inputs.in_cluster(global).await?;
     inputs.require_references().await?;
-    require_dynamic_modules(&inputs.cluster, &inputs.installation.config).await?;
+    require_dynamic_modules(&inputs.cluster, inputs.installation.config).await?;
     let InCluster { cluster, installation, objects, mesh_summary, .. } = inputs;
     if let Some(summary) = mesh_summary {
         output::say(format_args!("mesh: {summary}"));
