@@ -428,13 +428,13 @@ fn apply<H: Host>(host: &H, map: HeaderMap, edits: &HeaderEdits) {
 
 /// Hands the body to the proxy; returns whether the proxy took all of it.
 fn forward<H: Host>(host: &H, outgoing: &Outgoing) -> bool {
-    let mut body = ForwardedBody { host, gathered: Vec::new(), length: 0, begun: false };
+    let mut body = ForwardedBody { host, gathered: Vec::new(), length: 0 };
     if !outgoing.pieces().all(|piece| body.add(piece)) || !body.flush() {
         return false;
     }
-    if !body.begun {
+    if body.length == 0 {
         // An empty message may have come compressed. Where there was no body, there is nothing to replace.
-        body.put(b"");
+        host.replace_request_body(b"");
     }
     true
 }
@@ -447,7 +447,6 @@ struct ForwardedBody<'a, H> {
     gathered: Vec<u8>,
     /// How much the proxy has.
     length: usize,
-    begun: bool,
 }
 
 impl<H: Host> ForwardedBody<'_, H> {
@@ -485,11 +484,8 @@ impl<H: Host> ForwardedBody<'_, H> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> bool {
+        let is_first = self.length == 0;
         self.length += bytes.len();
-        if core::mem::replace(&mut self.begun, true) {
-            self.host.append_to_request_body(bytes)
-        } else {
-            self.host.replace_request_body(bytes)
-        }
+        if is_first { self.host.replace_request_body(bytes) } else { self.host.append_to_request_body(bytes) }
     }
 }

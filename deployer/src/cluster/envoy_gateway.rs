@@ -14,30 +14,28 @@ use crate::providers;
 /// The first release that has dynamic modules.
 const FIRST: (u32, u32) = (1, 8);
 
-/// Fails if an Envoy Gateway is known to ignore the dynamic module of the gate, where it has one.
+/// Which Envoy Gateway is known to ignore the dynamic module of the gate, where it has one, as a sentence.
 ///
 /// That the API server takes the field does not suffice: CustomResourceDefinitions are upgraded before the controller,
 /// and stay when it is downgraded. A controller that does not know the field forwards without any filter.
 ///
 /// # Errors
-/// It does, or the API server does not respond.
-pub(crate) async fn require_dynamic_modules(cluster: &Cluster, config: &Config) -> Result<(), Error> {
+/// The API server does not respond.
+pub(crate) async fn ignores_dynamic_module(
+    cluster: &Cluster,
+    config: &Config,
+) -> Result<Option<String>, Error> {
     if config.gateway.host == FilterHost::Wasm || !config.gateway.enabled {
-        return Ok(());
+        return Ok(None);
     }
     let (selector, _) = providers::of(config).control_plane();
     let api: Api<Deployment> = Api::all(cluster.client.clone());
     let listed = if_allowed(api.list(&ListParams::default().labels(selector)).await);
     let listed = listed.map_err(|e| api_error("cannot list Deployments", &e))?;
-    match listed.iter().flatten().find(|it| is_too_old(it)) {
-        Some(old) => Err(Error::failed(format_args!(
-            "`gateway.host` is `native`, and {} in {} is older than Envoy Gateway 1.8: it would forward without the filter",
-            old.name_any(),
-            old.namespace().unwrap_or_default()
-        ))
-        .hint("upgrade Envoy Gateway, or remove `gateway.host`")),
-        None => Ok(()),
-    }
+    Ok(listed.iter().flatten().find(|it| is_too_old(it)).map(|old| {
+        let (name, namespace) = (old.name_any(), old.namespace().unwrap_or_default());
+        format!("{name} in {namespace} is older than Envoy Gateway 1.8, and would forward without the filter")
+    }))
 }
 
 fn is_too_old(controller: &Deployment) -> bool {

@@ -38,7 +38,7 @@ pub(crate) use attached::{Attachment, attached};
 pub(crate) use bundles::{Bundle, client_ca_bundles};
 pub(crate) use client::{Cluster, selecting};
 pub(crate) use discovery::Discovery;
-pub(crate) use envoy_gateway::require_dynamic_modules;
+pub(crate) use envoy_gateway::ignores_dynamic_module;
 pub(crate) use extension::detect_extension;
 pub(crate) use live_policy::live_client_cas;
 pub(crate) use mesh::{DetectedMesh, detect_mesh};

@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::delete;
 use crate::args::{self, InCluster, Inputs, InstallationArgs};
 use crate::cluster::{
-    Change, Cluster, Plan, Pruned, Status, prune, require_dynamic_modules, retained, rollout,
+    Change, Cluster, Plan, Pruned, Status, ignores_dynamic_module, prune, retained, rollout,
 };
 use crate::error::Error;
 use crate::global::Global;
 use crate::model::{ExtensionKind, Installation, Object};
+use crate::module::native;
 use crate::output::{self, Format};
 use crate::runtime::until_signal;
 
@@ -68,7 +69,11 @@ pub(super) fn run(args: &Args, global: &Global) -> Result<(), Error> {
 async fn apply(args: &Args, global: &Global, inputs: Inputs<'_>) -> Result<(), Error> {
     let inputs = inputs.in_cluster(global).await?;
     inputs.require_references().await?;
-    require_dynamic_modules(&inputs.cluster, inputs.installation.config).await?;
+    if let Some(why) = ignores_dynamic_module(&inputs.cluster, inputs.installation.config).await? {
+        return Err(
+            Error::failed(format_args!("`gateway.host` is `native`, and {why}")).hint(native::UPGRADE_HINT)
+        );
+    }
     let InCluster { cluster, installation, objects, mesh_summary, .. } = inputs;
     if let Some(summary) = mesh_summary {
         output::say(format_args!("mesh: {summary}"));

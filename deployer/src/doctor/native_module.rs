@@ -4,12 +4,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::Api;
 
 use super::Check;
-use crate::cluster::{Cluster, api_error, if_allowed, require_dynamic_modules};
+use crate::cluster::{Cluster, api_error, if_allowed, ignores_dynamic_module};
 use crate::config::{Config, FilterHost};
 use crate::error::Error;
+use crate::module::native;
 
 const SUBJECT: &str = "native module";
-const UPGRADE: &str = "upgrade Envoy Gateway and its CRDs to 1.8 or later, or remove `gateway.host`";
 
 /// None if the filter is a Wasm module, or the definition is missing, which the check of kinds reports, or may not be
 /// read.
@@ -18,8 +18,8 @@ pub(super) async fn check(cluster: &Cluster, config: &Config) -> Result<Option<C
     if config.gateway.host == FilterHost::Wasm {
         return Ok(None);
     }
-    if let Err(error) = require_dynamic_modules(cluster, config).await {
-        return Ok(Some(Check::fail(SUBJECT, error.to_string(), UPGRADE)));
+    if let Some(why) = ignores_dynamic_module(cluster, config).await? {
+        return Ok(Some(Check::fail(SUBJECT, why, native::UPGRADE_HINT)));
     }
     let api: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     let found = if_allowed(api.get_opt(NAME).await);
@@ -38,7 +38,7 @@ fn of(definition: &CustomResourceDefinition) -> Check {
     if has("dynamicModule") {
         Check::pass(SUBJECT, "Envoy Gateway takes dynamic modules")
     } else {
-        Check::fail(SUBJECT, "this Envoy Gateway takes no dynamic modules", UPGRADE)
+        Check::fail(SUBJECT, "this Envoy Gateway takes no dynamic modules", native::UPGRADE_HINT)
     }
 }
 

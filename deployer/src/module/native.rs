@@ -17,6 +17,14 @@ pub(crate) const FILE: &str = "libotlp_gate.so";
 pub(crate) const NO_ENGINE: &str = "the native module cannot share quotas with other gates: Envoy lets a dynamic \
                                     module call a quota engine only while a request is open";
 
+/// What to do where Envoy Gateway takes no dynamic modules.
+pub(crate) const UPGRADE_HINT: &str =
+    "upgrade Envoy Gateway and its CRDs to 1.8 or later, or remove `gateway.host`";
+
+/// Why a module that is no image is an error.
+pub(crate) const NO_IMAGE: &str =
+    "with `host: native`, the module comes in an image of Envoy that contains it";
+
 /// How to make an image for proxies in a cluster.
 pub(crate) const IMAGE_HINT: &str = "build the image as docs/guides/native-module.md shows, and set `gateway.module.url` to oci://REGISTRY/IMAGE:TAG";
 

@@ -41,10 +41,9 @@ pub(super) fn image(installation: &Installation<'_>) -> Result<Option<String>, E
     match &installation.module {
         Location::Oci { image, sha256: None } => Ok(Some(image.clone())),
         Location::Oci { image, sha256: Some(digest) } => Ok(Some(format!("{image}@sha256:{digest}"))),
-        Location::ConfigMap { .. } | Location::Http { .. } => Err(Error::failed(
-            "with `gateway.host: native`, the module comes in an image of Envoy that contains it",
-        )
-        .hint(native::IMAGE_HINT)),
+        Location::ConfigMap { .. } | Location::Http { .. } => {
+            Err(Error::failed(native::NO_IMAGE).hint(native::IMAGE_HINT))
+        }
     }
 }
 

@@ -94,9 +94,8 @@ fn native(config: &Config) -> Vec<Problem> {
         problems.push(problem(&["gateway", "host"], message, hint));
     }
     if gateway.module.as_ref().is_some_and(|module| !module.url.starts_with("oci://")) {
-        let message =
-            "with `host: native`, the module comes in an image of Envoy that contains it".to_owned();
-        problems.push(problem(&["gateway", "module", "url"], message, native::IMAGE_HINT));
+        let path = ["gateway", "module", "url"];
+        problems.push(problem(&path, native::NO_IMAGE.to_owned(), native::IMAGE_HINT));
     }
     if config.quotas.engine.is_some() {
         let hint = "leave out `gateway.host` or `quotas.engine`";
